@@ -1,0 +1,164 @@
+"""Everything between a decoded image and the tensor a network reads, defined once for every part of the package."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+
+from resnetkit.data import images
+from resnetkit.errors import DataError, UsageError
+
+Crop = Literal["center", "pad", "squash"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preprocess:
+    """Turn a picture into `[size, size, channels]` uint8 pixels, and say how those are normalised.
+
+    `crop="center"`: the shorter side becomes `resize`, then the middle `size` x `size` is cut out (padded with black
+    when `size` exceeds `resize`), as torchvision's `ImageClassification` preset does; `"pad"`: the longer side becomes
+    `size` and the rest is filled with black; `"squash"`: both sides become `size`. Pillow's resize is the reference;
+    it always antialiases, and `antialias` records that for exports. `depth`: the bits that 16-bit images use (None:
+    the smallest of 8, 10, 12, 14, 16 that holds the image's own maximum). `mean` and `std` are in units of [0, 1].
+    """
+
+    resize: int = 256
+    size: int = 224
+    crop: Crop = "center"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    antialias: bool = True
+    channels: int = 3
+    depth: int | None = None
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
+        object.__setattr__(self, "std", tuple(float(v) for v in self.std))
+        if self.size < 1 or self.resize < 1:
+            raise UsageError(
+                f"image size must be at least 1 pixel, not {self.size} (resize {self.resize})"
+            )
+        if self.crop not in ("center", "pad", "squash"):
+            raise UsageError(f"unknown crop {self.crop!r}: choose center, pad, squash")
+        if self.interpolation not in _RESAMPLING:
+            raise UsageError(
+                f"unknown interpolation {self.interpolation!r}: choose bilinear, bicubic"
+            )
+        if not self.antialias:
+            raise UsageError("antialias=False is not supported: Pillow's resize is the reference")
+        if self.channels not in (1, 3):
+            raise UsageError(f"channels must be 1 (grey) or 3 (RGB), not {self.channels}")
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise UsageError(f"mean and std need {self.channels} values each")
+        if self.depth is not None and not 8 <= self.depth <= 16:
+            raise UsageError(f"depth must be 8 to 16 bits, not {self.depth}")
+
+    @classmethod
+    def for_size(cls, size: int, *, channels: int = 3) -> Preprocess:
+        """Return the preprocessing for networks trained at `size`: resize 8/7 of it from 96 pixels, else the size."""
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.5,), (0.25,))
+        return cls(
+            size=size,
+            resize=round(size * 256 / 224) if size >= 96 else size,
+            channels=channels,
+            mean=mean,
+            std=std,
+        )
+
+    def pixels(self, image: Image.Image) -> np.ndarray:
+        """Return `[size, size, channels]` uint8: upright, converted, resized and cropped.
+
+        Raises `DataError` where the mode or the shape cannot be used.
+        """
+        return np.ascontiguousarray(_with_channels(self._fit(self.convert(image))))
+
+    def whole(self, image: Image.Image, *, short_side: int) -> np.ndarray:
+        """Return `[h, w, channels]` uint8 of the whole picture for training crops: aspect kept, never enlarged."""
+        image = self.convert(image)
+        if min(image.size) > short_side:
+            image = image.resize(_short_side_to(image.size, short_side), self._resampling)
+        return np.ascontiguousarray(_with_channels(image))
+
+    def convert(self, image: Image.Image) -> Image.Image:
+        """Return the picture upright and in mode RGB or L; `images` documents the rule of each mode."""
+        mode = "RGB" if self.channels == 3 else "L"
+        return images.convert(images.upright(image), mode=mode, depth=self.depth)
+
+    @property
+    def _resampling(self) -> Image.Resampling:
+        return _RESAMPLING[self.interpolation]
+
+    def _fit(self, image: Image.Image) -> Image.Image:
+        if self.crop == "squash":
+            return image.resize((self.size, self.size), self._resampling)
+        if self.crop == "pad":
+            scale = self.size / max(image.size)
+            fitted = image.resize(
+                (max(1, round(image.width * scale)), max(1, round(image.height * scale))),
+                self._resampling,
+            )
+            return _center_crop(fitted, self.size)
+        if min(image.size) != self.resize:
+            target = _short_side_to(image.size, self.resize)
+            if max(target) > 100 * self.resize:
+                raise DataError(
+                    f"{image.width}x{image.height} is too long and thin to crop: use --set preprocess.crop=pad"
+                )
+            image = image.resize(target, self._resampling)
+        return _center_crop(image, self.size)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict that `from_json` reads."""
+        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Preprocess:
+        """Read what `to_json` wrote; raises `DataError` for fields this version does not know."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise DataError(
+                f"preprocessing has unknown fields {sorted(unknown)}: a newer version wrote it; upgrade resnetkit"
+            )
+        return cls(**values)
+
+    def changed(self, **changes: Any) -> Preprocess:
+        """Return a copy with some fields changed."""
+        return replace(self, **changes)
+
+
+def _short_side_to(size: tuple[int, int], short: int) -> tuple[int, int]:
+    """Return (width, height) with the shorter side `short`; the longer is truncated, as torchvision does."""
+    width, height = size
+    if width <= height:
+        return short, max(1, int(short * height / width))
+    return max(1, int(short * width / height)), short
+
+
+def _center_crop(image: Image.Image, size: int) -> Image.Image:
+    """Cut out the middle, padding with black first where the image is smaller (torchvision `center_crop`)."""
+    width, height = image.size
+    if width < size or height < size:
+        padded = Image.new(image.mode, (max(width, size), max(height, size)))
+        padded.paste(
+            image,
+            (
+                (size - width) // 2 if width < size else 0,
+                (size - height) // 2 if height < size else 0,
+            ),
+        )
+        image, (width, height) = padded, padded.size
+    top, left = round((height - size) / 2.0), round((width - size) / 2.0)
+    return image.crop((left, top, left + size, top + size))
+
+
+def _with_channels(image: Image.Image) -> np.ndarray:
+    array = np.asarray(image)
+    return array[..., None] if array.ndim == 2 else array

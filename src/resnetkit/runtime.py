@@ -1,0 +1,165 @@
+"""What a run computes on: device, dtype, memory layout and threads, decided once and passed on explicitly."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from resnetkit.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["auto", "fp32", "bf16"]
+DEVICES = ("cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runtime:
+    """Choices of the machine that change bits: resume obeys them or refuses."""
+
+    device: str = "cpu"
+    dtype: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.device.split(":")[0] not in DEVICES:
+            raise UsageError(f"unknown device {self.device!r}: choose auto, {', '.join(DEVICES)}")
+        if self.threads < 1:
+            raise UsageError(f"--threads must be at least 1, not {self.threads}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict; `Runtime(**d)` reads it back."""
+        return asdict(self)
+
+    def apply(self) -> None:
+        """Set torch's threads and ask for deterministic kernels: same command, same machine, same bits."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.benchmark = False
+
+    def autocast(self) -> torch.autocast:
+        """Return the autocast context of this runtime (disabled for fp32)."""
+        import torch
+
+        kind = self.device.split(":")[0]
+        return torch.autocast(kind, dtype=torch.bfloat16, enabled=self.dtype == "bf16")
+
+    def memory_format(self) -> torch.memory_format:
+        """Return `torch.channels_last` or `torch.contiguous_format`."""
+        import torch
+
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+def resolve(
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    threads: int | None = None,
+    channels_last: bool = True,
+) -> Runtime:
+    """Decide the runtime: `auto` takes CUDA, then Apple's GPU, then the CPU, and bf16 where hardware has it.
+
+    Raises `UsageError` for a device this machine does not have.
+    """
+    device = _resolve_device(device)
+    dtype = precision if precision != "auto" else ("bf16" if has_fast_bf16(device) else "fp32")
+    return Runtime(
+        device=device,
+        dtype=dtype,
+        threads=threads or available_threads(),
+        channels_last=channels_last,
+    )
+
+
+def _resolve_device(device: str) -> str:
+    import torch
+
+    has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if has[name])
+    kind = device.split(":")[0]
+    if kind not in has:
+        raise UsageError(f"unknown device {device!r}: choose auto, {', '.join(DEVICES)}")
+    if not has[kind]:
+        raise UsageError(
+            f"--device {device}: this machine has none that torch can use; try --device auto"
+        )
+    return device
+
+
+def has_fast_bf16(device: str) -> bool:
+    """Tell whether bf16 arithmetic is in the hardware (a CPU that only emulates it is slower than fp32)."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device == "cpu":
+        flags = _read("/proc/cpuinfo")
+        return "avx512_bf16" in flags or "amx_bf16" in flags
+    return False
+
+
+def available_threads() -> int:
+    """Return the number of cores this process may use: its CPU affinity, capped by the container's quota."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return max(1, min(cores, int(_quota() or cores)))
+
+
+def _quota() -> float | None:
+    words = _read("/sys/fs/cgroup/cpu.max").split()
+    if len(words) == 2 and words[0] != "max":
+        return float(words[0]) / float(words[1])
+    quota = _read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").strip()
+    period = _read("/sys/fs/cgroup/cpu/cpu.cfs_period_us").strip()
+    return float(quota) / float(period) if quota and period and float(quota) > 0 else None
+
+
+def available_memory() -> int | None:
+    """Return the bytes of main memory free for use, container limit included; None where unknown."""
+    free = None
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            free = int(line.split()[1]) * 1024
+    limit, used = (
+        _read("/sys/fs/cgroup/memory.max").strip(),
+        _read("/sys/fs/cgroup/memory.current").strip(),
+    )
+    if limit.isdigit() and used.isdigit():
+        room = int(limit) - int(used)
+        free = room if free is None else min(free, room)
+    return free
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the system states it."""
+    import platform
+
+    for line in _read("/proc/cpuinfo").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: `RESNETKIT_CACHE`, else the system's cache folder."""
+    chosen = os.environ.get("RESNETKIT_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "resnetkit"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
