@@ -59,9 +59,7 @@ def safe_name(text: str) -> str:
     ('_a_b_ c', 'CON_', '_', '개미')
     """
     text = unicodedata.normalize("NFC", text)
-    kept = "".join(
-        "_" if c in '<>:"/\\|?*' or unicodedata.category(c).startswith("C") else c for c in text
-    )
+    kept = "".join("_" if c in '<>:"/\\|?*' or unicodedata.category(c).startswith("C") else c for c in text)
     kept = kept.strip(" .")
     while len(kept.encode()) > 200:
         kept = kept[:-1]

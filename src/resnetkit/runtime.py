@@ -88,9 +88,7 @@ def _resolve_device(device: str) -> str:
     if kind not in has:
         raise UsageError(f"unknown device {device!r}: choose auto, {', '.join(DEVICES)}")
     if not has[kind]:
-        raise UsageError(
-            f"--device {device}: this machine has none that torch can use; try --device auto"
-        )
+        raise UsageError(f"--device {device}: this machine has none that torch can use; try --device auto")
     return device
 
 
@@ -108,9 +106,7 @@ def has_fast_bf16(device: str) -> bool:
 
 def available_threads() -> int:
     """Return the number of cores this process may use: its CPU affinity, capped by the container's quota."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, int(_quota() or cores)))
 
 

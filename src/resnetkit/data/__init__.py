@@ -1,1 +1,1 @@
-
+"""How pictures become pixels: decoding, preprocessing, sources, splits, batches."""

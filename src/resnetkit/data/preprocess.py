@@ -43,15 +43,11 @@ class Preprocess:
         object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
         object.__setattr__(self, "std", tuple(float(v) for v in self.std))
         if self.size < 1 or self.resize < 1:
-            raise UsageError(
-                f"image size must be at least 1 pixel, not {self.size} (resize {self.resize})"
-            )
+            raise UsageError(f"image size must be at least 1 pixel, not {self.size} (resize {self.resize})")
         if self.crop not in ("center", "pad", "squash"):
             raise UsageError(f"unknown crop {self.crop!r}: choose center, pad, squash")
         if self.interpolation not in _RESAMPLING:
-            raise UsageError(
-                f"unknown interpolation {self.interpolation!r}: choose bilinear, bicubic"
-            )
+            raise UsageError(f"unknown interpolation {self.interpolation!r}: choose bilinear, bicubic")
         if not self.antialias:
             raise UsageError("antialias=False is not supported: Pillow's resize is the reference")
         if self.channels not in (1, 3):

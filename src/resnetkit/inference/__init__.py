@@ -1,1 +1,1 @@
-
+"""Pictures in, names and probabilities out."""

@@ -1,1 +1,1 @@
-
+"""The networks, their published weights and the checkpoint file."""

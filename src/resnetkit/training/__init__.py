@@ -1,1 +1,1 @@
-
+"""Recipes, the one training loop, exact resume."""
