@@ -1,0 +1,212 @@
+"""The residual network of https://arxiv.org/abs/1512.03385: two blocks, three shortcuts, one network."""
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from resnetkit.errors import UsageError
+from resnetkit.models.spec import MAX_STAGES, FeatureInfo, ResNetSpec
+
+
+def _conv3x3(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False)
+
+
+def _conv1x1(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False)
+
+
+class PadShortcut(nn.Module):
+    """Shortcut A: every `stride`-th pixel, new channels zero-padded half before and half after; no parameters."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
+        super().__init__()
+        new = out_channels - in_channels
+        self.stride = stride
+        self.before = new // 2
+        self.after = new - new // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[N, C, H, W]` to `[N, C + before + after, ceil(H / stride), ceil(W / stride)]`."""
+        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.before, self.after))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
+    has_shortcut: Final[bool]
+
+    def __init__(self, spec: ResNetSpec, in_channels: int, width: int, *, stride: int) -> None:
+        super().__init__()
+        self.has_shortcut = spec.shortcut != "none"
+        downsample = _shortcut(spec, in_channels, width, stride=stride)
+        self.conv1 = _conv3x3(in_channels, width, stride=stride)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = _conv3x3(width, width)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[N, in_channels, H, W]` to `[N, width, H / stride, W / stride]`."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        if self.has_shortcut:
+            identity = x
+            if self.downsample is not None:
+                identity = self.downsample(x)
+            out += identity
+        return self.relu(out)
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions and a shortcut."""
+
+    has_shortcut: Final[bool]
+
+    def __init__(self, spec: ResNetSpec, in_channels: int, width: int, *, stride: int) -> None:
+        super().__init__()
+        self.has_shortcut = spec.shortcut != "none"
+        inner, out_channels = width * spec.widening, width * spec.expansion
+        stride1, stride2 = (stride, 1) if spec.stride == "v1" else (1, stride)
+        downsample = _shortcut(spec, in_channels, out_channels, stride=stride)
+        self.conv1 = _conv1x1(in_channels, inner, stride=stride1)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = _conv3x3(inner, inner, stride=stride2)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = _conv1x1(inner, out_channels)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[N, in_channels, H, W]` to `[N, 4 * width, H / stride, W / stride]`."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        if self.has_shortcut:
+            identity = x
+            if self.downsample is not None:
+                identity = self.downsample(x)
+            out += identity
+        return self.relu(out)
+
+
+def _shortcut(spec: ResNetSpec, in_channels: int, out_channels: int, *, stride: int) -> nn.Module | None:
+    """Return the module on the shortcut, or None where the input itself is added (or nothing is)."""
+    if spec.shortcut == "none" or (stride == 1 and in_channels == out_channels):
+        return None
+    if spec.shortcut == "A":
+        return PadShortcut(in_channels, out_channels, stride=stride)
+    return nn.Sequential(_conv1x1(in_channels, out_channels, stride=stride), nn.BatchNorm2d(out_channels))
+
+
+class ResNet(nn.Module):
+    """The network a `ResNetSpec` describes, with torchvision's parameter names and initialisation.
+
+    The same seed gives the same initial weights as torchvision. Works on images from 1 pixel up; useful from 8.
+    """
+
+    __jit_unused_properties__: Final = ["feature_info"]
+
+    def __init__(self, spec: ResNetSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        imagenet = spec.stem == "imagenet"
+        self.conv1 = (
+            nn.Conv2d(spec.in_channels, spec.width, kernel_size=7, stride=2, padding=3, bias=False)
+            if imagenet
+            else _conv3x3(spec.in_channels, spec.width)
+        )
+        self.bn1 = nn.BatchNorm2d(spec.width)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if imagenet else nn.Identity()
+        # A network of fewer stages passes through the others, so that `forward` reads the same for all.
+        self.layer1, self.layer2, self.layer3, self.layer4 = _stages(spec)
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.fc = nn.Linear(spec.num_features, spec.num_classes)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map normalised images `[N, in_channels, H, W]` to logits `[N, num_classes]`.
+
+        Raises `UsageError` for images of another shape or type.
+        """
+        if not torch.jit.is_scripting():
+            self._check_images(images)
+        x = self.relu(self.bn1(self.conv1(images)))
+        x = self.maxpool(x)
+        x = self.layer1(x)
+        x = self.layer2(x)
+        x = self.layer3(x)
+        x = self.layer4(x)
+        x = torch.flatten(self.avgpool(x), 1)
+        return self.fc(x)
+
+    @torch.jit.unused
+    def features(self, images: Tensor) -> dict[str, Tensor]:
+        """Map images to the output of each stage of `feature_info`, by its name.
+
+        >>> {name: tuple(x.shape) for name, x in ResNet(ResNetSpec()).features(torch.ones(2, 3, 64, 64)).items()}
+        ... # doctest: +NORMALIZE_WHITESPACE
+        {'stem': (2, 64, 32, 32), 'layer1': (2, 64, 16, 16), 'layer2': (2, 128, 8, 8),
+         'layer3': (2, 256, 4, 4), 'layer4': (2, 512, 2, 2)}
+        """
+        self._check_images(images)
+        x = self.relu(self.bn1(self.conv1(images)))
+        stages = {"stem": x}
+        x = self.maxpool(x)
+        for stage in self.feature_info[1:]:
+            x = self.get_submodule(stage.name)(x)
+            stages[stage.name] = x
+        return stages
+
+    @property
+    def feature_info(self) -> tuple[FeatureInfo, ...]:
+        """Name, stride and channels of each stage of `features`."""
+        return self.spec.feature_info
+
+    @torch.jit.unused
+    def _check_images(self, images: Tensor) -> None:
+        shape = tuple(images.shape)
+        expected = self.spec.in_channels
+        if len(shape) != 4 or shape[1] != expected:
+            raise UsageError(
+                f"this network reads images [N, {expected}, H, W], not {list(shape)}{_shape_hint(shape, expected)}"
+            )
+        if not images.is_floating_point():
+            raise UsageError(f"this network reads normalised floating-point images, not {images.dtype}")
+
+
+def _shape_hint(shape: tuple[int, ...], expected: int) -> str:
+    if len(shape) == 3:
+        return ": add the batch dimension with images[None]"
+    if len(shape) == 4 and shape[3] == expected:
+        return ": channels come second, images.permute(0, 3, 1, 2)"
+    if len(shape) == 4:
+        return f": convert the images, or build the network with in_channels={shape[1]}"
+    return ""
+
+
+def _stages(spec: ResNetSpec) -> list[nn.Module]:
+    stages: list[nn.Module] = []
+    in_channels = spec.width
+    for i, num_blocks in enumerate(spec.blocks):
+        width = spec.width * 2**i
+        stages.append(_stage(spec, in_channels, width, num_blocks, stride=1 if i == 0 else 2))
+        in_channels = width * spec.expansion
+    return stages + [nn.Identity() for _ in range(MAX_STAGES - len(stages))]
+
+
+def _stage(spec: ResNetSpec, in_channels: int, width: int, num_blocks: int, *, stride: int) -> nn.Sequential:
+    block = BasicBlock if spec.block == "basic" else Bottleneck
+    first = block(spec, in_channels, width, stride=stride)
+    rest = [block(spec, width * spec.expansion, width, stride=1) for _ in range(num_blocks - 1)]
+    return nn.Sequential(first, *rest)

@@ -1,0 +1,140 @@
+"""What a residual network is: the few numbers that fix every layer of it. Needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from resnetkit.errors import DataError, UsageError, near_miss
+
+BlockName = Literal["basic", "bottleneck"]
+Stem = Literal["imagenet", "cifar"]
+Shortcut = Literal["B", "A", "none"]
+StridePlacement = Literal["v1.5", "v1"]
+
+MAX_STAGES = 4
+BOTTLENECK_EXPANSION = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureInfo:
+    """One named stage of `ResNet.features`: its output is `[N, channels, H / stride, W / stride]`, rounded up."""
+
+    name: str
+    stride: int
+    channels: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResNetSpec:
+    """Fix every layer of a ResNet; https://arxiv.org/abs/1512.03385 is "the paper" below.
+
+    - `block`: `basic` (two 3x3) or `bottleneck` (1x1, 3x3, 1x1 with four times the channels at its end).
+    - `blocks`: blocks per stage, one to four stages; each stage after the first halves the size, doubles the channels.
+    - `width`: channels of the stem and of the first stage.
+    - `widening`: times the channels of a bottleneck's 3x3 (2 in the Wide-ResNets of torchvision).
+    - `stem`: `imagenet` (7x7 stride 2, then max-pool) or `cifar` (3x3).
+    - `shortcut`: `B` projects with a 1x1 where the shape changes; `A` subsamples by 2 and pads the new channels with
+      zeros, half before and half after (section 4.2 of the paper), so it needs basic blocks; `none` is a plain network.
+    - `stride`: a bottleneck halves the size in its 3x3 (`v1.5`, as torchvision) or in its first 1x1 (`v1`, as the
+      paper); a basic block always does so in its first 3x3.
+    """
+
+    block: BlockName = "basic"
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    width: int = 64
+    widening: int = 1
+    stem: Stem = "imagenet"
+    shortcut: Shortcut = "B"
+    stride: StridePlacement = "v1.5"
+    in_channels: int = 3
+    num_classes: int = 1000
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+        _check_choice("block", self.block, get_args(BlockName))
+        _check_choice("stem", self.stem, get_args(Stem))
+        _check_choice("shortcut", self.shortcut, get_args(Shortcut))
+        _check_choice("stride", self.stride, get_args(StridePlacement))
+        for name in ("width", "widening", "in_channels", "num_classes"):
+            _check_count(name, getattr(self, name))
+        if not 1 <= len(self.blocks) <= MAX_STAGES:
+            raise UsageError(f"a network has 1 to {MAX_STAGES} stages, not {len(self.blocks)}: blocks={self.blocks}")
+        for count in self.blocks:
+            _check_count("blocks", count)
+        self._check_block()
+
+    def _check_block(self) -> None:
+        if self.block == "basic" and self.widening != 1:
+            raise UsageError("widening is for bottleneck blocks: make a network of basic blocks wider with width")
+        if self.block == "bottleneck" and self.shortcut == "A":
+            raise UsageError("shortcut A needs basic blocks (a bottleneck's first stage adds channels): use shortcut B")
+
+    @property
+    def expansion(self) -> int:
+        """Output channels of a block as a multiple of its stage's width."""
+        return BOTTLENECK_EXPANSION if self.block == "bottleneck" else 1
+
+    @property
+    def num_layers(self) -> int:
+        """The number in the network's name: stem, the blocks' convolutions and the classifier.
+
+        >>> ResNetSpec(block="bottleneck", blocks=(3, 4, 6, 3)).num_layers
+        50
+        """
+        return 2 + sum(self.blocks) * (3 if self.block == "bottleneck" else 2)
+
+    @property
+    def feature_info(self) -> tuple[FeatureInfo, ...]:
+        """The stages of `ResNet.features` in order: `stem` (before max-pool), `layer1`, `layer2`, ..."""
+        halvings = 1 if self.stem == "imagenet" else 0
+        stem = FeatureInfo(name="stem", stride=2**halvings, channels=self.width)
+        stages = (
+            FeatureInfo(
+                name=f"layer{i + 1}",
+                stride=2 ** (2 * halvings + i),
+                channels=self.width * 2**i * self.expansion,
+            )
+            for i in range(len(self.blocks))
+        )
+        return (stem, *stages)
+
+    @property
+    def num_features(self) -> int:
+        """Channels that the classifier reads."""
+        return self.feature_info[-1].channels
+
+    def changed(self, **changes: Any) -> ResNetSpec:
+        """Return a copy with some fields changed; raises `UsageError` for a field there is not."""
+        known = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise UsageError(
+                    f"a network has no setting {name!r}{near_miss(name, known)}; settings: {', '.join(known)}"
+                )
+        return replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict that `from_json` reads."""
+        return asdict(self) | {"blocks": list(self.blocks)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ResNetSpec:
+        """Read what `to_json` wrote; raises `DataError` for fields this version does not know."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise DataError(
+                f"the network's description has unknown fields {sorted(unknown)}: "
+                "a newer version wrote it; upgrade resnetkit"
+            )
+        return cls(**values)
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"unknown {name} {value!r}: choose {', '.join(choices)}")
+
+
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}")
