@@ -1,0 +1,181 @@
+"""How good a classifier's answers are: the figures of `metrics.json`, and the same in plain words."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from resnetkit.errors import DataError
+
+# Probability 0 for the true class is an infinite loss, which JSON cannot hold: the loss of one image ends at 87.3.
+_SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
+_ALL_CLASSES_UP_TO = 10
+_WORST_CLASSES = 5
+
+
+def classification_metrics(
+    probabilities: np.ndarray, targets: np.ndarray, *, classes: Sequence[str], split: str
+) -> dict[str, Any]:
+    """Return the content of `metrics.json` from `probabilities` ([N, K] float) and `targets` ([N] int, class indices).
+
+    Every image counts once; fractions lie in [0, 1]; `loss` is the mean cross-entropy in nats. What is undefined is
+    None, never NaN: `top5` with five classes or fewer, the precision of a class that was never predicted, the recall of
+    a class without images, the F1 of a class with neither. Classes without images stay out of `balanced_accuracy`, the
+    mean recall. Rows of `confusion_matrix` are true classes, columns predicted ones. `majority` is what always
+    answering the largest class would reach. Raises DataError when there is no image.
+    """
+    count, num_classes = probabilities.shape
+    assert targets.shape == (count,), (targets.shape, probabilities.shape)
+    assert num_classes == len(classes), (num_classes, len(classes))
+    assert np.isfinite(probabilities).all(), "probabilities must be finite"
+    if count == 0:
+        raise DataError(f"the {split!r} part holds no picture to score; choose another with --split")
+    assert 0 <= targets.min() <= targets.max() < num_classes, (targets.min(), targets.max())
+    ranks = _ranks(probabilities, targets)
+    matrix = _confusion_matrix(probabilities.argmax(axis=1), targets, num_classes)
+    support = matrix.sum(axis=1)
+    present = support > 0
+    correct = int((ranks == 0).sum())
+    largest = int(support.argmax())
+    return {
+        "split": split,
+        "count": count,
+        "top1": correct / count,
+        "top1_interval": list(wilson(correct, count)),
+        "top5": float((ranks < 5).mean()) if num_classes > 5 else None,
+        "balanced_accuracy": float((np.diag(matrix)[present] / support[present]).mean()),
+        "loss": _cross_entropy(probabilities, targets),
+        "majority": {"label": classes[largest], "top1": int(support[largest]) / count},
+        "classes": list(classes),
+        "per_class": _per_class(matrix, classes),
+        "confusion_matrix": matrix.tolist(),
+    }
+
+
+def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return the Wilson score interval (low, high) of a proportion; the default `z` makes it the 95 % interval.
+
+    It stays inside [0, 1] and is not empty at 0 or n successes, as the textbook interval is (Wilson 1927).
+
+    >>> tuple(round(bound, 4) for bound in wilson(142, 153))
+    (0.8759, 0.9594)
+    """
+    assert 0 <= successes <= n > 0, (successes, n)
+    share = successes / n
+    centre = share + z * z / (2 * n)
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    # Rounding may leave a bound outside by 1e-17; at 0 and n successes the outer bound is exact by definition.
+    low = 0.0 if successes == 0 else max(0.0, (centre - spread) / scale)
+    high = 1.0 if successes == n else min(1.0, (centre + spread) / scale)
+    return low, high
+
+
+def headline(metrics: Mapping[str, Any]) -> str:
+    """Return `metrics` (as `classification_metrics` makes them) in plain words, one sentence per line."""
+    lines = [_accuracy_line(metrics), _majority_line(metrics)]
+    if metrics["top5"] is not None:
+        lines.append(f"The right name is among the first five for {_percent(metrics['top5'])} %.")
+    return "\n".join(lines + _class_lines(metrics["per_class"]))
+
+
+def photos(split: str, count: int) -> str:
+    """Return what the `count` scored images are to the reader: only those kept out of training are called held-out.
+
+    >>> photos("test", 153), photos("all", 1), photos("train", 20)
+    ('153 held-out photos', '1 photo', '20 of its own training images')
+    """
+    if split == "train":
+        return f"{count} of its own training images"
+    held_out = "held-out " if split in ("val", "test") else ""
+    return f"{count} {held_out}photo{'' if count == 1 else 's'}"
+
+
+def num_correct(metrics: Mapping[str, Any]) -> int:
+    """Return how many images of `metrics` were named right."""
+    return round(metrics["top1"] * metrics["count"])
+
+
+def _ranks(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return the place of each true class, 0 for the first; among equals the lower index leads, as in argmax."""
+    of_target = np.take_along_axis(probabilities, targets[:, None], axis=1)
+    earlier = np.arange(probabilities.shape[1]) < targets[:, None]
+    return ((probabilities > of_target) | ((probabilities == of_target) & earlier)).sum(axis=1)
+
+
+def _confusion_matrix(predicted: np.ndarray, targets: np.ndarray, num_classes: int) -> np.ndarray:
+    cells = np.bincount(targets * num_classes + predicted, minlength=num_classes * num_classes)
+    return cells.reshape(num_classes, num_classes)
+
+
+def _cross_entropy(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    of_target = np.take_along_axis(probabilities, targets[:, None], axis=1).astype(np.float64)
+    # fsum: the figure is the same in whatever order the images come.
+    return math.fsum(-np.log(np.maximum(of_target, _SMALLEST_PROBABILITY)).ravel()) / len(targets)
+
+
+def _per_class(matrix: np.ndarray, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+    found, support, predicted = np.diag(matrix).tolist(), matrix.sum(axis=1).tolist(), matrix.sum(axis=0).tolist()
+    return {
+        name: {
+            "precision": _share(found[i], predicted[i]),
+            "recall": _share(found[i], support[i]),
+            "f1": _share(2 * found[i], support[i] + predicted[i]),
+            "support": support[i],
+            "predicted": predicted[i],
+            "found": found[i],
+        }
+        for i, name in enumerate(classes)
+    }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _accuracy_line(metrics: Mapping[str, Any]) -> str:
+    low, high = metrics["top1_interval"]
+    interval = f"95 % interval {_percent(low)} to {_percent(high)} %"
+    of_photos = photos(metrics["split"], metrics["count"])
+    if metrics["split"] == "train":
+        share = f"{num_correct(metrics)} of {metrics['count']}"
+        return (
+            f"Accuracy {_percent(metrics['top1'])} % on its own training images ({interval}, {share}), "
+            "which says nothing about new photos."
+        )
+    return f"Accuracy {_percent(metrics['top1'])} % ({interval}, {num_correct(metrics)} of {of_photos})."
+
+
+def _majority_line(metrics: Mapping[str, Any]) -> str:
+    majority = metrics["majority"]
+    line = (
+        f'Always answering "{majority["label"]}", the largest class, would be right for {_percent(majority["top1"])} %'
+    )
+    if metrics["top1"] <= majority["top1"]:
+        return f"{line}: the model is no better than that."
+    if metrics["top1_interval"][0] <= majority["top1"]:
+        return f"{line}, which lies inside the interval: the model is not clearly better than that."
+    return f"{line}."
+
+
+def _class_lines(per_class: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    if len(per_class) <= _ALL_CLASSES_UP_TO:
+        return [_class_line(name, figures) for name, figures in per_class.items()]
+    with_images = [(name, figures) for name, figures in per_class.items() if figures["support"]]
+    worst = sorted(with_images, key=lambda pair: (pair[1]["recall"], -pair[1]["support"]))[:_WORST_CLASSES]
+    lines = [f"Found least often, of {len(with_images)} classes:"]
+    return lines + ["  " + _class_line(name, figures) for name, figures in worst]
+
+
+def _class_line(name: str, figures: Mapping[str, Any]) -> str:
+    false_alarms = figures["predicted"] - figures["found"]
+    alarms = f"{false_alarms} false alarm{'' if false_alarms == 1 else 's'}"
+    if not figures["support"]:
+        return f"{name}: none to find, {alarms}"
+    found, support = figures["found"], figures["support"]
+    return f"{name}: {found} of {support} found, {support - found} missed, {alarms}"
