@@ -1,0 +1,231 @@
+"""Names of networks and of their published weights. Needs no torch.
+
+Networks by name: resnet18/34/50/101/152 and wide_resnet50_2/101_2 as in torchvision, for ImageNet; plain18/34, the
+same without shortcuts; and for every n >= 1 the CIFAR family of section 4.2 of the paper, `resnet{6n+2}` and
+`plain{6n+2}`: 3x3 stem, three stages of n basic blocks with 16, 32 and 64 channels, shortcut A, 10 classes
+(resnet20, 32, 44, 56, 110, 1202, ...). Two names would mean both: resnet50 (n = 8) and resnet152 (n = 25) are the
+ImageNet networks. 18, 34 and 101 are not of the form 6n+2.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.errors import UsageError, near_miss
+from resnetkit.models.checkpoint import Header, read_header
+from resnetkit.models.spec import ResNetSpec
+
+if TYPE_CHECKING:
+    from resnetkit.models.resnet import ResNet
+
+_FOLDER = Path(__file__).parent
+_BOTTLENECK = ResNetSpec(block="bottleneck", blocks=(3, 4, 6, 3))
+_NAMED: Mapping[str, ResNetSpec] = {
+    "resnet18": ResNetSpec(blocks=(2, 2, 2, 2)),
+    "resnet34": ResNetSpec(blocks=(3, 4, 6, 3)),
+    "resnet50": _BOTTLENECK,
+    "resnet101": _BOTTLENECK.changed(blocks=(3, 4, 23, 3)),
+    "resnet152": _BOTTLENECK.changed(blocks=(3, 8, 36, 3)),
+    "wide_resnet50_2": _BOTTLENECK.changed(widening=2),
+    "wide_resnet101_2": _BOTTLENECK.changed(widening=2, blocks=(3, 4, 23, 3)),
+    "plain18": ResNetSpec(blocks=(2, 2, 2, 2), shortcut="none"),
+    "plain34": ResNetSpec(blocks=(3, 4, 6, 3), shortcut="none"),
+}
+# The sizes of the paper; the names of other sizes work as well.
+_CIFAR_LAYERS = (20, 32, 44, 56, 110, 1202)
+
+Purpose = Literal["accuracy", "transfer"]
+
+
+def architectures() -> tuple[str, ...]:
+    """Return the names people know; `resnet{6n+2}` and `plain{6n+2}` of other sizes work as well."""
+    cifar = [f"resnet{n}" for n in _CIFAR_LAYERS] + [f"plain{n}" for n in _CIFAR_LAYERS[:4]]
+    return (*_NAMED, *cifar)
+
+
+def spec_of(name: str, **changes: Any) -> ResNetSpec:
+    """Return the spec of a network by its name, with `changes` to its fields.
+
+    Raises `UsageError` for an unknown name or field, naming the nearest one.
+
+    >>> spec_of("resnet20", num_classes=100).blocks
+    (3, 3, 3)
+    """
+    spec = _NAMED.get(name) or _cifar_spec(name)
+    if spec is None:
+        raise UsageError(_unknown(name))
+    return spec.changed(**changes)
+
+
+def _cifar_spec(name: str) -> ResNetSpec | None:
+    found = re.fullmatch(r"(resnet|plain)([1-9]\d{0,5})", name)
+    if not found or int(found[2]) < 8 or (int(found[2]) - 2) % 6:
+        return None
+    num_blocks = (int(found[2]) - 2) // 6
+    return ResNetSpec(
+        blocks=(num_blocks,) * 3,
+        width=16,
+        stem="cifar",
+        shortcut="A" if found[1] == "resnet" else "none",
+        num_classes=10,
+    )
+
+
+def _unknown(name: str) -> str:
+    arch, dot, _tag = name.partition(".")
+    if dot and (arch in _NAMED or _cifar_spec(arch)):
+        return f"{name!r} names published weights; the network alone is {arch!r}"
+    listed = ", ".join(architectures())
+    return f"no network is called {name!r}{near_miss(name, architectures())}; known: {listed}, and any resnet{{6n+2}}"
+
+
+def build(name: str, **changes: Any) -> ResNet:
+    """Return the untrained network called `name`; `changes` go to its spec.
+
+    Raises `UsageError` for an unknown name or field.
+
+    >>> build("resnet50", num_classes=10).fc.out_features
+    10
+    """
+    from resnetkit.models.resnet import ResNet
+
+    return ResNet(spec_of(name, **changes))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightsRecord:
+    """Published weights of one network: where they are, how to check them, what they read and what they reach.
+
+    `name` is `ARCH.TAG`. Weights are at `url` with `checksum` (`sha256:` and the published digits), or inside this
+    package at `path`. `top1` and `top5` are fractions on the ImageNet validation set (for those at `path`: the test
+    set of `data`), `giga_macs` multiply-adds of one image in thousands of millions, `num_bytes` to download.
+    """
+
+    name: str
+    url: str | None = None
+    checksum: str | None = None
+    path: Path | None = None
+    preprocess: Preprocess
+    data: str
+    top1: float | None
+    top5: float | None
+    num_params: int | None = None
+    giga_macs: float | None = None
+    num_bytes: int | None = None
+    recipe: str | None = None
+    license: str
+    most_accurate: bool
+    best_for_transfer: bool
+
+    @property
+    def arch(self) -> str:
+        """The name of the network."""
+        return self.name.partition(".")[0]
+
+    @property
+    def tag(self) -> str:
+        """What tells this record from others of the same network."""
+        return self.name.partition(".")[2]
+
+
+def records() -> tuple[WeightsRecord, ...]:
+    """Return every record of published weights, in the order of the networks."""
+    return tuple(_records().values())
+
+
+@functools.cache
+def _records() -> dict[str, WeightsRecord]:
+    best: dict[str, str] = {}
+    published = _published()["weights"]
+    for name in sorted(published, key=lambda name: published[name]["top1"]):
+        best[name.partition(".")[0]] = name
+    downloaded = {
+        name: _torchvision_record(name, values, most_accurate=name in best.values())
+        for name, values in published.items()
+    }
+    return downloaded | {path.stem: _bundled_record(path) for path in sorted(_FOLDER.glob("bundled/*.safetensors"))}
+
+
+@functools.cache
+def _published() -> dict[str, Any]:
+    return json.loads((_FOLDER / "published.json").read_text(encoding="utf-8"))
+
+
+def _torchvision_record(name: str, values: dict[str, Any], *, most_accurate: bool) -> WeightsRecord:
+    kept = ("url", "checksum", "top1", "top5", "num_params", "giga_macs", "recipe", "best_for_transfer")
+    return WeightsRecord(
+        name=name,
+        preprocess=Preprocess.from_json(values["preprocess"]),
+        data="ImageNet-1K",
+        # torchvision's "_file_size" is in units of 2**20 bytes.
+        num_bytes=round(values["megabytes"] * 2**20),
+        license=_published()["license"],
+        most_accurate=most_accurate,
+        **{key: values[key] for key in kept},
+    )
+
+
+def _bundled_record(path: Path) -> WeightsRecord:
+    header = read_header(path)
+    return WeightsRecord(
+        name=path.stem,
+        path=path,
+        preprocess=header.preprocess,
+        data=str(header.data.get("name", path.stem.partition(".")[2])),
+        top1=header.metrics.get("top1"),
+        top5=header.metrics.get("top5"),
+        num_bytes=path.stat().st_size,
+        license=header.license or "Apache-2.0",
+        most_accurate=True,
+        best_for_transfer=True,
+    )
+
+
+def record(name: str) -> WeightsRecord:
+    """Return the record `ARCH.TAG`; raises `UsageError` for an unknown one, naming the nearest or what there is."""
+    if name in _records():
+        return _records()[name]
+    arch = name.partition(".")[0]
+    spec_of(arch)
+    tags = [each.name for each in records() if each.arch == arch]
+    if not tags:
+        raise UsageError(f"no weights are published for {arch!r}: train it, or use --weights none or --weights FILE")
+    raise UsageError(f"no weights are called {name!r}{near_miss(name, tags)}; there are {', '.join(tags)}")
+
+
+def default_record(arch: str, *, purpose: Purpose) -> WeightsRecord | None:
+    """Return the record a bare `arch` means: its most accurate one to predict, the best for `transfer` to train.
+
+    None where nothing is published; raises `UsageError` for an unknown network. V1 is the best for transfer: the
+    regularisers of V2's recipe raise ImageNet accuracy and make the features under the head worse for other tasks
+    (https://arxiv.org/abs/1805.08974; `published.py` says more).
+    """
+    spec_of(arch)
+    for each in records():
+        if each.arch == arch and (each.best_for_transfer if purpose == "transfer" else each.most_accurate):
+            return each
+    return None
+
+
+def published_header(weights: WeightsRecord) -> Header:
+    """Return what a checkpoint of these weights says about itself."""
+    if weights.path is not None:
+        return read_header(weights.path)
+    names = _published()["classes"]
+    return Header(
+        spec=spec_of(weights.arch),
+        classes=tuple(names.values()),
+        aliases=names,
+        preprocess=weights.preprocess,
+        metrics={"split": "val", "count": 50_000, "top1": weights.top1, "top5": weights.top5},
+        recipe={"address": weights.recipe},
+        data={"name": weights.data, "weights": weights.name, "address": weights.url},
+        license=weights.license,
+    )
