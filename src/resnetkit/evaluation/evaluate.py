@@ -1,0 +1,144 @@
+"""Scoring a model on pictures whose class is known, and the two files that this leaves."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from resnetkit.data.classes import unknown_class
+from resnetkit.data.dataset import Item
+from resnetkit.errors import DataError, UsageError
+from resnetkit.evaluation.metrics import classification_metrics
+from resnetkit.files import write_text
+from resnetkit.inference.decision import Decision
+from resnetkit.inference.engines import Engine
+
+if TYPE_CHECKING:
+    from resnetkit.data.preflight import Part
+
+Requested = Literal["auto", "train", "val", "test"]
+Scored = Literal["train", "val", "test", "all"]
+COLUMNS = ("source", "label", "predicted", "probability", "correct", "split")
+
+
+def choose_split(requested: Requested, available: Collection[str]) -> Scored:
+    """Return the part to score: what was asked for, else test, else validation, else `all` (a plain class folder).
+
+    `available` are the parts that the data has: some of train, val, test. Training images are never chosen unasked
+    where there is another part; a set of nothing but training images counts as unsplit. Raises `UsageError` for a
+    part that is not there.
+    """
+    if requested == "auto":
+        if "test" in available:
+            return "test"
+        return "val" if "val" in available else "all"
+    if requested not in ("train", "val", "test"):
+        raise UsageError(f"unknown split {requested!r}: choose auto, train, val, test")
+    if requested not in available:
+        has = [part for part in ("train", "val", "test") if part in available]
+        what = f"it has {', '.join(has)}" if has else "it has no parts"
+        raise UsageError(f"--split {requested}: the data has no such part ({what}); leave --split out to choose")
+    return requested
+
+
+def evaluate_part(
+    engine: Engine,
+    part: Part,
+    *,
+    classes: Sequence[str],
+    decision: Decision,
+    split: Scored,
+    batch_size: int = 64,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Score `part` and return the content of `metrics.json` and the rows of `predictions.csv`, in the part's order.
+
+    `classes` are the model's, in the order of its outputs; pictures find theirs by name, so the data may have fewer
+    classes, in another order. Every picture counts once. Raises `DataError` for a class that the model does not know,
+    and when the model's outputs are not finite.
+    """
+    targets = targets_of(part.items, classes, where=split)
+    probabilities = decision.probabilities(_logits(engine, part, batch_size=batch_size))
+    if not np.isfinite(probabilities).all():
+        raise DataError("the model answers with numbers that are not finite: train it again or use another")
+    metrics = classification_metrics(probabilities, targets, classes=classes, split=split)
+    return metrics, _rows(part.items, probabilities, classes=classes, split=split)
+
+
+def targets_of(items: Sequence[Item], classes: Sequence[str], *, where: str) -> np.ndarray:
+    """Return `[N]` int64 indices into `classes` by the name of each item's class.
+
+    Raises `DataError` with the nearest name and the `--rename` that mends it for a class that is not among `classes`.
+    """
+    index = {name: position for position, name in enumerate(classes)}
+    labels = [item.label for item in items]
+    assert None not in labels, "a picture without a class cannot be scored"
+    for label, count in Counter(label for label in labels if label is not None and label not in index).items():
+        raise unknown_class(label, classes, where=where, count=count)
+    return np.array([index[label] for label in labels if label is not None], dtype=np.int64)
+
+
+def write_evaluation(folder: Path, metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `metrics.json` and `predictions.csv` into `folder`, each atomically.
+
+    The column `group` is there when some picture has one. `correct` is `true` or `false`.
+    """
+    columns = [*COLUMNS, *(["group"] if any(row["group"] is not None for row in rows) else [])]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(row[column]) for column in columns] for row in rows)
+    write_text(folder / "predictions.csv", text.getvalue())
+    write_text(folder / "metrics.json", _one_line_per_figure(metrics))
+
+
+def _one_line_per_figure(metrics: Mapping[str, Any]) -> str:
+    """Return JSON that a person can scroll through: a confusion matrix of 1,000 classes stays one line."""
+    lines = [
+        f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+        for name, value in metrics.items()
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _logits(engine: Engine, part: Part, *, batch_size: int) -> np.ndarray:
+    if not part.items:
+        raise DataError("there is no picture to score; choose another part with --split")
+    batches = []
+    for start in range(0, len(part.items), batch_size):
+        pixels = part.pixels.take(np.arange(start, min(start + batch_size, len(part.items))))
+        assert isinstance(pixels, np.ndarray), "pictures to score are made uniform by Preprocess.pixels"
+        batches.append(engine.logits(pixels))
+    return np.concatenate(batches)
+
+
+def _rows(
+    items: Sequence[Item], probabilities: np.ndarray, *, classes: Sequence[str], split: Scored
+) -> list[dict[str, Any]]:
+    best = probabilities.argmax(axis=1)
+    return [
+        {
+            "source": item.source,
+            "label": item.label,
+            "predicted": classes[index],
+            "probability": round(float(row[index]), 6),
+            "correct": classes[index] == item.label,
+            "split": split,
+            "group": item.group,
+        }
+        for item, row, index in zip(items, probabilities, best, strict=True)
+    ]
+
+
+def _cell(value: object) -> str:
+    """Return a CSV cell; what no UTF-8 can hold (bytes of a foreign file name) is escaped."""
+    if value is None:
+        return ""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text.encode("utf-8", "backslashreplace").decode()

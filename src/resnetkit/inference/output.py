@@ -1,0 +1,260 @@
+"""Predictions as people and programs read them: a table, JSON, JSON lines, CSV; on a stream or in a file."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TextIO, get_args
+
+from resnetkit.errors import UsageError, near_miss
+from resnetkit.files import replacing
+from resnetkit.inference.predictor import Prediction, percent
+
+Format = Literal["table", "json", "jsonl", "csv"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+Write = Callable[[Prediction], None]
+
+MOST_ROWS = 50
+_MOST_CLASSES = 20
+_MOST_PROBLEMS = 10
+_SCREEN = 80
+_ROWS_HINT = "every row: --output predictions.csv (or .json, .jsonl), or --format csv"
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of the predictions that went by, for a summary and an exit code."""
+
+    total: int = 0
+    not_sure: int = 0
+    errors: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+
+    def add(self, prediction: Prediction) -> None:
+        """Count one prediction; only answers with status `ok` count for their class."""
+        self.total += 1
+        self.not_sure += prediction.status == "not_sure"
+        self.errors += prediction.status == "error"
+        if prediction.status == "ok" and prediction.label is not None:
+            self.labels[prediction.label] += 1
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all pictures were read, 4 when some were, 3 when none was."""
+        if not self.errors:
+            return 0
+        return 3 if self.errors == self.total else 4
+
+    def __str__(self) -> str:
+        parts = [f"{self.labels.total():,} named"]
+        parts += [f"{self.not_sure:,} not sure"] if self.not_sure else []
+        parts += [f"{self.errors:,} could not be read"] if self.errors else []
+        return f"{self.total:,} pictures: {', '.join(parts)}"
+
+
+def format_of(path: Path) -> Format:
+    """Return the format that a file's suffix asks for; raises `UsageError` for any but .json, .jsonl, .csv."""
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in FORMATS or suffix == "table":
+        known = [f".{name}" for name in FORMATS if name != "table"]
+        hint = near_miss(f".{suffix}", known)
+        raise UsageError(f"--output {path.name}: the suffix sets the format and must be {', '.join(known)}{hint}")
+    return suffix
+
+
+@contextlib.contextmanager
+def to_file(path: Path, *, top_k: int) -> Iterator[Write]:
+    """Yield the function that adds a prediction to `path`; the file appears, whole, when the block ends well.
+
+    Files are UTF-8. Raises `UsageError` for a suffix that names no format and for a folder.
+    """
+    format = format_of(path)
+    if path.is_dir():
+        raise UsageError(f"--output {path}: is a folder; name a file")
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as stream,
+        to_stream(stream, format=format, top_k=top_k) as write,
+    ):
+        yield write
+
+
+@contextlib.contextmanager
+def to_stream(stream: TextIO, *, format: Format, top_k: int) -> Iterator[Write]:
+    """Yield the function that writes a prediction to `stream`; what ends the text is written when the block ends.
+
+    `top_k` sets the number of columns of CSV. A table is drawn at the end, and becomes a summary above 50 rows.
+    """
+    if format == "json":
+        yield from _json(stream)
+    elif format == "jsonl":
+        yield lambda prediction: print(json_line(prediction), file=stream, flush=True)
+    elif format == "csv":
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(csv_columns(top_k))
+        yield lambda prediction: writer.writerow(csv_row(prediction, top_k=top_k))
+    else:
+        table = _Table()
+        yield table.add
+        table.draw(stream)
+
+
+def _json(stream: TextIO) -> Iterator[Write]:
+    before = "[\n"
+
+    def write(prediction: Prediction) -> None:
+        nonlocal before
+        stream.write(before + json_line(prediction))
+        before = ",\n"
+
+    yield write
+    stream.write("[]\n" if before == "[\n" else "\n]\n")
+
+
+def json_line(prediction: Prediction) -> str:
+    """Return one prediction as JSON on one line, readable in every script.
+
+    Bytes of a path that are no UTF-8 become `\\udcXX`, which `json.loads` turns into the path Python opens.
+    """
+    return _without_surrogates(json.dumps(prediction.to_json(), ensure_ascii=False, allow_nan=False))
+
+
+def csv_columns(top_k: int) -> list[str]:
+    """Return the header of the CSV.
+
+    >>> ",".join(csv_columns(2))
+    'source,status,label,probability,label_2,probability_2,warnings,error'
+    """
+    further = [name for rank in range(2, top_k + 1) for name in (f"label_{rank}", f"probability_{rank}")]
+    return ["source", "status", "label", "probability", *further, "warnings", "error"]
+
+
+def csv_row(prediction: Prediction, *, top_k: int) -> list[str]:
+    """Return the cells under `csv_columns(top_k)`; several warnings are joined by "; ", nothing is an empty cell."""
+    pairs = [cell for label, probability in prediction.top[:top_k] for cell in (label, f"{probability:.6f}")]
+    pairs += [""] * (2 * top_k - len(pairs))
+    cells = [prediction.source, prediction.status, *pairs, "; ".join(prediction.warnings), prediction.error or ""]
+    return [_without_surrogates(cell) for cell in cells]
+
+
+def _without_surrogates(text: str) -> str:
+    """Escape what stands for bytes that are no UTF-8 (`surrogateescape`): such text could not be written."""
+    return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def _shown(text: str) -> str:
+    """Return text for a terminal: control characters of hostile file names are escaped."""
+    unsafe = ("Cc", "Cs", "Zl", "Zp")
+    return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) in unsafe else c for c in text)
+
+
+class _Table:
+    """Collects predictions for the screen; memory holds 50 of them, however many there are."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self.rows: list[Prediction] = []
+        self.problems: list[str] = []
+
+    def add(self, prediction: Prediction) -> None:
+        """Take one prediction."""
+        self.tally.add(prediction)
+        if self.tally.total <= MOST_ROWS:
+            self.rows.append(prediction)
+        self.problems += [f"warning: {prediction.source}: {warning}" for warning in prediction.warnings]
+        self.problems += [f"error: {prediction.error}"] if prediction.error is not None else []
+        del self.problems[MOST_ROWS:]
+
+    def draw(self, stream: TextIO) -> None:
+        """Write the table, or the summary where the rows are too many."""
+        if self.tally.total > MOST_ROWS:
+            self._draw_summary(stream)
+        elif len(self.rows) == 1 and self.rows[0].top:
+            _draw(stream, _HEADER[1:3], [[_shown(label), percent(p)] for label, p in self.rows[0].top])
+        elif self.rows:
+            _draw(stream, *_fitting([_cells(prediction) for prediction in self.rows]))
+        for problem in self.problems[: _MOST_PROBLEMS if self.tally.total > MOST_ROWS else MOST_ROWS]:
+            print(_shown(problem), file=stream)
+        if self.tally.total > MOST_ROWS:
+            print(_ROWS_HINT, file=stream)
+
+    def _draw_summary(self, stream: TextIO) -> None:
+        counts = self.tally.labels.most_common()
+        rows = [
+            [_shown(label), f"{count:,}", percent(count / self.tally.total)] for label, count in counts[:_MOST_CLASSES]
+        ]
+        print(self.tally, file=stream)
+        if rows:
+            _draw(stream, ("class", "pictures", "share"), rows)
+        if len(counts) > _MOST_CLASSES:
+            print(f"and {len(counts) - _MOST_CLASSES:,} more classes", file=stream)
+
+
+_HEADER = ("picture", "class", "probability", "second")
+
+
+def _cells(prediction: Prediction) -> list[str]:
+    """Return the cells under `_HEADER`."""
+    source = _shown(prediction.source)
+    if prediction.label is None or prediction.probability is None:
+        return [source, "error", "", ""]
+    label = _shown(prediction.label) + (" (not sure)" if prediction.status == "not_sure" else "")
+    second = [f"{_shown(name)} {percent(probability)}" for name, probability in prediction.top[1:2]]
+    return [source, label, percent(prediction.probability), *(second or [""])]
+
+
+def _fitting(rows: list[list[str]]) -> tuple[Sequence[str], list[list[str]]]:
+    """Return header and rows, without the second guess where that would not fit on 80 columns."""
+    if any(row[-1] for row in rows) and sum(_widths([_HEADER, *rows])) + 2 * (len(_HEADER) - 1) <= _SCREEN:
+        return _HEADER, rows
+    return _HEADER[:-1], [row[:-1] for row in rows]
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    from rich.cells import cell_len
+
+    return [max(cell_len(cell) for cell in column) for column in zip(*rows, strict=True)]
+
+
+def _draw(stream: TextIO, header: Sequence[str], rows: list[list[str]]) -> None:
+    """Draw on a terminal, which folds what is too wide; in a pipe write plain lines that are never cut."""
+    if stream.isatty():
+        _draw_rich(stream, header, rows)
+    else:
+        _draw_plain(stream, header, rows)
+
+
+def _draw_rich(stream: TextIO, header: Sequence[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for name in header:
+        table.add_column(name, justify=_justify(name), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(file=stream).print(table)
+
+
+def _draw_plain(stream: TextIO, header: Sequence[str], rows: list[list[str]]) -> None:
+    from rich.cells import cell_len
+
+    widths = _widths([header, *rows])
+    for row in [header, *rows]:
+        padding = [" " * (width - cell_len(cell)) for width, cell in zip(widths, row, strict=True)]
+        cells = [
+            space + cell if _justify(name) == "right" else cell + space
+            for name, cell, space in zip(header, row, padding, strict=True)
+        ]
+        print("  ".join(cells).rstrip(), file=stream)
+
+
+def _justify(name: str) -> Literal["left", "right"]:
+    return "right" if name in ("probability", "pictures", "share") else "left"

@@ -1,0 +1,254 @@
+"""From pictures to names: one picture, or a stream of them with decoding and network overlapped."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.sources import open_pictures
+from resnetkit.errors import DataError, ResNetKitError, UsageError
+from resnetkit.inference.decision import Decision
+from resnetkit.inference.engines import Engine
+from resnetkit.runtime import available_threads
+
+Status = Literal["ok", "not_sure", "error"]
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
+class Prediction:
+    """What a model says about one picture.
+
+    `label` and `probability` are the most probable class, also when the status is `not_sure`; both are None for an
+    `error`. `top` holds the most probable classes, best first, `label` included. Probabilities are in [0, 1].
+    """
+
+    source: str
+    status: Status
+    label: str | None = None
+    probability: float | None = None
+    top: tuple[tuple[str, float], ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.status == "error") == (self.error is not None) == (self.label is None)
+        assert (self.label is None) == (self.probability is None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict with every key; probabilities are rounded to 6 decimals."""
+        return {
+            "source": self.source,
+            "status": self.status,
+            "label": self.label,
+            "probability": None if self.probability is None else round(self.probability, 6),
+            "top": [{"label": label, "probability": round(probability, 6)} for label, probability in self.top],
+            "warnings": list(self.warnings),
+            "error": self.error,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Prediction:
+        """Read what `to_json` wrote."""
+        top = tuple((entry["label"], entry["probability"]) for entry in values["top"])
+        return cls(**values | {"top": top, "warnings": tuple(values["warnings"])})
+
+    def __repr__(self) -> str:
+        return f"Prediction({self.source!r}: {self._answer()})"
+
+    def _repr_html_(self) -> str:
+        return f'<span dir="auto"><b>{html.escape(self._answer())}</b> {html.escape(self.source)}</span>'
+
+    def _answer(self) -> str:
+        if self.error is not None:
+            return f"error: {self.error}"
+        names = ", ".join(f"{label} {percent(probability)}" for label, probability in self.top[:3])
+        return f"not sure: {names}" if self.status == "not_sure" else names
+
+
+def percent(probability: float) -> str:
+    """Return a probability as people read it.
+
+    >>> percent(0.97123)
+    '97.1 %'
+    """
+    return f"{100 * probability:.1f} %"
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A picture that was read: its pixels, or the reason why there are none."""
+
+    source: str
+    _: KW_ONLY
+    pixels: np.ndarray | None = None
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """A network that is ready to name pictures: `name` is what people call the model.
+
+    >>> predictor = Predictor(engine, classes=("cat", "dog"), preprocess=preprocess)  # doctest: +SKIP
+    >>> predictor.predict("cat.jpg")  # doctest: +SKIP
+    Prediction('cat.jpg': cat 97.1 %, dog 2.9 %)
+    """
+
+    engine: Engine
+    _: KW_ONLY
+    classes: Sequence[str]
+    preprocess: Preprocess
+    decision: Decision = field(default_factory=Decision)
+    name: str = "model"
+
+    def predict(self, picture: str | os.PathLike[str] | Image.Image | np.ndarray, *, top_k: int = 5) -> Prediction:
+        """Name one picture: a path (`archive.zip` with one picture counts), a PIL image, or an array.
+
+        Arrays are `[H, W]` grey or `[H, W, 3]` RGB, uint8. Raises `DataError` where the picture cannot be read and
+        `UsageError` where the path is missing or names several pictures.
+        """
+        if isinstance(picture, (str, os.PathLike)):
+            pictures = open_pictures(os.fspath(picture))
+            read = self._read(pictures, _only(pictures, os.fspath(picture)))
+        else:
+            read = self._read_image(_opened(picture), source=_source_of(picture))
+        [prediction] = self._answer([read], top_k=top_k)
+        if prediction.error is not None:
+            raise DataError(prediction.error)
+        return prediction
+
+    def predict_many(
+        self, pictures: Dataset, *, top_k: int = 5, batch_size: int = 32, threads: int | None = None
+    ) -> Iterator[Prediction]:
+        """Yield a `Prediction` for every item of `pictures`, in their order.
+
+        Threads decode ahead of the network, at most two batches, so the memory needed does not grow with the number of
+        pictures. A picture that cannot be read becomes a prediction with status `error`; the rest go on. `top_k`
+        says how many classes `top` holds at most.
+        """
+        if top_k < 1 or batch_size < 1:
+            raise UsageError(f"top-k and batch size must be at least 1, not {top_k} and {batch_size}")
+        reads = _ahead(
+            lambda item: self._read(pictures, item),
+            pictures.items,
+            threads=threads or available_threads(),
+            limit=2 * batch_size,
+        )
+        return self._stream(reads, top_k=top_k, batch_size=batch_size)
+
+    def _stream(self, reads: Iterator[_Read], *, top_k: int, batch_size: int) -> Iterator[Prediction]:
+        while batch := list(itertools.islice(reads, batch_size)):
+            yield from self._answer(batch, top_k=top_k)
+
+    def _read(self, pictures: Dataset, item: Item) -> _Read:
+        """Read and preprocess one picture; what is wrong with it becomes its one line."""
+        try:
+            return self._read_image(pictures.open(item), source=item.source)
+        except (ResNetKitError, OSError) as problem:
+            return _Read(item.source, error=_one_line(problem, source=item.source))
+
+    def _read_image(self, image: Image.Image, *, source: str) -> _Read:
+        try:
+            return _Read(source, pixels=self.preprocess.pixels(image), warnings=_warnings(image))
+        except (ResNetKitError, OSError, SyntaxError) as problem:  # Pillow's word for a broken PNG is SyntaxError
+            return _Read(source, error=_one_line(problem, source=source))
+
+    def _answer(self, batch: Sequence[_Read], *, top_k: int) -> list[Prediction]:
+        """Run the network on what could be read and return one prediction per picture, in order."""
+        pixels = [read.pixels for read in batch if read.pixels is not None]
+        rows = iter(self.decision.probabilities(self.engine.logits(np.stack(pixels))) if pixels else ())
+        return [
+            Prediction(source=read.source, status="error", error=read.error)
+            if read.pixels is None
+            else self._decide(read, next(rows), top_k=top_k)
+            for read in batch
+        ]
+
+    def _decide(self, read: _Read, probabilities: np.ndarray, *, top_k: int) -> Prediction:
+        """Make the prediction of one row of `[K]` probabilities."""
+        assert len(probabilities) == len(self.classes), f"{len(probabilities)} outputs, {len(self.classes)} classes"
+        if not np.isfinite(probabilities).all():
+            error = (
+                f"{read.source}: {self.name} answers with numbers that are not finite: train it again or use another"
+            )
+            return Prediction(source=read.source, status="error", error=error)
+        best = np.argsort(-probabilities, kind="stable")[:top_k]
+        top = tuple((self.classes[index], float(probabilities[index])) for index in best)
+        label, probability = top[0]
+        return Prediction(
+            source=read.source,
+            status=self.decision.status(probability),
+            label=label,
+            probability=probability,
+            top=top,
+            warnings=read.warnings,
+        )
+
+
+def _ahead(function: Callable[[Given], Made], items: Iterable[Given], *, threads: int, limit: int) -> Iterator[Made]:
+    """Yield `function(item)` in the order of `items`, computed by threads at most `limit` items ahead."""
+    remaining = iter(items)
+    pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode")
+    try:
+        waiting: deque[Future[Made]] = deque(pool.submit(function, item) for item in itertools.islice(remaining, limit))
+        while waiting:
+            made = waiting.popleft().result()
+            waiting.extend(pool.submit(function, item) for item in itertools.islice(remaining, 1))
+            yield made
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _only(pictures: Dataset, path: str) -> Item:
+    """Return the one picture behind a path."""
+    if len(pictures.items) != 1:
+        raise UsageError(f"{path} holds {len(pictures.items)} pictures, predict() takes one: use predict_many()")
+    return pictures.items[0]
+
+
+def _opened(picture: Image.Image | np.ndarray) -> Image.Image:
+    """Return a PIL image as it is, and an array as one."""
+    if isinstance(picture, Image.Image):
+        return picture
+    if not isinstance(picture, np.ndarray):
+        raise UsageError(f"a picture is a path, a PIL image or an array, not {type(picture).__name__}")
+    grey_or_rgb = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
+    if picture.dtype != np.uint8 or not grey_or_rgb or picture.size == 0:
+        raise DataError(
+            f"an array must be [H, W] or [H, W, 3] uint8, not {list(picture.shape)} {picture.dtype}; "
+            "floats in [0, 1] become that by (255 * x).round().astype('uint8')"
+        )
+    return Image.fromarray(np.ascontiguousarray(picture))
+
+
+def _source_of(picture: Image.Image | np.ndarray) -> str:
+    """Return the file of a PIL image where it has one, else what it is."""
+    if isinstance(picture, np.ndarray):
+        return "<array>"
+    return str(getattr(picture, "filename", "") or "<image>")
+
+
+def _warnings(image: Image.Image) -> tuple[str, ...]:
+    frames = getattr(image, "n_frames", 1)
+    return (f"first of {frames} frames",) if frames > 1 else ()
+
+
+def _one_line(problem: Exception, *, source: str) -> str:
+    """Return what went wrong as one line that names the file."""
+    reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+    line = " ".join(reason.split())
+    return line if source in line or Path(source).name in line else f"{source}: {line}"
