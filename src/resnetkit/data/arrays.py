@@ -1,0 +1,164 @@
+"""Pictures that come as arrays: MedMNIST-style .npz files, CIFAR-10 and scikit-learn's digits."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from resnetkit import runtime
+from resnetkit.data.dataset import SPLITS, Item, Split
+from resnetkit.errors import DataError
+
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
+
+_ORGANS = (
+    *("bladder", "femur-left", "femur-right", "heart", "kidney-left", "kidney-right"),
+    *("liver", "lung-left", "lung-right", "pancreas", "spleen"),
+)
+# As medmnist 2.1 states them (github.com/MedMNIST/MedMNIST, medmnist/info.py).
+_MEDMNIST = {
+    "pathmnist": (
+        *("adipose", "background", "debris", "lymphocytes", "mucus", "smooth muscle", "normal colon mucosa"),
+        *("cancer-associated stroma", "colorectal adenocarcinoma epithelium"),
+    ),
+    "dermamnist": (
+        *("actinic keratoses and intraepithelial carcinoma", "basal cell carcinoma", "benign keratosis-like lesions"),
+        *("dermatofibroma", "melanoma", "melanocytic nevi", "vascular lesions"),
+    ),
+    "octmnist": ("choroidal neovascularization", "diabetic macular edema", "drusen", "normal"),
+    "pneumoniamnist": ("normal", "pneumonia"),
+    "breastmnist": ("malignant", "normal, benign"),
+    "organamnist": _ORGANS,
+    "organcmnist": _ORGANS,
+    "organsmnist": _ORGANS,
+}
+
+
+class Arrays:
+    """Pictures in memory: for each part `[N, H, W]` or `[N, H, W, 3]` uint8; keys are `train/12`, or `12`."""
+
+    def __init__(self, parts: dict[str, np.ndarray]) -> None:
+        self._parts = parts
+
+    def read(self, key: str) -> np.ndarray:
+        """Return one picture, `[H, W]` or `[H, W, 3]` uint8."""
+        part, _, index = key.rpartition("/")
+        return self._parts[part][int(index)]
+
+
+Found = tuple[Arrays, list[tuple[str, Item]]]
+
+
+def read_npz(source: str) -> Found:
+    """Read a MedMNIST-style .npz (`train_images`, `train_labels`, `val_images`, ...).
+
+    Classes are the label numbers, or their published names where the file is called as MedMNIST calls it.
+    Raises `DataError` for pickled, 3-D or multi-label content.
+    """
+    arrays = _load(source)
+    parts: list[Split] = [split for split in SPLITS if f"{split}_images" in arrays]
+    if not parts:
+        raise DataError(f"{source}: has no array train_images; found {', '.join(arrays) or 'nothing'}")
+    names = _MEDMNIST.get(Path(source).stem.split("_")[0].lower(), ())
+    images: dict[str, np.ndarray] = {}
+    items = []
+    for part in parts:
+        images[part] = _checked_images(source, f"{part}_images", arrays[f"{part}_images"])
+        labels = _checked_labels(source, f"{part}_labels", arrays.get(f"{part}_labels"), len(images[part]))
+        split = None if parts == ["train"] else part
+        items += _items(source, f"{part}/", [_name(names, label) for label in labels], split)
+    return Arrays(images), items
+
+
+def _load(source: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(source, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, zipfile.BadZipFile, EOFError, OSError, TypeError) as error:
+        raise DataError(f"{source}: is no readable .npz of plain arrays ({error})") from error
+
+
+def _checked_images(source: str, name: str, images: np.ndarray) -> np.ndarray:
+    if images.ndim == 4 and images.shape[-1] == 1:
+        images = images[..., 0]
+    if images.dtype != np.uint8 or not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)):
+        raise DataError(
+            f"{source}: {name} is {images.dtype} {list(images.shape)}; expected uint8 [N, H, W] or [N, H, W, 3]"
+        )
+    return images
+
+
+def _checked_labels(source: str, name: str, labels: np.ndarray | None, count: int) -> np.ndarray:
+    if labels is None:
+        raise DataError(f"{source}: has no array {name}")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.shape != (count,) or labels.dtype.kind not in "iub":
+        raise DataError(
+            f"{source}: {name} is {labels.dtype} {list(labels.shape)}; expected one whole number for each of the "
+            f"{count} images (data with several labels per image cannot be used)"
+        )
+    return labels.astype(np.int64)
+
+
+def _name(names: tuple[str, ...], label: int) -> str:
+    return names[label] if 0 <= label < len(names) else str(label)
+
+
+def _items(source: str, prefix: str, labels: list[str], split: Split | None) -> list[tuple[str, Item]]:
+    return [
+        (f"{prefix}{index}", Item(f"{source}::{prefix}{index}", label, split)) for index, label in enumerate(labels)
+    ]
+
+
+def read_digits(source: str) -> Found:
+    """Return scikit-learn's 1,797 handwritten digits, 8x8 grey (it carries them; nothing is downloaded)."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    return Arrays({"": images}), _items(source, "", [str(label) for label in digits.target], None)
+
+
+def read_cifar10(source: str) -> Found:
+    """Return CIFAR-10's 50,000 + 10,000 pictures; downloaded and verified once."""
+    from torchvision.datasets import CIFAR10
+
+    from resnetkit.data.fetch import fetch
+
+    folder = runtime.cache_folder() / "datasets"
+    archive = folder / CIFAR10_URL.rpartition("/")[2]
+    fetch(CIFAR10_URL, archive, checksum=f"md5:{CIFAR10_MD5}", what="CIFAR-10")
+    _unpack(archive, folder)
+    images: dict[str, np.ndarray] = {}
+    items = []
+    for part in ("train", "test"):
+        data = CIFAR10(str(folder), train=part == "train", download=False)
+        images[part] = data.data
+        items += _items(source, f"{part}/", [data.classes[target] for target in data.targets], part)
+    return Arrays(images), items
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Unpack beside the target and rename, so that a folder that is there is complete."""
+    target = folder / "cifar-10-batches-py"
+    if target.is_dir():
+        return
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        with tarfile.open(archive) as packed:
+            packed.extractall(temporary, filter="data")
+        try:
+            os.rename(Path(temporary) / target.name, target)
+        except OSError:
+            if not target.is_dir():  # otherwise another process was first
+                raise
+
+
+NAMED: dict[str, Callable[[str], Found]] = {"cifar10": read_cifar10, "digits": read_digits}

@@ -1,0 +1,72 @@
+"""Class names: which are the same, in what order they stand, and what a wrong one was meant to be."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from resnetkit.data.dataset import Item
+from resnetkit.errors import DataError, UsageError, near_miss
+
+_DIGITS = re.compile(r"(\d{1,18})")
+
+
+def natural_key(text: str) -> tuple[object, ...]:
+    """Return a sort key that puts `2` before `10` and ignores case first.
+
+    >>> sorted(["10", "b2", "2", "B10"], key=natural_key)
+    ['2', '10', 'b2', 'B10']
+    """
+    parts = _DIGITS.split(text.casefold())
+    # Alternating text and number, so that numbers meet numbers; int() reads the digits of every script.
+    return (*(int(part) if i % 2 else part for i, part in enumerate(parts)), text)
+
+
+def normal_name(name: str) -> str:
+    """Return a class name in Unicode NFC: what looks the same is the same."""
+    return unicodedata.normalize("NFC", name)
+
+
+def class_names(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the distinct names in natural order; raises `DataError` for two that differ only by case."""
+    names = sorted(set(labels), key=natural_key)
+    folded: dict[str, str] = {}
+    for name in names:
+        other = folded.setdefault(unicodedata.normalize("NFC", name.casefold()), name)
+        if other != name:
+            raise DataError(
+                f"the classes {other!r} and {name!r} differ only by case: "
+                f"rename one, or make them one class with --rename {_rename(name, other)}"
+            )
+    return tuple(names)
+
+
+def renamed(items: tuple[Item, ...], rename: Mapping[str, str]) -> tuple[Item, ...]:
+    """Return the items with class names replaced (`--rename old=new`); raises `UsageError` for an unknown old name."""
+    table = {normal_name(old): normal_name(new) for old, new in rename.items()}
+    labels = {item.label for item in items if item.label is not None}
+    for old, new in table.items():
+        if old not in labels:
+            raise UsageError(f"--rename {_rename(old, new)}: no class is called {old!r}{near_miss(old, labels)}")
+        if not new.strip():
+            raise UsageError(f"--rename {old}=: the new name is missing")
+    return tuple(replace(item, label=table[item.label]) if item.label in table else item for item in items)
+
+
+def unknown_class(name: str, known: Collection[str], *, where: str, count: int) -> DataError:
+    """Return the error for a class that `known` lacks, with the nearest of them and the flag that mends it."""
+    close = difflib.get_close_matches(name.casefold(), [known_name.casefold() for known_name in known], n=1)
+    nearest = next((known_name for known_name in known if [known_name.casefold()] == close), "NAME")
+    hint = near_miss(name, known)
+    return DataError(
+        f"class {name!r} ({count:,} images in {where}) is not among the {len(known)} known classes{hint}: "
+        f"add --rename {_rename(name, nearest)}, or take it out"
+    )
+
+
+def _rename(old: str, new: str) -> str:
+    pair = f"{old}={new}"
+    return pair if re.fullmatch(r"[\w.=-]+", pair) else f'"{pair}"'

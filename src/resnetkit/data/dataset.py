@@ -1,0 +1,77 @@
+"""A set of pictures: what each is called, which class and part it belongs to, and how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import numpy as np
+from PIL import Image
+
+from resnetkit.data import images
+from resnetkit.errors import DataError
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+class Reader(Protocol):
+    """Where pictures come from: a folder, an archive, arrays. Readers may be used from several threads at once."""
+
+    def read(self, key: str) -> bytes | np.ndarray:
+        """Return a file's bytes, or pixels `[H, W]` or `[H, W, 3]` uint8; raises `OSError` or `DataError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture: its path as given, its class, its part of the data and the group it must stay with."""
+
+    source: str
+    label: str | None = None
+    split: Split | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dataset:
+    """The pictures found in a data source, and what was found beside them.
+
+    `classes` are Unicode NFC, in natural order. `ignored` are files that are no pictures, `outside` pictures that lie
+    in no class folder, `empty` class folders without pictures, `unreadable` folders (name, reason) that could not be
+    listed, `notes` sentences that a person should read. `origins` tells for each source who reads it, under which key.
+    """
+
+    name: str
+    items: tuple[Item, ...] = field(repr=False)
+    classes: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = field(default=(), repr=False)
+    outside: tuple[str, ...] = field(default=(), repr=False)
+    empty: tuple[str, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    origins: Mapping[str, tuple[Reader, str]] = field(repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def read(self, item: Item) -> bytes | np.ndarray:
+        """Return the file's bytes, or the pixels where the source holds arrays; raises `DataError` naming it."""
+        reader, key = self.origins[item.source]
+        try:
+            return reader.read(key)
+        except OSError as error:
+            raise DataError(f"{item.source}: cannot be read ({error.strerror or error})") from error
+
+    def open(self, item: Item) -> Image.Image:
+        """Return the decoded picture; raises `DataError` naming the source."""
+        return decoded(self.read(item), name=item.source)
+
+    def as_part(self, split: Split) -> Dataset:
+        """Return the same pictures with all of them in one part, to evaluate on everything there is."""
+        return replace(self, items=tuple(replace(item, split=split) for item in self.items))
+
+
+def decoded(data: bytes | np.ndarray, *, name: str) -> Image.Image:
+    """Return the picture in what a reader gave; raises `DataError` naming it."""
+    return Image.fromarray(data) if isinstance(data, np.ndarray) else images.decode(data, name=name)

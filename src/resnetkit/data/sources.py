@@ -1,0 +1,285 @@
+"""Opening what a person has: a folder, an archive, a CSV, an .npz or a name becomes one `Dataset`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from resnetkit.data import arrays, classes, folders, tables
+from resnetkit.data.archives import is_archive
+from resnetkit.data.dataset import SPLITS, Dataset, Item, Reader, Split, decoded
+from resnetkit.data.folders import FolderReader, Tree
+from resnetkit.errors import DataError, UsageError, near_miss
+
+__all__ = ["SPLITS", "Dataset", "Item", "Reader", "Split", "decoded", "open_data", "open_pictures"]
+
+_KINDS = "a folder, .zip, .tar, .csv or .npz, or a name: " + ", ".join(sorted(arrays.NAMED))
+
+
+@dataclass(kw_only=True, slots=True)
+class _Collected:
+    """What the sources opened so far gave."""
+
+    items: list[Item] = field(default_factory=list)
+    origins: dict[str, tuple[Reader, str]] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+    outside: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, reader: Reader, found: list[tuple[str, Item]]) -> None:
+        """Add pictures; one that is there already is not added again."""
+        for key, item in found:
+            if item.source not in self.origins:
+                self.origins[item.source] = (reader, key)
+                self.items.append(item)
+
+    def add_tree(self, tree: Tree, layout: folders.Layout) -> None:
+        """Add the pictures of a tree with their classes, and what lies beside them."""
+        self.add(tree.reader, layout.labelled)
+        self.ignored += [tree.path(key) for key in tree.others]
+        self.unreadable += tree.unreadable
+        self.outside += layout.outside
+        self.empty += layout.empty
+
+    def dataset(self, name: str, *, notes: tuple[str, ...] = ()) -> Dataset:
+        """Return all of it, with its classes in order."""
+        return Dataset(
+            name=name,
+            items=tuple(self.items),
+            classes=classes.class_names(item.label for item in self.items if item.label is not None),
+            ignored=tuple(self.ignored),
+            outside=tuple(self.outside),
+            empty=tuple(self.empty),
+            unreadable=tuple(self.unreadable),
+            notes=notes,
+            origins=self.origins,
+        )
+
+
+def open_data(
+    *data: str | Path,
+    group_by: str | None = None,
+    rename: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> Dataset:
+    """Open labelled pictures: `DATA/<class>/**`, `DATA/{train,val,test}/<class>/**`, or any other source.
+
+    `group_by` is a CSV column or a regular expression with one group in parentheses, searched in each path: pictures
+    of one group are never parted. `rename` maps wrong class names to right ones. `limit` keeps at most so many
+    pictures of each part, the same number of each class as far as they go; which ones depends on their paths below
+    DATA alone. Raises `UsageError` for wrong calls and missing paths, `DataError` for data that cannot be used.
+    """
+    sources = [os.path.expanduser(os.fspath(path)) for path in data]
+    collected = _collect(sources, group_by)
+    items, notes = tuple(collected.items), []
+    if group_by and not _is_column(sources, group_by):
+        items, note = _grouped(items, group_by)
+        notes += note
+    if rename:
+        items = classes.renamed(items, rename)
+    names = _checked_classes(sources, items)
+    if limit is not None:
+        items, note = _limited(items, limit, names, root=sources[0])
+        notes += note
+    collected.items = list(items)
+    return replace(collected.dataset(_name(sources), notes=tuple(notes)), classes=names)
+
+
+def _collect(sources: list[str], group_by: str | None) -> _Collected:
+    collected = _Collected()
+    if not sources:
+        raise UsageError(f"DATA is missing: {_KINDS}")
+    if len(sources) > 1:
+        for source in _several_folders(sources):
+            tree = folders.read_tree(source)
+            collected.add_tree(tree, folders.one_class(tree))
+        return collected
+    (source,) = sources
+    if _is_tree(source):
+        tree = folders.read_tree(source)
+        collected.add_tree(tree, folders.class_folders(tree))
+    elif _suffix(source) == ".csv" and os.path.isfile(source):
+        table = tables.read_table(source, needed=("image_path", "label"))
+        column = group_by if group_by in table.columns else "group" if "group" in table.columns else None
+        collected.add(FolderReader(""), tables.labelled(table, group_column=column))
+    elif found := _as_arrays(source):
+        collected.add(*found)
+    elif os.path.exists(source):
+        raise UsageError(f"{source}: is no data set; DATA is {_KINDS}")
+    else:
+        raise _missing(source)
+    return collected
+
+
+def _is_tree(source: str) -> bool:
+    return os.path.isdir(source) or (os.path.isfile(source) and is_archive(Path(source)))
+
+
+def _as_arrays(source: str) -> arrays.Found | None:
+    if _suffix(source) == ".npz" and os.path.isfile(source):
+        return arrays.read_npz(source)
+    if source in arrays.NAMED and not os.path.exists(source):
+        return arrays.NAMED[source](source)
+    return None
+
+
+def _suffix(source: str) -> str:
+    return os.path.splitext(source)[1].lower()
+
+
+def _missing(source: str) -> UsageError:
+    folder = os.path.dirname(source)
+    try:
+        siblings = [os.path.join(folder, name) for name in os.listdir(folder or ".")]
+    except OSError:
+        siblings = []
+    return UsageError(f"{source}: no such file or folder{near_miss(source, [*siblings, *arrays.NAMED])}")
+
+
+def _several_folders(sources: list[str]) -> list[str]:
+    """Check that several DATA are folders of one class each."""
+    for source in sources:
+        if not os.path.exists(source):
+            raise _missing(source)
+        if not os.path.isdir(source):
+            raise UsageError(f"{source}: is no folder; several DATA are folders with the pictures of one class each")
+    names = [os.path.basename(os.path.realpath(source)).casefold() for source in sources]
+    if all(name in folders.SPLIT_FOLDERS for name in names):
+        parent = os.path.dirname(sources[0].rstrip("/")) or "."
+        raise UsageError(f"{' '.join(sources)}: are parts of one data set; name the folder around them: {parent}")
+    return sources
+
+
+def _is_column(sources: list[str], group_by: str) -> bool:
+    if len(sources) > 1 or _suffix(sources[0]) != ".csv" or not os.path.isfile(sources[0]):
+        return False
+    return group_by in tables.read_table(sources[0], needed=()).columns
+
+
+def _grouped(items: tuple[Item, ...], pattern: str) -> tuple[tuple[Item, ...], list[str]]:
+    """Give each item the group that the pattern finds in its path, and say how many have none."""
+    try:
+        search = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"--group-by {pattern}: is no regular expression ({error})") from error
+    if search.groups < 1:
+        raise UsageError(f"--group-by {pattern}: put parentheses around what names the group, as in '(patient[0-9]+)'")
+    matches = [search.search(item.source) for item in items]
+    found = tuple(replace(item, group=match[1]) if match else item for item, match in zip(items, matches, strict=True))
+    without = [item.source for item in found if item.group is None]
+    if items and len(without) == len(items):
+        raise UsageError(f"--group-by {pattern}: found in no path; the first is {items[0].source}")
+    count = len({item.group for item in found} - {None})
+    notes = [f"{count:,} groups by {pattern}"]
+    if without:
+        notes.append(f"{len(without):,} images are in no group (first: {without[0]})")
+    return found, notes
+
+
+def _checked_classes(sources: list[str], items: tuple[Item, ...]) -> tuple[str, ...]:
+    """Return the classes that training knows; raises `DataError` where another part has more."""
+    everything = classes.class_names(item.label for item in items if item.label is not None)
+    known = {item.label for item in items if item.split in (None, "train")}
+    if not known:
+        return everything
+    counts = Counter((item.split, item.label) for item in items if item.label not in known)
+    for (split, label), count in sorted(counts.items(), key=lambda entry: str(entry[0])):
+        where = f"{' '.join(sources)}, {split} part"
+        raise classes.unknown_class(str(label), [str(name) for name in known], where=where, count=count)
+    return everything
+
+
+def _limited(
+    items: tuple[Item, ...], limit: int, names: tuple[str, ...], *, root: str
+) -> tuple[tuple[Item, ...], list[str]]:
+    """Keep `limit` items of each part: the first of every class, then the second, in an order made of the paths."""
+    if limit < max(1, len(names)):
+        raise UsageError(f"--limit {limit} is less than one image for each of the {len(names)} classes")
+    folder = os.path.dirname(root) if _suffix(root) == ".csv" else root
+    keys = {item.source: _path_hash(item.source.removeprefix(folder)) for item in items}
+    rank: dict[str, tuple[int, bytes]] = {}
+    seen: Counter[tuple[str | None, str | None]] = Counter()
+    for item in sorted(items, key=lambda item: keys[item.source]):
+        rank[item.source] = (seen[item.split, item.label], keys[item.source])
+        seen[item.split, item.label] += 1
+    kept: set[str] = set()
+    notes = []
+    for split in (None, *SPLITS):
+        part = sorted((item.source for item in items if item.split == split), key=rank.__getitem__)
+        kept.update(part[:limit])
+        if len(part) > limit:
+            notes.append(f"--limit {limit}: {limit:,} of {len(part):,} {split + ' ' if split else ''}images are used")
+    return tuple(item for item in items if item.source in kept), notes
+
+
+def _path_hash(path: str) -> bytes:
+    return hashlib.blake2b(path.replace(os.sep, "/").lstrip("/").encode("utf-8"), digest_size=8).digest()
+
+
+def _name(sources: list[str]) -> str:
+    """Return a readable name for runs: the folder, the file without its suffix, or the class folders."""
+    names = [Path(os.path.realpath(source)).name or "data" for source in sources]
+    if len(names) == 1:
+        return names[0] if os.path.isdir(sources[0]) else os.path.splitext(names[0])[0]
+    return "-".join(names[:3]) + (f"-and-{len(names) - 3}-more" if len(names) > 3 else "")
+
+
+def open_pictures(*sources: str | Path) -> Dataset:
+    """Open pictures to predict, without labels: files of any suffix, folders, patterns, archives, lists, names.
+
+    `archive.zip::member` is one picture of an archive. What is named twice is taken once. Raises `UsageError` for a
+    path that is not there, `DataError` where no picture was found.
+    """
+    collected = _Collected()
+    given = [os.path.expanduser(os.fspath(source)) for source in sources]
+    for source in given:
+        _add_pictures(collected, source)
+    if not collected.items:
+        ignored = f" ({len(collected.ignored):,} other files, as {collected.ignored[0]})" if collected.ignored else ""
+        raise DataError(f"{' '.join(given) or 'SOURCE'}: no pictures found{ignored}")
+    collected.items = [Item(item.source) for item in collected.items]
+    return collected.dataset(_name(given))
+
+
+def _add_pictures(collected: _Collected, source: str) -> None:
+    if _is_tree(source):
+        tree = folders.read_tree(source)
+        found = [(key, Item(tree.path(key))) for key in tree.pictures]
+        collected.add_tree(tree, folders.Layout(labelled=found, outside=[], empty=[]))
+    elif found_arrays := _as_arrays(source):
+        collected.add(*found_arrays)
+    elif os.path.isfile(source) and _suffix(source) == ".csv":
+        table = tables.read_table(source, needed=("image_path",))
+        paths = [tables.picture_path(table, line, row) for line, row in table.rows]
+        collected.add(FolderReader(""), [(path, Item(path)) for path in paths])
+    elif os.path.isfile(source):
+        collected.add(FolderReader(""), [(source, Item(source))])
+    elif os.path.exists(source):
+        raise UsageError(f"{source}: is neither a file nor a folder")
+    elif "::" in source:
+        _add_member(collected, source)
+    else:
+        matches = list(folders.matching(source))
+        if matches in ([], [source]):  # a link that leads nowhere matches itself
+            raise _missing(source)
+        for match in matches:
+            _add_pictures(collected, match)
+
+
+def _add_member(collected: _Collected, source: str) -> None:
+    """Add one picture of an archive or of a set of arrays."""
+    container = source.partition("::")[0]
+    if not (_is_tree(container) or container in arrays.NAMED or os.path.isfile(container)):
+        raise _missing(container)
+    everything = _Collected()
+    _add_pictures(everything, container)
+    if source not in everything.origins:
+        raise UsageError(f"{source}: {container} has no such picture")
+    reader, key = everything.origins[source]
+    collected.add(reader, [(key, Item(source))])
