@@ -85,8 +85,7 @@ class Preprocess:
 
     def convert(self, image: Image.Image) -> Image.Image:
         """Return the picture upright and in mode RGB or L; `images` documents the rule of each mode."""
-        mode = "RGB" if self.channels == 3 else "L"
-        return images.convert(images.upright(image), mode=mode, depth=self.depth)
+        return images.convert(image, mode="RGB" if self.channels == 3 else "L", depth=self.depth)
 
     @property
     def _resampling(self) -> Image.Resampling:

@@ -1,0 +1,289 @@
+"""Open any picture a person has, one way everywhere: bytes to a loaded Pillow image, and that to RGB or grey pixels."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import struct
+import threading
+import unicodedata
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, cast
+
+from PIL import Image
+
+from resnetkit.data import bit_depth, signatures
+from resnetkit.errors import DataError, missing_extra
+
+# fmt: off
+IMAGE_SUFFIXES = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".ico", ".jp2", ".j2k", ".jpx", ".j2c", ".avif", ".heic", ".heif", ".hif",
+))
+# fmt: on
+
+# Pillow's own refusal begins at twice its MAX_IMAGE_PIXELS; the same number here holds when a program changed that.
+MAX_PIXELS = 178_956_970
+# A file that claims more than this many pixels must have a byte for every _MAX_PACKING decoded ones. Deflate reaches
+# 1032 and JPEG 1536 at most, so only flat pictures in other formats are refused by mistake.
+_SMALL_PIXELS = 16_000_000
+_MAX_PACKING = 2_000
+
+_PLUGINS = {
+    "JPEG": "JpegImagePlugin",
+    "PNG": "PngImagePlugin",
+    "GIF": "GifImagePlugin",
+    "BMP": "BmpImagePlugin",
+    "PPM": "PpmImagePlugin",
+    "TIFF": "TiffImagePlugin",
+    "WEBP": "WebPImagePlugin",
+    "ICO": "IcoImagePlugin",
+    "JPEG2000": "Jpeg2KImagePlugin",
+    "AVIF": "AvifImagePlugin",
+}
+# What Pillow raises for broken files; a decoder that meets bytes it never expected fails in ordinary Python ways too.
+_BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode(data: bytes, *, name: str) -> Image.Image:
+    """Return the picture in `data`, completely loaded; of several frames or pages the first.
+
+    The content decides, not the suffix of `name`. 16-bit colours stay with the image for `convert`. Raises `DataError`,
+    one line that starts with `name`, for broken, foreign, oversized files; `UsageError` when HEIC needs its extra.
+    """
+    return _read(data, name=name, load=True)
+
+
+def bits(data: bytes, *, name: str) -> int | None:
+    """Return how many bits (8, 10, 12, 14, 16) the samples of a 16-bit picture use, or None for an 8-bit picture.
+
+    Only the header is read of 8-bit pictures. Raises as `decode` does.
+    """
+    if signatures.picture_format(data) == "JPEG":
+        return None
+    if not bit_depth.is_deep(_read(data, name=name, load=False)):
+        return None
+    return bit_depth.bits_of(decode(data, name=name))
+
+
+def convert(image: Image.Image, *, mode: Literal["RGB", "L"], depth: int | None) -> Image.Image:
+    """Return the picture upright (EXIF orientation applied) and in `mode`, by the rules of docs/images.md.
+
+    `depth`: the bits that the samples of 16-bit pictures use; None finds them in each picture. Raises `DataError` for
+    values that have no place between black and white (NaN, negative, above 65535).
+    """
+    try:
+        with _pillow_silenced():
+            image.load()
+            turn = _UPRIGHT.get(_orientation(image))
+            flat = _flat(bit_depth.eight_bits(image, depth=depth), mode)
+            return flat if turn is None else flat.transpose(turn)
+    except DataError as error:
+        raise DataError(f"the picture {error}") from error
+    except _BROKEN as error:
+        raise DataError(f"the picture cannot be converted to {mode} ({_reason(error)})") from error
+
+
+def _read(data: bytes, *, name: str, load: bool) -> Image.Image:
+    shown = _one_line(name)
+    kind = _recognised(data, shown)
+    try:
+        with _pillow_silenced():
+            image = _open(data, kind)
+            _check_claimed_size(image, len(data))
+            _check_not_raw(image)
+            if load:
+                _load(image, data, kind)
+            return image
+    except DataError as error:
+        raise DataError(f"{shown}: {error}") from error
+    except MemoryError as error:
+        raise DataError(f"{shown}: needs more memory than there is; make it smaller or leave it out") from error
+    except _BROKEN as error:
+        raise DataError(
+            f"{shown}: broken or cut-off {kind} ({_reason(error)}); copy or save it again, or leave it out"
+        ) from error
+
+
+def _recognised(data: bytes, shown: str) -> str:
+    """Return the format's name, or raise what the file seems to be instead."""
+    if not data:
+        raise DataError(f"{shown}: is empty (0 bytes); copy it again or leave it out")
+    if signatures.is_dicom(data):
+        raise DataError(f"{shown}: DICOM is not read by this version; convert it to PNG first")
+    kind = signatures.picture_format(data)
+    if kind is None:
+        what, remedy = signatures.foreign(data)
+        raise DataError(f"{shown}: seems to be {what}; {remedy}")
+    if kind == "HEIF" and importlib.util.find_spec("pillow_heif") is None:
+        raise missing_extra(f"{shown}: HEIC photos", "heic")
+    return kind
+
+
+def _open(data: bytes, kind: str) -> Image.Image:
+    if kind == "HEIF":
+        from pillow_heif import HeifImageFile  # the class itself: registering it would change Pillow for everyone
+
+        return cast(Image.Image, HeifImageFile(io.BytesIO(data)))
+    if kind == "PNG":
+        _check_png(data)
+    importlib.import_module(f"PIL.{_PLUGINS[kind]}")
+    return Image.open(io.BytesIO(data), formats=[kind])
+
+
+def _check_png(data: bytes) -> None:
+    """Verify the checksums of the chunks that hold the picture; Pillow skips those of the pixels."""
+    at, view, found = 8, memoryview(data), False
+    while at + 12 <= len(data):
+        length = int.from_bytes(view[at : at + 4], "big")
+        name, end = bytes(view[at + 4 : at + 8]), at + 8 + length
+        found = found or name == b"IDAT"
+        critical = not name[0] & 0x20 and end + 4 <= len(data)
+        if critical and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            raise DataError(f"broken PNG: wrong checksum in {_one_line(name.decode('latin-1'))}; copy it again")
+        if name == b"IEND":
+            break
+        at = end + 4
+    if not found:
+        raise DataError("broken PNG without pixels; copy it again or leave it out")
+
+
+def _check_claimed_size(image: Image.Image, num_bytes: int) -> None:
+    pixels = image.width * image.height
+    claim = f"{image.width} x {image.height} pixels"
+    if pixels > MAX_PIXELS:
+        raise DataError(f"claims {claim}, more than {MAX_PIXELS:,} are not opened; make it smaller")
+    decoded = pixels / 8 if image.mode == "1" else pixels * len(image.getbands())
+    if pixels > _SMALL_PIXELS and decoded > _MAX_PACKING * num_bytes:
+        raise DataError(f"claims {claim} in {num_bytes:,} bytes, which no photo does; leave it out")
+
+
+def _check_not_raw(image: Image.Image) -> None:
+    """Refuse camera RAW files that are TIFF inside (DNG, NEF, ARW): their first page is only a thumbnail."""
+    tags = getattr(image, "tag_v2", None) if image.format == "TIFF" else None
+    if tags and (50706 in tags or (tags.get(254, 0) & 1 and 330 in tags)):
+        raise DataError(f"seems to be a camera's RAW file; {signatures.PICTURE}")
+
+
+def _load(image: Image.Image, data: bytes, kind: str) -> None:
+    bit_depth.keep_deep_colours(image, lambda: _open(data, kind))
+    values = bit_depth.samples(image)
+    if values is not None:
+        bit_depth.check_values(values)
+    transparent = image.info.get("transparency")
+    if kind == "PNG" and image.mode == "L" and isinstance(transparent, int) and data[24] in (2, 4):
+        # Pillow stretches 2- and 4-bit greys to [0, 255] but leaves the transparent grey as it was written.
+        image.info["transparency"] = transparent * 255 // (2 ** data[24] - 1)
+
+
+def _flat(image: Image.Image, mode: str) -> Image.Image:
+    """Return an 8-bit picture in `mode`, transparent parts on white."""
+    if image.mode == mode and "transparency" not in image.info:
+        return image
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or (
+        image.has_transparency_data and image.mode in ("1", "L", "P", "RGB")
+    ):
+        image = _on_white(image.convert("RGBA"))
+    elif image.mode == "LAB":
+        image = _from_lab(image)
+    elif image.mode not in ("1", "L", "P", "RGB"):
+        image = image.convert("RGB")
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
+    assert converted is not None
+    return converted
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 where it is absent or the EXIF data are broken."""
+    try:
+        value: Any = image.getexif().get(0x0112, 1)
+    except _BROKEN:
+        return 1  # a photo is not refused for its notes
+    return value if isinstance(value, int) else 1
+
+
+def _one_line(name: str) -> str:
+    """Return `name` with characters that would break the line or the terminal written as escapes."""
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter
+        for letter in name
+    )
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error).partition("<_io.")[0].strip() or type(error).__name__
+    return _one_line(" ".join(text.split()))[:120]
+
+
+class _InsideDecoding:
+    """Stands where a warning filter has its module pattern: matches Pillow, in threads that are decoding right now.
+
+    `warnings.catch_warnings` swaps a process-wide list and so cannot be used by threads; this entry stays in the list
+    and changes nothing outside of `_pillow_silenced`.
+    """
+
+    def __init__(self) -> None:
+        self.thread = threading.local()
+
+    def match(self, module: str) -> bool:
+        return getattr(self.thread, "decoding", False) and module.startswith(("PIL.", "pillow_heif"))
+
+
+_INSIDE = _InsideDecoding()
+_FILTER: Any = ("ignore", None, Warning, _INSIDE, 0)
+
+
+@contextmanager
+def _pillow_silenced() -> Iterator[None]:
+    """Keep Pillow's remarks on odd files from users; a broken file is an error, an odd one that opens is fine."""
+    filters = cast(list[Any], warnings.filters)
+    if not filters or filters[0] is not _FILTER:
+        filters.insert(0, _FILTER)
+    outer = getattr(_INSIDE.thread, "decoding", False)
+    _INSIDE.thread.decoding = True
+    try:
+        yield
+    finally:
+        _INSIDE.thread.decoding = outer
