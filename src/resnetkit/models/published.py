@@ -1,7 +1,7 @@
 """Makes published.json, the records of published weights, from torchvision's own.
 
 `python -m resnetkit.models.published` writes it again. The package reads the file, so that naming the weights needs no
-torch. WordNet ids are not in torchvision: the file's own are kept (ImageNet-1K numbers its classes in the order of their sorted ids).
+torch. WordNet ids are not in torchvision: the file's own are kept (ImageNet-1K numbers its classes in their order).
 """
 
 import json
