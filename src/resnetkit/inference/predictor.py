@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 import os
+import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -243,12 +244,18 @@ def _source_of(picture: Image.Image | np.ndarray) -> str:
 
 
 def _warnings(image: Image.Image) -> tuple[str, ...]:
-    frames = getattr(image, "n_frames", 1)
-    return (f"first of {frames} frames",) if frames > 1 else ()
+    """Say what of a readable file was left out; a broken second frame is no reason to lose the first."""
+    try:
+        several = getattr(image, "is_animated", False)
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error):
+        several = False
+    return ("holds several frames or pages: the first was used",) if several else ()
 
 
 def _one_line(problem: Exception, *, source: str) -> str:
     """Return what went wrong as one line that names the file."""
     reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
     line = " ".join(reason.split())
-    return line if source in line or Path(source).name in line else f"{source}: {line}"
+    if Path(source).name in line:
+        return line
+    return f"{source if source.isprintable() else ascii(source)[1:-1]}: {line}"
