@@ -259,7 +259,7 @@ def _add_pictures(collected: _Collected, source: str) -> None:
         paths = [tables.picture_path(table, line, row) for line, row in table.rows]
         collected.add(FolderReader(""), [(path, Item(path)) for path in paths])
     elif os.path.isfile(source):
-        collected.add(FolderReader(""), [(source, Item(source))])
+        collected.add(FolderReader(""), [(source, Item(folders.shown(source)))])
     elif os.path.exists(source):
         raise UsageError(f"{source}: is neither a file nor a folder")
     elif "::" in source:

@@ -54,7 +54,7 @@ def _check_columns(path: str, columns: tuple[str, ...], needed: tuple[str, ...])
             separator = " (separate the columns with commas)" if len(columns) == 1 and ";" in found else ""
             raise DataError(
                 f"{path}, line 1: no column {name!r}{near_miss(name, columns)}; "
-                f"expected image_path,label[,split][,group], found {found}{separator}"
+                f"expected {','.join(needed)}, found {found}{separator}"
             )
     if len(set(columns)) != len(columns):
         raise DataError(f"{path}, line 1: a column appears twice: {', '.join(columns)}")
@@ -63,7 +63,7 @@ def _check_columns(path: str, columns: tuple[str, ...], needed: tuple[str, ...])
 def _row(path: str, line: int, columns: tuple[str, ...], values: list[str]) -> Row:
     if len(values) != len(columns):
         raise DataError(f"{path}, line {line}: {len(values)} values for {len(columns)} columns; quote commas in names")
-    return {name: value.strip() for name, value in zip(columns, values, strict=True)}
+    return {name: value if name == "source" else value.strip() for name, value in zip(columns, values, strict=True)}
 
 
 def labelled(table: Table, *, group_column: str | None) -> list[tuple[str, Item]]:

@@ -1,0 +1,71 @@
+"""Decoded pictures in memory, so that no epoch decodes a file again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+_CHUNK = 64 << 20  # bytes: a chunk is never copied, and at most one is partly empty
+
+
+class Pixels:
+    """Decoded pictures: one array `[N, H, W, C]` uint8 where all have one shape, else pieces of larger buffers.
+
+    >>> pixels = Pixels.collect([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 6, 3), np.uint8)], count=2)
+    >>> len(pixels), pixels.uniform, pixels.take(np.array([1]))[0].shape
+    (2, False, (4, 6, 3))
+    """
+
+    def __init__(self, pictures: np.ndarray | list[np.ndarray]) -> None:
+        self._pictures = pictures
+        self.uniform = isinstance(pictures, np.ndarray)
+        self.nbytes = sum(picture.nbytes for picture in pictures)
+
+    @classmethod
+    def collect(cls, pictures: Iterable[np.ndarray], *, count: int) -> Pixels:
+        """Take at most `count` pictures `[h, w, C]` uint8 as they come; what is held never exists twice.
+
+        The first shape is taken for the shape of all until another comes; pages of memory that were reserved for
+        that and not written to cost nothing.
+        """
+        array: np.ndarray | None = None
+        pieces: list[np.ndarray] | None = None
+        chunk = np.empty(0, np.uint8)
+        number = 0
+        for picture in pictures:
+            assert picture.dtype == np.uint8
+            assert picture.ndim == 3
+            assert number < count
+            if array is None:
+                array = np.empty((count, *picture.shape), np.uint8)
+            if pieces is None and picture.shape == array.shape[1:]:
+                array[number] = picture
+            else:
+                if pieces is None:
+                    pieces = list(array[:number])
+                if picture.nbytes > chunk.nbytes:
+                    chunk = np.empty(max(_CHUNK, picture.nbytes), np.uint8)
+                piece, chunk = chunk[: picture.nbytes].reshape(picture.shape), chunk[picture.nbytes :]
+                piece[...] = picture
+                pieces.append(piece)
+            number += 1
+        if pieces is not None:
+            return cls(pieces)
+        return cls(array[:number] if array is not None else np.empty((0, 0, 0, 3), np.uint8))
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def take(self, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
+        """Return the pictures at `indices`: `[n, H, W, C]` uint8 (a copy) where uniform, else a list of `[h, w, C]`."""
+        if isinstance(self._pictures, np.ndarray):
+            return self._pictures[indices]
+        return [self._pictures[index] for index in indices]
+
+
+def bytes_needed(sizes: Sequence[tuple[int, int]], *, short_side: int, channels: int) -> float:
+    """Return the mean bytes of a whole picture, for pictures of these (width, height) made smaller to `short_side`."""
+    scales = [min(1.0, short_side / min(size)) for size in sizes]
+    pixels = [width * height * scale**2 for (width, height), scale in zip(sizes, scales, strict=True)]
+    return channels * sum(pixels) / len(pixels)

@@ -1,0 +1,290 @@
+"""The pass over all files before the first epoch: read once, decode once, and say what is wrong with the data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from resnetkit import runtime
+from resnetkit.data import classes as naming
+from resnetkit.data import splits
+from resnetkit.data.cache import Pixels, bytes_needed
+from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
+from resnetkit.data.findings import Report, examine
+from resnetkit.data.fingerprint import Record, changes, fingerprint
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.survey import Progress, Survey, ordered, reason, survey
+from resnetkit.errors import DataError, ResNetKitError, ResourceError
+
+__all__ = ["Part", "Prepared", "Report", "Survey", "changes", "fingerprint", "prepare", "survey"]
+
+_MOST_MEMORY = 0.7  # of what is free; the network, its activations and the system need the rest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """The decoded pictures of train, val or test: item i has class `targets[i]` and pixels i."""
+
+    items: tuple[Item, ...] = field(repr=False)
+    targets: np.ndarray = field(repr=False)
+    pixels: Pixels = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """Data ready for training or evaluation. `records` is what `fingerprint` was made of."""
+
+    classes: tuple[str, ...]
+    parts: dict[Split, Part]
+    report: Report
+    fingerprint: str
+    preprocess: Preprocess
+    records: tuple[Record, ...] = field(repr=False)
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """Return the items of all parts, each with its split, as `splits.write_split` takes them."""
+        return tuple(item for part in self.parts.values() for item in part.items)
+
+
+def prepare(
+    dataset: Dataset,
+    *,
+    preprocess: Preprocess,
+    threads: int,
+    whole_short_side: int | None = None,
+    bad_images: Literal["stop", "skip"] = "stop",
+    val_share: float = splits.DEFAULT_VAL_SHARE,
+    seed: int = 0,
+    split_rows: Mapping[str, Split] | None = None,
+    classes: Sequence[str] | None = None,
+    parts: Sequence[Split] = SPLITS,
+    surveyed: Survey | None = None,
+    report_to: Callable[[Report], None] | None = None,
+    hint: str = "add --bad-images skip to leave them out",
+    progress: Progress | None = None,
+) -> Prepared:
+    """Read, divide and decode the data; each picture is decoded once.
+
+    Pictures of val and test become `Preprocess.pixels`, those of train `Preprocess.whole` where `whole_short_side` is
+    given. Without a val part a share of train is held out (`splits.hold_out`), or `split_rows` of an earlier run say
+    which. `classes` are those of a model; without them the data's own count, which must be two or more. 16-bit
+    pictures are scaled by the bits that those of train use (`Prepared.preprocess.depth`).
+
+    `report_to` gets the report before anything stops the run. Raises `DataError` for unreadable pictures (with
+    `hint`, unless `bad_images="skip"`), unknown classes and data without pictures or classes; `ResourceError` where
+    the decoded pictures would not fit into the memory.
+    """
+    chosen = _chosen(dataset, parts, split_rows)
+    _check_labels(chosen, classes)
+    step = _Steps(progress, total=len(chosen) * (2 if surveyed is None else 1))
+    if surveyed is None:
+        surveyed = survey(chosen, threads=threads, progress=step.follow)
+    held_out = "train" in parts and "val" in parts and not any(item.split == "val" for item in chosen.items)
+    by_part = _divided(chosen, surveyed, parts, share=val_share if held_out else None, seed=seed)
+    preprocess = _with_depth(preprocess, surveyed, by_part.get("train", []))
+    _check_memory(surveyed, by_part, preprocess, whole_short_side)
+    failed = {item.source: why for item in chosen.items if (why := surveyed.unreadable.get(item.source)) is not None}
+    read: dict[Split, tuple[tuple[Item, ...], Pixels]] = {}
+    for part, items in by_part.items():
+        pictures = _decode(
+            chosen,
+            items,
+            partial(_pixels, preprocess=preprocess, short_side=whole_short_side if part == "train" else None),
+            failed=failed,
+            threads=threads,
+            progress=step.follow,
+        )
+        pixels = Pixels.collect(pictures, count=len(items))
+        read[part] = (tuple(item for item in items if item.source not in failed), pixels)
+    left = {part: items for part, (items, _) in read.items()}
+    names = _known_classes(chosen, left, classes)
+    report = examine(
+        chosen,
+        left,
+        names,
+        digests=surveyed.digests,
+        unreadable=failed,
+        held_out=val_share if held_out else None,
+        depth=preprocess.depth if surveyed.depths else None,
+    )
+    if report_to:
+        report_to(report)
+    if failed and bad_images == "stop":
+        raise _bad_images(failed, len(chosen), hint)
+    _check_parts(left, names, needs_classes=classes is None)
+    return _prepared(names, read, report, surveyed, preprocess)
+
+
+class _Steps:
+    """Progress over several passes: each pass counts from 0, the whole counts on."""
+
+    def __init__(self, progress: Progress | None, *, total: int) -> None:
+        self._progress, self._total, self._before = progress, total, 0
+
+    def follow(self, done: int, total: int) -> None:
+        """Report `done` of this pass; a finished pass is added to those before."""
+        if self._progress:
+            self._progress(min(self._before + done, self._total), self._total)
+        if done == total:
+            self._before += total
+
+
+def _chosen(dataset: Dataset, parts: Sequence[Split], rows: Mapping[str, Split] | None) -> Dataset:
+    """Return the data with the pictures that the parts need; unsplit ones belong to train."""
+    items = splits.reuse_split(dataset.items, rows) if rows is not None and dataset.items else dataset.items
+    items = tuple(replace(item, split=item.split or "train") for item in items)
+    return replace(dataset, items=tuple(item for item in items if item.split in parts))
+
+
+def _check_labels(dataset: Dataset, classes: Sequence[str] | None) -> None:
+    """Stop before anything is read where there is nothing to learn, or classes that the model does not know."""
+    if not dataset.items:
+        outside = (
+            f"; {len(dataset.outside):,} images lie in no class folder: expected CLASS/picture.jpg"
+            if dataset.outside
+            else f"; {len(dataset.ignored):,} other files, as {dataset.ignored[0]}"
+            if dataset.ignored
+            else ""
+        )
+        raise DataError(f"{dataset.name}: no images found{outside}")
+    counts = Counter(str(item.label) for item in dataset.items)
+    if classes is None and len(counts) < 2:
+        raise DataError(
+            f"{dataset.name}: one class only ({next(iter(counts))}); there must be two or more to tell apart"
+        )
+    for label, count in counts.items():
+        if classes is not None and label not in classes:
+            raise naming.unknown_class(label, classes, where=dataset.name, count=count)
+
+
+def _divided(
+    dataset: Dataset, surveyed: Survey, parts: Sequence[Split], *, share: float | None, seed: int
+) -> dict[Split, list[Item]]:
+    """Return the readable pictures of each part, after holding out `share` of train where one is given."""
+    items = tuple(item for item in dataset.items if item.source in surveyed.digests)
+    if share is not None:
+        items = splits.hold_out(items, [surveyed.digests[item.source] for item in items], share=share, seed=seed)
+    by_part = {part: [item for item in items if item.split == part] for part in SPLITS if part in parts}
+    return {part: members for part, members in by_part.items() if members}
+
+
+def _with_depth(preprocess: Preprocess, surveyed: Survey, train: Sequence[Item]) -> Preprocess:
+    """Scale 16-bit pictures by the bits that the training part uses, so that brightness means the same in all."""
+    depths = [surveyed.depths[item.source] for item in train if item.source in surveyed.depths]
+    return preprocess.changed(depth=max(depths)) if depths and preprocess.depth is None else preprocess
+
+
+def _check_memory(
+    surveyed: Survey, by_part: Mapping[Split, Sequence[Item]], preprocess: Preprocess, short_side: int | None
+) -> None:
+    free = runtime.available_memory()
+    count = sum(map(len, by_part.values()))
+    needed = 0.0
+    for part, items in by_part.items():
+        each: float = preprocess.size**2 * preprocess.channels
+        if part == "train" and short_side and surveyed.sizes:
+            each = bytes_needed(surveyed.sizes, short_side=short_side, channels=preprocess.channels)
+        needed += len(items) * each
+    if free is not None and needed > _MOST_MEMORY * free:
+        fits = _MOST_MEMORY * free / needed
+        smaller = max(8, int(preprocess.size * fits**0.5) // 4 * 4)
+        raise ResourceError(
+            f"decoded, {count:,} images take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB of memory are free: "
+            f"add --image-size {smaller} (now {preprocess.size}), or --limit {int(count * fits)}"
+        )
+
+
+def _pixels(image: Image.Image, *, preprocess: Preprocess, short_side: int | None) -> np.ndarray:
+    return preprocess.pixels(image) if short_side is None else preprocess.whole(image, short_side=short_side)
+
+
+def _decode(
+    dataset: Dataset,
+    items: Sequence[Item],
+    make: Callable[[Image.Image], np.ndarray],
+    *,
+    failed: dict[str, str],
+    threads: int,
+    progress: Progress,
+) -> Iterator[np.ndarray]:
+    """Yield the pixels of each picture in order; those that cannot be decoded are entered in `failed` instead."""
+
+    def one(item: Item) -> np.ndarray | str:
+        try:
+            return make(dataset.open(item))
+        except ResNetKitError as error:
+            return reason(error, item)
+
+    for item, pixels in zip(items, ordered(one, items, threads=threads, progress=progress), strict=True):
+        if isinstance(pixels, str):
+            failed[item.source] = pixels
+        else:
+            yield pixels
+
+
+def _known_classes(
+    dataset: Dataset, left: Mapping[Split, Sequence[Item]], classes: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Return the model's classes, or those of the data that still have a readable image."""
+    if classes is not None:
+        return tuple(classes)
+    seen = {item.label for items in left.values() for item in items}
+    return tuple(name for name in dataset.classes if name in seen)
+
+
+def _bad_images(failed: Mapping[str, str], total: int, hint: str) -> DataError:
+    first = "; ".join(f"{source} ({why})" for source, why in list(failed.items())[:3])
+    more = f" and {len(failed) - 3:,} more" if len(failed) > 3 else ""
+    return DataError(f"{len(failed):,} of {total:,} images cannot be read: {first}{more}; {hint}")
+
+
+def _check_parts(left: Mapping[Split, Sequence[Item]], names: Sequence[str], *, needs_classes: bool) -> None:
+    """Stop where what is left cannot be used: too few classes, or one that training has no image of."""
+    if not any(left.values()):
+        raise DataError("no image could be read")
+    if needs_classes and len(names) < 2:
+        raise DataError(f"one class only ({', '.join(names)}) has images that can be read; there must be two or more")
+    trained = {item.label for item in left.get("train", ())}
+    without = [name for name in names if name not in trained]
+    if needs_classes and "train" in left and without:
+        raise DataError(f"class {without[0]!r} has no training image that can be read; mend one or take the class out")
+
+
+def _prepared(
+    names: tuple[str, ...],
+    read: Mapping[Split, tuple[tuple[Item, ...], Pixels]],
+    report: Report,
+    surveyed: Survey,
+    preprocess: Preprocess,
+) -> Prepared:
+    index = {name: number for number, name in enumerate(names)}
+    parts = {
+        part: Part(items=items, targets=np.array([index[str(item.label)] for item in items], np.int64), pixels=pixels)
+        for part, (items, pixels) in read.items()
+        if items
+    }
+    records = tuple(
+        sorted(
+            (item.source, surveyed.digests[item.source], str(item.label), str(item.split))
+            for part in parts.values()
+            for item in part.items
+        )
+    )
+    return Prepared(
+        classes=names,
+        parts=parts,
+        report=report,
+        fingerprint=fingerprint(records),
+        preprocess=preprocess,
+        records=records,
+    )
