@@ -111,8 +111,8 @@ def augmented(rows: Sequence[Sequence[np.ndarray]], path: Path, *, labels: Seque
 def confusion(metrics: Mapping[str, Any], path: Path) -> str | None:
     """Draw the confusion matrix of `metrics.json`: rows are true classes, columns predicted ones.
 
-    The colour of a cell is its share of the row; cells hold their counts while these can be read. Above 100 classes names give way to a list of the pairs confused
-    most often.
+    The colour of a cell is its share of the row; cells hold their counts while these can be read. Above 100 classes
+    names give way to a list of the pairs confused most often.
     """
     matrix = np.asarray(metrics["confusion_matrix"])
     names = [shown(name) for name in metrics["classes"]]
