@@ -1,7 +1,7 @@
 """Pictures with more than 8 bits a sample: reading all their bits with Pillow, and the rule that makes pixels of them.
 
 Pillow keeps only the high byte of 16-bit colours, which turns a 12-bit colour picture black. Its decoders can be asked
-for the other byte by swapping the byte order in the raw mode, so such a file is decoded twice and the halves are joined.
+for the other byte by swapping the byte order in the raw mode, so such a file is decoded twice and the halves joined.
 """
 
 from __future__ import annotations

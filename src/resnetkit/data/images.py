@@ -45,6 +45,7 @@ _PLUGINS = {
     "JPEG2000": "Jpeg2KImagePlugin",
     "AVIF": "AvifImagePlugin",
 }
+_EIGHT_BIT = {"JPEG", "GIF", "BMP", "WEBP", "ICO", "AVIF"}
 # What Pillow raises for broken files; a decoder that meets bytes it never expected fails in ordinary Python ways too.
 _BROKEN = (
     OSError,
@@ -85,9 +86,10 @@ def decode(data: bytes, *, name: str) -> Image.Image:
 def bits(data: bytes, *, name: str) -> int | None:
     """Return how many bits (8, 10, 12, 14, 16) the samples of a 16-bit picture use, or None for an 8-bit picture.
 
-    Only the header is read of 8-bit pictures. Raises as `decode` does.
+    Only the header is read of 8-bit pictures, so a broken one may pass; otherwise raises as `decode` does.
     """
-    if signatures.picture_format(data) == "JPEG":
+    kind = signatures.picture_format(data)
+    if kind in _EIGHT_BIT or (kind == "PNG" and data[24:25] != b"\x10"):
         return None
     if not bit_depth.is_deep(_read(data, name=name, load=False)):
         return None
@@ -153,27 +155,36 @@ def _open(data: bytes, kind: str) -> Image.Image:
         from pillow_heif import HeifImageFile  # the class itself: registering it would change Pillow for everyone
 
         return cast(Image.Image, HeifImageFile(io.BytesIO(data)))
-    if kind == "PNG":
-        _check_png(data)
     importlib.import_module(f"PIL.{_PLUGINS[kind]}")
-    return Image.open(io.BytesIO(data), formats=[kind])
+    read_header, _ = Image.OPEN[kind]  # `Image.open` would swallow the reason why a header is refused
+    return cast(Image.Image, read_header(io.BytesIO(_sound_png(data) if kind == "PNG" else data), ""))
 
 
-def _check_png(data: bytes) -> None:
-    """Verify the checksums of the chunks that hold the picture; Pillow skips those of the pixels."""
-    at, view, found = 8, memoryview(data), False
+def _sound_png(data: bytes) -> bytes:
+    """Verify the checksums of the chunks that hold the picture, and leave out notes and broken extras.
+
+    Pillow does not verify the pixels' checksum, but refuses a picture for a long comment or a broken colour profile.
+    """
+    at, view, kept, found = 8, memoryview(data), [memoryview(data)[:8]], False
     while at + 12 <= len(data):
-        length = int.from_bytes(view[at : at + 4], "big")
-        name, end = bytes(view[at + 4 : at + 8]), at + 8 + length
+        name, end = bytes(view[at + 4 : at + 8]), at + 12 + int.from_bytes(view[at : at + 4], "big")
         found = found or name == b"IDAT"
-        critical = not name[0] & 0x20 and end + 4 <= len(data)
-        if critical and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+        sound = end > len(data) or zlib.crc32(view[at + 4 : end - 4]) == int.from_bytes(view[end - 4 : end], "big")
+        extra = bool(name[0] & 0x20)
+        if not sound and not extra:
             raise DataError(f"broken PNG: wrong checksum in {_one_line(name.decode('latin-1'))}; copy it again")
-        if name == b"IEND":
-            break
-        at = end + 4
+        if not extra or (sound and not _is_note(name, bytes(view[at + 8 : at + 32]))):
+            kept.append(view[at:end])
+        at = end
     if not found:
         raise DataError("broken PNG without pixels; copy it again or leave it out")
+    return b"".join([*kept, view[at:]])
+
+
+def _is_note(name: bytes, start: bytes) -> bool:
+    """Tell chunks that do not change the picture; those that may hold its orientation stay."""
+    orientation = start.startswith((b"Raw profile type exif", b"XML:com.adobe.xmp"))
+    return name == b"iCCP" or (name in (b"tEXt", b"zTXt", b"iTXt") and not orientation)
 
 
 def _check_claimed_size(image: Image.Image, num_bytes: int) -> None:
@@ -254,6 +265,7 @@ def _one_line(name: str) -> str:
 
 def _reason(error: BaseException) -> str:
     text = str(error).partition("<_io.")[0].strip() or type(error).__name__
+    text = text.replace("not identified by this driver", "its header makes no sense")
     return _one_line(" ".join(text.split()))[:120]
 
 

@@ -54,6 +54,8 @@ class Preprocess:
             raise UsageError(f"channels must be 1 (grey) or 3 (RGB), not {self.channels}")
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise UsageError(f"mean and std need {self.channels} values each")
+        if not all(value > 0 for value in self.std):
+            raise UsageError(f"std must be above 0, not {self.std}")
         if self.depth is not None and not 8 <= self.depth <= 16:
             raise UsageError(f"depth must be 8 to 16 bits, not {self.depth}")
 
@@ -116,13 +118,16 @@ class Preprocess:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Preprocess:
-        """Read what `to_json` wrote; raises `DataError` for fields this version does not know."""
+        """Read what `to_json` wrote; raises `DataError` for unknown fields and for values that make no sense."""
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             raise DataError(
                 f"preprocessing has unknown fields {sorted(unknown)}: a newer version wrote it; upgrade resnetkit"
             )
-        return cls(**values)
+        try:
+            return cls(**values)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"preprocessing is broken: {error}") from error
 
     def changed(self, **changes: Any) -> Preprocess:
         """Return a copy with some fields changed."""

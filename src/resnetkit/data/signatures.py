@@ -100,7 +100,7 @@ def _iso_media_format(data: bytes) -> str | None:
 
 def is_dicom(data: bytes) -> bool:
     """Return whether `data` is DICOM: by its magic, or without the preamble by a plausible first element."""
-    if data[128:132] == b"DICM":
+    if data[128:132] == b"DICM" or b"\x08\0\x05\0CS" in data[:132]:  # the second: (0008,0005) Specific Character Set
         return True
     if len(data) < 12:
         return False
