@@ -13,7 +13,7 @@ from resnetkit.report import fonts, plots
 from resnetkit.report.canvas import sheet
 
 LONG = "a class name of sixty characters that goes on and on and on!"
-NAMES = ["개미", "דבורה (אדומה)", LONG, "$5_bill$", "ant\nnest", "_hidden"]
+NAMES = ["개미", "דבורה (אדומה)", LONG, r"$\frac$", "ant\nnest", "_hidden"]
 
 
 @pytest.fixture(autouse=True)
@@ -145,6 +145,7 @@ def test_the_best_epoch_is_marked_in_both_curves(tmp_path):
     ring = (np.abs(_pixels(tmp_path / "history.png") - [0xD5, 0x5E, 0x00]).max(axis=-1) <= 2).nonzero()[1]
     assert {bool(x < 600) for x in ring} == {True, False}
     assert np.ptp(ring[ring < 600]) < 25
+    assert abs(np.median(ring[ring < 600]) - (84 + 470 / 2)) < 3  # the second of three epochs
 
 
 def test_results_read_as_text_without_validation_are_drawn(tmp_path):
@@ -157,6 +158,13 @@ def test_the_same_picture_has_the_same_bytes(tmp_path, digits):
     for name in ("a", "b"):
         plots.prediction_grid(digits[:3], tmp_path / name, predicted=["x"] * 3, probabilities=[0.5] * 3, title="t")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with Image.open(tmp_path / "a") as image:
+        assert "Software" not in image.info  # the version of matplotlib
+
+
+def test_names_are_drawn_composed_and_on_one_line():
+    assert fonts.shown(unicodedata.normalize("NFD", "개미\n벌")) == "개미 벌"
+    assert fonts.shown("a\u202eb\x07\udcff") == "ab\ufffd\ufffd"
 
 
 def test_korean_names_find_a_font_of_the_extra():
