@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit import files
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.errors import DataError, ResourceError
+from resnetkit.errors import DataError, ResourceError, UsageError
 from resnetkit.models.spec import ResNetSpec
 
 if TYPE_CHECKING:
@@ -123,21 +123,38 @@ def read_header(path: str | Path) -> Header:
 def read_safetensors_header(path: Path) -> dict[str, Any]:
     """Return the JSON header of any safetensors file: name -> dtype, shape, data_offsets, and `__metadata__`.
 
-    Raises `DataError` for a missing file, another kind of file, and one that is cut short.
+    Raises `UsageError` for a missing file, `DataError` for another kind of file and one that is cut short.
     """
-    try:
-        with open(path, "rb") as file:
-            start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            text = file.read(length) if 2 <= length <= _MAX_HEADER_BYTES else b""
-        size = path.stat().st_size
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    start = first_bytes(path, 8)
+    length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+    text = first_bytes(path, 8 + length)[8:] if 2 <= length <= _MAX_HEADER_BYTES else b""
+    size = path.stat().st_size
     if not text.startswith(b"{"):
-        raise DataError(f"{path}: not a checkpoint ({_kind_of(start, size)}); a .safetensors file is wanted")
+        raise DataError(f"{path}: not a checkpoint ({kind_of(start, size)}); a .safetensors file is wanted")
     if len(text) < length:
         raise DataError(f"{path}: cut short ({size:,} bytes, its header alone is longer); fetch or copy it again")
     return _parsed_header(path, text, size)
+
+
+def first_bytes(path: Path, count: int) -> bytes:
+    """Return the first `count` bytes of a file, fewer where it has fewer.
+
+    Raises `UsageError` where there is no such file, `DataError` where it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read(count)
+    except FileNotFoundError as error:
+        raise UsageError(f"{path}: there is no such file; check the path") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); a file of weights is wanted") from error
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether the file is a checkpoint of this package; raises as `read_safetensors_header` does."""
+    if first_bytes(path, 9)[8:] != b"{":
+        return False
+    return METADATA_KEY in read_safetensors_header(path).get("__metadata__", {})
 
 
 def _parsed_header(path: Path, text: bytes, size: int) -> dict[str, Any]:
@@ -153,7 +170,8 @@ def _parsed_header(path: Path, text: bytes, size: int) -> dict[str, Any]:
     return header
 
 
-def _kind_of(start: bytes, size: int) -> str:
+def kind_of(start: bytes, size: int) -> str:
+    """Say in words what a file of `size` bytes that begins with `start` seems to be, when it is no safetensors file."""
     if size == 0:
         return "an empty file"
     if start.startswith(b"PK"):
@@ -193,10 +211,10 @@ def load(path: str | Path) -> tuple[ResNet, Header]:
     """
     from safetensors.torch import load_file
 
-    from resnetkit.models.resnet import ResNet
+    from resnetkit.models.resnet import without_values
 
     header = read_header(path)
-    network = ResNet(header.spec)
+    network = without_values(header.spec)
     try:
         network.load_state_dict(load_file(path))
     except RuntimeError as error:

@@ -1,0 +1,107 @@
+"""The layers of a network one by one: what each puts out, its parameters, and which number in the name it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from resnetkit.models.resnet import PadShortcut, ResNet
+from resnetkit.models.spec import ResNetSpec
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layer:
+    """One layer as it ran: `output` without the batch dimension, `(channels, height, width)` or `(classes,)`.
+
+    `number` counts the layers that give the network its name; for others it is None and `why_not` says why.
+    """
+
+    name: str
+    kind: str
+    output: tuple[int, ...]
+    parameters: int
+    number: int | None
+    why_not: str | None
+
+    @property
+    def elements(self) -> int:
+        """Numbers in the output for one image."""
+        return int(torch.Size(self.output).numel())
+
+
+def layer_table(spec: ResNetSpec, size: int) -> tuple[Layer, ...]:
+    """Return the layers of the network in the order they run on one `size` x `size` image.
+
+    The network itself is run on PyTorch's `meta` device, which has shapes and no values, so the table cannot differ
+    from it; PyTorch takes about a second to get ready for that, once. ReLUs and additions work in place, have no
+    parameters and are not listed.
+    """
+    rows: list[Layer] = []
+    with torch.device("meta"):
+        network = ResNet(spec).eval()
+        image = torch.empty(1, spec.in_channels, size, size)
+    for name, module in network.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Linear, PadShortcut)):
+            module.register_forward_hook(_recorder(name, rows))
+    with torch.no_grad():
+        network(image)
+    return tuple(rows)
+
+
+def activation_elements(layers: tuple[Layer, ...]) -> int:
+    """Return the numbers one image leaves in memory while training: the outputs of all listed layers.
+
+    Training keeps them for the backward pass; ReLUs and additions overwrite the output of the layer before. Multiply
+    by the bytes of the dtype and the batch size for the memory of the activations.
+    """
+    return sum(layer.elements for layer in layers)
+
+
+def num_parameters(layers: tuple[Layer, ...]) -> int:
+    """Return the parameters of the network."""
+    return sum(layer.parameters for layer in layers)
+
+
+def _recorder(name: str, rows: list[Layer]) -> Callable[[nn.Module, Any, Tensor], None]:
+    def record(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        why_not = _why_not_counted(name, module)
+        rows.append(
+            Layer(
+                name=name,
+                kind=_kind(module),
+                output=tuple(output.shape[1:]),
+                parameters=sum(p.numel() for p in module.parameters()),
+                number=None if why_not else 1 + sum(row.number is not None for row in rows),
+                why_not=why_not,
+            )
+        )
+
+    return record
+
+
+def _why_not_counted(name: str, module: nn.Module) -> str | None:
+    if ".downsample" in name:
+        return "on the shortcut, beside the layers that are counted"
+    if isinstance(module, nn.BatchNorm2d):
+        return "normalisation"
+    if isinstance(module, (nn.MaxPool2d, nn.AdaptiveAvgPool2d)):
+        return "pooling"
+    return None
+
+
+def _kind(module: nn.Module) -> str:
+    if isinstance(module, nn.Conv2d):
+        return f"convolution {module.kernel_size[0]}x{module.kernel_size[1]}{_stride(module.stride[0])}"
+    if isinstance(module, PadShortcut):
+        return f"subsample and zero-pad{_stride(module.stride)}"
+    if isinstance(module, nn.MaxPool2d):
+        return "max-pool 3x3, stride 2"
+    return {nn.BatchNorm2d: "batch norm", nn.AdaptiveAvgPool2d: "average pool", nn.Linear: "linear"}[type(module)]
+
+
+def _stride(stride: int) -> str:
+    return f", stride {stride}" if stride > 1 else ""

@@ -1,0 +1,42 @@
+"""Changing a built network in place: another head, another number of input channels."""
+
+import torch
+from torch import nn
+
+from resnetkit.models.resnet import ResNet
+
+
+def replace_head(network: ResNet, num_classes: int) -> None:
+    """Give `network` a new, randomly initialised classifier for `num_classes`, on the device and dtype of the old."""
+    old = network.fc
+    network.spec = network.spec.changed(num_classes=num_classes)
+    network.fc = nn.Linear(old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype)
+
+
+def adapt_input(network: ResNet, in_channels: int) -> None:
+    """Make `network` read `in_channels` channels, keeping what its first convolution has learned.
+
+    One channel: the filters are summed, so a grey picture gives what it gave as R = G = B (under one normalisation).
+    More: the filters of the old channels are repeated in turn, scaled so that the sum over channels keeps its size.
+    """
+    old = network.conv1
+    weight = old.weight.detach()
+    if in_channels == 1:
+        adapted = weight.sum(dim=1, keepdim=True)
+    else:
+        turns = [i % old.in_channels for i in range(in_channels)]
+        adapted = weight[:, turns] * (old.in_channels / in_channels)
+    network.spec = network.spec.changed(in_channels=in_channels)
+    new = nn.Conv2d(
+        in_channels,
+        old.out_channels,
+        kernel_size=old.weight.shape[2],
+        stride=old.stride[0],
+        padding=old.weight.shape[2] // 2,
+        bias=False,
+        device=weight.device,
+        dtype=weight.dtype,
+    )
+    with torch.no_grad():
+        new.weight.copy_(adapted)
+    network.conv1 = new

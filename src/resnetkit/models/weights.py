@@ -1,0 +1,237 @@
+"""Weights into networks: published ones from torch's hub cache, and those of other programs, with a full diff."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+from urllib.parse import urlsplit
+
+import torch
+from torch import Tensor
+
+from resnetkit.data.fetch import Progress, fetch, sha256_of
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.errors import DataError, ResNetKitError
+from resnetkit.models import catalog, checkpoint
+from resnetkit.models.catalog import WeightsRecord
+from resnetkit.models.checkpoint import Header
+from resnetkit.models.foreign import clean, infer_spec, read_state, tutorial_note
+from resnetkit.models.resnet import ResNet, without_values
+from resnetkit.models.spec import ResNetSpec
+
+Shape = tuple[int, ...]
+HEAD = "fc."
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """How a state dict differs from a network: names and shapes, in the network's and the file's own order."""
+
+    missing: Mapping[str, Shape]
+    unexpected: Mapping[str, Shape]
+    reshaped: Mapping[str, tuple[Shape, Shape]]
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.unexpected or self.reshaped)
+
+    def describe(self) -> str:
+        """Return all differing keys with their shapes, grouped, one a line."""
+        reshaped = {key: f"{_text(theirs)}, network {_text(ours)}" for key, (theirs, ours) in self.reshaped.items()}
+        groups = {
+            "missing in the file": {key: _text(shape) for key, shape in self.missing.items()},
+            "unexpected in the file": {key: _text(shape) for key, shape in self.unexpected.items()},
+            "differently shaped, in the file": reshaped,
+        }
+        return "\n".join(
+            line
+            for title, keys in groups.items()
+            if keys
+            for line in (f"  {title} ({len(keys)}):", *(f"    {key} {text}" for key, text in keys.items()))
+        )
+
+
+def _text(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "one number"
+
+
+def load_weights(
+    network: ResNet,
+    source: str | Path | Mapping[str, Tensor],
+    *,
+    head: Literal["strict", "replace"] = "strict",
+) -> tuple[str, ...]:
+    """Load a file (torchvision, timm, ours) or a state dict into `network`; return the names that were left out.
+
+    `head="replace"` keeps the classifier of `network`, leaves the file's out, and the rest must fit. Raises
+    `DataError` with the full difference and what would mend it, before any weight of `network` has changed.
+    """
+    if isinstance(source, Mapping):
+        return _load(network, clean(source, name="the state dict"), name="the state dict", head=head)
+    return _load(network, read_state(source), name=str(source), head=head)
+
+
+def _load(network: ResNet, state: Mapping[str, Tensor], *, name: str, head: str) -> tuple[str, ...]:
+    left_out = tuple(key for key in state if head == "replace" and key.startswith(HEAD))
+    kept = {key: value for key, value in state.items() if key not in left_out}
+    difference = compare(network, kept, ignoring=HEAD if head == "replace" else None)
+    if difference:
+        raise DataError(_mismatch(name, network.spec, state, difference))
+    for key, value in network.state_dict().items():
+        # Statistics saved before PyTorch 0.4.1 lack the counter; it changes nothing where momentum is a number.
+        if key.endswith("num_batches_tracked"):
+            kept.setdefault(key, torch.zeros_like(value))
+    network.load_state_dict(kept, strict=head == "strict")
+    return left_out
+
+
+def compare(network: ResNet, state: Mapping[str, Tensor], *, ignoring: str | None = None) -> Difference:
+    """Return how the names and shapes of `state` differ from those of `network`, names that begin so ignored."""
+    ours = {
+        key: tuple(value.shape)
+        for key, value in network.state_dict().items()
+        if ignoring is None or not key.startswith(ignoring)
+    }
+    theirs = {key: tuple(value.shape) for key, value in state.items()}
+    return Difference(
+        missing={k: v for k, v in ours.items() if k not in theirs and not k.endswith("num_batches_tracked")},
+        unexpected={k: v for k, v in theirs.items() if k not in ours},
+        reshaped={k: (theirs[k], v) for k, v in ours.items() if k in theirs and theirs[k] != v},
+    )
+
+
+def _mismatch(name: str, spec: ResNetSpec, state: Mapping[str, Tensor], difference: Difference) -> str:
+    fixes = [f"  {line}" for line in _fixes(spec, state, difference)]
+    return "\n".join([f"{name}: these weights do not fit the network", difference.describe(), *fixes])
+
+
+def _fixes(spec: ResNetSpec, state: Mapping[str, Tensor], difference: Difference) -> list[str]:
+    """Say what would make the weights fit; one line per thing that differs."""
+    note = tutorial_note(difference.unexpected)
+    if note:
+        return [f"why: {note.removeprefix('; ')}"]
+    if "fc.weight" not in state:
+        return ['why: the file has no head `fc.weight`; keep the network\'s own with head="replace" (fine-tuning does)']
+    try:
+        theirs = infer_spec(state)
+    except ResNetKitError as error:
+        return [f"why: {error}"]
+    body = ("block", "blocks", "width", "widening")
+    if any(getattr(theirs, field) != getattr(spec, field) for field in body):
+        return [f"to fix it: these are the weights of {_called(theirs)}; choose that network"]
+    return _small_fixes(spec, theirs)
+
+
+def _small_fixes(ours: ResNetSpec, theirs: ResNetSpec) -> list[str]:
+    fixes = []
+    if ours.num_classes != theirs.num_classes:
+        fixes.append(
+            f"to fix it: build the network with num_classes={theirs.num_classes}, or keep its own new head for "
+            f'{ours.num_classes} classes with head="replace" (what fine-tuning does)'
+        )
+    for field in ("stem", "in_channels", "shortcut"):
+        if getattr(ours, field) != getattr(theirs, field):
+            value = getattr(theirs, field)
+            fixes.append(f"to fix it: build the network with {field}={value!r} (--set model.{field}={value})")
+    return fixes
+
+
+def _called(spec: ResNetSpec) -> str:
+    """Return the catalog's name of the network, or its description."""
+    for name in catalog.architectures():
+        known = catalog.spec_of(name)
+        if known.changed(num_classes=spec.num_classes, in_channels=spec.in_channels, stem=spec.stem) == spec:
+            return name
+    blocks = "-".join(map(str, spec.blocks))
+    return f"a ResNet of {spec.num_layers} layers ({spec.block} blocks {blocks}, width {spec.width})"
+
+
+def hub_folder() -> Path:
+    """Return the folder where torch keeps published weights, as `torch.hub` works it out."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("TORCH_HOME") or Path(base) / "torch").expanduser() / "hub" / "checkpoints"
+
+
+def fetch_weights(record: WeightsRecord, progress: Progress | None = None) -> Path:
+    """Return the verified file of published weights, downloading it into torch's hub cache where it is not there yet.
+
+    Raises `NetworkError` with the ways out when it cannot be had.
+    """
+    if record.path is not None:
+        return record.path
+    assert record.url, f"{record.name} is neither bundled nor anywhere"
+    assert record.checksum, f"{record.name} has no checksum"
+    return fetch(
+        record.url,
+        hub_folder() / PurePosixPath(urlsplit(record.url).path).name,
+        checksum=record.checksum,
+        what=f"the weights {record.name}",
+        progress=progress,
+        ways_out=(
+            f"`resnetkit download {record.name} --output FILE` on a computer with a network",
+            "--weights FILE for a file you have",
+            "--weights none to start without",
+        ),
+    )
+
+
+def published(name: str, progress: Progress | None = None) -> tuple[ResNet, Header]:
+    """Return the network with the published weights `ARCH.TAG` (a bare ARCH: its most accurate), in evaluation mode.
+
+    Raises `UsageError` where none are published under that name, `NetworkError` where they cannot be had.
+    """
+    record = catalog.default_record(name, purpose="accuracy") if "." not in name else None
+    record = record or catalog.record(name)
+    path = fetch_weights(record, progress)
+    if record.path is not None:
+        return checkpoint.load(path)
+    return _filled(catalog.published_header(record), read_state(path), path)
+
+
+def open_weights(path: str | Path, *, arch: str | None = None) -> tuple[ResNet, Header]:
+    """Open any file of weights as a network in evaluation mode and the header a checkpoint of it would have.
+
+    Our checkpoints and files of published weights bring their own; for others the network is that of `arch` (with the
+    file's number of classes, channels and stem) or worked out from the shapes, classes are called `class 0`, ... and
+    preprocessing is the usual one for the stem. Raises `DataError` for files that are no weights or fit no network.
+    """
+    path = Path(path)
+    if checkpoint.is_checkpoint(path):
+        return checkpoint.load(path)
+    state, record = read_state(path), _record_of(path)
+    if record is not None and arch in (None, record.arch):
+        return _filled(catalog.published_header(record), state, path)
+    try:
+        spec = infer_spec(state) if arch is None else _adapted(catalog.spec_of(arch), state)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    size = 224 if spec.stem == "imagenet" else 32
+    header = Header(
+        spec=spec,
+        classes=tuple(f"class {i}" for i in range(spec.num_classes)),
+        preprocess=Preprocess.for_size(size, channels=spec.in_channels),
+    )
+    return _filled(header, state, path)
+
+
+def _record_of(path: Path) -> WeightsRecord | None:
+    """Return the published record that a file is, by its digest."""
+    digest = f"sha256:{sha256_of(path)}"
+    return next((each for each in catalog.records() if each.checksum and digest.startswith(each.checksum)), None)
+
+
+def _adapted(spec: ResNetSpec, state: Mapping[str, Tensor]) -> ResNetSpec:
+    stem, head = state.get("conv1.weight"), state.get("fc.weight")
+    if head is not None:
+        spec = spec.changed(num_classes=head.shape[0])
+    if stem is not None and stem.ndim == 4 and stem.shape[-1] in (3, 7):
+        spec = spec.changed(in_channels=stem.shape[1], stem="imagenet" if stem.shape[-1] == 7 else "cifar")
+    return spec
+
+
+def _filled(header: Header, state: Mapping[str, Tensor], path: Path) -> tuple[ResNet, Header]:
+    network = without_values(header.spec)
+    _load(network, state, name=str(path), head="strict")
+    return network.eval(), header
