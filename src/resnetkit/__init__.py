@@ -1,1 +1,17 @@
-"""ResNetKit."""
+"""ResNetKit: from a folder of pictures to a ResNet you can trust and ship."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resnetkit.api import Evaluation, Model, Run, evaluate, load, plan, predict, resume, runs, train
+
+__all__ = ["Evaluation", "Model", "Run", "evaluate", "load", "plan", "predict", "resume", "runs", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    # The command line's --help shall not wait for NumPy and Pillow, which the calls need.
+    if name in __all__:
+        from resnetkit import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'resnetkit' has no attribute {name!r}")

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
 import torch
 
+from resnetkit.data.augment import Pictures
+from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.runtime import Runtime
+
+Augmenter = Callable[[Pictures, torch.Generator], torch.Tensor]
 
 
 def normalise(pixels: torch.Tensor, preprocess: Preprocess, *, memory_format: torch.memory_format) -> torch.Tensor:
@@ -20,3 +29,50 @@ def normalise(pixels: torch.Tensor, preprocess: Preprocess, *, memory_format: to
     std = torch.tensor(preprocess.std, dtype=torch.float32, device=pixels.device).view(-1, 1, 1)
     scaled = pixels.permute(0, 3, 1, 2).to(dtype=torch.float32, memory_format=memory_format)
     return scaled.div_(255).sub_(mean).div_(std)
+
+
+def seeded(seed: int, *position: int) -> torch.Generator:
+    """Return a generator whose stream is a pure function of the seed and a position such as (epoch, step)."""
+    text = ",".join(map(str, (seed, *position)))
+    number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
+    return torch.Generator().manual_seed(number)
+
+
+class Batches:
+    """The training batches of every epoch; what a batch holds depends on (seed, epoch, step) alone.
+
+    Each epoch shows each image exactly once, in a new order. Batches are as even as can be and at most `batch_size`
+    long, so that no batch is left with an image or two, on which BatchNorm would fail.
+    """
+
+    def __init__(
+        self, part: Part, *, preprocess: Preprocess, augment: Augmenter, batch_size: int, seed: int, runtime: Runtime
+    ) -> None:
+        self.part, self.preprocess, self.augment, self.runtime, self.seed = part, preprocess, augment, runtime, seed
+        self.num_images = len(part.items)
+        self.steps_per_epoch = -(-self.num_images // batch_size)
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+
+    def num_before(self, step: int) -> int:
+        """Return the number of images in the first `step` batches of an epoch."""
+        longer = self.num_images % self.steps_per_epoch
+        return step * (self.num_images // self.steps_per_epoch) + min(step, longer)
+
+    def indices(self, epoch: int, step: int) -> np.ndarray:
+        """Return the positions in the training part of the images of one batch."""
+        if self._order[0] != epoch:
+            order = torch.randperm(self.num_images, generator=seeded(self.seed, epoch))
+            self._order = (epoch, order.numpy())
+        return self._order[1][self.num_before(step) : self.num_before(step + 1)]
+
+    def get(self, indices: np.ndarray, epoch: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the augmented, normalised `[N, C, S, S] float32` images and `[N] int64` targets on the device."""
+        taken = self.part.pixels.take(indices)
+        pictures = torch.from_numpy(taken) if isinstance(taken, np.ndarray) else [torch.from_numpy(t) for t in taken]
+        pixels = self.augment(pictures, seeded(self.seed, epoch, step)).to(self.runtime.device, non_blocking=True)
+        targets = torch.from_numpy(self.part.targets[indices]).to(self.runtime.device, non_blocking=True)
+        return normalise(pixels, self.preprocess, memory_format=self.runtime.memory_format()), targets
+
+    def sources(self, indices: np.ndarray) -> list[str]:
+        """Return where the images of a batch come from."""
+        return [self.part.items[i].source for i in indices]

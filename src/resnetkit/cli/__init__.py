@@ -1,0 +1,98 @@
+"""The command line: a thin skin over `resnetkit.api`, one module per verb, each imported only when it is used."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import Any
+
+import click
+
+from resnetkit.errors import ResNetKitError
+
+_VERBS = {
+    "demo": "Train, evaluate and predict once, offline, in about a minute.",
+    "train": "Train or fine-tune a ResNet on pictures in class folders.",
+    "resume": "Go on with a run where it stopped.",
+    "evaluate": "Score a model on labelled pictures.",
+    "predict": "Name what is on pictures.",
+    "models": "List networks and published weights, or describe one.",
+    "runs": "List the runs of this folder.",
+    "recipes": "List the recipes, or show one in full.",
+    "download": "Fetch published weights, also for another computer.",
+}
+
+
+class _Verbs(click.Group):
+    """Commands by name; `--help` of the whole needs none of their modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        return getattr(import_module(f"resnetkit.cli.{cmd_name}"), cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_VERBS.items()))
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        from resnetkit.errors import near_miss
+
+        if args and args[0] not in _VERBS and not args[0].startswith("-"):
+            raise click.UsageError(f"no command {args[0]!r}{near_miss(args[0], _VERBS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="resnetkit", message="resnetkit %(version)s")
+def cli() -> None:
+    """From a folder of pictures to a ResNet you can trust and ship.
+
+    Try: resnetkit demo
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with the exit code of the design: one line on stderr says what went wrong."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code = cli.main(arguments, prog_name="resnetkit", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        code = _explained(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explained(error: BaseException) -> int:
+    """Print the one line for an error and return the exit code."""
+    match error:
+        case ResNetKitError():
+            line, code = str(error), error.exit_code
+        case click.exceptions.NoArgsIsHelpError():
+            error.show()
+            return 2
+        case click.UsageError():
+            where = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+            line, code = f"{error.format_message().rstrip('.')}{where}", 2
+        case click.Abort() | KeyboardInterrupt():
+            line, code = "interrupted", 130
+        case MemoryError():
+            line, code = "out of memory: use a smaller --batch-size, --image-size or --limit", 5
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            line, code = f"{error.filename or 'disk'}: {error.strerror}; free some space or choose another place", 5
+        case _:
+            kind = type(error).__name__
+            line, code = f"a bug of ours: {kind}: {error}; the same command with --debug shows where", 1
+    click.echo(f"resnetkit: {line}", err=True)
+    return code

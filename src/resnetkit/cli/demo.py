@@ -1,0 +1,69 @@
+"""`resnetkit demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from resnetkit.cli import options
+from resnetkit.cli.progress import duration, watching
+
+_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+@click.command()
+@click.option("--output", default="demo", metavar="DIR", show_default=True, help="Folder for pictures and runs.")
+@options.computing
+def demo(output: str, device: str, threads: int | None, quiet: bool) -> None:
+    """Train a ResNet on handwritten digits, score it and name single pictures; offline, in about a minute."""
+    import time
+
+    from resnetkit import api
+    from resnetkit.inference import output as outputs
+    from resnetkit.training.run import free_path
+
+    started = time.monotonic()
+    place = Path(output)
+    data = place / "digits"
+    with watching(quiet=quiet) as console:
+        console.note(f"1. writing 1,797 handwritten digits as pictures in class folders: {data}/")
+        pictures = write_digits(data)
+        path = free_path(place / "runs", "digits-resnet20")
+        console.note(f"2. resnetkit train {data} --model resnet20 --epochs 8 --set augment.flip=false --output {path}")
+        run = api.train(
+            data, model="resnet20", epochs=8, settings=("augment.flip=false",), output=path, device=device,
+            threads=threads, watcher=console, command="resnetkit demo",
+        )  # fmt: skip
+        assert run.metrics is not None
+        click.echo(api.headline(run.metrics))
+        console.note(f"3. resnetkit predict {' '.join(map(str, pictures[:2]))} ... --model {path}")
+        stream = click.get_text_stream("stdout")
+        with outputs.to_stream(stream, format="table", top_k=3) as write:  # a table
+            for prediction in run.model.predict_many([str(picture) for picture in pictures], top_k=3):
+                write(prediction)
+    click.echo(f"\nDone in {duration(time.monotonic() - started)}. Pictures to look at:")
+    for name in sorted(picture.name for picture in path.glob("*.png")):
+        click.echo(f"  {path / name}")
+    click.echo("Next, with your own pictures in a folder per class:")
+    click.echo("  resnetkit train my_pictures/")
+
+
+def write_digits(folder: Path) -> list[Path]:
+    """Write scikit-learn's digits as `folder/{train,test}/<name>/*.png`, every fifth to test; return ten of test.
+
+    What is there already stays as it is.
+    """
+    from resnetkit.data.sources import open_data
+
+    shown: dict[str, Path] = {}
+    digits = open_data("digits")
+    for number, item in enumerate(digits.items):
+        part = "test" if number % 5 == 4 else "train"
+        path = folder / part / _NAMES[int(str(item.label))] / f"{number:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            digits.open(item).save(path)
+        if part == "test":
+            shown.setdefault(path.parent.name, path)
+    return [shown[name] for name in _NAMES]

@@ -1,0 +1,38 @@
+"""`resnetkit evaluate`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from resnetkit.cli import options
+from resnetkit.cli.progress import watching
+
+
+@click.command()
+@click.argument("data", nargs=-1, required=True, metavar="DATA...")
+@click.option("--model", required=True, help="A run, a checkpoint file or a catalog name.")
+@click.option("--split", type=click.Choice(["auto", "train", "val", "test"]), default="auto", help="Part to score.")
+@click.option("--output", metavar="DIR", help="Folder for metrics.json, predictions.csv and the pictures.")
+@click.option("--bad-images", type=click.Choice(["stop", "skip"]), default="stop", help="When a file is unreadable.")
+@options.rename
+@click.option("--limit", type=int, help="Score at most this many pictures.")
+@options.format_option("table", "json")
+@options.computing
+def evaluate(data: tuple[str, ...], rename: tuple[str, ...], form: str, quiet: bool, **given: Any) -> None:
+    """Score a model on labelled pictures.
+
+    --split auto takes the test part, else the validation part, else everything.
+    """
+    from resnetkit import api
+
+    with watching(quiet=quiet) as console:
+        result = api.evaluate(*data, watcher=console, rename=options.renamed(rename), **given)
+    if form == "json":
+        click.echo(json.dumps(result.metrics, ensure_ascii=False))
+        return
+    click.echo(result.headline)
+    if result.folder is not None:
+        click.echo(f"\nFigures and pictures: {result.folder}/")

@@ -1,0 +1,106 @@
+"""`resnetkit models`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from resnetkit.cli import options
+from resnetkit.cli.tables import print_table
+
+
+@click.command()
+@click.argument("name", required=False, metavar="[NAME|FILE|RUN]")
+@click.option("--layers", is_flag=True, help="List every layer with its output size and parameters.")
+@click.option("--image-size", type=click.IntRange(min=1), help="Size for --layers, in pixels.")
+@options.format_option("table", "json")
+@options.debug
+def models(name: str | None, layers: bool, image_size: int | None, form: str) -> None:
+    """List networks and published weights, or describe one network, checkpoint file or run."""
+    if name is None:
+        _list(form)
+    elif layers:
+        _layers(name, image_size, form)
+    else:
+        _describe(name, form)
+
+
+def _list(form: str) -> None:
+    from resnetkit.models import catalog
+
+    records = catalog.records()
+    if form == "json":
+        click.echo(
+            json.dumps({"networks": catalog.architectures(), "weights": [_record(r) for r in records]}, indent=1)
+        )
+        return
+    rows = [
+        [r.name, f"{100 * (r.top1 or 0):.1f} %", _millions(r.num_params), f"{r.giga_macs:.2f}" if r.giga_macs else "-"]
+        for r in records
+    ]
+    print_table(["weights", "top-1", "parameters", "GMACs"], rows)
+    trained = {r.arch for r in records}
+    others = [name for name in catalog.architectures() if name not in trained]
+    click.echo(f"\nnetworks without published weights: {', '.join(others)},\nand any resnet{{6n+2}} or plain{{6n+2}}")
+
+
+def _record(record: Any) -> dict[str, Any]:
+    return {
+        "name": record.name, "top1": record.top1, "top5": record.top5, "data": record.data, "url": record.url,
+        "parameters": record.num_params, "giga_macs": record.giga_macs, "license": record.license,
+    }  # fmt: skip
+
+
+def _describe(name: str, form: str) -> None:
+    from resnetkit import api
+
+    spec, header = api.describe(name)
+    values: dict[str, Any] = {"spec": spec.to_json(), "layers": spec.num_layers}
+    if header is not None:
+        values |= {
+            "classes": list(header.classes), "preprocess": header.preprocess.to_json(), "metrics": dict(header.metrics),
+            "license": header.license, "data": dict(header.data),
+        }  # fmt: skip
+    if form == "json":
+        click.echo(json.dumps(values, ensure_ascii=False, indent=1))
+        return
+    for key, value in values.items():
+        text = (
+            ", ".join(value[:20]) + (f", ... ({len(value)})" if len(value) > 20 else "") if key == "classes" else value
+        )
+        if isinstance(text, dict):
+            text = ", ".join(f"{k} {v}" for k, v in text.items())
+        click.echo(f"{key:<11}{text}")
+
+
+def _layers(name: str, image_size: int | None, form: str) -> None:
+    from resnetkit import api
+    from resnetkit.models.layers import layer_table, num_parameters
+
+    spec, header = api.describe(name)
+    size = image_size or (header.preprocess.size if header else 224 if spec.stem == "imagenet" else 32)
+    rows = layer_table(spec, size)
+    if form == "json":
+        click.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        return
+    cells = [
+        ["" if row.number is None else str(row.number), row.name, row.kind, "x".join(map(str, row.output)),
+         f"{row.parameters:,}"]
+        for row in rows
+    ]  # fmt: skip
+    print_table(["layer", "name", "kind", f"output at {size}", "parameters"], cells)
+    left_out = Counter(row.why_not for row in rows if row.why_not)
+    counted = sum(row.number is not None for row in rows)
+    click.echo(
+        f"\n{counted} layers are counted (convolutions and the classifier), {num_parameters(rows):,} parameters."
+    )
+    for why, count in left_out.items():
+        click.echo(f"not counted: {count} {why}")
+
+
+def _millions(count: int | None) -> str:
+    return f"{count / 1e6:.1f} M" if count else "-"

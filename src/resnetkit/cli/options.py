@@ -1,0 +1,45 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Return one decorator that applies several, the first outermost."""
+
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+debug = click.option("--debug", is_flag=True, expose_value=False, help="Show a traceback when something fails.")
+quiet = click.option("--quiet", is_flag=True, help="No progress, only results and errors.")
+device = click.option("--device", default="auto", metavar="auto|cpu|cuda|mps", help="Where to compute.")
+threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads; default: all this process may use.")
+computing = stacked(device, threads, quiet, debug)
+set_option = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the recipe, the network or the preprocessing."
+)
+rename = click.option("--rename", multiple=True, metavar="OLD=NEW", help="Read class OLD as NEW.")
+
+
+def format_option(*formats: str) -> Callable[[F], F]:
+    """Return `--format`, for stdout."""
+    return click.option("--format", "form", type=click.Choice(formats), default=formats[0], help="Format of stdout.")
+
+
+def renamed(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Read `OLD=NEW` pairs."""
+    for pair in pairs:
+        if pair.count("=") != 1:
+            raise click.UsageError(f"--rename {pair}: write it as OLD=NEW")
+    return dict(pair.split("=") for pair in pairs)

@@ -1,0 +1,125 @@
+"""What a person sees while work goes on: a bar on a terminal, plain lines elsewhere; always on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from resnetkit.watcher import Count, Step, Watcher
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+def percent(fraction: float | None) -> str:
+    """Return a fraction as people read it."""
+    return "-" if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people read them.
+
+    >>> duration(3.2), duration(75), duration(4000)
+    ('3 s', '1 min 15 s', '1 h 07 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class ConsoleWatcher(Watcher):
+    """Notes, counters and the training bar, on stderr; silent when `quiet`."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.bar: Progress | None = None
+        self.task: Any = None
+        self.last_line = time.monotonic()
+        self.estimated = False
+
+    def note(self, text: str) -> None:
+        """Print a line or several."""
+        if self.quiet:
+            return
+        if self.bar is not None:
+            self.bar.console.print(text, markup=False)
+        else:
+            click.echo(text, err=True)
+
+    def step(self, step: Step) -> None:
+        """Show where training stands."""
+        if self.quiet:
+            return
+        if not self.estimated and step.step >= min(5, step.steps):
+            self.estimated = True
+            self.note(f"about {duration(step.seconds_left)} to go ({step.images_per_second:.0f} pictures/s)")
+        text = (
+            f"loss {step.loss:.3f}  top-1 {percent(step.top1)}  lr {step.lr:.2g}  "
+            f"{step.images_per_second:.0f}/s  {duration(step.seconds_left)} left"
+        )
+        if self.console.is_terminal:
+            self._show_bar(step, text)
+        elif time.monotonic() - self.last_line > _SECONDS_BETWEEN_LINES:
+            self.last_line = time.monotonic()
+            self.note(f"epoch {step.epoch}/{step.epochs}  step {step.step}/{step.steps}  {text}")
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """Print a finished epoch as one line."""
+        validation = "" if row.get("val_loss") is None else (
+            f"   held-out loss {row['val_loss']:.3f} top-1 {percent(row['val_top1'])}"
+        )  # fmt: skip
+        self.note(
+            f"epoch {row['epoch']:>3}  loss {row['train_loss']:.3f} top-1 {percent(row['train_top1'])}"
+            f"{validation}   {duration(row['seconds'])}"
+        )
+
+    def _show_bar(self, step: Step, text: str) -> None:
+        total = step.epochs * step.steps
+        if self.bar is None:
+            columns = (TextColumn("{task.fields[epoch]}"), BarColumn(bar_width=10), TextColumn("{task.fields[text]}"))
+            self.bar = Progress(*columns, console=self.console, transient=True)
+            self.task = self.bar.add_task("", total=total, epoch="", text="")
+            self.bar.start()
+        done = (step.epoch - 1) * step.steps + step.step
+        self.bar.update(self.task, completed=done, total=total, epoch=f"{step.epoch}/{step.epochs}", text=text)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    @contextmanager
+    def counting(self, what: str, unit: str = "") -> Iterator[Count]:
+        """Yield a function (done, total) that shows how far `what` is."""
+        if self.quiet or not self.console.is_terminal:
+            yield lambda done, total: None
+            return
+        columns = (TextColumn(what), BarColumn(bar_width=20), TextColumn("{task.fields[text]}"))
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            task = bar.add_task("", total=None, text="")
+
+            def show(done: int, total: int | None) -> None:
+                text = f"{done:,}" + (f" of {total:,}" if total else "") + unit
+                bar.update(task, completed=done, total=total, text=text)
+
+            yield show
+
+
+@contextmanager
+def watching(*, quiet: bool) -> Iterator[ConsoleWatcher]:
+    """Yield the console of a command and take its bar away at the end, whatever happens."""
+    console = ConsoleWatcher(quiet=quiet)
+    try:
+        yield console
+    finally:
+        console.close()

@@ -1,0 +1,50 @@
+"""`resnetkit runs`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from resnetkit.cli import options
+from resnetkit.cli.tables import print_table
+
+
+@click.command()
+@click.argument("folder", default="runs")
+@options.format_option("table", "json")
+@options.debug
+def runs(folder: str, form: str) -> None:
+    """List the runs of FOLDER: name, data, accuracy, date, newest first."""
+    from resnetkit import api
+
+    rows = [_row(run) for run in api.runs(folder)]
+    if form == "json":
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+    elif rows:
+        table = [[row["name"], ", ".join(row["data"]), _accuracy(row), row["started"][:16]] for row in rows]
+        print_table(["run", "data", "accuracy", "started"], table)
+    else:
+        click.echo(f"no runs in {folder}/: resnetkit train DATA makes one", err=True)
+
+
+def _row(run: Any) -> dict[str, Any]:
+    metrics, said = run.metrics, run.description
+    return {
+        "name": run.name,
+        "path": str(run.path),
+        "data": said["data"],
+        "epochs": said["epochs"],
+        "epochs_done": said["epochs_done"],
+        "top1": metrics and metrics["top1"],
+        "count": metrics and metrics["count"],
+        "split": metrics and metrics["split"],
+        "started": said["started"],
+    }
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    if row["top1"] is None:
+        return f"unfinished, {row['epochs_done']} of {row['epochs']} epochs"
+    return f"{100 * row['top1']:.1f} % of {row['count']} ({row['split']})"

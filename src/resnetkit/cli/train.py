@@ -1,0 +1,73 @@
+"""`resnetkit train`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import Any
+
+import click
+
+from resnetkit.cli import options
+from resnetkit.cli.progress import watching
+
+
+@click.command()
+@click.argument("data", nargs=-1, required=True, metavar="DATA...")
+@click.option("--model", help="Network: resnet18 (default), resnet50, resnet20, ... See: resnetkit models.")
+@click.option("--weights", default="auto", metavar="auto|none|NAME|FILE", help="Weights to start from.")
+@click.option("--recipe", metavar="NAME", help="How to train; see: resnetkit recipes.")
+@click.option("--epochs", type=int, help="Passes over the training pictures.")
+@click.option("--batch-size", type=int, help="Pictures per step.")
+@click.option("--image-size", type=int, help="Side of the pictures the network sees, in pixels.")
+@click.option("--stem", type=click.Choice(["auto", "imagenet", "cifar"]), default="auto", help="First layers.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bits.")
+@click.option("--name", help="Name of the run, in runs/.")
+@click.option("--output", metavar="DIR", help="Folder of the run, in place of --name.")
+@click.option("--bad-images", type=click.Choice(["stop", "skip"]), default="stop", help="When a file is unreadable.")
+@click.option("--group-by", metavar="REGEX|COLUMN", help="Keep pictures of one group in one part.")
+@click.option("--split-from", metavar="RUN", help="Hold out the pictures that RUN held out.")
+@options.rename
+@click.option("--limit", type=int, help="Use at most this many pictures of each part.")
+@click.option("--dry-run", is_flag=True, help="Read the data, print what would be done, and stop.")
+@options.set_option
+@options.format_option("table", "json")
+@options.computing
+def train(data: tuple[str, ...], rename: tuple[str, ...], **given: Any) -> None:
+    """Train or fine-tune a ResNet.
+
+    DATA is a folder with a folder per class (or with train/ and val/ of such), a .zip or .tar of one, two or more
+    folders (one class each), a CSV (image_path,label), a MedMNIST .npz, or a name: cifar10, digits.
+    """
+    from resnetkit import api
+
+    form, quiet, dry_run = given.pop("form"), given.pop("quiet"), given.pop("dry_run")
+    place = {name: given.pop(name) for name in ("name", "output")}
+    given |= {"rename": options.renamed(rename)}
+    with watching(quiet=quiet) as console:
+        if dry_run:
+            decided, report = api.plan(*data, watcher=console, **given)
+            if quiet:
+                click.echo("\n".join([*decided.reasons, str(report)]))
+            return
+        command = shlex.join(["resnetkit", *sys.argv[1:]])
+        run = api.train(*data, watcher=console, command=command, **place, **given)
+    show_run(run, form=form)
+
+
+def show_run(run: Any, *, form: str) -> None:
+    """Print what a finished run reached, where its pictures are, and what to type next."""
+    metrics = run.metrics
+    if form == "json":
+        click.echo(json.dumps({"run": str(run.path), "metrics": metrics}, ensure_ascii=False, indent=1))
+        return
+    if metrics is not None:
+        from resnetkit import api
+
+        click.echo(api.headline(metrics))
+    pictures = ", ".join(sorted(path.name for path in run.path.glob("*.png")))
+    click.echo(f"\nPictures in {run.path}/: {pictures}")
+    click.echo("Next:")
+    click.echo(f"  resnetkit predict PICTURES --model {shlex.quote(str(run.path))}")
+    click.echo(f"  resnetkit evaluate DATA --model {shlex.quote(str(run.path))}")

@@ -1,0 +1,237 @@
+"""One training run from its request to its last state: begun afresh, or taken up from its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resnetkit.data.batches import Batches
+from resnetkit.data.dataset import Dataset
+from resnetkit.data.findings import Report
+from resnetkit.data.preflight import Prepared, Survey, fingerprint, prepare
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.sources import open_data
+from resnetkit.data.splits import read_split, write_split
+from resnetkit.errors import DataError, UsageError
+from resnetkit.models import checkpoint
+from resnetkit.models.checkpoint import Header
+from resnetkit.models.resnet import ResNet
+from resnetkit.models.spec import ResNetSpec
+from resnetkit.models.surgery import adapt_input, replace_head
+from resnetkit.runtime import Runtime, resolve
+from resnetkit.training import run as runs
+from resnetkit.training import state as states
+from resnetkit.training.augmenter import build_augmenter
+from resnetkit.training.classification import classification_task
+from resnetkit.training.head import fit_head
+from resnetkit.training.loop import Loop, StopRequest
+from resnetkit.training.memory import check_memory
+from resnetkit.training.plan import Plan, Request
+from resnetkit.training.recipe import Recipe
+from resnetkit.training.run import RunFolder
+from resnetkit.training.state import State
+from resnetkit.watcher import Watcher
+
+# Whole training pictures are kept this much larger than the network's input, for random crops.
+_WHOLE = 1.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Everything decided: the data in memory, the folder, and the values that the state carries."""
+
+    folder: RunFolder
+    prepared: Prepared
+    spec: ResNetSpec
+    recipe: Recipe
+    runtime: Runtime
+    request: Request
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How the run's pictures become pixels."""
+        return self.prepared.preprocess
+
+    def train(self, watch: Watcher) -> State:
+        """Train to the last epoch; what `Loop.run` raises comes through, with the command to resume."""
+        self.runtime.apply()
+        network = ResNet(self.spec).to(device=self.runtime.device, memory_format=self.runtime.memory_format())  # type: ignore[call-overload]
+        train = self.prepared.parts["train"]
+        batches = Batches(
+            train, preprocess=self.preprocess, augment=build_augmenter(self.recipe.augment, self.preprocess),
+            batch_size=self.recipe.batch_size, seed=self.request.seed, runtime=self.runtime,
+        )  # fmt: skip
+        task = classification_task(
+            self.recipe, train=train, val=self.prepared.parts.get("val"), preprocess=self.preprocess,
+            runtime=self.runtime, num_classes=self.spec.num_classes,
+        )  # fmt: skip
+        loop = Loop(
+            network, state=states.newest(self.folder.state), batches=batches, task=task, recipe=self.recipe,
+            runtime=self.runtime, folder=self.folder.state, watch=watch, on_saved=self.write,
+        )  # fmt: skip
+        self.write(loop.state)
+        with StopRequest() as stop:
+            return loop.run(stop)
+
+    def write(self, state: State) -> None:
+        """Write again from the state: `results.csv`, and the checkpoints once an epoch is done."""
+        runs.write_results(self.folder, state.rows)
+        if state.rows:
+            best, last = state.best_row or {}, state.rows[-1]
+            checkpoint.save(self.folder.last, state.ema or state.model, self._header(last))
+            checkpoint.save(self.folder.best, state.best, self._header(best))
+
+    def _header(self, row: Mapping[str, Any]) -> Header:
+        figures = {k: v for k, v in row.items() if k not in runs.TIMING_COLUMNS and v is not None}
+        counts = {split: len(part.items) for split, part in self.prepared.parts.items()}
+        return Header(
+            spec=self.spec, classes=self.prepared.classes, preprocess=self.preprocess, metrics=figures,
+            recipe=self.recipe.to_json() | {"seed": self.request.seed},
+            data={"sources": list(self.request.data), "counts": counts, "fingerprint": contents(self.prepared)},
+            version=version("resnetkit"),
+        )  # fmt: skip
+
+
+def contents(prepared: Prepared) -> str:
+    """Return the fingerprint of what the pictures are, wherever they lie: digests, classes and parts."""
+    return fingerprint(sorted(("", *record[1:]) for record in prepared.records))
+
+
+def open_request_data(request: Request) -> Dataset:
+    """Open the data a request names."""
+    return open_data(*request.data, group_by=request.group_by, rename=request.rename, limit=request.limit)
+
+
+def prepare_data(
+    request: Request, dataset: Dataset, plan: Plan, *, runtime: Runtime, split_rows: Mapping[str, Any] | None,
+    surveyed: Survey | None = None, report_to: Callable[[Report], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prepared:  # fmt: skip
+    """Split and decode the data as the plan wants it; see `preflight.prepare` for what it raises."""
+    whole = plan.recipe.augment.crop == "random_resized"
+    return prepare(
+        dataset, preprocess=plan.preprocess, bad_images=request.bad_images, val_share=plan.recipe.val_share,
+        whole_short_side=round(_WHOLE * plan.preprocess.size) if whole else None, seed=request.seed,
+        split_rows=split_rows, surveyed=surveyed, report_to=report_to, threads=runtime.threads, progress=progress,
+    )  # fmt: skip
+
+
+def begin(
+    request: Request, plan: Plan, prepared: Prepared, *, weights: Mapping[str, torch.Tensor] | None,
+    weights_spec: ResNetSpec | None, runtime: Runtime, path: Path, command: str, watch: Watcher,
+) -> Job:  # fmt: skip
+    """Build the network, fit the head where the recipe says so, and make the run folder.
+
+    `weights`: tensors to start from, of a network as `weights_spec` describes it (its head is replaced).
+    """
+    runtime.apply()
+    check_memory(plan.spec, plan.recipe, size=plan.preprocess.size, runtime=runtime)
+    if len(prepared.parts["train"].items) < 2:
+        raise DataError("training needs at least two pictures")
+    network = _first_network(plan, weights, weights_spec, seed=request.seed)
+    network = network.to(device=torch.device(runtime.device), memory_format=runtime.memory_format())  # type: ignore[call-overload]
+    if plan.recipe.head_first:
+        accuracy = fit_head(
+            network, prepared.parts["train"], preprocess=prepared.preprocess, runtime=runtime,
+            balanced=plan.recipe.class_weights == "balanced",
+        )  # fmt: skip
+        watch.note(f"head fitted on frozen features: {100 * accuracy:.1f} % of the training pictures right")
+    state = State(
+        request={
+            "request": request.to_json(), "cwd": os.getcwd(), "spec": plan.spec.to_json(),
+            "preprocess": prepared.preprocess.to_json(), "classes": list(prepared.classes),
+            "recipe": plan.recipe.to_json(), "runtime": runtime.to_json(), "weights": plan.weights,
+            "fingerprint": contents(prepared),
+        },
+        micro_batch=plan.recipe.micro_batch,
+        model=states.network_tensors(network),
+    )  # fmt: skip
+    folder = runs.create(
+        path, recipe=_recipe_page(state.request), command=command, environment=runs.environment(), state=state,
+        write_split=lambda file: write_split(file, prepared.items),
+    )  # fmt: skip
+    return Job(folder=folder, prepared=prepared, spec=plan.spec, recipe=plan.recipe, runtime=runtime, request=request)
+
+
+def _first_network(
+    plan: Plan, weights: Mapping[str, torch.Tensor] | None, weights_spec: ResNetSpec | None, *, seed: int
+) -> ResNet:
+    torch.manual_seed(seed)
+    if weights is None:
+        return ResNet(plan.spec)
+    assert weights_spec is not None
+    network = ResNet(weights_spec)
+    network.load_state_dict(weights)
+    replace_head(network, plan.spec.num_classes)
+    if plan.spec.in_channels != weights_spec.in_channels:
+        adapt_input(network, plan.spec.in_channels)
+    return network
+
+
+def _recipe_page(request: dict[str, Any]) -> dict[str, Any]:
+    """Return what `recipe.toml` shows: what was run, resolved."""
+    asked = request["request"]
+    return {
+        "data": {"sources": asked["data"], "fingerprint": request["fingerprint"]},
+        "seed": asked["seed"],
+        "weights": request["weights"] or "none",
+        **{name: request[name] for name in ("recipe", "spec", "preprocess", "runtime")},
+    }
+
+
+def take_up(folder: RunFolder, *, epochs: int | None = None, progress: Callable[[int, int], None] | None = None) -> Job:
+    """Take up a run where its newest state left it, or on to `epochs`; data, recipe and place come from the run.
+
+    Raises `DataError` where the pictures are no longer those it was trained on, and `UsageError` where `epochs` lies
+    behind, or where this machine lacks the device that the run's bits depend on.
+    """
+    state = states.newest(folder.state)
+    said = state.request
+    runtime = Runtime(**said["runtime"])
+    resolve(device=runtime.device)
+    recipe = _longer(folder, state, epochs)
+    request = Request.from_json(said["request"])
+    start = Path(said["cwd"])
+    rows = read_split(folder.split)
+    if start != Path.cwd():
+        request = dataclasses.replace(request, data=tuple(_from(start, name) for name in request.data))
+    plan = Plan(
+        spec=ResNetSpec.from_json(said["spec"]), preprocess=Preprocess.from_json(said["preprocess"]),
+        recipe=recipe, weights=said["weights"], reasons=(),
+    )  # fmt: skip
+    dataset = open_request_data(request)
+    prepared = prepare_data(request, dataset, plan, runtime=runtime, split_rows=rows, progress=progress)
+    if contents(prepared) != said["fingerprint"] or list(prepared.classes) != said["classes"]:
+        raise DataError(
+            f"{', '.join(request.data)}: the pictures are not those that {folder.name} was trained on "
+            f"(compare {folder.split}); put them back, or start a new run"
+        )
+    return Job(folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request)
+
+
+def _longer(folder: RunFolder, state: State, epochs: int | None) -> Recipe:
+    """Return the run's recipe, with another last epoch where one is asked for, and keep that in the newest state."""
+    recipe = Recipe.from_json(state.request["recipe"])
+    done = state.position.epoch
+    if epochs is None or epochs == recipe.epochs:
+        return recipe
+    if epochs < done or (epochs == done and state.position.step):
+        raise UsageError(f"{folder.name} has {done} epochs behind it: --epochs must be more than that")
+    recipe = recipe.changed(epochs=epochs)
+    state.request["recipe"] = recipe.to_json()
+    state.save(folder.state)
+    runs.write_recipe(folder.path, _recipe_page(state.request))
+    return recipe
+
+
+def _from(folder: Path, name: str) -> str:
+    """Return a path that was relative to `folder` as an absolute one; names such as `digits` stay."""
+    path, separator, member = name.partition("::")
+    return f"{folder / path}{separator}{member}" if (folder / path).exists() else name

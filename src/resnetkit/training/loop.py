@@ -1,0 +1,317 @@
+"""The only training loop: from scratch and fine-tuning, interrupted and resumed, on one device."""
+
+from __future__ import annotations
+
+import copy
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+
+from resnetkit.data.batches import Batches
+from resnetkit.errors import DivergedError, InterruptedRun, ResourceError
+from resnetkit.runtime import Runtime
+from resnetkit.training import state as states
+from resnetkit.training.optim import build_optimizer, rate_factor, set_rate
+from resnetkit.training.recipe import Recipe
+from resnetkit.training.state import Position, Row, State
+from resnetkit.watcher import Step, Watcher
+
+# A device that works ahead of Python is asked for its losses this often, so that no step waits for it.
+_STEPS_BETWEEN_READS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What the loop does not know: the loss, what counts as right, and how a validation part is scored.
+
+    `loss(outputs, targets)` is the sum over the batch; `num_right` likewise; `validate(network, check)` returns the
+    `val_*` figures of a row and calls `check()` between batches so that a signal is obeyed there too.
+    """
+
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    num_right: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    validate: Callable[[nn.Module, Callable[[], None]], Row]
+
+
+@dataclass
+class StopRequest:
+    """Ctrl-C and SIGTERM ask the loop to save and stop; a second signal ends the process at once."""
+
+    signal_number: int | None = None
+    _before: dict[int, Any] = field(default_factory=dict)
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        self.signal_number = number
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)
+
+
+class _Stopped(Exception):  # noqa: N818
+    """A signal came while the validation part was being scored."""
+
+
+class Loop:
+    """One run between its first step and its last; `state` is always able to be saved."""
+
+    def __init__(
+        self, network: nn.Module, *, state: State, batches: Batches, task: Task, recipe: Recipe,
+        runtime: Runtime, folder: Path, watch: Watcher, on_saved: Callable[[State], None],
+    ) -> None:  # fmt: skip
+        self.network, self.state, self.batches, self.task = network, state, batches, task
+        self.recipe, self.runtime, self.folder, self.watch = recipe, runtime, folder, watch
+        self.on_saved = on_saved
+        self.averaged = copy.deepcopy(network) if recipe.ema else network
+        for parameter in network.parameters():
+            parameter.requires_grad_(recipe.train == "all")
+        network.fc.requires_grad_(True)
+        self.optimizer = build_optimizer(network, recipe.optim)
+        self.unread: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]] = []
+        self.last_save = time.monotonic()
+        self._take_up(state)
+
+    def run(self, stop: StopRequest) -> State:
+        """Train to the last epoch of the recipe and return the state after it.
+
+        Raises `InterruptedRun` after a signal (the state is saved), `DivergedError` where the loss is not finite and
+        `ResourceError` where a single image does not fit the device's memory.
+        """
+        while self.state.position.epoch < self.recipe.epochs:
+            try:
+                self._train_epoch(stop)
+                self._finish_epoch(stop)
+            except torch.OutOfMemoryError as error:
+                self._halve_micro_batch(error)
+        return self.state
+
+    def _train_epoch(self, stop: StopRequest) -> None:
+        _set_training(self.network, self.recipe)
+        position, steps = self.state.position, self.batches.steps_per_epoch
+        started, seen = time.monotonic(), 0
+        while position.step < steps:
+            begin = time.monotonic()
+            seen += self._step(position)
+            position.step += 1
+            position.seconds += time.monotonic() - begin
+            self._read(at_least=1 if self.runtime.device == "cpu" else _STEPS_BETWEEN_READS)
+            self._show(position, seen / (time.monotonic() - started))
+            self._save_if_due(stop)
+        self._read(at_least=1)
+
+    def _step(self, position: Position) -> int:
+        """Do one optimizer step and return its number of images."""
+        indices = self.batches.indices(position.epoch, position.step)
+        inputs, targets = self.batches.get(indices, position.epoch, position.step)
+        set_rate(self.optimizer, self._rate_factor(position.step))
+        self.optimizer.zero_grad(set_to_none=True)
+        chunk = self.state.micro_batch or len(indices)
+        loss, right = torch.zeros((), device=inputs.device), torch.zeros((), device=inputs.device)
+        for x, y in zip(inputs.split(chunk), targets.split(chunk), strict=True):
+            with self.runtime.autocast():
+                outputs = self.network(x)
+            part = self.task.loss(outputs.float(), y) / len(indices)
+            part.backward()
+            loss, right = loss + part.detach(), right + self.task.num_right(outputs, y)
+        norm = self._guard(loss, indices)
+        self.unread.append((loss, right, norm, len(indices)))
+        self.optimizer.step()
+        self._average()
+        return len(indices)
+
+    def _guard(self, loss: torch.Tensor, indices: Any) -> torch.Tensor:
+        """Keep what is not finite from the weights: raise at once on a CPU, elsewhere zero the gradients."""
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients) + loss * 0
+        if self.runtime.device == "cpu":
+            if not math.isfinite(norm.item()):
+                raise self._diverged(loss.item(), self.state.position.step, indices)
+        else:
+            for gradient in gradients:
+                gradient.copy_(torch.where(torch.isfinite(norm), gradient, 0))
+        if self.recipe.clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(self.network.parameters(), self.recipe.clip_norm, norm)
+        return norm
+
+    def _diverged(self, loss: float, step: int, indices: Any) -> DivergedError:
+        names = self.batches.sources(indices)
+        rate = max(group["lr"] for group in self.optimizer.param_groups)
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        return DivergedError(
+            f"the loss or its gradient is not finite (loss {loss:.4g}) at epoch {self.state.position.epoch + 1}, "
+            f"step {step + 1}, learning rate {rate:.4g}; the batch: {', '.join(names[:5])}{more}. "
+            f"The weights before it are kept; try a lower rate: --set optim.lr={self.recipe.optim.lr / 10:.3g}"
+        )
+
+    def _read(self, *, at_least: int) -> None:
+        """Add up the losses that are ready; one by one, so that sums do not depend on when they are read."""
+        if len(self.unread) < at_least:
+            return
+        position = self.state.position
+        first = position.step - len(self.unread)
+        for offset, (loss, right, norm, count) in enumerate(self.unread):
+            if not math.isfinite(norm.item()):
+                raise self._diverged(loss.item(), first + offset, self.batches.indices(position.epoch, first + offset))
+            position.loss_sum += loss.item() * count
+            position.num_right += int(right.item())
+            position.num_seen += count
+        self.unread.clear()
+
+    def _finish_epoch(self, stop: StopRequest) -> None:
+        position = self.state.position
+        begin = time.monotonic()
+        set_rate(self.optimizer, self._rate_factor(position.step - 1))
+        try:
+            scores = self.task.validate(self.averaged.eval(), lambda: _check(stop))
+        except _Stopped:
+            self._save_and_leave(stop)
+        train_seconds, count = position.seconds, max(1, position.num_seen)
+        row: Row = {
+            "epoch": position.epoch + 1,
+            "seconds": round(train_seconds + time.monotonic() - begin, 3),
+            "images_per_second": round(count / max(train_seconds, 1e-9), 2),
+            "lr": max(group["lr"] for group in self.optimizer.param_groups),
+            "train_loss": position.loss_sum / count,
+            "train_top1": position.num_right / count,
+            **scores,
+        }
+        self.state.rows.append(row)
+        if self.state.best_row is None or better(row, self.state.best_row, self.recipe.select):
+            self.state.best_row, self.state.best = row, states.network_tensors(self.averaged)
+        self.state.position = Position(epoch=position.epoch + 1)
+        self.save()
+        self.watch.epoch(row)
+        if stop.signal_number is not None and self.state.position.epoch < self.recipe.epochs:
+            self._leave(stop)
+
+    def save(self) -> None:
+        """Save the state, then what is written again from it."""
+        self._read(at_least=1)
+        self.state.model = states.network_tensors(self.network)
+        self.state.ema = states.network_tensors(self.averaged) if self.recipe.ema else {}
+        self.state.optimizer = states.optimizer_tensors(self.optimizer)
+        self.state.save(self.folder)
+        self.last_save = time.monotonic()
+        self.on_saved(self.state)
+
+    def _save_if_due(self, stop: StopRequest) -> None:
+        if stop.signal_number is not None:
+            self._save_and_leave(stop)
+        if time.monotonic() - self.last_save > 60 * self.recipe.save_minutes:
+            self.save()
+
+    def _save_and_leave(self, stop: StopRequest) -> None:
+        self.save()
+        self._leave(stop)
+
+    def _leave(self, stop: StopRequest) -> None:
+        position = self.state.position
+        where = f"epoch {position.epoch + 1} of {self.recipe.epochs}, step {position.step}"
+        assert stop.signal_number is not None
+        raise InterruptedRun(f"stopped at {where}; state saved", signal_number=stop.signal_number)
+
+    def _take_up(self, state: State) -> None:
+        """Put network, average and optimizer where the state says."""
+        self.state = state
+        self.unread.clear()
+        self.network.load_state_dict(state.model)
+        if self.recipe.ema:
+            self.averaged.load_state_dict(state.ema or state.model)
+        self.optimizer.state.clear()
+        states.load_optimizer(self.optimizer, state.optimizer)
+
+    def _halve_micro_batch(self, error: torch.OutOfMemoryError) -> None:
+        """Go back to the last save with half the micro-batch; the effective batch stays."""
+        present = self.state.micro_batch or self.recipe.batch_size
+        if present == 1:
+            raise ResourceError("one image does not fit the device's memory: use a smaller --image-size") from error
+        half = (present + 1) // 2
+        self.optimizer.zero_grad(set_to_none=True)
+        self._take_up(states.newest(self.folder))
+        self.state.micro_batch = half
+        self.state.save(self.folder)
+        self.watch.note(
+            f"out of memory: going on with {half} images at a time, the batch stays {self.recipe.batch_size}"
+        )
+
+    def _average(self) -> None:
+        """Move the averaged weights toward the present ones; the decay warms up over the first steps."""
+        if not self.recipe.ema:
+            return
+        done = self.state.position.epoch * self.batches.steps_per_epoch + self.state.position.step
+        decay = min(self.recipe.ema, (1 + done) / (10 + done))
+        with torch.no_grad():
+            for kept, new in zip(self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True):
+                if kept.is_floating_point():
+                    kept.lerp_(new, 1 - decay)
+                else:
+                    kept.copy_(new)
+
+    def _rate_factor(self, step: int) -> float:
+        """Return the factor on the learning rate at `step` of the present epoch."""
+        steps = self.batches.steps_per_epoch
+        return rate_factor(
+            self.recipe.schedule, step=self.state.position.epoch * steps + step, steps_per_epoch=steps,
+            epochs=self.recipe.epochs,
+        )  # fmt: skip
+
+    def _show(self, position: Position, speed: float) -> None:
+        seen = max(1, position.num_seen)
+        total = self.recipe.epochs * self.batches.num_images
+        done = position.epoch * self.batches.num_images + self.batches.num_before(position.step)
+        self.watch.step(
+            Step(
+                epoch=position.epoch + 1, epochs=self.recipe.epochs, step=position.step,
+                steps=self.batches.steps_per_epoch, loss=position.loss_sum / seen, top1=position.num_right / seen,
+                lr=max(group["lr"] for group in self.optimizer.param_groups),
+                images_per_second=speed, seconds_left=(total - done) / speed,
+            )
+        )  # fmt: skip
+
+
+def better(row: Row, than: Row, select: str) -> bool:
+    """Tell whether a row is better by the chosen validation figure (training's where there is no validation).
+
+    Equal accuracy is decided by the loss; equal in both, the earlier one stays.
+    """
+    return _merit(row, select) > _merit(than, select)
+
+
+def _merit(row: Row, select: str) -> tuple[float, float]:
+    part = "val" if row.get("val_loss") is not None else "train"
+    loss = -float(row[f"{part}_loss"])
+    if select == "loss":
+        return loss, 0.0
+    figure = row.get(f"{part}_{select}")
+    return float(row[f"{part}_top1"] if figure is None else figure), loss
+
+
+def _check(stop: StopRequest) -> None:
+    if stop.signal_number is not None:
+        raise _Stopped
+
+
+def _set_training(network: nn.Module, recipe: Recipe) -> None:
+    """Put the network in training mode; frozen BatchNorm keeps its statistics (its scale and shift still learn)."""
+    network.train()
+    if recipe.batchnorm == "frozen" or recipe.train == "head":
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()

@@ -1,0 +1,71 @@
+"""The optimizer's parameter groups and the learning rate as a pure function of the position."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from resnetkit.training.recipe import Optim, Schedule
+
+
+def build_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
+    """Return the optimizer over the parameters that require a gradient; each group carries its `base_lr`."""
+    groups = parameter_groups(network, optim)
+    if optim.name == "sgd":
+        nesterov = optim.nesterov and optim.momentum > 0
+        return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=nesterov, foreach=True)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optim.name]
+    return kind(groups, lr=optim.lr, foreach=True)
+
+
+def parameter_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
+    """Group parameters by depth (stem, stages, head) and by whether weight decay applies to them.
+
+    The head learns at `lr`, each part before it at `layer_decay` times the rate of the part after it.
+    """
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    depths = {name: _depth(name) for name, _ in network.named_parameters()}
+    deepest = max(depths.values())
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        decays = optim.decay_norm_and_bias or parameter.ndim > 1
+        rate = optim.lr * optim.layer_decay ** (deepest - depths[name])
+        empty: dict[str, Any] = {
+            "params": [], "lr": rate, "base_lr": rate, "weight_decay": optim.weight_decay if decays else 0.0,
+        }  # fmt: skip
+        groups.setdefault((depths[name], decays), empty)["params"].append(parameter)
+    return list(groups.values())
+
+
+def _depth(name: str) -> int:
+    """Return 0 for the stem, 1, 2, ... for the stages, and one beyond any stage for the head."""
+    part = name.split(".")[0]
+    if part.startswith("layer"):
+        return int(part.removeprefix("layer"))
+    return 5 if part == "fc" else 0
+
+
+def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set each group to `factor` times its full rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor
+
+
+def rate_factor(schedule: Schedule, *, step: int, steps_per_epoch: int, epochs: int) -> float:
+    """Return the factor on the learning rate at `step` (0-based, over the whole run).
+
+    Warm-up rises linearly and reaches 1 at its end; the decay then runs to `final` at the last step. Going on to more
+    epochs stretches the same curve: from that step on the rate is what a run of the new length has there.
+    """
+    warmup = min(round(schedule.warmup_epochs * steps_per_epoch), epochs * steps_per_epoch - 1)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(1, epochs * steps_per_epoch - warmup)
+    if schedule.name == "constant":
+        return 1.0
+    left = 1 - done if schedule.name == "linear" else (1 + math.cos(math.pi * done)) / 2
+    return schedule.final + (1 - schedule.final) * left

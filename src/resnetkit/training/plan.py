@@ -1,0 +1,200 @@
+"""What `train` decides for itself, and why; needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.errors import UsageError
+from resnetkit.models import catalog
+from resnetkit.models.spec import ResNetSpec
+from resnetkit.training.recipe import Recipe, with_settings
+from resnetkit.training.recipes import recipe_named
+
+# From this many pixels on, pictures keep enough detail after an ImageNet stem's factor of four.
+_PHOTO_SIDE = 96
+_CIFAR_SIDE = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What a person asked `train` for; kept in the run so that `resume` needs nothing else."""
+
+    data: tuple[str, ...]
+    model: str | None = None
+    weights: str = "auto"
+    recipe: str | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    image_size: int | None = None
+    stem: Literal["auto", "imagenet", "cifar"] = "auto"
+    seed: int = 0
+    bad_images: Literal["stop", "skip"] = "stop"
+    group_by: str | None = None
+    rename: dict[str, str] = field(default_factory=dict)
+    split_from: str | None = None
+    limit: int | None = None
+    settings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "image_size", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+
+    @property
+    def architecture(self) -> str:
+        """The network asked for; resnet18 where none was."""
+        return self.model or "resnet18"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict that `from_json` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Request:
+        """Read what `to_json` wrote."""
+        return cls(**dict(values) | {name: tuple(values[name]) for name in ("data", "settings")})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Weights to start from: where they come from, the network they fit and how it wants its pictures."""
+
+    name: str
+    spec: ResNetSpec
+    preprocess: Preprocess
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """The run, decided: `reasons` says in a line each what was chosen and why."""
+
+    spec: ResNetSpec
+    preprocess: Preprocess
+    recipe: Recipe
+    weights: str | None
+    reasons: tuple[str, ...]
+
+
+def weights_wanted(request: Request, *, median_side: int) -> str | None:
+    """Return the weights to start from: a published name, a path, or None for random ones."""
+    if request.weights == "none" or (request.recipe is not None and _from_random(request)):
+        return None
+    if request.weights != "auto":
+        return request.weights
+    if _stem(request, _image_size(request, None, median_side)[0]) == "cifar":
+        return None
+    return _transfer_record(request.architecture)
+
+
+def _transfer_record(architecture: str) -> str | None:
+    record = catalog.default_record(architecture, purpose="transfer")
+    return record.name if record else None
+
+
+def _from_random(request: Request) -> bool:
+    """A recipe without a fitted head starts from random weights unless weights were asked for."""
+    assert request.recipe is not None
+    return request.weights == "auto" and not recipe_named(request.recipe).head_first
+
+
+def decide(request: Request, *, origin: Origin | None, median_side: int, num_classes: int) -> Plan:
+    """Decide network, image size, preprocessing and recipe; raises `UsageError` for contradictions, with the ways out.
+
+    `origin` is what `weights_wanted` named, opened. `median_side`: median shorter side of the pictures, in pixels.
+    """
+    size, size_reason = _image_size(request, origin, median_side)
+    recipe_name = request.recipe or ("finetune" if origin else "scratch")
+    changes: dict[str, Any] = {}
+    recipe = with_settings(recipe_named(recipe_name), changes, request.settings)
+    recipe = recipe.changed(
+        epochs=request.epochs or recipe.epochs, batch_size=request.batch_size or recipe.batch_size
+    ).for_size(size)
+    if recipe.head_first and origin is None:
+        raise UsageError(
+            f"recipe {recipe.name} starts from pretrained weights, and there are none here: "
+            "give them with --weights NAME|FILE, or use --recipe scratch"
+        )
+    preprocess = _preprocess(origin, size, changes)
+    spec = _spec(request, origin, recipe, size).changed(num_classes=num_classes, in_channels=preprocess.channels)
+    reasons = (
+        f"network   {_network(request, origin)}, {spec.stem} stem, {num_classes} classes",
+        f"pictures  {size_reason}",
+        f"weights   {origin.name if origin else 'random (trained from scratch)'}",
+        f"recipe    {recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, "
+        f"{recipe.optim.name} at {recipe.optim.lr:g}",
+    )
+    return Plan(
+        spec=spec, preprocess=preprocess, recipe=recipe, weights=origin.name if origin else None, reasons=reasons
+    )
+
+
+def _image_size(request: Request, origin: Origin | None, median_side: int) -> tuple[int, str]:
+    if request.image_size:
+        return request.image_size, f"{request.image_size} pixels, as asked"
+    if origin is not None:
+        return origin.preprocess.size, f"{origin.preprocess.size} pixels, as the weights were trained"
+    rounded = -(-median_side // 4) * 4
+    if _is_cifar_family(request.architecture) and rounded > _CIFAR_SIDE:
+        return _CIFAR_SIDE, f"{_CIFAR_SIDE} pixels, what {request.architecture} is made for (median side {median_side})"
+    if median_side >= _PHOTO_SIDE:
+        return 224, f"224 pixels (median side {median_side})"
+    return rounded, f"{rounded} pixels (median side {median_side})"
+
+
+def _is_cifar_family(model: str) -> bool:
+    return catalog.spec_of(model).stem == "cifar"
+
+
+def _stem(request: Request, size: int) -> str:
+    if request.stem != "auto":
+        return request.stem
+    if request.recipe is not None and (asked := recipe_named(request.recipe).model.get("stem")):
+        return asked
+    return "cifar" if _is_cifar_family(request.architecture) or size < _PHOTO_SIDE else "imagenet"
+
+
+def _spec(request: Request, origin: Origin | None, recipe: Recipe, size: int) -> ResNetSpec:
+    wanted = catalog.spec_of(request.architecture).changed(stem=_stem(request, size)).changed(**recipe.model)
+    if origin is None:
+        return wanted
+    if request.stem not in ("auto", origin.spec.stem):
+        raise UsageError(
+            f"--stem {request.stem} contradicts {origin.name}, whose stem is {origin.spec.stem}: "
+            f"leave --stem out, or train from scratch with --weights none"
+        )
+    if request.model is None and not recipe.model:
+        return origin.spec
+    same = {"num_classes": origin.spec.num_classes, "in_channels": origin.spec.in_channels, "stem": origin.spec.stem}
+    if wanted.changed(**same) != origin.spec:
+        raise UsageError(
+            f"{request.architecture} is not the network of {origin.name} ({_words(origin.spec)}): "
+            "leave out --model and --set model..., or train from scratch with --weights none"
+        )
+    return origin.spec
+
+
+def _network(request: Request, origin: Origin | None) -> str:
+    return (
+        f"that of the weights, {origin.spec.num_layers} layers"
+        if origin and not request.model
+        else request.architecture
+    )
+
+
+def _words(spec: ResNetSpec) -> str:
+    return f"{spec.num_layers} layers, blocks {'-'.join(map(str, spec.blocks))}, width {spec.width}, {spec.stem} stem"
+
+
+def _preprocess(origin: Origin | None, size: int, changes: dict[str, Any]) -> Preprocess:
+    channels = changes.pop("channels", 3)
+    base = Preprocess.for_size(size, channels=channels)
+    if origin is not None and origin.preprocess.channels == channels:
+        scale = size / origin.preprocess.size
+        base = origin.preprocess.changed(size=size, resize=round(origin.preprocess.resize * scale), depth=None)
+    if "size" in changes and "resize" not in changes:
+        raise UsageError("set the image size with --image-size; preprocess.size needs preprocess.resize with it")
+    return base.changed(**changes)

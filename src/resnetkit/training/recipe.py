@@ -1,0 +1,217 @@
+"""How a run goes, as values: optimizer, schedule, augmentation, and the rest of the recipe."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.errors import UsageError, near_miss
+from resnetkit.models.spec import ResNetSpec
+
+T = TypeVar("T")
+
+
+def _at_least(low: float, **values: float) -> None:
+    for name, value in values.items():
+        if not value >= low:
+            raise UsageError(f"{name} must be at least {low}, not {value}")
+
+
+def _one_of(known: tuple[str, ...], **values: str) -> None:
+    for name, value in values.items():
+        if value not in known:
+            raise UsageError(f"unknown {name} {value!r}: choose {', '.join(known)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Optim:
+    """The optimizer. `layer_decay`: each earlier stage learns this factor slower than the one after it."""
+
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    decay_norm_and_bias: bool = True
+    layer_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        _one_of(("sgd", "adam", "adamw"), **{"optim.name": self.name})
+        _at_least(0, **{"optim.lr": self.lr, "optim.weight_decay": self.weight_decay})
+        if not 0 < self.layer_decay <= 1:
+            raise UsageError(f"optim.layer_decay must be in (0, 1], not {self.layer_decay}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    """The learning rate over the run: linear warm-up, then a decay to `final` times the full rate."""
+
+    name: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_epochs: float = 0.0
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        _one_of(("cosine", "linear", "constant"), **{"schedule.name": self.name})
+        _at_least(0, **{"schedule.warmup_epochs": self.warmup_epochs, "schedule.final": self.final})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Augment:
+    """Random changes of training pictures, on whole batches.
+
+    `crop`: `random_resized` cuts a random part of at least `scale` of the area and resizes it; `shift` moves it by up to
+    `shift` of its side each way (0.125: 4 of 32 pixels); `auto` is the first from 96 pixels on, else the second. `cutout`: side of a
+    square that is blanked, in pixels (0: none).
+    """
+
+    flip: bool = True
+    crop: Literal["auto", "none", "shift", "random_resized"] = "auto"
+    shift: float = 0.125
+    scale: float = 0.35
+    cutout: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of(("auto", "none", "shift", "random_resized"), **{"augment.crop": self.crop})
+        _at_least(0, **{"augment.cutout": self.cutout})
+        if not 0 <= self.shift < 1:
+            raise UsageError(f"augment.shift is a share of the side, in [0, 1), not {self.shift}")
+        if not 0 < self.scale <= 1:
+            raise UsageError(f"augment.scale must be in (0, 1], not {self.scale}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Everything that says how a run goes, apart from data, network and seed.
+
+    `micro_batch`: images per forward pass (None: the whole batch); gradients add up, the effective batch stays.
+    `ema`: decay per step of an average of the weights that is evaluated in their place (0: none). `clip_norm`: largest
+    gradient norm (0: no clipping). `class_weights`: `balanced` weighs classes by their rarity. `select`: the validation
+    figure that the best model is chosen by. `head_first`: fit the new head on frozen features before the first epoch.
+    `train`: `all` layers, or only the `head`. `batchnorm`: `batch` statistics that keep learning, or `frozen` ones.
+    `save_minutes`: state is saved at least this often, and after each epoch. `val_share`: held out where the data has
+    no validation part. `model`: changes to the network's spec.
+    """
+
+    name: str = "scratch"
+    epochs: int = 30
+    batch_size: int = 64
+    micro_batch: int | None = None
+    optim: Optim = field(default_factory=Optim)
+    schedule: Schedule = field(default_factory=Schedule)
+    augment: Augment = field(default_factory=Augment)
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    clip_norm: float = 0.0
+    class_weights: Literal["none", "balanced"] = "none"
+    select: Literal["top1", "balanced_accuracy", "loss"] = "top1"
+    head_first: bool = False
+    train: Literal["all", "head"] = "all"
+    batchnorm: Literal["batch", "frozen"] = "batch"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    channels_last: bool = True
+    save_minutes: float = 10.0
+    val_share: float = 0.2
+    model: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _at_least(1, epochs=self.epochs, batch_size=self.batch_size)
+        if self.micro_batch is not None:
+            _at_least(1, micro_batch=self.micro_batch)
+        _at_least(0, clip_norm=self.clip_norm, save_minutes=self.save_minutes)
+        for name in ("label_smoothing", "ema", "val_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        for field_ in fields(self):
+            choices = get_args(get_type_hints(type(self))[field_.name])
+            if choices and all(isinstance(c, str) for c in choices):
+                _one_of(choices, **{field_.name: getattr(self, field_.name)})
+
+    def changed(self, **changes: Any) -> Recipe:
+        """Return a copy with some fields changed."""
+        return replace(self, **changes)
+
+    def for_size(self, size: int) -> Recipe:
+        """Return the recipe with `augment.crop="auto"` decided for pictures of `size` pixels."""
+        if self.augment.crop != "auto":
+            return self
+        crop: Literal["random_resized", "shift"] = "random_resized" if size >= 96 else "shift"
+        return self.changed(augment=replace(self.augment, crop=crop))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict that `from_json` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Recipe:
+        """Read what `to_json` wrote."""
+        parts = {"optim": Optim, "schedule": Schedule, "augment": Augment}
+        return cls(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
+
+
+def with_settings(recipe: Recipe, preprocess: dict[str, Any], settings: tuple[str, ...]) -> Recipe:
+    """Return `recipe` changed by `KEY=VALUE` settings; keys under `preprocess.` go into that dict instead.
+
+    `epochs=5`, `optim.lr=0.1`, `model.width=32`, `preprocess.crop=pad`. Raises `UsageError` for an unknown key (with
+    the nearest known one) and for a value of the wrong type.
+    """
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: write it as KEY=VALUE, for example --set optim.lr=0.05")
+        hint = settable().get(key)
+        if hint is None:
+            raise UsageError(f"--set {setting}: unknown key{near_miss(key, settable()) or '; see resnetkit recipes'}")
+        value = _parse(hint, text, setting)
+        room, _, name = key.rpartition(".")
+        if room == "preprocess":
+            preprocess[name] = value
+        elif room == "model":
+            recipe = recipe.changed(model=recipe.model | {name: value})
+        elif room:
+            recipe = recipe.changed(**{room: replace(getattr(recipe, room), **{name: value})})
+        else:
+            recipe = recipe.changed(**{name: value})
+    return recipe
+
+
+def settable() -> dict[str, Any]:
+    """Return every key that `--set` takes, with its type."""
+    keys: dict[str, Any] = {}
+    for name, hint in get_type_hints(Recipe).items():
+        if is_dataclass(hint):
+            keys |= {f"{name}.{part}": part_hint for part, part_hint in get_type_hints(hint).items()}
+        elif name not in ("name", "model"):
+            keys[name] = hint
+    keys |= {f"model.{n}": h for n, h in get_type_hints(ResNetSpec).items() if n not in ("num_classes", "in_channels")}
+    keys |= {f"preprocess.{n}": h for n, h in get_type_hints(Preprocess).items() if n != "antialias"}
+    return keys
+
+
+def _parse(hint: Any, text: str, setting: str) -> Any:
+    """Read `text` as the type `hint`; raises `UsageError` naming the setting."""
+    choices = get_args(hint)
+    if get_origin(hint) in (Union, types.UnionType):
+        if text.casefold() == "none":
+            return None
+        return _parse(next(c for c in choices if c is not type(None)), text, setting)
+    if get_origin(hint) is Literal:
+        if text not in choices:
+            known = ", ".join(map(str, choices))
+            raise UsageError(f"--set {setting}: {text!r} is not one of {known}{near_miss(text, choices)}")
+        return text
+    if get_origin(hint) is tuple:
+        return tuple(_parse(choices[0], part, setting) for part in text.split(","))
+    if hint is bool:
+        if text.casefold() not in ("true", "false", "1", "0", "yes", "no"):
+            raise UsageError(f"--set {setting}: {text!r} is not true or false")
+        return text.casefold() in ("true", "1", "yes")
+    if hint is str:
+        return text
+    try:
+        return hint(text)
+    except ValueError:
+        kind = {"int": "a whole number", "float": "a number"}[hint.__name__]
+        raise UsageError(f"--set {setting}: {text!r} is not {kind}") from None

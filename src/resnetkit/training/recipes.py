@@ -1,0 +1,71 @@
+"""The named recipes: typed functions that derive from one another, each with what it reached."""
+
+from collections.abc import Callable
+
+from resnetkit.errors import UsageError, near_miss
+from resnetkit.training.recipe import Augment, Optim, Recipe, Schedule
+
+
+def scratch() -> Recipe:
+    """Train from random weights on pictures of one's own: SGD with Nesterov momentum, one cosine."""
+    return Recipe(
+        name="scratch",
+        epochs=30,
+        batch_size=64,
+        optim=Optim(lr=0.05, weight_decay=5e-4),
+        schedule=Schedule(warmup_epochs=1.0),
+    )
+
+
+def cifar10() -> Recipe:
+    """Train on 32x32 photos as in section 4.2 of the paper (flip, 4-pixel shift), with a cosine in place of steps."""
+    return scratch().changed(
+        name="cifar10",
+        batch_size=128,
+        optim=Optim(lr=0.1, weight_decay=5e-4),
+        augment=Augment(crop="shift"),
+    )
+
+
+def finetune() -> Recipe:
+    """Fit a pretrained network to new classes: the new head first, then all layers, earlier ones slower.
+
+    BatchNorm keeps the statistics it was pretrained with (`batchnorm="frozen"`): batches are small.
+    """
+    return scratch().changed(
+        name="finetune",
+        epochs=10,
+        batch_size=32,
+        optim=Optim(lr=0.01, weight_decay=1e-4, layer_decay=0.5),
+        head_first=True,
+        batchnorm="frozen",
+    )
+
+
+def tutorial() -> Recipe:
+    """The program people copy, as the honest baseline: Adam at 2e-4, batch 50, nothing else.
+
+    No augmentation, an ImageNet stem whatever the size of the pictures, stride on the first 1x1 (`v1`), fp32 in NCHW,
+    a constant rate.
+    """
+    return Recipe(
+        name="tutorial",
+        epochs=10,
+        batch_size=50,
+        optim=Optim(name="adam", lr=2e-4, weight_decay=0.0),
+        schedule=Schedule(name="constant"),
+        augment=Augment(flip=False, crop="none"),
+        precision="fp32",
+        channels_last=False,
+        model={"stem": "imagenet", "stride": "v1"},
+    )
+
+
+RECIPES: dict[str, Callable[[], Recipe]] = {f.__name__: f for f in (scratch, finetune, cifar10, tutorial)}
+
+
+def recipe_named(name: str) -> Recipe:
+    """Return the recipe called `name`; raises `UsageError` with the nearest known name."""
+    if name not in RECIPES:
+        raise UsageError(f"unknown recipe {name!r}: choose {', '.join(RECIPES)}{near_miss(name, RECIPES)}")
+    return RECIPES[name]()

@@ -1,0 +1,171 @@
+"""The run folder: what it holds, how it appears, and what is written again from its state."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from resnetkit import files, runtime
+from resnetkit.errors import DataError, UsageError, near_miss
+from resnetkit.training.state import Row, State
+
+COLUMNS = ("epoch", "seconds", "images_per_second", "lr", "train_loss", "train_top1", "val_loss", "val_top1")
+TIMING_COLUMNS = ("seconds", "images_per_second")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The paths of one run; the folder's name is the run's name."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+    @property
+    def state(self) -> Path:
+        """The folder of states."""
+        return self.path / "state"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best epoch."""
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint of the last epoch."""
+        return self.path / "last.safetensors"
+
+    @property
+    def split(self) -> Path:
+        """Which image is in which part."""
+        return self.path / "split.csv"
+
+    def metrics(self) -> dict[str, Any] | None:
+        """Return the final evaluation, or None where the run has not reached it."""
+        path = self.path / "metrics.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def create(
+    path: Path, *, recipe: dict[str, Any], command: str, environment: dict[str, Any], state: State,
+    write_split: Callable[[Path], None],
+) -> RunFolder:  # fmt: skip
+    """Make the run folder; it appears under its name, by rename, with everything that resume needs in it.
+
+    Raises `UsageError` where the name is taken.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left_over in path.parent.glob(f".{path.name}.*.partial"):
+        if not _alive(int(left_over.name.split(".")[-2])):
+            shutil.rmtree(left_over, ignore_errors=True)
+    partial = RunFolder(path.parent / f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.state.mkdir(parents=True)
+        write_recipe(partial.path, recipe)
+        write_split(partial.split)
+        files.write_text(partial.path / "command.txt", command + "\n")
+        files.write_text(partial.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+        state.save(partial.state)
+        if path.exists():
+            raise taken(path)
+        partial.path.rename(path)
+        files.sync_folder(path.parent)
+    finally:
+        if partial.path.exists():
+            shutil.rmtree(partial.path)
+    return RunFolder(path)
+
+
+def write_recipe(folder: Path, recipe: dict[str, Any]) -> None:
+    """Write `recipe.toml`: what was run, resolved."""
+    files.write_text(folder / "recipe.toml", tomli_w.dumps(_without_none(recipe)))
+
+
+def taken(path: Path) -> UsageError:
+    """Return the error for a run name that exists."""
+    return UsageError(
+        f"{path} exists and is not overwritten: choose another --name, or continue it with: resnetkit resume {path}"
+    )
+
+
+def free_path(root: Path, name: str) -> Path:
+    """Return `root/name`, or with the first free number behind it."""
+    name = files.safe_name(name)
+    candidates = (root / (name if number == 1 else f"{name}-{number}") for number in range(1, 100_000))
+    return next(path for path in candidates if not path.exists())
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null: an absent key means the default."""
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def write_results(folder: RunFolder, rows: Iterable[Row]) -> None:
+    """Write `results.csv`: one row per epoch, fractions and seconds."""
+    rows = list(rows)
+    extra = sorted({key for row in rows for key in row} - set(COLUMNS))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*COLUMNS, *extra], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_text(folder.path / "results.csv", text.getvalue())
+
+
+def environment() -> dict[str, Any]:
+    """Return what a run was made on: versions, processor, memory, system, time."""
+    packages = ("resnetkit", "torch", "torchvision", "numpy", "pillow", "safetensors", "scikit-learn")
+    return {
+        "packages": {name: metadata.version(name) for name in packages},
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": runtime.cpu_name(),
+        "threads_available": runtime.available_threads(),
+        "memory_available": runtime.available_memory(),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def open_run(name: str | Path, *, root: Path = Path("runs")) -> RunFolder:
+    """Return the run at a path, or called so in `root`; raises `UsageError` with the nearest name."""
+    for path in (Path(name), root / name):
+        if (path / "state").is_dir():
+            return RunFolder(path)
+    if Path(name).is_dir():
+        raise DataError(f"{name} is a folder but not a run: it has no state/ in it")
+    raise UsageError(f"no run {str(name)!r}{near_miss(str(name), [run.name for run in all_runs(root)])}")
+
+
+def all_runs(root: Path = Path("runs")) -> list[RunFolder]:
+    """Return the runs in a folder, newest first."""
+    if not root.is_dir():
+        return []
+    found = [RunFolder(path) for path in root.iterdir() if (path / "state").is_dir() and path.name[0] != "."]
+    return sorted(found, key=lambda run: run.state.stat().st_mtime, reverse=True)

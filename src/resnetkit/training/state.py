@@ -1,0 +1,144 @@
+"""The one truth for resume: everything that decides the bits of what follows, in one atomic file per save."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from resnetkit import files
+from resnetkit.errors import DataError
+from resnetkit.models.checkpoint import read_safetensors_header
+
+FORMAT = 1
+_KEPT = 2
+Row = dict[str, Any]
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(kw_only=True)
+class Position:
+    """Where a run stands: `step` steps of epoch `epoch` (0-based) are done, with what they summed up so far."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    num_right: int = 0
+    num_seen: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(kw_only=True)
+class State:
+    """A run between two steps. `best` and `ema` are state dicts of the network, or empty."""
+
+    request: dict[str, Any]
+    position: Position = field(default_factory=Position)
+    rows: list[Row] = field(default_factory=list)
+    best_row: Row | None = None
+    micro_batch: int | None = None
+    model: Tensors = field(default_factory=dict)
+    ema: Tensors = field(default_factory=dict)
+    best: Tensors = field(default_factory=dict)
+    optimizer: Tensors = field(default_factory=dict)
+
+    _ROOMS = ("model", "ema", "best", "optimizer")
+
+    def save(self, folder: Path) -> Path:
+        """Write one file into `folder` and drop all but the two newest."""
+        tensors = {
+            f"{room}/{name}": tensor.detach().to("cpu").contiguous().clone()
+            for room in self._ROOMS
+            for name, tensor in getattr(self, room).items()
+        }
+        path = folder / f"epoch-{self.position.epoch:05d}-step-{self.position.step:07d}.safetensors"
+        with files.replacing(path) as temporary:
+            save_file(tensors, temporary, metadata={"resnetkit_state": json.dumps(self._plain())})
+        for old in saved(folder)[:-_KEPT]:
+            old.unlink()
+        return path
+
+    def _plain(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "request": self.request,
+            "position": vars(self.position),
+            "rows": self.rows,
+            "best_row": self.best_row,
+            "micro_batch": self.micro_batch,
+        }
+
+    @classmethod
+    def load(cls, path: Path) -> State:
+        """Read what `save` wrote; raises `DataError` for anything else."""
+        try:
+            with safe_open(path, framework="pt") as opened:
+                plain = json.loads((opened.metadata() or {})["resnetkit_state"])
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError) as error:
+            raise DataError(f"{path}: not a state of a run ({error})") from error
+        if plain.pop("format") != FORMAT:
+            raise DataError(f"{path}: another version of resnetkit wrote this state; resume with that version")
+        rooms: dict[str, Tensors] = {room: {} for room in cls._ROOMS}
+        for name, tensor in tensors.items():
+            room, _, key = name.partition("/")
+            rooms[room][key] = tensor
+        values: dict[str, Any] = {**plain, "position": Position(**plain["position"]), **rooms}
+        return cls(**values)
+
+
+def saved(folder: Path) -> list[Path]:
+    """Return the states in `folder`, oldest first."""
+    return sorted(folder.glob("epoch-*-step-*.safetensors"))
+
+
+def newest(folder: Path) -> State:
+    """Load the newest readable state of `folder`; raises `DataError` where there is none."""
+    problems = []
+    for path in reversed(saved(folder)):
+        try:
+            return State.load(path)
+        except DataError as error:
+            problems.append(str(error))
+    raise DataError("; ".join(problems) or f"{folder}: holds no state to resume from")
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Return what the newest state of `folder` says, without its tensors; raises `DataError` where there is none."""
+    found = saved(folder)
+    if not found:
+        raise DataError(f"{folder}: holds no state")
+    return json.loads(read_safetensors_header(found[-1])["__metadata__"]["resnetkit_state"])
+
+
+def network_tensors(network: nn.Module) -> Tensors:
+    """Return a copy of every parameter and buffer."""
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> Tensors:
+    """Return the optimizer's tensors as `{index}.{name}`; a number becomes a tensor without dimensions."""
+    return {
+        f"{index}.{name}": torch.as_tensor(value).detach().clone()
+        for index, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
+    """Put back what `optimizer_tensors` returned, in the memory layout of the parameters."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for name, tensor in tensors.items():
+        index, _, key = name.partition(".")
+        parameter = parameters[int(index)]
+        value = tensor.clone()
+        if tensor.shape == parameter.shape:
+            value = torch.empty_like(parameter).copy_(tensor)
+        optimizer.state[parameter][key] = value
