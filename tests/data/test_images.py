@@ -91,7 +91,7 @@ def test_heic_opens_upright_without_changing_pillow() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     buffer = io.BytesIO()
-    pillow_heif.from_pillow(Image.fromarray(PHOTO)).save(buffer, quality=95, exif=exif.tobytes())
+    pillow_heif.from_pillow(Image.fromarray(PHOTO)).save(buffer, quality=95, chroma=444, exif=exif.tobytes())
     pixels = rgb(buffer.getvalue())
     assert np.abs(pixels.astype(int) - np.rot90(PHOTO, -1)).mean() < 6
     assert "HEIF" not in Image.OPEN
@@ -175,6 +175,13 @@ def test_a_transparent_16_bit_colour_lies_on_white() -> None:
     assert (pixels == expected).all()
     transparent = chunk(b"tRNS", struct.pack(">H", GRADIENT[3, 4]))
     assert grey(png(GRADIENT[..., None], transparent))[3, 4] == 255
+
+
+def test_a_transparent_4_bit_grey_lies_on_white() -> None:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 1, 4, 0, 0, 0, 0))
+    body = chunk(b"tRNS", struct.pack(">H", 5)) + chunk(b"IDAT", zlib.compress(b"\0\x05\x6f"))
+    data = b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b"")
+    assert grey(data).tolist() == [[0, 255, 102, 255]]
 
 
 def test_12_bit_cmyk_keeps_its_bits() -> None:
@@ -431,11 +438,10 @@ def test_interlaced_and_oddly_packed_pngs_equal_their_plain_counterparts(shared_
         assert (rgb(odd.read_bytes()) == rgb(plain.read_bytes())).all(), odd.name
 
 
-def test_the_transparent_grey_of_low_depth_pngs_is_white(shared_data: Path) -> None:
+def test_transparency_of_pngsuite_is_white(shared_data: Path) -> None:
     suite = shared_data / "odd_images" / "pngsuite"
-    pixels = grey((suite / "tbbn0g04.png").read_bytes())
-    assert pixels[0, 0] == 255
-    assert (rgb((suite / "tbwn3p08.png").read_bytes())[0, 0] == 255).all()
+    for name in ("tbbn0g04", "tbbn2c16", "tbbn3p08", "tbgn2c16", "tbrn2c08", "tbwn0g16", "tbyn3p08", "tp1n3p08"):
+        assert (rgb((suite / f"{name}.png").read_bytes())[0, 0] == 255).all(), name
 
 
 # --- warnings and threads ----------------------------------------------------------------------------------------
@@ -454,6 +460,15 @@ def test_pillows_warnings_stay_inside_and_others_do_not() -> None:
         warnings.warn("ours", UserWarning, stacklevel=1)
         Image.open(io.BytesIO(with_cut_exif())).getexif()
     assert [str(warning.message)[:12] for warning in caught] == ["ours", "Corrupt EXIF"]
+
+
+def test_a_warning_of_our_own_while_decoding_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def warn(*_: object) -> None:
+        warnings.warn("ours", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr(images, "_check_not_raw", warn)
+    with pytest.warns(UserWarning, match="ours"):
+        rgb(with_cut_exif())
 
 
 def test_many_threads_decode_silently_and_alike() -> None:
