@@ -62,7 +62,7 @@ def unknown_class(name: str, known: Collection[str], *, where: str, count: int) 
     nearest = next((known_name for known_name in known if [known_name.casefold()] == close), "NAME")
     hint = near_miss(name, known)
     return DataError(
-        f"class {name!r} ({count:,} images in {where}) is not among the {len(known)} known classes{hint}: "
+        f"class {name!r} ({count:,} {'image' if count == 1 else 'images'} in {where}) is not among the {len(known)} known classes{hint}: "
         f"add --rename {_rename(name, nearest)}, or take it out"
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from resnetkit.data.archives import open_archive
 from resnetkit.data.classes import natural_key, normal_name
-from resnetkit.data.dataset import Item, Reader, Split
+from resnetkit.data.dataset import SPLITS, Item, Reader, Split
 from resnetkit.data.images import IMAGE_SUFFIXES
 from resnetkit.errors import DataError
 
@@ -215,7 +215,7 @@ def _split_folders(tree: Tree, paths: list[tuple[str, ...]]) -> dict[str, Split]
     with_classes = {top for top in named if any(path[0] == top and len(path) > 2 for path in paths)}
     others = sorted(tops - set(named), key=natural_key)
     if named and not with_classes and not others:
-        example = min(named)
+        example = min(named, key=lambda top: SPLITS.index(named[top]))
         raise DataError(
             f"{tree.source}: {example}/ holds pictures but no class folders: expected {example}/CLASS/picture.jpg"
         )

@@ -178,7 +178,7 @@ def _grouped(items: tuple[Item, ...], pattern: str) -> tuple[tuple[Item, ...], l
     count = len({item.group for item in found} - {None})
     notes = [f"{count:,} groups by {pattern}"]
     if without:
-        notes.append(f"{len(without):,} images are in no group (first: {without[0]})")
+        notes.append(f"{len(without):,} of {len(items):,} images are in no group (first: {without[0]})")
     return found, notes
 
 
@@ -241,7 +241,7 @@ def open_pictures(*sources: str | Path) -> Dataset:
     for source in given:
         _add_pictures(collected, source)
     if not collected.items:
-        ignored = f" ({len(collected.ignored):,} other files, as {collected.ignored[0]})" if collected.ignored else ""
+        ignored = f" (ignored files: {len(collected.ignored):,}, the first {collected.ignored[0]})" if collected.ignored else ""
         raise DataError(f"{' '.join(given) or 'SOURCE'}: no pictures found{ignored}")
     collected.items = [Item(item.source) for item in collected.items]
     return collected.dataset(_name(given))

@@ -150,23 +150,22 @@ def read_split(path: Path) -> dict[str, Split]:
     return rows
 
 
-def reuse_split(items: Sequence[Item], rows: Mapping[str, Split]) -> tuple[Item, ...]:
-    """Give each item the part it had in an earlier run; photos that were not there then join train.
+def reuse_split(items: Sequence[Item], rows: Mapping[str, Split]) -> tuple[tuple[Item, ...], int]:
+    """Give each item the part it had in an earlier run; return the items and how many were not there then.
 
-    The same folder named in another way is recognised by what follows the part all paths share. Raises `DataError`
-    where the rows know none of the pictures.
+    Those join train, unless the data itself says otherwise. The same data under another path is recognised by what
+    follows the folders that all paths share. Raises `DataError` where the rows know none of the pictures.
     """
-    known = {item.source for item in items} & rows.keys()
-    if known:
-        split = [rows.get(item.source) for item in items]
-    else:
+    found: list[Split | None] = [rows.get(item.source) for item in items]
+    if not any(found):
         below = {rest: rows[source] for source, rest in _below_common(rows).items()}
         rest = _below_common(item.source for item in items)
-        split = [below.get(rest[item.source]) for item in items]
-    if not any(split):
+        found = [below.get(rest[item.source]) for item in items]
+    if not any(found):
         example = next(iter(rows), "nothing")
         raise DataError(f"the split is of other data: it begins with {example}, the data with {items[0].source}")
-    return tuple(replace(item, split=new or item.split or "train") for item, new in zip(items, split, strict=True))
+    divided = (replace(item, split=part or item.split or "train") for item, part in zip(items, found, strict=True))
+    return tuple(divided), found.count(None)
 
 
 def _below_common(sources: Iterable[str]) -> dict[str, str]:
