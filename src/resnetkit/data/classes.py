@@ -61,8 +61,9 @@ def unknown_class(name: str, known: Collection[str], *, where: str, count: int) 
     close = difflib.get_close_matches(name.casefold(), [known_name.casefold() for known_name in known], n=1)
     nearest = next((known_name for known_name in known if [known_name.casefold()] == close), "NAME")
     hint = near_miss(name, known)
+    images = f"{count:,} {'image' if count == 1 else 'images'}"
     return DataError(
-        f"class {name!r} ({count:,} {'image' if count == 1 else 'images'} in {where}) is not among the {len(known)} known classes{hint}: "
+        f"class {name!r} ({images} in {where}) is not among the {len(known)} known classes{hint}: "
         f"add --rename {_rename(name, nearest)}, or take it out"
     )
 

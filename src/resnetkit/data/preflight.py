@@ -155,14 +155,7 @@ def _chosen(
 def _check_labels(dataset: Dataset, classes: Sequence[str] | None) -> None:
     """Stop before anything is read where there is nothing to learn, or classes that the model does not know."""
     if not dataset.items:
-        outside = (
-            f"; {len(dataset.outside):,} images lie in no class folder: expected CLASS/picture.jpg"
-            if dataset.outside
-            else f"; {len(dataset.ignored):,} other files, as {dataset.ignored[0]}"
-            if dataset.ignored
-            else ""
-        )
-        raise DataError(f"{dataset.name}: no images found{outside}")
+        raise DataError(f"{dataset.name}: no images found{_instead(dataset)}")
     counts = Counter(str(item.label) for item in dataset.items)
     if classes is None and len(counts) < 2:
         raise DataError(
@@ -171,6 +164,12 @@ def _check_labels(dataset: Dataset, classes: Sequence[str] | None) -> None:
     for label, count in counts.items():
         if classes is not None and label not in classes:
             raise naming.unknown_class(label, classes, where=dataset.name, count=count)
+
+
+def _instead(dataset: Dataset) -> str:
+    if dataset.outside:
+        return f"; {len(dataset.outside):,} lie in no class folder, as {dataset.outside[0]}: expected CLASS/picture.jpg"
+    return f"; ignored files: {len(dataset.ignored):,}, the first {dataset.ignored[0]}" if dataset.ignored else ""
 
 
 def _divided(
@@ -271,7 +270,9 @@ def _check_parts(
     if needs_classes and "train" in left and without:
         raise DataError(f"class {without[0]!r} has no training image that can be read; mend one or take the class out")
     if needs_val and not left.get("val"):
-        raise DataError("nothing can be held out for validation: each class has one image, or one group; add images")
+        raise DataError(
+            "nothing can be held out for validation: each class has one image, one group or identical files; add images"
+        )
 
 
 def _prepared(

@@ -241,7 +241,8 @@ def open_pictures(*sources: str | Path) -> Dataset:
     for source in given:
         _add_pictures(collected, source)
     if not collected.items:
-        ignored = f" (ignored files: {len(collected.ignored):,}, the first {collected.ignored[0]})" if collected.ignored else ""
+        others = collected.ignored
+        ignored = f" (ignored files: {len(others):,}, the first {others[0]})" if others else ""
         raise DataError(f"{' '.join(given) or 'SOURCE'}: no pictures found{ignored}")
     collected.items = [Item(item.source) for item in collected.items]
     return collected.dataset(_name(given))
