@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 
 import click
@@ -17,8 +19,6 @@ _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 @options.computing
 def demo(output: str, device: str, threads: int | None, quiet: bool) -> None:
     """Train a ResNet on handwritten digits, score it and name single pictures; offline, in about a minute."""
-    import time
-
     from resnetkit import api
     from resnetkit.inference import output as outputs
     from resnetkit.training.run import free_path
@@ -38,8 +38,7 @@ def demo(output: str, device: str, threads: int | None, quiet: bool) -> None:
         assert run.metrics is not None
         click.echo(api.headline(run.metrics))
         console.note(f"3. resnetkit predict {' '.join(map(str, pictures[:2]))} ... --model {path}")
-        stream = click.get_text_stream("stdout")
-        with outputs.to_stream(stream, format="table", top_k=3) as write:  # a table
+        with outputs.to_stream(sys.stdout, format="table", top_k=3) as write:
             for prediction in run.model.predict_many([str(picture) for picture in pictures], top_k=3):
                 write(prediction)
     click.echo(f"\nDone in {duration(time.monotonic() - started)}. Pictures to look at:")

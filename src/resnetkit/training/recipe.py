@@ -62,9 +62,9 @@ class Schedule:
 class Augment:
     """Random changes of training pictures, on whole batches.
 
-    `crop`: `random_resized` cuts a random part of at least `scale` of the area and resizes it; `shift` moves it by up to
-    `shift` of its side each way (0.125: 4 of 32 pixels); `auto` is the first from 96 pixels on, else the second. `cutout`: side of a
-    square that is blanked, in pixels (0: none).
+    `crop`: `random_resized` cuts a random part of at least `scale` of the area and resizes it; `shift` moves the
+    picture by up to `shift` of its side each way (0.125: 4 of 32 pixels); `auto` is the first from 96 pixels on, else
+    the second. `cutout`: side of a square that is blanked, in pixels (0: none).
     """
 
     flip: bool = True

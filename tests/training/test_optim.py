@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from resnetkit.models.catalog import build
+from resnetkit.training.optim import build_optimizer, parameter_groups, rate_factor
+from resnetkit.training.recipe import Optim, Schedule
+
+
+@pytest.mark.parametrize("name", ["cosine", "linear"])
+def test_the_rate_rises_to_full_and_falls_to_the_end(name: str) -> None:
+    schedule = Schedule(name=name, warmup_epochs=1, final=0.1)
+    factors = [rate_factor(schedule, step=s, steps_per_epoch=10, epochs=5) for s in range(50)]
+    assert factors[:10] == sorted(factors[:10])
+    assert factors[10] == 1.0
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert 0.1 < factors[-1] < 0.15
+    assert min(factors) > 0
+
+
+def test_a_warm_up_longer_than_the_run_still_rises() -> None:
+    schedule = Schedule(warmup_epochs=5)
+    factors = [rate_factor(schedule, step=s, steps_per_epoch=4, epochs=1) for s in range(4)]
+    assert factors == sorted(factors)
+    assert all(0 < factor <= 1 for factor in factors)
+
+
+def test_more_epochs_give_the_curve_of_the_longer_run() -> None:
+    schedule = Schedule()
+    assert rate_factor(schedule, step=20, steps_per_epoch=10, epochs=4) == pytest.approx(0.5)
+    assert rate_factor(schedule, step=20, steps_per_epoch=10, epochs=2) == pytest.approx(0.0)
+
+
+def test_every_parameter_is_in_one_group_and_earlier_stages_learn_slower() -> None:
+    network = build("resnet18", width=8, num_classes=2)
+    groups = parameter_groups(network, Optim(lr=1.0, layer_decay=0.5, decay_norm_and_bias=False))
+    ids = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(ids) == sorted(id(parameter) for parameter in network.parameters())
+    rate_of = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert rate_of[id(network.fc.weight)] == 1.0
+    assert rate_of[id(network.conv1.weight)] == 0.5**5
+    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    assert decays[id(network.bn1.weight)] == 0
+    assert decays[id(network.conv1.weight)] > 0
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_optimizers_are_torchs_own_with_the_recipes_numbers(name: str) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    optimizer = build_optimizer(network, Optim(name=name, lr=0.3, weight_decay=0.2))  # type: ignore[arg-type]
+    assert type(optimizer).__name__.lower() == name
+    assert optimizer.param_groups[0]["lr"] == 0.3
+    assert optimizer.param_groups[0]["weight_decay"] == 0.2

@@ -1,0 +1,103 @@
+import pytest
+
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.errors import UsageError
+from resnetkit.models.catalog import spec_of
+from resnetkit.training.plan import Origin, Plan, Request, decide, weights_wanted
+
+CIFAR_ORIGIN = Origin(name="runs/cifar", spec=spec_of("resnet20"), preprocess=Preprocess.for_size(32))
+IMAGENET_ORIGIN = Origin(name="resnet18.imagenet1k_v1", spec=spec_of("resnet18"), preprocess=Preprocess())
+
+
+def decided(side: int, *, origin: Origin | None = None, **asked: object) -> Plan:
+    return decide(Request(data=("photos",), **asked), origin=origin, median_side=side, num_classes=2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("side", "model", "size", "stem"),
+    [
+        (500, None, 224, "imagenet"),
+        (96, None, 224, "imagenet"),
+        (95, None, 96, "imagenet"),
+        (92, None, 92, "cifar"),
+        (30, None, 32, "cifar"),
+        (8, "resnet20", 8, "cifar"),
+        (500, "resnet20", 32, "cifar"),
+        (28, "resnet50", 28, "cifar"),
+    ],
+)
+def test_size_and_stem_follow_the_pictures(side: int, model: str | None, size: int, stem: str) -> None:
+    plan = decided(side, model=model)
+    assert (plan.preprocess.size, plan.spec.stem) == (size, stem)
+    assert plan.recipe.name == "scratch"
+    assert plan.spec.num_classes == 2
+
+
+def test_photos_start_from_the_transfer_weights_and_small_pictures_from_none() -> None:
+    assert weights_wanted(Request(data=("x",)), median_side=400) == "resnet18.imagenet1k_v1"
+    assert weights_wanted(Request(data=("x",), model="resnet50"), median_side=400) == "resnet50.imagenet1k_v1"
+    assert weights_wanted(Request(data=("x",)), median_side=32) is None
+    assert weights_wanted(Request(data=("x",), weights="none"), median_side=400) is None
+    assert weights_wanted(Request(data=("x",), recipe="tutorial"), median_side=400) is None
+    assert weights_wanted(Request(data=("x",), recipe="tutorial", weights="a.pth"), median_side=400) == "a.pth"
+
+
+def test_weights_bring_finetune_and_their_own_preprocessing() -> None:
+    plan = decided(400, origin=IMAGENET_ORIGIN)
+    assert plan.recipe.name == "finetune"
+    assert (plan.preprocess.resize, plan.preprocess.size) == (256, 224)
+    smaller = decided(400, origin=IMAGENET_ORIGIN, image_size=112)
+    assert (smaller.preprocess.resize, smaller.preprocess.size) == (128, 112)
+
+
+def test_without_a_model_the_weights_say_which_network_it_is() -> None:
+    plan = decided(400, origin=CIFAR_ORIGIN)
+    assert plan.spec == CIFAR_ORIGIN.spec.changed(num_classes=2)
+    assert plan.preprocess.size == 32
+
+
+def test_the_recipes_changes_reach_the_network() -> None:
+    plan = decided(32, model="resnet50", recipe="tutorial")
+    assert (plan.spec.stem, plan.spec.stride) == ("imagenet", "v1")
+    assert plan.recipe.augment.crop == "none"
+    assert decided(32, settings=("model.width=16",)).spec.width == 16
+
+
+def test_grey_pictures_are_asked_for_with_the_preprocessing() -> None:
+    plan = decided(32, settings=("preprocess.channels=1",))
+    assert (plan.spec.in_channels, plan.preprocess.channels, len(plan.preprocess.mean)) == (1, 1, 1)
+
+
+def test_random_resized_crops_start_at_96_pixels() -> None:
+    assert decided(400).recipe.augment.crop == "random_resized"
+    assert decided(32).recipe.augment.crop == "shift"
+
+
+@pytest.mark.parametrize(
+    ("origin", "asked", "ways_out"),
+    [
+        (CIFAR_ORIGIN, {"stem": "imagenet"}, ("--stem", "--weights none")),
+        (CIFAR_ORIGIN, {"model": "resnet50"}, ("--model", "--weights none")),
+        (IMAGENET_ORIGIN, {"settings": ("model.width=32",)}, ("--set model", "--weights none")),
+        (None, {"recipe": "finetune"}, ("--weights NAME|FILE", "--recipe scratch")),
+    ],
+)
+def test_contradictions_name_the_two_ways_out(
+    origin: Origin | None, asked: dict[str, object], ways_out: tuple[str, str]
+) -> None:
+    with pytest.raises(UsageError) as error:
+        decided(400, origin=origin, **asked)
+    assert all(way in str(error.value) for way in ways_out), error.value
+
+
+@pytest.mark.parametrize("flag", ["epochs", "batch_size", "image_size", "limit"])
+def test_counts_are_positive(flag: str) -> None:
+    with pytest.raises(UsageError, match=f"--{flag.replace('_', '-')} must be at least 1"):
+        Request(data=("x",), **{flag: 0})
+
+
+def test_a_request_survives_json() -> None:
+    import json
+
+    request = Request(data=("a", "b"), settings=("epochs=3",), rename={"x": "y"}, limit=5)
+    assert Request.from_json(json.loads(json.dumps(request.to_json()))) == request
