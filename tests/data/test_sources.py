@@ -414,6 +414,20 @@ def test_pictures_to_predict_come_from_everywhere(tmp_path, monkeypatch):
     assert len(open_pictures("more.zip")) == 2
 
 
+def test_an_archive_that_cannot_be_opened_does_not_stop_the_other_pictures(tmp_path, monkeypatch):
+    write(tmp_path, "1.png")
+    (tmp_path / "scan.gz").write_bytes(b"\x1f\x8b compressed")
+    (tmp_path / "cut.zip").write_bytes(b"PK\3\4 and no more")
+    monkeypatch.chdir(tmp_path)
+    data = open_pictures("scan.gz", "cut.zip", "1.png")
+    assert [item.source for item in data.items] == ["scan.gz", "cut.zip", "1.png"]
+    with pytest.raises(DataError, match=r"^scan.gz: is compressed .*unpack it: gzip -dk scan.gz$"):
+        data.open(data.items[0])
+    with pytest.raises(DataError, match=r"^cut.zip: is no readable"):
+        data.open(data.items[1])
+    assert data.open(data.items[2]).size == (4, 3)
+
+
 def test_missing_and_empty_pictures_to_predict_are_told_apart(tmp_path):
     write(tmp_path, "folder/notes.txt")
     (tmp_path / "nowhere.png").symlink_to("gone.png")

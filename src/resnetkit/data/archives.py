@@ -26,6 +26,7 @@ _COMPRESSED = {
     b"7z\xbc\xaf": "7z",
     b"Rar!": "rar",
 }
+_UNPACK = {"7z": "7z x", "rar": "unrar x"}
 _REFUSED_SUFFIXES = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar")
 _ZIP_HEADER = struct.Struct("<4s5H3L2H")
 _UNICODE_PATH = 0x7075  # Info-ZIP's extra field that holds the UTF-8 name
@@ -65,10 +66,12 @@ def open_archive(path: Path) -> Archive:
 
 def _must_be_unpacked(path: Path, kind: str) -> DataError:
     name, folder = shlex.quote(str(path)), shlex.quote(path.name.split(".")[0] or "photos")
-    unpack = {"7z": f"7z x {name} -o{folder}", "rar": f"unrar x {name} {folder}/"}.get(
-        kind, f"mkdir {folder} && tar xf {name} -C {folder}"
-    )
-    return DataError(f"{path}: is compressed as a whole ({kind}); unpack it once: {unpack}")
+    unpack = f"mkdir {folder} && tar xf {name} -C {folder}"
+    if kind in _UNPACK:
+        unpack = f"{_UNPACK[kind]} {name}"
+    elif ".tar" not in path.suffixes and path.suffix.lower() not in (".tgz", ".tbz2", ".txz"):
+        unpack = f"{kind} -dk {name}"
+    return DataError(f"{path}: is compressed as a whole ({kind}) and cannot be read in place; unpack it: {unpack}")
 
 
 class _RandomAccess:

@@ -160,9 +160,10 @@ def _cells(text: str, width: int) -> str:
 def _findings(report: Report) -> Iterator[str]:
     """Yield one sentence for each thing a person should know; details are indented by two spaces."""
     if report.held_out is not None and report.total("val"):
+        total = report.total("val") + report.total("train")
         yield (
-            f"No validation part was given: {report.total('val'):,} training images are held out "
-            f"({report.held_out:.0%} of the different images, by their content)."
+            f"No validation part was given: {report.total('val'):,} of {total:,} training images are held out, "
+            f"chosen by their content (about {report.held_out:.0%} of each class)."
         )
     yield from report.notes
     yield from _left_out(report)

@@ -252,7 +252,7 @@ def _known_classes(
 
 
 def _bad_images(failed: Mapping[str, str], total: int, hint: str) -> DataError:
-    first = "; ".join(f"{source} ({why})" for source, why in list(failed.items())[:3])
+    first = ", ".join(f"{source} ({why.partition(';')[0]})" for source, why in list(failed.items())[:3])
     more = f" and {len(failed) - 3:,} more" if len(failed) > 3 else ""
     return DataError(f"{len(failed):,} of {total:,} images cannot be read: {first}{more}; {hint}")
 

@@ -233,8 +233,9 @@ def _name(sources: list[str]) -> str:
 def open_pictures(*sources: str | Path) -> Dataset:
     """Open pictures to predict, without labels: files of any suffix, folders, patterns, archives, lists, names.
 
-    `archive.zip::member` is one picture of an archive. What is named twice is taken once. Raises `UsageError` for a
-    path that is not there, `DataError` where no picture was found.
+    `archive.zip::member` is one picture of an archive. What is named twice is taken once. An archive or a list that
+    cannot be opened counts as one picture that cannot be read. Raises `UsageError` for a path that is not there,
+    `DataError` where no picture was found.
     """
     collected = _Collected()
     given = [os.path.expanduser(os.fspath(source)) for source in sources]
@@ -248,7 +249,25 @@ def open_pictures(*sources: str | Path) -> Dataset:
     return collected.dataset(_name(given))
 
 
+class _Refused:
+    """Stands for a file that cannot be opened: reading it raises why, and the files beside it go on."""
+
+    def __init__(self, error: DataError) -> None:
+        self._error = error
+
+    def read(self, key: str) -> bytes:
+        """Raise the reason."""
+        raise self._error
+
+
 def _add_pictures(collected: _Collected, source: str) -> None:
+    try:
+        _add_readable(collected, source)
+    except DataError as error:
+        collected.add(_Refused(error), [("", Item(folders.shown(source)))])
+
+
+def _add_readable(collected: _Collected, source: str) -> None:
     if _is_tree(source):
         tree = folders.read_tree(source)
         found = [(key, Item(tree.path(key))) for key in tree.pictures]
@@ -279,7 +298,7 @@ def _add_member(collected: _Collected, source: str) -> None:
     if not (_is_tree(container) or container in arrays.NAMED or os.path.isfile(container)):
         raise _missing(container)
     everything = _Collected()
-    _add_pictures(everything, container)
+    _add_readable(everything, container)
     if source not in everything.origins:
         raise UsageError(f"{source}: {container} has no such picture")
     reader, key = everything.origins[source]
