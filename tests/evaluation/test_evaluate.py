@@ -16,6 +16,8 @@ from resnetkit.inference.decision import Decision
 class PaintedAnswers:
     """The first pixel of a picture holds the index of the answer; `batches` the sizes it was given."""
 
+    batch_size = 4
+
     def __init__(self, num_classes):
         self.num_classes, self.batches = num_classes, []
 
@@ -59,7 +61,7 @@ def test_every_picture_counts_once_whatever_the_batch_size():
     rng = np.random.default_rng(0)
     part = part_of([("a", "b", "c")[i] for i in rng.integers(3, size=23)], rng.integers(3, size=23))
     expected = evaluate(part, ("a", "b", "c"), batch_size=23)
-    for batch_size in (1, 5, 64):
+    for batch_size in (1, 5, 64, None):
         assert evaluate(part, ("a", "b", "c"), batch_size=batch_size) == expected
 
 
@@ -84,10 +86,12 @@ def test_an_empty_part_and_outputs_that_are_not_finite_are_refused():
         evaluate(part_of([], []), ("a", "b"))
 
     class Diverged:
+        batch_size = 4
+
         def logits(self, pixels):
             return np.full((len(pixels), 2), np.inf, np.float32)
 
-    with np.errstate(invalid="ignore"), pytest.raises(DataError, match="not finite"):
+    with pytest.raises(DataError, match="not finite"):
         evaluate_part(Diverged(), part_of(["a"], [0]), classes=("a", "b"), decision=Decision(), split="test")
 
 

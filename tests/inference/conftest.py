@@ -17,6 +17,8 @@ COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 class ColourEngine:
     """Logits are the mean of each channel in [0, 10]; `batches` holds the sizes it was given."""
 
+    batch_size = 4
+
     def __init__(self) -> None:
         self.batches: list[int] = []
 

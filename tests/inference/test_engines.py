@@ -95,6 +95,7 @@ def test_out_of_memory_halves_the_batch_and_remembers_it(pixels):
     assert network.sizes == [17, 8, 4, 4, 4, 4, 1]
     engine.logits(pixels[:8])
     assert network.sizes[7:] == [4, 4]
+    assert engine.batch_size == 4
 
 
 def test_when_not_even_one_picture_fits_the_error_says_what_to_do(pixels):

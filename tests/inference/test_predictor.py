@@ -62,7 +62,7 @@ def test_many_pictures_come_in_order_whatever_the_batch_and_the_threads(predicto
     expected = list(predictor.predict_many(pictures, batch_size=1, threads=1))
     assert [prediction.label for prediction in expected] == colours
     assert [prediction.source for prediction in expected] == [item.source for item in pictures.items]
-    for batch_size, threads in ((4, 2), (23, 2), (64, 1)):
+    for batch_size, threads in ((4, 2), (23, 2), (64, 1), (None, None)):
         assert list(predictor.predict_many(pictures, batch_size=batch_size, threads=threads)) == expected
 
 
@@ -119,6 +119,8 @@ def test_below_the_threshold_the_best_guess_stays_visible(predictor, paint):
 
 def test_outputs_that_are_not_finite_become_errors_not_answers(predictor, paint):
     class Diverged:
+        batch_size = 4
+
         def logits(self, pixels):
             return np.full((len(pixels), 3), np.nan, np.float32)
 
@@ -198,6 +200,7 @@ from resnetkit.data.sources import open_pictures
 from resnetkit.inference import decision, engines, output, predictor, sorting
 
 class Engine:
+    batch_size = 4
     def logits(self, pixels):
         return pixels.mean(axis=(1, 2)) / 25.5
 

@@ -55,7 +55,7 @@ def evaluate_part(
     classes: Sequence[str],
     decision: Decision,
     split: Scored,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Score `part` and return the content of `metrics.json` and the rows of `predictions.csv`, in the part's order.
 
@@ -64,7 +64,7 @@ def evaluate_part(
     and when the model's outputs are not finite.
     """
     targets = targets_of(part.items, classes, where=split)
-    probabilities = decision.probabilities(_logits(engine, part, batch_size=batch_size))
+    probabilities = decision.probabilities(_logits(engine, part, batch_size=batch_size or engine.batch_size))
     if not np.isfinite(probabilities).all():
         raise DataError("the model answers with numbers that are not finite: train it again or use another")
     metrics = classification_metrics(probabilities, targets, classes=classes, split=split)

@@ -51,7 +51,11 @@ class Decision:
 
 
 def softmax(logits: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
-    """Return the float32 softmax over the last axis of `logits / temperature`; logits of any size do not overflow."""
+    """Return the float32 softmax over the last axis of `logits / temperature`; logits of any size do not overflow.
+
+    Logits that are not finite give NaN, without a warning: callers refuse those with a message that helps.
+    """
     scaled = np.asarray(logits, dtype=np.float32) / np.float32(temperature)
-    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    with np.errstate(invalid="ignore"):
+        exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)

@@ -18,9 +18,20 @@ if TYPE_CHECKING:
 class Engine(Protocol):
     """Turns preprocessed pixels into logits; the result for a picture does not depend on its batch."""
 
+    @property
+    def batch_size(self) -> int:
+        """The number of pictures that are computed fastest at once."""
+        ...
+
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """Return float32 `[N, K]` logits of `[N, S, S, C]` uint8 pixels, as `Preprocess.pixels` makes them."""
         ...
+
+
+# resnet18 in bf16 on two cores of a Xeon with AMX, 128 photos decoded alongside, best of 3: 138, 161, 177, 173 pictures
+# per second for 4, 8, 16, 32 at once; resnet50 in fp32, network alone: 28, 30, 27, 22.
+_BATCH_ON_CPU = 16
+_BATCH_ON_GPU = 128
 
 
 class TorchEngine:
@@ -35,6 +46,12 @@ class TorchEngine:
         self.runtime = runtime
         self.network = network.eval().to(runtime.device).to(memory_format=runtime.memory_format())
         self.largest_batch: int | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """The number of pictures that are computed fastest at once, as far as the memory holds them."""
+        preferred = _BATCH_ON_CPU if self.runtime.device == "cpu" else _BATCH_ON_GPU
+        return min(preferred, self.largest_batch or preferred)
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """Return float32 `[N, K]` logits of `[N, S, S, C]` uint8 pixels, N >= 1.

@@ -160,16 +160,17 @@ class _Table:
     def __init__(self) -> None:
         self.tally = Tally()
         self.rows: list[Prediction] = []
-        self.problems: list[str] = []
+        self.errors: list[str] = []
+        self.warnings: list[str] = []
 
     def add(self, prediction: Prediction) -> None:
         """Take one prediction."""
         self.tally.add(prediction)
         if self.tally.total <= MOST_ROWS:
             self.rows.append(prediction)
-        self.problems += [f"warning: {prediction.source}: {warning}" for warning in prediction.warnings]
-        self.problems += [f"error: {prediction.error}"] if prediction.error is not None else []
-        del self.problems[MOST_ROWS:]
+        self.warnings += [f"warning: {prediction.source}: {warning}" for warning in prediction.warnings]
+        self.errors += [f"error: {prediction.error}"] if prediction.error is not None else []
+        del self.errors[MOST_ROWS:], self.warnings[MOST_ROWS:]
 
     def draw(self, stream: TextIO) -> None:
         """Write the table, or the summary where the rows are too many."""
@@ -179,7 +180,8 @@ class _Table:
             _draw(stream, _HEADER[1:3], [[_shown(label), percent(p)] for label, p in self.rows[0].top])
         elif self.rows:
             _draw(stream, *_fitting([_cells(prediction) for prediction in self.rows]))
-        for problem in self.problems[: _MOST_PROBLEMS if self.tally.total > MOST_ROWS else MOST_ROWS]:
+        problems = self.errors + self.warnings
+        for problem in problems[: _MOST_PROBLEMS if self.tally.total > MOST_ROWS else None]:
             print(_shown(problem), file=stream)
         if self.tally.total > MOST_ROWS:
             print(_ROWS_HINT, file=stream)

@@ -133,14 +133,15 @@ class Predictor:
         return prediction
 
     def predict_many(
-        self, pictures: Dataset, *, top_k: int = 5, batch_size: int = 32, threads: int | None = None
+        self, pictures: Dataset, *, top_k: int = 5, batch_size: int | None = None, threads: int | None = None
     ) -> Iterator[Prediction]:
         """Yield a `Prediction` for every item of `pictures`, in their order.
 
         Threads decode ahead of the network, at most two batches, so the memory needed does not grow with the number of
         pictures. A picture that cannot be read becomes a prediction with status `error`; the rest go on. `top_k`
-        says how many classes `top` holds at most.
+        says how many classes `top` holds at most; `batch_size` is the engine's choice where it is not given.
         """
+        batch_size = self.engine.batch_size if batch_size is None else batch_size
         if top_k < 1 or batch_size < 1:
             raise UsageError(f"top-k and batch size must be at least 1, not {top_k} and {batch_size}")
         reads = _ahead(
