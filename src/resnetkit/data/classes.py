@@ -63,7 +63,7 @@ def unknown_class(name: str, known: Collection[str], *, where: str, count: int) 
     hint = near_miss(name, known)
     images = f"{count:,} {'image' if count == 1 else 'images'}"
     return DataError(
-        f"class {name!r} ({images} in {where}) is not among the {len(known)} known classes{hint}: "
+        f"class {name!r} ({images} in {where}) is not among the {len(known)} known classes{hint or ':'} "
         f"add --rename {_rename(name, nearest)}, or take it out"
     )
 
