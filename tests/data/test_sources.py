@@ -1,5 +1,7 @@
+import hashlib
 import io
 import os
+import pickle
 import struct
 import subprocess
 import sys
@@ -385,6 +387,47 @@ def test_digits_are_inside_the_installation():
     picture = data.read(data.items[12])
     assert data.items[12].source == "digits::12"
     assert (picture.shape, picture.dtype, picture.max()) == ((8, 8), np.uint8, 255)
+
+
+def test_cifar10_is_fetched_into_the_cache_and_unpacked_once(tmp_path, monkeypatch):
+    from torchvision.datasets import CIFAR10
+
+    from resnetkit.data import fetch
+
+    images = np.random.default_rng(0).integers(0, 255, (12, 3, 32, 32), np.uint8)
+    batches = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    files = {
+        name: pickle.dumps({"data": images[2 * i : 2 * i + 2].reshape(2, -1), "labels": [i, 9 - i]})
+        for i, name in enumerate(batches)
+    }
+    files["batches.meta"] = pickle.dumps({"label_names": list("abcdefghij")})
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
+    monkeypatch.setattr(CIFAR10, "train_list", [[name, sums[name]] for name in batches[:5]])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": sums["batches.meta"]})
+
+    def publish(url, target, *, checksum, what):
+        assert checksum == "md5:c58f30108f718f92721af3b95e74349a"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(target, "w:gz") as archive:
+            for name, content in files.items():
+                info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+        return target
+
+    monkeypatch.setattr(fetch, "fetch", publish)
+    monkeypatch.setenv("RESNETKIT_CACHE", str(tmp_path))
+    for _ in range(2):
+        data = open_data("cifar10", rename={"j": "a"})
+        assert [(item.source, item.label) for item in data.items[:2]] == [
+            ("cifar10::train/0", "a"),
+            ("cifar10::train/1", "a"),
+        ]
+        assert Counter(item.split for item in data.items) == {"train": 10, "test": 2}
+        assert (data.read(data.items[10]) == images[10].transpose(1, 2, 0)).all()
+    names = sorted(path.name for path in (tmp_path / "datasets").iterdir())
+    assert names == ["cifar-10-batches-py", "cifar-10-python.tar.gz"], "nothing temporary stays"
 
 
 def test_what_does_not_exist_is_wrong_usage_with_the_nearest_name(tmp_path):
