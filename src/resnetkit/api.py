@@ -356,6 +356,8 @@ def resume(
     folder = runs.open_run(run, root=RUNS)
     with watcher.counting("reading pictures") as progress:
         job = jobs.take_up(folder, epochs=epochs, progress=progress)
+    if Run(folder).description["epochs_done"] == job.recipe.epochs:
+        watcher.note(f"{folder.name} has finished its {job.recipe.epochs} epochs; --epochs N goes on")
     return _train(job, on_epoch=on_epoch, watcher=watcher)
 
 

@@ -60,7 +60,14 @@ class Job:
         return self.prepared.preprocess
 
     def train(self, watch: Watcher) -> State:
-        """Train to the last epoch; what `Loop.run` raises comes through, with the command to resume."""
+        """Train to the last epoch, where that is not done; what `Loop.run` raises comes through.
+
+        Raises `UsageError` where another process is training this run.
+        """
+        with runs.held(self.folder), StopRequest() as stop:
+            return self._loop(watch).run(stop)
+
+    def _loop(self, watch: Watcher) -> Loop:
         self.runtime.apply()
         network = ResNet(self.spec).to(device=self.runtime.device, memory_format=self.runtime.memory_format())  # type: ignore[call-overload]
         train = self.prepared.parts["train"]
@@ -77,8 +84,7 @@ class Job:
             runtime=self.runtime, folder=self.folder.state, watch=watch, on_saved=self.write,
         )  # fmt: skip
         self.write(loop.state)
-        with StopRequest() as stop:
-            return loop.run(stop)
+        return loop
 
     def write(self, state: State) -> None:
         """Write again from the state: `results.csv`, and the checkpoints once an epoch is done."""
@@ -156,6 +162,7 @@ def begin(
     folder = runs.create(
         path, recipe=_recipe_page(state.request), command=command, environment=runs.environment(), state=state,
         write_split=lambda file: write_split(file, prepared.items),
+        contents={record[1]: record[0] for record in prepared.records},
     )  # fmt: skip
     return Job(folder=folder, prepared=prepared, spec=plan.spec, recipe=plan.recipe, runtime=runtime, request=request)
 
@@ -209,11 +216,21 @@ def take_up(folder: RunFolder, *, epochs: int | None = None, progress: Callable[
     dataset = open_request_data(request)
     prepared = prepare_data(request, dataset, plan, runtime=runtime, split_rows=rows, progress=progress)
     if contents(prepared) != said["fingerprint"] or list(prepared.classes) != said["classes"]:
-        raise DataError(
-            f"{', '.join(request.data)}: the pictures are not those that {folder.name} was trained on "
-            f"(compare {folder.split}); put them back, or start a new run"
-        )
+        raise DataError(_what_changed(folder, prepared))
     return Job(folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request)
+
+
+def _what_changed(folder: RunFolder, prepared: Prepared) -> str:
+    """Say which pictures are not those that the run was trained on, by their content."""
+    before = runs.read_contents(folder)
+    now = {record[1]: record[0] for record in prepared.records}
+    gone = [source for digest, source in before.items() if digest not in now]
+    new = [source for digest, source in now.items() if digest not in before]
+    names = ", ".join([*gone[:3], *new[:3]]) or "classes or parts"
+    return (
+        f"{folder.name} was trained on other pictures: {names} changed "
+        f"({len(gone)} are gone, {len(new)} are new); put them back, or start a new run"
+    )
 
 
 def _longer(folder: RunFolder, state: State, epochs: int | None) -> Recipe:

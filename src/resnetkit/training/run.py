@@ -8,7 +8,8 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from filelock import FileLock, Timeout
 
 from resnetkit import files, runtime
 from resnetkit.errors import DataError, UsageError, near_miss
@@ -56,6 +58,11 @@ class RunFolder:
         """Which image is in which part."""
         return self.path / "split.csv"
 
+    @property
+    def contents(self) -> Path:
+        """The digest of each picture, so that resume can name one that changed."""
+        return self.state / "contents.txt"
+
     def metrics(self) -> dict[str, Any] | None:
         """Return the final evaluation, or None where the run has not reached it."""
         path = self.path / "metrics.json"
@@ -64,7 +71,7 @@ class RunFolder:
 
 def create(
     path: Path, *, recipe: dict[str, Any], command: str, environment: dict[str, Any], state: State,
-    write_split: Callable[[Path], None],
+    write_split: Callable[[Path], None], contents: Mapping[str, str],
 ) -> RunFolder:  # fmt: skip
     """Make the run folder; it appears under its name, by rename, with everything that resume needs in it.
 
@@ -81,6 +88,8 @@ def create(
         write_split(partial.split)
         files.write_text(partial.path / "command.txt", command + "\n")
         files.write_text(partial.path / "environment.json", json.dumps(environment, indent=2) + "\n")
+        lines = [f"{digest},{source}" for digest, source in contents.items()]
+        files.write_text(partial.contents, "\n".join(lines) + "\n")
         state.save(partial.state)
         if path.exists():
             raise taken(path)
@@ -90,6 +99,31 @@ def create(
         if partial.path.exists():
             shutil.rmtree(partial.path)
     return RunFolder(path)
+
+
+def read_contents(folder: RunFolder) -> dict[str, str]:
+    """Return digest -> source of the pictures that the run was begun with."""
+    lines = folder.contents.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    return dict(line.split(",", 1) for line in lines)
+
+
+@contextmanager
+def held(folder: RunFolder) -> Iterator[None]:
+    """Keep other processes from training the same run, and clear away what a killed one left half-written.
+
+    Raises `UsageError` where another process holds it. The system lets go of the lock when a process dies.
+    """
+    lock = FileLock(folder.state / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"{folder.path} is being trained by another process: wait for it, or stop it first") from None
+    try:
+        for left_over in (*folder.path.glob(".*.tmp"), *folder.state.glob(".*.tmp")):
+            left_over.unlink()
+        yield
+    finally:
+        lock.release()
 
 
 def write_recipe(folder: Path, recipe: dict[str, Any]) -> None:

@@ -1,0 +1,270 @@
+"""The command line and the Python calls on real little pictures, from the folder to the figures."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import resnetkit as rk
+from resnetkit.cli import main
+from resnetkit.cli.demo import write_digits
+from resnetkit.errors import DataError, UsageError
+from resnetkit.training.run import TIMING_COLUMNS
+
+Output = tuple[int, str, str]
+QUICK = ("--model", "resnet8", "--epochs", "2", "--limit", "150", "--threads", "1", "--set", "augment.flip=false")
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    write_digits(folder)
+    return folder
+
+
+@pytest.fixture
+def resnetkit(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Output]:
+    """Run a command in an empty folder; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> Output:
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return int(left.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> rk.Run:
+    place = tmp_path_factory.mktemp("runs") / "first"
+    settings = ("augment.flip=false",)
+    return rk.train(digits, model="resnet8", epochs=2, limit=150, threads=1, settings=settings, output=place)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_the_files_of_the_design(finished: rk.Run) -> None:
+    names = {path.name for path in finished.path.iterdir()}
+    assert names == {
+        "best.safetensors", "last.safetensors", "state", "recipe.toml", "command.txt", "environment.json", "split.csv",
+        "results.csv", "results.png", "metrics.json", "predictions.csv", "predictions.png", "confusion_matrix.png",
+        "augmented.png",
+    }  # fmt: skip
+    assert len(list((finished.path / "state").glob("*.safetensors"))) == 2
+    metrics = finished.metrics
+    assert metrics is not None
+    rows = table(finished.path / "predictions.csv")
+    assert metrics["split"] == "test"
+    assert metrics["count"] == len(rows) == 150
+    assert sum(row["correct"] == "true" for row in rows) / 150 == metrics["top1"]
+    splits = {row["source"]: row["split"] for row in table(finished.path / "split.csv")}
+    assert all(splits[row["source"]] == "test" for row in rows)
+    assert [row["epoch"] for row in finished.history] == ["1", "2"]
+
+
+def test_the_checkpoint_answers_the_same_with_nothing_beside_it(finished: rk.Run, digits: Path, tmp_path: Path) -> None:
+    shutil.copy(finished.path / "best.safetensors", tmp_path / "alone.safetensors")
+    model = rk.load(tmp_path / "alone.safetensors", threads=1)
+    rows = {row["source"]: row for row in table(finished.path / "predictions.csv")}
+    sources = list(rows)[:20]
+    for prediction in model.predict_many(sources):
+        assert prediction.label == rows[prediction.source]["predicted"]
+        assert prediction.probability == pytest.approx(float(rows[prediction.source]["probability"]), abs=1e-5)
+
+
+def test_the_command_line_gives_the_bits_of_the_python_call(
+    resnetkit: Callable[..., Output], finished: rk.Run, digits: Path
+) -> None:
+    code, out, err = resnetkit("train", digits, *QUICK, "--name", "again")
+    assert code == 0
+    assert "held-out photos" in out
+    assert "network   resnet8, cifar stem, 10 classes" in err
+    assert "epoch   2" in err
+    for name in ("best.safetensors", "last.safetensors"):
+        ours, theirs = load_file(finished.path / name), load_file(Path("runs/again") / name)
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_going_on_to_more_epochs_follows_the_schedule_of_the_longer_run(
+    resnetkit: Callable[..., Output], digits: Path
+) -> None:
+    assert resnetkit("train", digits, *QUICK, "--name", "short")[0] == 0
+    code, _, _ = resnetkit("resume", "short", "--epochs", "3")
+    assert code == 0
+    rows = table(Path("runs/short/results.csv"))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert rk.runs()[0].description["epochs_done"] == 3
+    assert resnetkit("resume", "short", "--epochs", "1")[0] == 2
+    code, _, err = resnetkit("resume", "short")
+    assert code == 0
+    assert "finished" in err
+
+
+def test_a_run_is_resumed_from_another_folder(
+    resnetkit: Callable[..., Output], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(digits, tmp_path / "digits")
+    assert resnetkit("train", "digits", *QUICK, "--name", "moving")[0] == 0
+    before = table(Path("runs/moving/results.csv"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert resnetkit("resume", tmp_path / "runs/moving", "--epochs", "3")[0] == 0
+    after = table(tmp_path / "runs/moving/results.csv")
+    assert [{k: v for k, v in row.items() if k not in TIMING_COLUMNS} for row in after[:2]] == [
+        {k: v for k, v in row.items() if k not in TIMING_COLUMNS} for row in before
+    ]
+
+
+def test_changed_pictures_are_not_trained_on_by_mistake(
+    resnetkit: Callable[..., Output], digits: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(digits, tmp_path / "digits")
+    assert resnetkit("train", "digits", *QUICK, "--name", "changed")[0] == 0
+    trained = next(row["source"] for row in table(Path("runs/changed/split.csv")) if row["split"] == "train")
+    Image.new("RGB", (8, 8), "red").save(trained)
+    code, _, err = resnetkit("resume", "changed", "--epochs", "3")
+    assert code == 3
+    assert trained in err
+
+
+def test_evaluate_takes_the_test_part_and_says_so(
+    resnetkit: Callable[..., Output], finished: rk.Run, digits: Path
+) -> None:
+    code, out, _ = resnetkit("evaluate", digits, "--model", finished.path, "--format", "json", "--limit", "150")
+    assert code == 0
+    metrics = json.loads(out)
+    assert metrics["split"] == "test"
+    assert finished.metrics is not None
+    assert metrics["top1"] == finished.metrics["top1"]
+    assert [path.name for path in (finished.path / "evaluations").iterdir()] == ["digits"]
+
+
+def test_pictures_that_trained_the_model_are_scored_only_when_asked(
+    resnetkit: Callable[..., Output], digits: Path
+) -> None:
+    assert resnetkit("train", digits / "train", *QUICK, "--name", "own")[0] == 0
+    code, out, err = resnetkit("evaluate", digits / "train", "--model", "own")
+    assert code == 0
+    held_out = sum(row["split"] == "val" for row in table(Path("runs/own/split.csv")))
+    assert "trained own" in err
+    assert f"{held_out}" in out or "held-out" in out
+    code, out, _ = resnetkit("evaluate", digits / "train", "--model", "own", "--split", "train")
+    assert "own training images" in out
+
+
+def test_predict_goes_on_past_a_bad_file_and_leaves_with_4(
+    resnetkit: Callable[..., Output], finished: rk.Run, digits: Path, tmp_path: Path
+) -> None:
+    picture = next((digits / "test" / "seven").iterdir())
+    (tmp_path / "broken.png").write_bytes(picture.read_bytes()[:60])
+    code, out, err = resnetkit("predict", picture, "broken.png", picture, "--model", finished.path, "--format", "jsonl")
+    assert code == 4
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["status"] for row in rows] == ["ok", "error"]
+    assert "broken.png" in rows[1]["error"]
+    assert "could not be read" in err
+
+
+def test_predict_without_a_model_says_which_answers_and_how_to_get_its_weights(
+    resnetkit: Callable[..., Output], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "none"))
+    picture = next((digits / "test" / "seven").iterdir())
+    code, out, err = resnetkit("predict", picture)
+    assert code == 7
+    assert out == ""
+    assert "answering: resnet18 with its ImageNet weights" in err
+    assert "resnetkit download resnet18" in err
+
+
+def test_sort_into_copies_and_leaves_the_originals(
+    resnetkit: Callable[..., Output], finished: rk.Run, digits: Path
+) -> None:
+    pictures = digits / "test" / "zero"
+    before = {path.name: path.read_bytes() for path in pictures.iterdir()}
+    code, _, err = resnetkit(
+        "predict", pictures, "--model", finished.path, "--sort-into", "sorted", "--output", "rows.csv"
+    )
+    assert code == 0
+    assert "copying" in err
+    labels = {row["source"]: row["label"] for row in table(Path("rows.csv"))}
+    copies = {path.name: path.parent.name for path in Path("sorted").rglob("*.png")}
+    assert copies == {Path(source).name: label for source, label in labels.items()}
+    assert {path.name: path.read_bytes() for path in pictures.iterdir()} == before
+
+
+def test_bad_images_stop_the_run_before_it_begins_or_are_counted(
+    resnetkit: Callable[..., Output], digits: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(digits / "train", tmp_path / "messy")
+    (tmp_path / "messy/zero/cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    code, _, err = resnetkit("train", "messy", *QUICK[:4])
+    assert code == 3
+    assert "cut.png" in err
+    assert "--bad-images skip" in err.splitlines()[-1]
+    assert not Path("runs").exists()
+    code, _, err = resnetkit(
+        "train", "messy", "--model", "resnet8", "--epochs", "1", "--bad-images", "skip", "--dry-run"
+    )
+    assert code == 0
+    assert "1" in err
+    assert not Path("runs").exists()
+
+
+def test_a_name_that_is_taken_is_never_overwritten(resnetkit: Callable[..., Output], digits: Path) -> None:
+    Path("runs/mine").mkdir(parents=True)
+    Path("runs/mine/notes.txt").write_text("precious")
+    code, _, err = resnetkit("train", digits, *QUICK, "--name", "mine")
+    assert code == 2
+    assert "runs/mine" in err
+    assert Path("runs/mine/notes.txt").read_text() == "precious"
+
+
+def test_runs_lists_name_data_accuracy_and_date(resnetkit: Callable[..., Output], finished: rk.Run) -> None:
+    code, out, _ = resnetkit("runs", finished.path.parent)
+    assert code == 0
+    assert "first" in out
+    assert "digits" in out
+    assert "% of 150 (test)" in out
+    code, out, _ = resnetkit("runs", finished.path.parent, "--format", "json")
+    assert json.loads(out)[0]["top1"] == finished.metrics["top1"]  # type: ignore[index]
+
+
+def test_fine_tuning_fits_the_head_first_and_keeps_the_preprocessing(
+    resnetkit: Callable[..., Output], finished: rk.Run, digits: Path
+) -> None:
+    arguments = ("--weights", finished.path / "best.safetensors", "--epochs", "1", "--limit", "150", "--threads", "1")
+    code, _, err = resnetkit("train", digits, *arguments, "--name", "tuned", "--set", "augment.flip=false")
+    assert code == 0
+    assert "head fitted on frozen features" in err
+    assert "recipe    finetune" in err
+    assert rk.load("tuned").header.preprocess == finished.model.header.preprocess
+
+
+def test_python_calls(finished: rk.Run, digits: Path) -> None:
+    model = finished.model
+    picture = next((digits / "test" / "three").iterdir())
+    by_path, by_image = model.predict(picture), model.predict(Image.open(picture))
+    assert by_path.top == by_image.top
+    assert model.predict(str(picture)).label in model.classes
+    features = model.features(torch.zeros(2, 3, 8, 8))
+    assert [tuple(x.shape) for x in features.values()] == [(2, 16, 8, 8), (2, 16, 8, 8), (2, 32, 4, 4), (2, 64, 2, 2)]
+    with pytest.raises(UsageError, match="no model 'resnet19'"):
+        rk.load("resnet19")
+    with pytest.raises(DataError):
+        rk.load(picture)
