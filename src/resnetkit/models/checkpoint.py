@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit import files
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.errors import DataError, ResourceError, UsageError
+from resnetkit.errors import DataError, ResNetKitError, ResourceError, UsageError
 from resnetkit.models.spec import ResNetSpec
 
 if TYPE_CHECKING:
@@ -114,10 +114,10 @@ def read_header(path: str | Path) -> Header:
         )
     try:
         return Header.from_json(json.loads(metadata[METADATA_KEY]))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: its description is damaged ({error}); fetch or copy it again") from error
-    except (ValueError, TypeError) as error:
+    except ResNetKitError as error:
         raise DataError(f"{path}: {error}") from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise DataError(f"{path}: its description is damaged ({error}); fetch or copy it again") from error
 
 
 def read_safetensors_header(path: Path) -> dict[str, Any]:

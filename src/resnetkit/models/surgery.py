@@ -19,14 +19,13 @@ def adapt_input(network: ResNet, in_channels: int) -> None:
     One channel: the filters are summed, so a grey picture gives what it gave as R = G = B (under one normalisation).
     More: the filters of the old channels are repeated in turn, scaled so that the sum over channels keeps its size.
     """
-    old = network.conv1
+    spec, old = network.spec.changed(in_channels=in_channels), network.conv1
     weight = old.weight.detach()
     if in_channels == 1:
         adapted = weight.sum(dim=1, keepdim=True)
     else:
         turns = [i % old.in_channels for i in range(in_channels)]
         adapted = weight[:, turns] * (old.in_channels / in_channels)
-    network.spec = network.spec.changed(in_channels=in_channels)
     new = nn.Conv2d(
         in_channels,
         old.out_channels,
@@ -39,4 +38,4 @@ def adapt_input(network: ResNet, in_channels: int) -> None:
     )
     with torch.no_grad():
         new.weight.copy_(adapted)
-    network.conv1 = new
+    network.spec, network.conv1 = spec, new

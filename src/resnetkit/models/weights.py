@@ -103,13 +103,13 @@ def compare(network: ResNet, state: Mapping[str, Tensor], *, ignoring: str | Non
 
 
 def _mismatch(name: str, spec: ResNetSpec, state: Mapping[str, Tensor], difference: Difference) -> str:
-    fixes = [f"  {line}" for line in _fixes(spec, state, difference)]
+    fixes = [f"  {line}" for line in _fixes(spec, state)]
     return "\n".join([f"{name}: these weights do not fit the network", difference.describe(), *fixes])
 
 
-def _fixes(spec: ResNetSpec, state: Mapping[str, Tensor], difference: Difference) -> list[str]:
+def _fixes(spec: ResNetSpec, state: Mapping[str, Tensor]) -> list[str]:
     """Say what would make the weights fit; one line per thing that differs."""
-    note = tutorial_note(difference.unexpected)
+    note = tutorial_note(state)
     if note:
         return [f"why: {note.removeprefix('; ')}"]
     if "fc.weight" not in state:
