@@ -266,7 +266,9 @@ def train(
     watcher = watcher or Watcher()
     request = Request(data=tuple(str(path) for path in data), **options)
     path = _run_path(name, output, data=request.data, model=request.architecture)
-    plan, prepared, tensors, origin_spec, runtime = _prepare(request, device=device, threads=threads, watcher=watcher)
+    plan, prepared, tensors, origin_spec, runtime = _prepare(
+        request, device=device, threads=threads, watcher=watcher, command=command
+    )
     job = jobs.begin(
         request,
         plan,
@@ -283,16 +285,23 @@ def train(
 
 
 def plan(
-    *data: str | Path, device: str = "auto", threads: int | None = None, watcher: Watcher | None = None, **options: Any
+    *data: str | Path,
+    device: str = "auto",
+    threads: int | None = None,
+    watcher: Watcher | None = None,
+    command: str | None = None,
+    **options: Any,
 ) -> tuple[Plan, Report]:
     """Decide what `train` would do, and read all the data, without training: the dry run."""
     request = Request(data=tuple(str(path) for path in data), **options)
-    decided, prepared, *_ = _prepare(request, device=device, threads=threads, watcher=watcher or Watcher())
+    decided, prepared, *_ = _prepare(
+        request, device=device, threads=threads, watcher=watcher or Watcher(), command=command
+    )
     return decided, prepared.report
 
 
 def _prepare(
-    request: Request, *, device: str, threads: int | None, watcher: Watcher
+    request: Request, *, device: str, threads: int | None, watcher: Watcher, command: str | None
 ) -> tuple[Plan, Prepared, Mapping[str, torch.Tensor] | None, Any, Runtime]:
     """Open data and weights, decide, and run the preflight; what was decided and found goes to `watcher`."""
     from resnetkit.data.preflight import survey
@@ -329,6 +338,7 @@ def _prepare(
             runtime=runtime,
             split_rows=rows,
             surveyed=surveyed,
+            hint=_skip_hint(command),
             report_to=lambda report: watcher.note(str(report)),
             progress=progress,
         )
@@ -605,6 +615,12 @@ def _run_path(name: str | None, output: str | Path | None, *, data: Sequence[str
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
         raise runs.taken(path)
     return path
+
+
+def _skip_hint(command: str | None) -> str:
+    """Return the exact line to type when unreadable pictures stopped a run."""
+    line = f"{command} --bad-images skip" if command else 'the same call with bad_images="skip"'
+    return f"mend them, or leave them out with: {line}"
 
 
 def _python_call() -> str:

@@ -47,9 +47,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 `text` to `path` atomically."""
+    """Write UTF-8 `text` to `path` atomically; bytes of file names that are no UTF-8 are written as they are."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def safe_name(text: str) -> str:

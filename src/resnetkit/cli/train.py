@@ -46,12 +46,12 @@ def train(data: tuple[str, ...], rename: tuple[str, ...], **given: Any) -> None:
     place = {name: given.pop(name) for name in ("name", "output")}
     given |= {"rename": options.renamed(rename)}
     with watching(quiet=quiet) as console:
+        command = shlex.join(["resnetkit", *sys.argv[1:]])
         if dry_run:
-            decided, report = api.plan(*data, watcher=console, **given)
+            decided, report = api.plan(*data, watcher=console, command=command, **given)
             if quiet:
                 click.echo("\n".join([*decided.reasons, str(report)]))
             return
-        command = shlex.join(["resnetkit", *sys.argv[1:]])
         run = api.train(*data, watcher=console, command=command, **place, **given)
     show_run(run, form=form)
 

@@ -118,14 +118,15 @@ def open_request_data(request: Request) -> Dataset:
 def prepare_data(
     request: Request, dataset: Dataset, plan: Plan, *, runtime: Runtime, split_rows: Mapping[str, Any] | None,
     surveyed: Survey | None = None, report_to: Callable[[Report], None] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None, hint: str = "put them back as they were",
 ) -> Prepared:  # fmt: skip
     """Split and decode the data as the plan wants it; see `preflight.prepare` for what it raises."""
     whole = plan.recipe.augment.crop == "random_resized"
     return prepare(
         dataset, preprocess=plan.preprocess, bad_images=request.bad_images, val_share=plan.recipe.val_share,
         whole_short_side=round(_WHOLE * plan.preprocess.size) if whole else None, seed=request.seed,
-        split_rows=split_rows, surveyed=surveyed, report_to=report_to, threads=runtime.threads, progress=progress,
+        split_rows=split_rows, surveyed=surveyed, report_to=report_to, hint=hint, threads=runtime.threads,
+        progress=progress,
     )  # fmt: skip
 
 

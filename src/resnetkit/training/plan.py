@@ -124,7 +124,7 @@ def decide(request: Request, *, origin: Origin | None, median_side: int, num_cla
         f"network   {_network(request, origin)}, {spec.stem} stem, {num_classes} classes",
         f"pictures  {size_reason}",
         f"weights   {origin.name if origin else 'random (trained from scratch)'}",
-        f"recipe    {recipe.name}: {recipe.epochs} epochs, batch {recipe.batch_size}, "
+        f"recipe    {recipe.name}: {recipe.epochs} epoch{'s'[: recipe.epochs > 1]}, batch {recipe.batch_size}, "
         f"{recipe.optim.name} at {recipe.optim.lr:g}",
     )
     return Plan(
