@@ -82,7 +82,7 @@ class Model:
         return self.predictor.predict(picture, top_k=top_k)
 
     def predict_many(
-        self, sources: Sequence[str | Path], *, top_k: int = 5, batch_size: int = 32
+        self, sources: Sequence[str | Path], *, top_k: int = 5, batch_size: int | None = None
     ) -> Iterator[Prediction]:
         """Name every picture of files, folders, globs and archives, one after the other, in constant memory."""
         pictures = open_pictures(*sources)

@@ -45,7 +45,12 @@ class InterruptedRun(ResNetKitError):  # noqa: N818 - an interruption is no erro
 
     def __init__(self, message: str, *, signal_number: int) -> None:
         super().__init__(message)
+        self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+    def with_hint(self, hint: str) -> "InterruptedRun":
+        """Return the same interruption with what to do next behind it."""
+        return InterruptedRun(f"{self}; {hint}", signal_number=self.signal_number)
 
 
 def missing_extra(what: str, extra: str) -> UsageError:

@@ -18,14 +18,14 @@ from resnetkit.cli.progress import ConsoleWatcher, watching
 @click.option("--model", help="A catalog name (default: resnet18), a run or a checkpoint file.")
 @click.option("--weights", metavar="FILE", help="A file with the published weights, where there is no network.")
 @click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Classes per picture.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Pictures per pass.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Pictures per pass; default: what suits the device.")
 @click.option("--output", metavar="FILE", help="Write .csv, .json or .jsonl in place of stdout.")
 @click.option("--sort-into", metavar="DIR", help="Copy the pictures into a folder per predicted class.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="fp32", help="Arithmetic.")
 @options.format_option("table", "json", "jsonl", "csv")
 @options.computing
 def predict(
-    sources: tuple[str, ...], model: str | None, top_k: int, batch_size: int, output: str | None,
+    sources: tuple[str, ...], model: str | None, top_k: int, batch_size: int | None, output: str | None,
     sort_into: str | None, form: str, quiet: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Name what is on pictures: files, folders, archives, globs.

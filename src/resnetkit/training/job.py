@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,7 +20,7 @@ from resnetkit.data.preflight import Prepared, Survey, fingerprint, prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 from resnetkit.data.splits import read_split, write_split
-from resnetkit.errors import DataError, UsageError
+from resnetkit.errors import DataError, InterruptedRun, UsageError
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.resnet import ResNet
@@ -64,8 +65,12 @@ class Job:
 
         Raises `UsageError` where another process is training this run.
         """
-        with runs.held(self.folder), StopRequest() as stop:
-            return self._loop(watch).run(stop)
+        try:
+            with runs.held(self.folder), StopRequest() as stop:
+                return self._loop(watch).run(stop)
+        except InterruptedRun as stopped:
+            how = shlex.join(["resnetkit", "resume", str(self.folder.path)])
+            raise stopped.with_hint(f"go on with: {how}") from None
 
     def _loop(self, watch: Watcher) -> Loop:
         self.runtime.apply()
