@@ -127,6 +127,8 @@ def test_a_mismatch_shows_every_key_and_changes_nothing(source: ResNet, target: 
         ({"stem": "cifar"}, {}, r"stem='cifar' \(--set model.stem=cifar\)"),
         ({"in_channels": 1}, {}, "in_channels=1"),
         ({"num_classes": 9}, {}, "num_classes=9"),
+        ({"arch": "resnet20"}, {"arch": "resnet20", "num_classes": 3}, "num_classes=10"),
+        ({"arch": "plain32"}, {"arch": "plain20"}, "weights of plain32"),
         ({"shortcut": "none"}, {"shortcut": "B"}, "shortcut A and a plain network have the same parameters"),
         ({"width": 16}, {"width": 8}, "ResNet of 18 layers .basic blocks 2-2-2-2, width 16."),
     ],

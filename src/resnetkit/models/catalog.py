@@ -182,7 +182,7 @@ def _bundled_record(path: Path) -> WeightsRecord:
         top1=header.metrics.get("top1"),
         top5=header.metrics.get("top5"),
         num_bytes=path.stat().st_size,
-        license=header.license or "Apache-2.0",
+        license=header.license or "not stated",
         most_accurate=True,
         best_for_transfer=True,
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from resnetkit.errors import DataError
 from resnetkit.models.checkpoint import first_bytes, kind_of, read_safetensors_header
-from resnetkit.models.spec import MAX_STAGES, ResNetSpec
+from resnetkit.models.spec import MAX_STAGES, ResNetSpec, Shortcut
 
 State = dict[str, Tensor]
 
@@ -89,15 +89,17 @@ def _unwrapped(state: Any) -> Any:
     return state
 
 
-def infer_spec(state: Mapping[str, Tensor]) -> ResNetSpec:
+def infer_spec(state: Mapping[str, Tensor], *, without_projections: Shortcut | None = None) -> ResNetSpec:
     """Return the network whose parameters have the names and shapes of `state`.
 
-    Strides leave no trace there: those of torchvision (v1.5) are assumed. Raises `DataError` where it is no network
+    Strides leave no trace there: those of torchvision (v1.5) are assumed. `without_projections` is the shortcut to take
+    for basic blocks without projections, where names do not tell. Raises `DataError` where it is no network
     of ours, and where a network with shortcut A and a plain one are alike.
     """
     missing = [key for key in ("conv1.weight", "layer1.0.conv1.weight", "fc.weight") if key not in state]
     if missing:
-        raise DataError(f"not a ResNet by its names: {missing[0]} is missing{tutorial_note(state)}")
+        note = f"; {note}" if (note := tutorial_note(state)) else ""
+        raise DataError(f"not a ResNet by its names: {missing[0]} is missing{note}")
     ranks = state["conv1.weight"].ndim, state["layer1.0.conv1.weight"].ndim, state["fc.weight"].ndim
     if ranks != (4, 4, 2):
         raise DataError(
@@ -113,7 +115,7 @@ def infer_spec(state: Mapping[str, Tensor]) -> ResNetSpec:
         width=width,
         widening=max(1, state["layer1.0.conv1.weight"].shape[0] // width) if bottleneck else 1,
         stem="imagenet" if kernel == 7 else "cifar",
-        shortcut=_shortcut(state, bottleneck=bottleneck),
+        shortcut=_shortcut(state, bottleneck=bottleneck, without_projections=without_projections),
         in_channels=in_channels,
         num_classes=state["fc.weight"].shape[0],
     )
@@ -127,11 +129,13 @@ def _blocks(state: Mapping[str, Tensor]) -> tuple[int, ...]:
     return tuple(count for count in counts if count)
 
 
-def _shortcut(state: Mapping[str, Tensor], *, bottleneck: bool) -> Any:
+def _shortcut(state: Mapping[str, Tensor], *, bottleneck: bool, without_projections: Shortcut | None) -> Shortcut:
     if any(".downsample.0." in key for key in state):
         return "B"
     if bottleneck:
         return "none"
+    if without_projections in ("A", "none"):
+        return without_projections
     raise DataError(
         "a ResNet with shortcut A and a plain network have the same parameters: name the network, such as resnet20"
     )
@@ -141,11 +145,11 @@ def tutorial_note(keys: Iterable[str]) -> str:
     """Return a sentence for the names of a hand-written tutorial network, or of timm's deep stem; else nothing."""
     keys = list(keys)
     if "conv1.3.weight" in keys and "layer1.0.conv1.weight" in keys:
-        return "; its stem has three convolutions (timm's resnet..d): this package has no such network"
+        return "its stem has three convolutions (timm's resnet..d): this package has no such network"
     for key in keys:
         if _TUTORIAL.search(key):
             return (
-                f"; names like {key!r} come from a hand-written tutorial network, whose layers have other names and "
+                f"names like {key!r} come from a hand-written tutorial network, whose layers have other names and "
                 "may be arranged otherwise: use it with the program that made it, or train again here"
             )
     return ""

@@ -111,11 +111,11 @@ def _fixes(spec: ResNetSpec, state: Mapping[str, Tensor]) -> list[str]:
     """Say what would make the weights fit; one line per thing that differs."""
     note = tutorial_note(state)
     if note:
-        return [f"why: {note.removeprefix('; ')}"]
+        return [f"why: {note}"]
     if "fc.weight" not in state:
         return ['why: the file has no head `fc.weight`; keep the network\'s own with head="replace" (fine-tuning does)']
     try:
-        theirs = infer_spec(state)
+        theirs = infer_spec(state, without_projections=spec.shortcut)
     except ResNetKitError as error:
         return [f"why: {error}"]
     body = ("block", "blocks", "width", "widening")
