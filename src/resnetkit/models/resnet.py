@@ -189,11 +189,17 @@ class ResNet(nn.Module):
 def without_values(spec: ResNetSpec) -> ResNet:
     """Return the network with memory for its weights and no values in it, for weights that are about to be loaded.
 
-    Drawing values that are then overwritten takes longer than reading the file (0.21 s against 0.01 s, ResNet-18).
+    Drawing values that are then overwritten takes longer than reading the file (ResNet-18: 0.1 s against 0.01 s).
     """
     with torch.device("meta"):
         network = ResNet(spec)
-    return network.to_empty(device="cpu")
+    # `to_empty` does this too, but imports SymPy and half a thousand modules more on its first use (0.3 s).
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            module.register_parameter(name, nn.Parameter(torch.empty(parameter.shape)))
+        for name, buffer in module.named_buffers(recurse=False):
+            module.register_buffer(name, torch.empty(buffer.shape, dtype=buffer.dtype))
+    return network
 
 
 def _shape_hint(shape: tuple[int, ...], expected: int) -> str:
