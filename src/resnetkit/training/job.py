@@ -116,8 +116,15 @@ def contents(prepared: Prepared) -> str:
 
 
 def open_request_data(request: Request) -> Dataset:
-    """Open the data a request names."""
-    return open_data(*request.data, group_by=request.group_by, rename=request.rename, limit=request.limit)
+    """Open the data a request names; raises `DataError` where no picture lies in a class folder."""
+    dataset = open_data(*request.data, group_by=request.group_by, rename=request.rename, limit=request.limit)
+    if not dataset.items:
+        beside = f"{len(dataset.outside)} pictures lie beside them" if dataset.outside else "there are none at all"
+        raise DataError(
+            f"{', '.join(request.data)}: no pictures in class folders ({beside}); "
+            "put the pictures of each class into a folder of its own: DATA/<class>/*.jpg"
+        )
+    return dataset
 
 
 def prepare_data(

@@ -1,0 +1,20 @@
+"""The calls users write; they compose the rooms. Importing them needs no torch."""
+
+from resnetkit.api.evaluation import Evaluation, evaluate, headline
+from resnetkit.api.model import Model, describe, load, predict
+from resnetkit.api.run import Run, plan, resume, runs, train
+
+__all__ = [
+    "Evaluation",
+    "Model",
+    "Run",
+    "describe",
+    "evaluate",
+    "headline",
+    "load",
+    "plan",
+    "predict",
+    "resume",
+    "runs",
+    "train",
+]

@@ -1,0 +1,141 @@
+"""Scoring a model on labelled pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnetkit.api.model import Model, load, run_of
+from resnetkit.api.pictures import draw_predictions
+from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.sources import open_data
+from resnetkit.watcher import Watcher
+
+if TYPE_CHECKING:
+    from resnetkit.data.preflight import Part
+    from resnetkit.training.run import RunFolder
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """The content of `metrics.json` and `predictions.csv`, and where they lie (None: nowhere)."""
+
+    metrics: dict[str, Any]
+    rows: list[dict[str, Any]]
+    folder: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The figures in plain words."""
+        return headline(self.metrics)
+
+    def __repr__(self) -> str:
+        return self.headline
+
+
+def headline(metrics: Mapping[str, Any]) -> str:
+    """Return the content of `metrics.json` in plain words."""
+    from resnetkit.evaluation.metrics import headline as in_words
+
+    return in_words(metrics)
+
+
+def evaluate(
+    *data: str | Path,
+    model: str | Path | Model,
+    split: str = "auto",
+    output: str | Path | None = None,
+    rename: Mapping[str, str] | None = None,
+    bad_images: str = "stop",
+    limit: int | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    watcher: Watcher | None = None,
+) -> Evaluation:
+    """Score a model on labelled pictures: `split` is auto (test, else validation, else everything), train, val, test.
+
+    Pictures that the model's run was trained on are recognised by its `split.csv` and left out unless `split="train"`
+    asks for them. The files go to `output`; without it to `evaluations/` of the run, where the model is one.
+    """
+    from resnetkit.data.preflight import prepare
+    from resnetkit.evaluation.evaluate import choose_split
+
+    watcher = watcher or Watcher()
+    folder = run_of(model)
+    if not isinstance(model, Model):
+        model = load(model, device=device, threads=threads, watcher=watcher)
+    dataset = open_data(*data, rename=rename, limit=limit)
+    dataset, notes = _as_the_run_split_it(dataset, folder)
+    chosen = choose_split(split, {item.split or "train" for item in dataset.items})  # type: ignore[arg-type]
+    if chosen == "all":
+        dataset = dataset.as_part("test")
+    part_name = "test" if chosen == "all" else chosen
+    with watcher.counting("reading pictures") as progress:
+        prepared = prepare(
+            dataset,
+            preprocess=model.header.preprocess,
+            whole_short_side=None,
+            bad_images=bad_images,  # type: ignore[arg-type]
+            val_share=0.0,
+            seed=0,
+            classes=model.classes,
+            parts=(part_name,),
+            threads=model.runtime.threads,
+            progress=progress,
+        )
+    for note in notes:
+        watcher.note(note)
+    place = Path(output) if output is not None else None if folder is None else _evaluation_path(folder, data)
+    result = score(model, prepared.parts[part_name], split=chosen, folder=place, watcher=watcher)
+    return dataclasses.replace(result, notes=tuple(notes))
+
+
+def score(model: Model, part: Part, *, split: str, folder: Path | None, watcher: Watcher) -> Evaluation:
+    """Score a part of the data, write the two files and the pictures."""
+    from resnetkit.evaluation.evaluate import evaluate_part, write_evaluation
+    from resnetkit.report import plots
+
+    metrics, rows = evaluate_part(model.engine, part, classes=model.classes, decision=model.decision, split=split)  # type: ignore[arg-type]
+    if folder is not None:
+        write_evaluation(folder, metrics, rows)
+        warnings = [plots.confusion(metrics, folder / "confusion_matrix.png")]
+        warnings.append(draw_predictions(part, rows, folder / "predictions.png"))
+        for warning in sorted({warning for warning in warnings if warning}):
+            watcher.note(warning)
+    return Evaluation(metrics=metrics, rows=rows, folder=folder)
+
+
+def _as_the_run_split_it(dataset: Dataset, folder: RunFolder | None) -> tuple[Dataset, list[str]]:
+    """Give pictures the part they had in the run that made the model, so that none it learnt from is scored unasked."""
+    from resnetkit.data.splits import read_split
+
+    if folder is None or not folder.split.is_file():
+        return dataset, []
+    start = _started_in(folder)
+    parts = {os.path.normpath(start / source): part for source, part in read_split(folder.split).items()}
+    known = [parts.get(os.path.abspath(item.source)) for item in dataset.items]
+    trained_on = sum(part == "train" for part in known)
+    if not trained_on:
+        return dataset, []
+    items: tuple[Item, ...] = tuple(
+        dataclasses.replace(item, split=part or item.split or "val")
+        for item, part in zip(dataset.items, known, strict=True)
+    )
+    note = f"{trained_on} of these pictures trained {folder.name}; they are scored only with --split train"
+    return dataclasses.replace(dataset, items=items), [note]
+
+
+def _started_in(folder: RunFolder) -> Path:
+    from resnetkit.training import state as states
+
+    return Path(states.describe(folder.state)["request"]["cwd"])
+
+
+def _evaluation_path(folder: RunFolder, data: Sequence[str | Path]) -> Path:
+    from resnetkit.training.run import free_path
+
+    return free_path(folder.path / "evaluations", Path(str(data[0]).rstrip("/")).stem or "data")

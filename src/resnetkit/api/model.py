@@ -1,0 +1,189 @@
+"""A model ready to name pictures, and the one place where a MODEL given as text is resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnetkit import runtime as machine
+from resnetkit.data.sources import open_pictures
+from resnetkit.errors import UsageError, near_miss
+from resnetkit.inference.decision import Decision
+from resnetkit.inference.engines import TorchEngine
+from resnetkit.inference.predictor import Prediction, Predictor
+from resnetkit.models import catalog
+from resnetkit.models.checkpoint import Header, read_header
+from resnetkit.models.spec import ResNetSpec
+from resnetkit.runtime import Precision, Runtime
+from resnetkit.watcher import Watcher
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from resnetkit.models.resnet import ResNet
+    from resnetkit.training.run import RunFolder
+
+RUNS = Path("runs")
+
+
+class Model:
+    """A network with its class names and preprocessing, ready to name pictures.
+
+    >>> model = load("runs/pets")  # doctest: +SKIP
+    >>> model.predict("cat.jpg")  # doctest: +SKIP
+    Prediction('cat.jpg': cat 97.1 %, dog 2.9 %)
+    """
+
+    def __init__(self, network: ResNet, header: Header, *, name: str, runtime: Runtime) -> None:
+        self.network, self.header, self.name, self.runtime = network, header, name, runtime
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the logits."""
+        return self.header.classes
+
+    @cached_property
+    def engine(self) -> TorchEngine:
+        """What computes the logits."""
+        self.runtime.apply()
+        return TorchEngine(self.network, self.header.preprocess, self.runtime)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The engine with names and decision."""
+        return Predictor(
+            self.engine,
+            classes=self.classes,
+            preprocess=self.header.preprocess,
+            decision=self.decision,
+            name=self.name,
+        )
+
+    @property
+    def decision(self) -> Decision:
+        """Temperature and threshold of the checkpoint."""
+        return Decision.from_json(self.header.decision)
+
+    def predict(self, picture: str | Path | Image.Image | np.ndarray, *, top_k: int = 5) -> Prediction:
+        """Name one picture: a path, a PIL image or a uint8 array `[H, W]` or `[H, W, 3]`."""
+        return self.predictor.predict(picture, top_k=top_k)
+
+    def predict_many(
+        self, sources: Sequence[str | Path], *, top_k: int = 5, batch_size: int | None = None
+    ) -> Iterator[Prediction]:
+        """Name every picture of files, folders, globs and archives, one after the other, in constant memory."""
+        pictures = open_pictures(*sources)
+        return self.predictor.predict_many(pictures, top_k=top_k, batch_size=batch_size, threads=self.runtime.threads)
+
+    def features(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the named stages of the network for normalised images `[N, C, H, W]`, for other people's heads."""
+        return self.network.features(images)
+
+    def save(self, path: str | Path) -> None:
+        """Write the self-describing checkpoint."""
+        from resnetkit.models import checkpoint
+
+        checkpoint.save(path, self.network, self.header)
+
+    def __repr__(self) -> str:
+        return f"Model({self.name!r}, {len(self.classes)} classes, {self.header.preprocess.size} pixels)"
+
+
+def load(
+    model: str | Path = "resnet18",
+    *,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    threads: int | None = None,
+    watcher: Watcher | None = None,
+) -> Model:
+    """Open a model: a catalog name (its published weights, downloaded once and verified), a run, or a weights file.
+
+    `weights`: a file that holds the published weights of the network `model` names, for a computer without network.
+    Raises `UsageError` for a name there is not, `NetworkError` where weights cannot be had, `DataError` for a file
+    that is none.
+    """
+    network, header, name = open_model(str(model), weights=weights, watcher=watcher or Watcher())
+    runtime = machine.resolve(device=device, precision=precision, threads=threads)
+    return Model(network, header, name=name, runtime=runtime)
+
+
+def open_model(text: str, *, weights: str | Path | None, watcher: Watcher) -> tuple[ResNet, Header, str]:
+    """Resolve a MODEL given as text; the only place that does."""
+    from resnetkit.models import checkpoint
+    from resnetkit.models import weights as weights_files
+    from resnetkit.training import run as runs
+
+    path = Path(text).expanduser()
+    if weights is not None:
+        network, header = weights_files.open_weights(weights, arch=text.partition(".")[0])
+        return network, header, f"{text} ({weights})"
+    if path.is_file():
+        network, header = weights_files.open_weights(path)
+        return network, header, str(path)
+    if path.is_dir() or (RUNS / text).is_dir():
+        folder = runs.open_run(text, root=RUNS)
+        if not folder.best.is_file():
+            raise UsageError(f"{folder.path} has no finished epoch yet: go on with resnetkit resume {folder.path}")
+        return *checkpoint.load(folder.best), folder.name
+    record = _record_of(text)
+    with watcher.counting(f"fetching {record.name}", " bytes") as progress:
+        network, header = weights_files.published(record.name, progress=progress)
+    return network, header, record.name
+
+
+def _record_of(text: str) -> catalog.WeightsRecord:
+    from resnetkit.training.run import all_runs
+
+    if "." in text and "/" not in text:
+        return catalog.record(text)
+    try:
+        record = catalog.default_record(text, purpose="accuracy")
+    except UsageError:
+        known = [*catalog.architectures(), *(run.name for run in all_runs(RUNS))]
+        raise UsageError(
+            f"no model {text!r}{near_miss(text, known)} It is a network (see resnetkit models), a run (see resnetkit "
+            "runs) or a file"
+        ) from None
+    return record or catalog.record(text)
+
+
+def run_of(model: str | Path | Model) -> RunFolder | None:
+    """Return the run that a MODEL is, or lies in."""
+    from resnetkit.training.run import RunFolder
+
+    if isinstance(model, Model):
+        return None
+    for path in (Path(model), RUNS / model, Path(model).parent):
+        if (path / "state").is_dir():
+            return RunFolder(path)
+    return None
+
+
+def describe(model: str) -> tuple[ResNetSpec, Header | None]:
+    """Return what a MODEL is, without its tensors and without torch: its spec and, for trained ones, its header."""
+    path = Path(model)
+    folder = run_of(model) if path.is_dir() or (RUNS / model).is_dir() else None
+    if folder is not None:
+        header = read_header(folder.best)
+        return header.spec, header
+    if path.is_file():
+        header = read_header(path)
+        return header.spec, header
+    if "." in model:
+        record = catalog.record(model)
+        return catalog.spec_of(record.arch), catalog.published_header(record)
+    return catalog.spec_of(model), None
+
+
+def predict(
+    *sources: str | Path, model: str | Path | Model = "resnet18", top_k: int = 5, **options: Any
+) -> Iterator[Prediction]:
+    """Name pictures with a model; `options` are those of `load`."""
+    opened = model if isinstance(model, Model) else load(model, **options)
+    return opened.predict_many(sources, top_k=top_k)

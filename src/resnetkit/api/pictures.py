@@ -1,0 +1,67 @@
+"""The pictures a person wants after a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnetkit.watcher import Watcher
+
+if TYPE_CHECKING:
+    from resnetkit.data.preflight import Part
+    from resnetkit.training.job import Job
+    from resnetkit.training.state import Row
+
+
+def draw_predictions(part: Part, rows: list[dict[str, Any]], path: Path) -> str | None:
+    """Draw up to 24 of the scored pictures, spread over the set, as they are (not normalised)."""
+    import numpy as np
+
+    from resnetkit.report import plots
+
+    shown = np.unique(np.linspace(0, len(rows) - 1, 24).astype(int))
+    right = sum(row["correct"] for row in rows)
+    return plots.prediction_grid(
+        part.pixels.take(shown),
+        path,
+        labels=[rows[i]["label"] for i in shown],
+        predicted=[rows[i]["predicted"] for i in shown],
+        probabilities=[rows[i]["probability"] for i in shown],
+        title=f"{len(shown)} of {len(rows)} pictures; {right} of all are right",
+    )
+
+
+def draw_history(job: Job, rows: list[Row]) -> None:
+    """Draw the epochs so far; `rows` may be empty for an interrupted run, whose state has them."""
+    from resnetkit.report import plots
+    from resnetkit.training import state as states
+
+    rows = rows or states.describe(job.folder.state)["rows"]
+    if rows:
+        best = states.describe(job.folder.state)["best_row"]
+        plots.history(rows, job.folder.path / "results.png", best_epoch=best["epoch"])
+
+
+def draw_augmented(job: Job, watcher: Watcher) -> None:
+    """Draw a few training pictures beside what augmentation makes of them."""
+    import numpy as np
+    import torch
+
+    from resnetkit.data.augment import centre
+    from resnetkit.data.batches import seeded
+    from resnetkit.report import plots
+    from resnetkit.training.augmenter import build_augmenter
+
+    part = job.prepared.parts["train"]
+    shown = np.unique(np.linspace(0, len(part.items) - 1, 5).astype(int))
+    taken = [torch.from_numpy(picture) for picture in part.pixels.take(shown)]
+    augment = build_augmenter(job.recipe.augment, job.preprocess)
+    uniform = len({picture.shape for picture in taken}) == 1
+    pictures = torch.stack(taken) if uniform else taken
+    versions = [centre(taken, preprocess=job.preprocess)]
+    versions += [augment(pictures, seeded(job.request.seed, variant)) for variant in range(6)]
+    rows = [[version[i].numpy() for version in versions] for i in range(len(shown))]
+    labels = [part.items[i].label or "" for i in shown]
+    warning = plots.augmented(rows, job.folder.path / "augmented.png", labels=labels)
+    if warning:
+        watcher.note(warning)

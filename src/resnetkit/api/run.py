@@ -1,0 +1,279 @@
+"""Training runs: begun, resumed, listed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnetkit import runtime as machine
+from resnetkit.api.evaluation import Evaluation, evaluate, score
+from resnetkit.api.model import RUNS, Model, load, open_model
+from resnetkit.api.pictures import draw_augmented, draw_history
+from resnetkit.errors import UsageError
+from resnetkit.runtime import Runtime
+from resnetkit.training.plan import Origin, Plan, Request, decide, weights_wanted
+from resnetkit.watcher import Watcher
+
+if TYPE_CHECKING:
+    import torch
+
+    from resnetkit.data.findings import Report
+    from resnetkit.data.preflight import Prepared
+    from resnetkit.training.job import Job
+    from resnetkit.training.run import RunFolder
+    from resnetkit.training.state import Row
+
+
+class Run:
+    """A finished or interrupted training run, by its folder."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.folder.name
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @cached_property
+    def model(self) -> Model:
+        """The best model of the run."""
+        return load(self.path)
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """The final evaluation (`metrics.json`), or None where the run has not reached it."""
+        return self.folder.metrics()
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What was asked for and how far it is: data, epochs, epochs_done, started."""
+        import json
+
+        from resnetkit.training import state as states
+
+        said = states.describe(self.folder.state)
+        environment = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+        return {
+            "data": said["request"]["request"]["data"],
+            "epochs": said["request"]["recipe"]["epochs"],
+            "epochs_done": said["position"]["epoch"],
+            "started": environment["started"],
+        }
+
+    @property
+    def history(self) -> list[dict[str, str]]:
+        """The rows of `results.csv`, as text."""
+        import csv
+
+        with open(self.path / "results.csv", encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def evaluate(self, *data: str | Path, **options: Any) -> Evaluation:
+        """Score the best model on other pictures; the options are those of `evaluate`."""
+        return evaluate(*data, model=self.path, **options)
+
+    def __repr__(self) -> str:
+        figure = "" if self.metrics is None else f", {100 * self.metrics['top1']:.1f} % of {self.metrics['count']}"
+        return f"Run({str(self.path)!r}{figure})"
+
+
+def train(
+    *data: str | Path,
+    name: str | None = None,
+    output: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+    watcher: Watcher | None = None,
+    command: str | None = None,
+    **options: Any,
+) -> Run:
+    """Train or fine-tune on pictures in class folders (or any other DATA) and return the run.
+
+    `options` are the fields of `Request`: model, weights, recipe, epochs, batch_size, image_size, stem, seed,
+    bad_images, group_by, rename, split_from, limit, settings. `on_epoch(row)` hears of each row of `results.csv`.
+    Raises `DataError` for data that cannot be used (exit code 3), `UsageError` for contradictions, `InterruptedRun`
+    after Ctrl-C, `DivergedError` for a loss that is not finite.
+    """
+    from resnetkit.training import job as jobs
+
+    watcher = watcher or Watcher()
+    request = Request(data=tuple(str(path) for path in data), **options)
+    path = _run_path(name, output, data=request.data, model=request.architecture)
+    plan, prepared, tensors, origin_spec, runtime = _prepare(
+        request, device=device, threads=threads, watcher=watcher, command=command
+    )
+    job = jobs.begin(
+        request,
+        plan,
+        prepared,
+        weights=tensors,
+        weights_spec=origin_spec,
+        runtime=runtime,
+        path=path,
+        command=command or _python_call(),
+        watch=watcher,
+    )
+    draw_augmented(job, watcher)
+    return _train(job, on_epoch=on_epoch, watcher=watcher)
+
+
+def plan(
+    *data: str | Path,
+    device: str = "auto",
+    threads: int | None = None,
+    watcher: Watcher | None = None,
+    command: str | None = None,
+    **options: Any,
+) -> tuple[Plan, Report]:
+    """Decide what `train` would do, and read all the data, without training: the dry run."""
+    request = Request(data=tuple(str(path) for path in data), **options)
+    decided, prepared, *_ = _prepare(
+        request, device=device, threads=threads, watcher=watcher or Watcher(), command=command
+    )
+    return decided, prepared.report
+
+
+def _prepare(
+    request: Request, *, device: str, threads: int | None, watcher: Watcher, command: str | None
+) -> tuple[Plan, Prepared, Mapping[str, torch.Tensor] | None, Any, Runtime]:
+    """Open data and weights, decide, and run the preflight; what was decided and found goes to `watcher`."""
+    from resnetkit.data.preflight import survey
+    from resnetkit.data.splits import read_split
+    from resnetkit.training import job as jobs
+    from resnetkit.training import run as runs
+
+    dataset = jobs.open_request_data(request)
+    with watcher.counting("reading pictures") as progress:
+        surveyed = survey(dataset, threads=threads or machine.available_threads(), progress=progress)
+    # Where no picture can be opened the preflight names each of them, so any size will do until then.
+    side = surveyed.median_short_side if surveyed.sizes else 224
+    wanted = weights_wanted(request, median_side=side)
+    origin, tensors = None, None
+    if wanted is not None:
+        network, header, origin_name = open_model(wanted, weights=None, watcher=watcher)
+        origin = Origin(name=origin_name, spec=network.spec, preprocess=header.preprocess)
+        tensors = network.state_dict()
+    decided = decide(request, origin=origin, median_side=side, num_classes=max(2, len(dataset.classes)))
+    watcher.note("\n".join(decided.reasons))
+    runtime = machine.resolve(
+        device=device,
+        threads=threads,
+        precision=decided.recipe.precision,
+        channels_last=decided.recipe.channels_last,
+    )
+    rows = None
+    if request.split_from is not None:
+        rows = read_split(runs.open_run(request.split_from, root=RUNS).split)
+    with watcher.counting("decoding pictures") as progress:
+        prepared = jobs.prepare_data(
+            request,
+            dataset,
+            decided,
+            runtime=runtime,
+            split_rows=rows,
+            surveyed=surveyed,
+            hint=_skip_hint(command),
+            report_to=lambda report: watcher.note(str(report)),
+            progress=progress,
+        )
+    if len(prepared.classes) != decided.spec.num_classes:
+        decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
+    return decided, prepared, tensors, None if origin is None else origin.spec, runtime
+
+
+def resume(
+    run: str | Path,
+    *,
+    epochs: int | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+    watcher: Watcher | None = None,
+) -> Run:
+    """Go on with a run where it stopped, or on to `epochs`; data, recipe and place come from the run.
+
+    The run ends with the same bits as one that was never interrupted. Going on to more epochs stretches the schedule:
+    from there on the learning rate is what a run of the new length has at that place.
+    """
+    from resnetkit.training import job as jobs
+    from resnetkit.training import run as runs
+
+    watcher = watcher or Watcher()
+    folder = runs.open_run(run, root=RUNS)
+    with watcher.counting("reading pictures") as progress:
+        job = jobs.take_up(folder, epochs=epochs, progress=progress)
+    if Run(folder).description["epochs_done"] == job.recipe.epochs:
+        watcher.note(f"{folder.name} has finished its {job.recipe.epochs} epochs; --epochs N goes on")
+    return _train(job, on_epoch=on_epoch, watcher=watcher)
+
+
+def _train(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Watcher) -> Run:
+    """Train, then score and draw; pictures of the course are drawn for an interrupted run too."""
+    heard = watcher if on_epoch is None else _Also(watcher, on_epoch)
+    rows: list[Row] = []
+    try:
+        rows = job.train(heard).rows
+    finally:
+        draw_history(job, rows)
+    part = next((split for split in ("test", "val") if split in job.prepared.parts), None)
+    if part is None:
+        watcher.note("nothing was held out, so nothing is scored: evaluate the run on other pictures")
+        return Run(job.folder)
+    model = load(job.folder.path, device=job.runtime.device, threads=job.runtime.threads)
+    score(model, job.prepared.parts[part], split=part, folder=job.folder.path, watcher=watcher)
+    return Run(job.folder)
+
+
+class _Also(Watcher):
+    """A watcher that also tells a user's function of each epoch."""
+
+    def __init__(self, watcher: Watcher, on_epoch: Callable[[Row], None]) -> None:
+        self.watcher, self.on_epoch = watcher, on_epoch
+        self.note, self.step, self.counting = watcher.note, watcher.step, watcher.counting  # type: ignore[method-assign]
+
+    def epoch(self, row: Row) -> None:
+        self.watcher.epoch(row)
+        self.on_epoch(row)
+
+
+def runs(root: str | Path = RUNS) -> list[Run]:
+    """Return the runs of a folder, newest first."""
+    from resnetkit.training.run import all_runs
+
+    return [Run(folder) for folder in all_runs(Path(root))]
+
+
+def _run_path(name: str | None, output: str | Path | None, *, data: Sequence[str], model: str) -> Path:
+    from resnetkit.training import run as runs
+
+    if name is not None and output is not None:
+        raise UsageError("--name and --output contradict each other: --name NAME means runs/NAME, --output a folder")
+    if name is None and output is None:
+        return runs.free_path(RUNS, f"{Path(os.path.abspath(data[0])).stem}-{model}")
+    path = Path(output) if output is not None else RUNS / str(name)
+    if name is not None and (os.sep in name or name in (".", "..", "")):
+        raise UsageError(f"--name {name!r} is a name, not a path; for a place of your own use --output DIR")
+    if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
+        raise runs.taken(path)
+    return path
+
+
+def _skip_hint(command: str | None) -> str:
+    """Return the exact line to type when unreadable pictures stopped a run."""
+    line = f"{command} --bad-images skip" if command else 'the same call with bad_images="skip"'
+    return f"mend them, or leave them out with: {line}"
+
+
+def _python_call() -> str:
+    return shlex.join(["python", *sys.argv])
