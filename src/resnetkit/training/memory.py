@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from resnetkit import runtime as machine
 from resnetkit.errors import ResourceError
-from resnetkit.models.layers import activation_elements, layer_table
+from resnetkit.models.layers import activation_elements, layer_table, num_parameters
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
 from resnetkit.training.recipe import Recipe
 
-# Kept for the backward pass per element a layer puts out, gradients and workspace included: peak memory of one step
-# over that count, measured for ResNet-18 and 50 at 64 and 224 pixels, is 1.2 to 1.9 in fp32 and bf16.
-_COPIES = 2.0
+# Peak memory of a step, for ResNet-18, 50 and 20 at 32 to 224 pixels in fp32 and bf16, stays below these times the
+# outputs of all layers and the bytes of each parameter with gradient, momentum and bf16 copy
+# (benchmarks/step_memory.py).
+_PER_OUTPUT = 1.8
+_BYTES_PER_PARAMETER = 12
 
 
 def check_memory(spec: ResNetSpec, recipe: Recipe, *, size: int, runtime: Runtime) -> None:
@@ -20,12 +22,22 @@ def check_memory(spec: ResNetSpec, recipe: Recipe, *, size: int, runtime: Runtim
     if runtime.device != "cpu" or free is None:
         return
     chunk = min(recipe.micro_batch or recipe.batch_size, recipe.batch_size)
-    per_image = activation_elements(layer_table(spec, size)) * (2 if runtime.dtype == "bf16" else 4) * _COPIES
-    if per_image * chunk <= free:
+    bytes_each = 2 if runtime.dtype == "bf16" else 4
+    if _at_most(spec, size) * bytes_each * _PER_OUTPUT * chunk < free / 4:
         return
-    fits = int(free / per_image)
-    way = f"--set micro_batch={fits} keeps the batch" if fits else "use a smaller --image-size"
+    layers = layer_table(spec, size)
+    per_image = activation_elements(layers) * bytes_each * _PER_OUTPUT
+    fixed = num_parameters(layers) * _BYTES_PER_PARAMETER
+    if fixed + per_image * chunk <= free:
+        return
+    fits = int((free - fixed) / per_image)
+    way = f"--set micro_batch={fits} keeps the batch" if fits > 0 else "use a smaller --image-size"
     raise ResourceError(
-        f"a batch of {chunk} pictures of {size} pixels needs about {per_image * chunk / 2**30:.1f} GiB of memory "
-        f"and {free / 2**30:.1f} GiB are free: {way}, or use a smaller --batch-size"
+        f"a batch of {chunk} pictures of {size} pixels needs about {(fixed + per_image * chunk) / 2**30:.1f} GiB of "
+        f"memory and {free / 2**30:.1f} GiB are free: {way}, or use a smaller --batch-size"
     )
+
+
+def _at_most(spec: ResNetSpec, size: int) -> int:
+    """Return a bound on the outputs of all layers that costs nothing: every layer as large as the largest."""
+    return 3 * spec.num_layers * spec.width * spec.expansion * size * size
