@@ -26,7 +26,7 @@ from resnetkit.watcher import Watcher
 
 SPEC = ResNetSpec(blocks=(1, 1), width=8, stem="cifar", num_classes=3)
 PREPROCESS = Preprocess.for_size(8)
-RECIPE = Recipe(epochs=2, batch_size=8, optim=Optim(lr=0.05)).for_size(8)
+RECIPE = Recipe(epochs=2, batch_size=8, optim=Optim(lr=0.05)).for_pictures(median_side=8, size=8)
 
 
 def make_part(count: int, *, seed: int = 0) -> Part:

@@ -56,8 +56,8 @@ class Interrupting(Watcher):
 FULL = Recipe(
     epochs=2, batch_size=8, optim=Optim(lr=0.05), label_smoothing=0.1, ema=0.9, clip_norm=1.0,
     class_weights="balanced", micro_batch=5,
-).for_size(8)  # fmt: skip
-ADAMW = Recipe(epochs=2, batch_size=8, optim=Optim(name="adamw", lr=1e-3)).for_size(8)
+).for_pictures(median_side=8, size=8)  # fmt: skip
+ADAMW = Recipe(epochs=2, batch_size=8, optim=Optim(name="adamw", lr=1e-3)).for_pictures(median_side=8, size=8)
 
 
 @pytest.mark.parametrize("recipe", [FULL, ADAMW], ids=["sgd-ema-clip", "adamw"])

@@ -43,9 +43,16 @@ def test_every_parameter_is_in_one_group_and_earlier_stages_learn_slower() -> No
     assert decays[id(network.conv1.weight)] > 0
 
 
+def test_a_network_of_three_stages_has_its_head_right_behind_them() -> None:
+    network = build("resnet8")
+    rate_of = {id(p): g["lr"] for g in parameter_groups(network, Optim(lr=1.0, layer_decay=0.5)) for p in g["params"]}
+    assert rate_of[id(network.fc.weight)] == 1.0
+    assert rate_of[id(network.layer3[0].conv1.weight)] == 0.5
+
+
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 def test_optimizers_are_torchs_own_with_the_recipes_numbers(name: str) -> None:
-    network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2))  # all of it counts as stem
     optimizer = build_optimizer(network, Optim(name=name, lr=0.3, weight_decay=0.2))  # type: ignore[arg-type]
     assert type(optimizer).__name__.lower() == name
     assert optimizer.param_groups[0]["lr"] == 0.3

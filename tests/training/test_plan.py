@@ -68,9 +68,11 @@ def test_grey_pictures_are_asked_for_with_the_preprocessing() -> None:
     assert (plan.spec.in_channels, plan.preprocess.channels, len(plan.preprocess.mean)) == (1, 1, 1)
 
 
-def test_random_resized_crops_start_at_96_pixels() -> None:
+def test_random_crops_are_for_pictures_with_pixels_to_spare() -> None:
     assert decided(400).recipe.augment.crop == "random_resized"
+    assert decided(400, model="resnet20").recipe.augment.crop == "random_resized"
     assert decided(32).recipe.augment.crop == "shift"
+    assert decided(32, settings=("augment.crop=none",)).recipe.augment.crop == "none"
 
 
 @pytest.mark.parametrize(

@@ -27,26 +27,28 @@ def parameter_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
     The head learns at `lr`, each part before it at `layer_decay` times the rate of the part after it.
     """
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
-    depths = {name: _depth(name) for name, _ in network.named_parameters()}
-    deepest = max(depths.values())
+    stages = {_stage(name) for name, _ in network.named_parameters()}
+    head = 1 + max(stage for stage in stages if stage is not None)
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
         decays = optim.decay_norm_and_bias or parameter.ndim > 1
-        rate = optim.lr * optim.layer_decay ** (deepest - depths[name])
+        stage = _stage(name)
+        depth = head if stage is None else stage
+        rate = optim.lr * optim.layer_decay ** (head - depth)
         empty: dict[str, Any] = {
             "params": [], "lr": rate, "base_lr": rate, "weight_decay": optim.weight_decay if decays else 0.0,
         }  # fmt: skip
-        groups.setdefault((depths[name], decays), empty)["params"].append(parameter)
+        groups.setdefault((depth, decays), empty)["params"].append(parameter)
     return list(groups.values())
 
 
-def _depth(name: str) -> int:
-    """Return 0 for the stem, 1, 2, ... for the stages, and one beyond any stage for the head."""
+def _stage(name: str) -> int | None:
+    """Return 0 for the stem, 1, 2, ... for the stages, None for the head."""
     part = name.split(".")[0]
     if part.startswith("layer"):
         return int(part.removeprefix("layer"))
-    return 5 if part == "fc" else 0
+    return None if part == "fc" else 0
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

@@ -10,7 +10,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError
 from resnetkit.models import catalog
 from resnetkit.models.spec import ResNetSpec
-from resnetkit.training.recipe import Recipe, with_settings
+from resnetkit.training.recipe import Augment, Recipe, with_settings
 from resnetkit.training.recipes import recipe_named
 
 # From this many pixels on, pictures keep enough detail after an ImageNet stem's factor of four.
@@ -112,7 +112,7 @@ def decide(request: Request, *, origin: Origin | None, median_side: int, num_cla
     recipe = with_settings(recipe_named(recipe_name), changes, request.settings)
     recipe = recipe.changed(
         epochs=request.epochs or recipe.epochs, batch_size=request.batch_size or recipe.batch_size
-    ).for_size(size)
+    ).for_pictures(median_side=median_side, size=size)
     if recipe.head_first and origin is None:
         raise UsageError(
             f"recipe {recipe.name} starts from pretrained weights, and there are none here: "
@@ -124,6 +124,7 @@ def decide(request: Request, *, origin: Origin | None, median_side: int, num_cla
         f"network   {_network(request, origin)}, {spec.stem} stem, {num_classes} classes",
         f"pictures  {size_reason}",
         f"weights   {origin.name if origin else 'random (trained from scratch)'}",
+        f"changes   {_words_of(recipe.augment)}",
         f"recipe    {recipe.name}: {recipe.epochs} epoch{'s'[: recipe.epochs > 1]}, batch {recipe.batch_size}, "
         f"{recipe.optim.name} at {recipe.optim.lr:g}",
     )
@@ -183,6 +184,17 @@ def _network(request: Request, origin: Origin | None) -> str:
         if origin and not request.model
         else request.architecture
     )
+
+
+def _words_of(augment: Augment) -> str:
+    parts = {
+        "mirrored": augment.flip,
+        "randomly cropped": augment.crop == "random_resized",
+        "shifted": augment.crop == "shift" and augment.shift > 0,
+        "partly blanked": augment.cutout > 0,
+    }
+    said = [name for name, applies in parts.items() if applies]
+    return f"training pictures are {', '.join(said)}" if said else "none: training pictures are as they are"
 
 
 def _words(spec: ResNetSpec) -> str:

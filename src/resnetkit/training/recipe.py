@@ -63,8 +63,8 @@ class Augment:
     """Random changes of training pictures, on whole batches.
 
     `crop`: `random_resized` cuts a random part of at least `scale` of the area and resizes it; `shift` moves the
-    picture by up to `shift` of its side each way (0.125: 4 of 32 pixels); `auto` is the first from 96 pixels on, else
-    the second. `cutout`: side of a square that is blanked, in pixels (0: none).
+    picture by up to `shift` of its side each way (0.125: 4 of 32 pixels); `auto` is the first where pictures are
+    larger than what the network sees, else the second. `cutout`: side of a square that is blanked, in pixels (0: none).
     """
 
     flip: bool = True
@@ -133,11 +133,11 @@ class Recipe:
         """Return a copy with some fields changed."""
         return replace(self, **changes)
 
-    def for_size(self, size: int) -> Recipe:
-        """Return the recipe with `augment.crop="auto"` decided for pictures of `size` pixels."""
+    def for_pictures(self, *, median_side: int, size: int) -> Recipe:
+        """Return the recipe with `augment.crop="auto"` decided: random crops where pictures have pixels to spare."""
         if self.augment.crop != "auto":
             return self
-        crop: Literal["random_resized", "shift"] = "random_resized" if size >= 96 else "shift"
+        crop: Literal["random_resized", "shift"] = "random_resized" if median_side > 1.1 * size else "shift"
         return self.changed(augment=replace(self.augment, crop=crop))
 
     def to_json(self) -> dict[str, Any]:

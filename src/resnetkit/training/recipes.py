@@ -30,15 +30,14 @@ def cifar10() -> Recipe:
 def finetune() -> Recipe:
     """Fit a pretrained network to new classes: the new head first, then all layers, earlier ones slower.
 
-    BatchNorm keeps the statistics it was pretrained with (`batchnorm="frozen"`): batches are small.
+    BatchNorm learns the statistics of the new pictures (`batchnorm="batch"`); with very small batches keep the old ones
+    with `--set batchnorm=frozen`.
     """
     return scratch().changed(
         name="finetune",
-        epochs=10,
         batch_size=32,
-        optim=Optim(lr=0.01, weight_decay=1e-4, layer_decay=0.5),
+        optim=Optim(lr=0.05, weight_decay=5e-4, layer_decay=0.9),
         head_first=True,
-        batchnorm="frozen",
     )
 
 
