@@ -41,7 +41,10 @@ def train(data: Path, run: Path) -> list[str]:
 
 
 def kill_at(process: subprocess.Popen[bytes], run: Path, *, seconds: float, inside_save: bool) -> str:
-    """Wait for the run folder and `seconds` more, then for a save where asked; kill, and say where that was."""
+    """Wait for the run folder and `seconds` more, then for a save where asked; kill, and say where that was.
+
+    Returns an empty string where the process had ended by then.
+    """
     while process.poll() is None and not (run / "state").is_dir():
         time.sleep(0.002)
     time.sleep(seconds)
@@ -51,7 +54,7 @@ def kill_at(process: subprocess.Popen[bytes], run: Path, *, seconds: float, insi
             where = "inside a save"
             break
     if process.poll() is not None:
-        return "after its end"
+        return ""
     process.send_signal(signal.SIGKILL)
     process.wait()
     return where
@@ -97,13 +100,16 @@ def main() -> None:
     failures = 0
     for number in range(options.kills):
         run = place / f"killed-{number}"
-        process = subprocess.Popen(train(place / "digits", run), stdout=subprocess.DEVNULL)
-        moment = chance.uniform(0, 0.8 * length)
-        where = kill_at(process, run, seconds=moment, inside_save=number % 2 == 1)
+        where = ""
+        while not where:  # one that had ended before the kill does not count
+            shutil.rmtree(run, ignore_errors=True)
+            process = subprocess.Popen(train(place / "digits", run), stdout=subprocess.DEVNULL)
+            moment = chance.uniform(0, 0.8 * length)
+            where = kill_at(process, run, seconds=moment, inside_save=number % 2 == 1)
         states = [path.name for path in saved(run / "state")]
         subprocess.run(command("resume", str(run)), check=True, stdout=subprocess.DEVNULL)
         different = same_bits(place / "whole", run)
-        left_over = [path.name for path in (run / "state").glob(".*")]
+        left_over = [path.name for path in (run / "state").glob(".*.tmp")]
         failures += bool(different)
         print(
             f"kill {number + 1:>2}  {moment:5.2f} s in, {where:<14} {states[-1]:<40} "

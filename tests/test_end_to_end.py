@@ -268,3 +268,41 @@ def test_python_calls(finished: rk.Run, digits: Path) -> None:
         rk.load("resnet19")
     with pytest.raises(DataError):
         rk.load(picture)
+
+
+def test_batches_of_one_picture_are_refused_where_batchnorm_cannot_have_them(
+    resnetkit: Callable[..., Output], digits: Path
+) -> None:
+    arguments = ("--stem", "imagenet", "--batch-size", "1", "--epochs", "1", "--limit", "60", "--threads", "1")
+    code, _, err = resnetkit("train", digits, "--model", "resnet8", *arguments)
+    assert code == 2
+    assert "--batch-size" in err.splitlines()[-1]
+    assert not Path("runs").exists()
+    code, _, err = resnetkit(
+        "train", digits, "--model", "resnet8", *arguments, "--set", "batchnorm=frozen", "--set", "optim.lr=0.001"
+    )
+    assert code == 0
+
+
+def test_what_can_be_told_before_reading_is_told_before_reading(
+    resnetkit: Callable[..., Output], digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_reading(*_: object, **__: object) -> None:
+        raise AssertionError("the pictures were read")
+
+    monkeypatch.setattr("resnetkit.training.job.open_data", no_reading)
+    for wrong in (
+        ("--set", "optim.lrr=1"), ("--set", "optim.lr=inf"), ("--recipe", "scratc"), ("--model", "resnet19"),
+        ("--device", "tpu"), ("--epochs", "0"), ("--model", "resnet18.imagenet1k_v1", "--weights", "none"),
+    ):  # fmt: skip
+        code, _, err = resnetkit("train", digits, *wrong)
+        assert code == 2, (wrong, err)
+
+
+def test_the_checkpoint_carries_the_final_figures(finished: rk.Run) -> None:
+    metrics = finished.metrics
+    assert metrics is not None
+    kept = finished.model.header.metrics
+    assert kept["top1"] == metrics["top1"]
+    assert kept["split"] == "test"
+    assert "confusion_matrix" not in kept

@@ -285,7 +285,7 @@ def test_published_weights_come_into_the_hub_cache_and_say_what_they_are(mirror:
 def test_offline_the_ways_out_are_named(mirror: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETKIT_OFFLINE", "1")
     with pytest.raises(NetworkError) as raised:
-        published("resnet18.imagenet1k_v1")
+        published("resnet18.imagenet1k_v1", purpose="transfer")
     for way in ("resnetkit download resnet18.imagenet1k_v1 --output FILE", "--weights FILE", "--weights none"):
         assert way in str(raised.value)
 

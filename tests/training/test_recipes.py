@@ -19,7 +19,11 @@ from tests.golden import check_golden
 
 def test_the_recipes_are_those_that_were_agreed_on() -> None:
     resolved = {
-        name: {f"{size} pixels": recipe_named(name).for_size(size).to_json() for size in (32, 224)} for name in RECIPES
+        name: {
+            kind: recipe_named(name).for_pictures(median_side=side, size=32).to_json()
+            for kind, side in (("of the network's size", 32), ("larger", 400))
+        }
+        for name in RECIPES
     }
     check_golden(Path(__file__).with_name("recipes.json"), json.dumps(resolved, indent=1, ensure_ascii=False) + "\n")
 

@@ -113,7 +113,9 @@ def load(
     return Model(network, header, name=name, runtime=runtime)
 
 
-def open_model(text: str, *, weights: str | Path | None, watcher: Watcher) -> tuple[ResNet, Header, str]:
+def open_model(
+    text: str, *, weights: str | Path | None, watcher: Watcher, purpose: catalog.Purpose = "accuracy"
+) -> tuple[ResNet, Header, str]:
     """Resolve a MODEL given as text; the only place that does."""
     from resnetkit.models import checkpoint
     from resnetkit.models import weights as weights_files
@@ -128,22 +130,27 @@ def open_model(text: str, *, weights: str | Path | None, watcher: Watcher) -> tu
         return network, header, str(path)
     if path.is_dir() or (RUNS / text).is_dir():
         folder = runs.open_run(text, root=RUNS)
-        if not folder.best.is_file():
-            raise UsageError(f"{folder.path} has no finished epoch yet: go on with resnetkit resume {folder.path}")
-        return *checkpoint.load(folder.best), folder.name
-    record = _record_of(text)
+        return *checkpoint.load(_finished(folder)), folder.name
+    record = _record_of(text, purpose)
     with watcher.counting(f"fetching {record.name}", " bytes") as progress:
-        network, header = weights_files.published(record.name, progress=progress)
+        network, header = weights_files.published(record.name, progress=progress, purpose=purpose)
     return network, header, record.name
 
 
-def _record_of(text: str) -> catalog.WeightsRecord:
+def _finished(folder: RunFolder) -> Path:
+    """Return the best checkpoint of a run; raises `UsageError` where no epoch is done."""
+    if not folder.best.is_file():
+        raise UsageError(f"{folder.path} has no finished epoch yet: go on with resnetkit resume {folder.path}")
+    return folder.best
+
+
+def _record_of(text: str, purpose: catalog.Purpose) -> catalog.WeightsRecord:
     from resnetkit.training.run import all_runs
 
     if "." in text and "/" not in text:
         return catalog.record(text)
     try:
-        record = catalog.default_record(text, purpose="accuracy")
+        record = catalog.default_record(text, purpose=purpose)
     except UsageError:
         known = [*catalog.architectures(), *(run.name for run in all_runs(RUNS))]
         raise UsageError(
@@ -170,7 +177,7 @@ def describe(model: str) -> tuple[ResNetSpec, Header | None]:
     path = Path(model)
     folder = run_of(model) if path.is_dir() or (RUNS / model).is_dir() else None
     if folder is not None:
-        header = read_header(folder.best)
+        header = read_header(_finished(folder))
         return header.spec, header
     if path.is_file():
         header = read_header(path)

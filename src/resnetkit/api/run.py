@@ -155,6 +155,7 @@ def _prepare(
     from resnetkit.training import job as jobs
     from resnetkit.training import run as runs
 
+    machine.resolve(device=device)  # a device that is not there is told before any picture is read
     dataset = jobs.open_request_data(request)
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=threads or machine.available_threads(), progress=progress)
@@ -163,7 +164,7 @@ def _prepare(
     wanted = weights_wanted(request, median_side=side)
     origin, tensors = None, None
     if wanted is not None:
-        network, header, origin_name = open_model(wanted, weights=None, watcher=watcher)
+        network, header, origin_name = open_model(wanted, weights=None, watcher=watcher, purpose="transfer")
         origin = Origin(name=origin_name, spec=network.spec, preprocess=header.preprocess)
         tensors = network.state_dict()
     decided = decide(request, origin=origin, median_side=side, num_classes=max(2, len(dataset.classes)))
@@ -231,8 +232,18 @@ def _train(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Watcher
         watcher.note("nothing was held out, so nothing is scored: evaluate the run on other pictures")
         return Run(job.folder)
     model = load(job.folder.path, device=job.runtime.device, threads=job.runtime.threads)
-    score(model, job.prepared.parts[part], split=part, folder=job.folder.path, watcher=watcher)
+    result = score(model, job.prepared.parts[part], split=part, folder=job.folder.path, watcher=watcher)
+    _record(result, model, job)
     return Run(job.folder)
+
+
+def _record(result: Evaluation, model: Model, job: Job) -> None:
+    """Write the final figures into the best checkpoint, which may travel without its run."""
+    from resnetkit.models import checkpoint
+
+    tables = ("per_class", "confusion_matrix", "classes")
+    figures = {name: value for name, value in result.metrics.items() if name not in tables}
+    checkpoint.save(job.folder.best, model.network, dataclasses.replace(model.header, metrics=figures))
 
 
 class _Also(Watcher):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import Counter
 from dataclasses import asdict
 from typing import Any
@@ -45,7 +46,8 @@ def _list(form: str) -> None:
     print_table(["weights", "top-1", "parameters", "GMACs"], rows)
     trained = {r.arch for r in records}
     others = [name for name in catalog.architectures() if name not in trained]
-    click.echo(f"\nnetworks without published weights: {', '.join(others)},\nand any resnet{{6n+2}} or plain{{6n+2}}")
+    click.echo("\nwithout published weights, and any other resnet{6n+2} or plain{6n+2}:")
+    click.echo(textwrap.fill(", ".join(others), 78, initial_indent="  ", subsequent_indent="  "))
 
 
 def _record(record: Any) -> dict[str, Any]:
@@ -73,8 +75,8 @@ def _describe(name: str, form: str) -> None:
             ", ".join(value[:20]) + (f", ... ({len(value)})" if len(value) > 20 else "") if key == "classes" else value
         )
         if isinstance(text, dict):
-            text = ", ".join(f"{k} {v}" for k, v in text.items())
-        click.echo(f"{key:<11}{text}")
+            text = ", ".join(f"{k} {_short(v)}" for k, v in text.items())
+        click.echo(f"{key:<12}{text}")
 
 
 def _layers(name: str, image_size: int | None, form: str) -> None:
@@ -100,6 +102,12 @@ def _layers(name: str, image_size: int | None, form: str) -> None:
     )
     for why, count in left_out.items():
         click.echo(f"not counted: {count} {why}")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"[{', '.join(map(_short, value))}]" if isinstance(value, list) else str(value)
 
 
 def _millions(count: int | None) -> str:

@@ -60,7 +60,7 @@ def show_run(run: Any, *, form: str) -> None:
     """Print what a finished run reached, where its pictures are, and what to type next."""
     metrics = run.metrics
     if form == "json":
-        click.echo(json.dumps({"run": str(run.path), "metrics": metrics}, ensure_ascii=False, indent=1))
+        click.echo(json.dumps({"run": str(run.path), "metrics": metrics}, ensure_ascii=False))
         return
     if metrics is not None:
         from resnetkit import api

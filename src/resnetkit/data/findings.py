@@ -163,7 +163,7 @@ def _findings(report: Report) -> Iterator[str]:
         total = report.total("val") + report.total("train")
         yield (
             f"No validation part was given: {report.total('val'):,} of {total:,} training images are held out, "
-            f"chosen by their content (about {report.held_out:.0%} of each class)."
+            f"chosen by their content (a share of {report.held_out:.0%}, at least one of each class)."
         )
     yield from report.notes
     yield from _left_out(report)

@@ -16,7 +16,7 @@ from resnetkit.data.fetch import Progress, fetch, sha256_of
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.models import catalog, checkpoint
-from resnetkit.models.catalog import WeightsRecord
+from resnetkit.models.catalog import Purpose, WeightsRecord
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.foreign import clean, infer_spec, read_state, tutorial_note
 from resnetkit.models.resnet import ResNet, without_values
@@ -154,7 +154,7 @@ def hub_folder() -> Path:
     return Path(os.environ.get("TORCH_HOME") or Path(base) / "torch").expanduser() / "hub" / "checkpoints"
 
 
-def fetch_weights(record: WeightsRecord, progress: Progress | None = None) -> Path:
+def fetch_weights(record: WeightsRecord, progress: Progress | None = None, *, purpose: Purpose = "accuracy") -> Path:
     """Return the verified file of published weights, downloading it into torch's hub cache where it is not there yet.
 
     Raises `NetworkError` with the ways out when it cannot be had.
@@ -172,19 +172,19 @@ def fetch_weights(record: WeightsRecord, progress: Progress | None = None) -> Pa
         ways_out=(
             f"`resnetkit download {record.name} --output FILE` on a computer with a network",
             "--weights FILE for a file you have",
-            "--weights none to start without",
+            *(("--weights none to start without",) if purpose == "transfer" else ()),
         ),
     )
 
 
-def published(name: str, progress: Progress | None = None) -> tuple[ResNet, Header]:
+def published(name: str, progress: Progress | None = None, *, purpose: Purpose = "accuracy") -> tuple[ResNet, Header]:
     """Return the network with the published weights `ARCH.TAG` (a bare ARCH: its most accurate), in evaluation mode.
 
     Raises `UsageError` where none are published under that name, `NetworkError` where they cannot be had.
     """
     record = catalog.default_record(name, purpose="accuracy") if "." not in name else None
     record = record or catalog.record(name)
-    path = fetch_weights(record, progress)
+    path = fetch_weights(record, progress, purpose=purpose)
     if record.path is not None:
         return checkpoint.load(path)
     return _filled(catalog.published_header(record), read_state(path), path)

@@ -151,9 +151,11 @@ def begin(
     `weights`: tensors to start from, of a network as `weights_spec` describes it (its head is replaced).
     """
     runtime.apply()
-    check_memory(plan.spec, plan.recipe, size=plan.preprocess.size, runtime=runtime)
-    if len(prepared.parts["train"].items) < 2:
+    count = len(prepared.parts["train"].items)
+    if count < 2:
         raise DataError("training needs at least two pictures")
+    _check_batchnorm(plan, count)
+    check_memory(plan.spec, plan.recipe, size=plan.preprocess.size, count=count, runtime=runtime)
     network = _first_network(plan, weights, weights_spec, seed=request.seed)
     network = network.to(device=torch.device(runtime.device), memory_format=runtime.memory_format())  # type: ignore[call-overload]
     if plan.recipe.head_first:
@@ -178,6 +180,19 @@ def begin(
         contents={record[1]: record[0] for record in prepared.records},
     )  # fmt: skip
     return Job(folder=folder, prepared=prepared, spec=plan.spec, recipe=plan.recipe, runtime=runtime, request=request)
+
+
+def _check_batchnorm(plan: Plan, count: int) -> None:
+    """Refuse batches of one picture where BatchNorm would have a single number to take the variance of."""
+    recipe = plan.recipe
+    smallest = count // -(-count // recipe.batch_size)
+    smallest //= -(-smallest // min(recipe.micro_batch or smallest, smallest))
+    one_pixel = plan.preprocess.size <= plan.spec.feature_info[-1].stride
+    if smallest < 2 and one_pixel and recipe.batchnorm == "batch" and recipe.train == "all":
+        raise UsageError(
+            f"{count} pictures in batches of {recipe.batch_size} leave one picture alone, and BatchNorm needs two at "
+            f"{plan.preprocess.size} pixels: use a --batch-size of 4 or more, or --set batchnorm=frozen"
+        )
 
 
 def _first_network(

@@ -124,7 +124,8 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         chunk = self.state.micro_batch or len(indices)
         loss, right = torch.zeros((), device=inputs.device), torch.zeros((), device=inputs.device)
-        for x, y in zip(inputs.split(chunk), targets.split(chunk), strict=True):
+        parts = -(-len(indices) // chunk)
+        for x, y in zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True):
             with self.runtime.autocast():
                 outputs = self.network(x)
             part = self.task.loss(outputs.float(), y) / len(indices)

@@ -16,12 +16,12 @@ _PER_OUTPUT = 1.8
 _BYTES_PER_PARAMETER = 12
 
 
-def check_memory(spec: ResNetSpec, recipe: Recipe, *, size: int, runtime: Runtime) -> None:
-    """Raise `ResourceError`, naming the flag to change, where one step of training cannot fit the main memory."""
+def check_memory(spec: ResNetSpec, recipe: Recipe, *, size: int, count: int, runtime: Runtime) -> None:
+    """Raise `ResourceError`, naming the flag to change, where a step on `count` pictures cannot fit the main memory."""
     free = machine.available_memory()
     if runtime.device != "cpu" or free is None:
         return
-    chunk = min(recipe.micro_batch or recipe.batch_size, recipe.batch_size)
+    chunk = min(recipe.micro_batch or recipe.batch_size, recipe.batch_size, count)
     bytes_each = 2 if runtime.dtype == "bf16" else 4
     if _at_most(spec, size) * bytes_each * _PER_OUTPUT * chunk < free / 4:
         return

@@ -20,7 +20,10 @@ _CIFAR_SIDE = 32
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What a person asked `train` for; kept in the run so that `resume` needs nothing else."""
+    """What a person asked `train` for; kept in the run so that `resume` needs nothing else.
+
+    Raises `UsageError` for unknown networks, recipes and settings, before any picture is read.
+    """
 
     data: tuple[str, ...]
     model: str | None = None
@@ -43,11 +46,20 @@ class Request:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+        if self.model is not None and "." in self.model:
+            if self.weights not in ("auto", self.model):
+                raise UsageError(
+                    f"--model {self.model} names weights, and so does --weights {self.weights}: "
+                    f"use --model {self.architecture}, or leave --weights out"
+                )
+            object.__setattr__(self, "weights", self.model)
+        catalog.spec_of(self.architecture)
+        with_settings(recipe_named(self.recipe or "scratch"), {}, self.settings)
 
     @property
     def architecture(self) -> str:
         """The network asked for; resnet18 where none was."""
-        return self.model or "resnet18"
+        return (self.model or "resnet18").partition(".")[0]
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""
@@ -85,7 +97,8 @@ def weights_wanted(request: Request, *, median_side: int) -> str | None:
         return None
     if request.weights != "auto":
         return request.weights
-    if _stem(request, _image_size(request, None, median_side)[0]) == "cifar":
+    is_photo = _stem(request, _image_size(request, None, median_side)[0]) == "imagenet"
+    if not is_photo and not _is_cifar_family(request.architecture):
         return None
     return _transfer_record(request.architecture)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -16,8 +17,8 @@ T = TypeVar("T")
 
 def _at_least(low: float, **values: float) -> None:
     for name, value in values.items():
-        if not value >= low:
-            raise UsageError(f"{name} must be at least {low}, not {value}")
+        if not low <= value < math.inf:
+            raise UsageError(f"{name} must be a number of at least {low}, not {value}")
 
 
 def _one_of(known: tuple[str, ...], **values: str) -> None:
@@ -41,6 +42,8 @@ class Optim:
     def __post_init__(self) -> None:
         _one_of(("sgd", "adam", "adamw"), **{"optim.name": self.name})
         _at_least(0, **{"optim.lr": self.lr, "optim.weight_decay": self.weight_decay})
+        if not 0 <= self.momentum < 1:
+            raise UsageError(f"optim.momentum must be in [0, 1), not {self.momentum}")
         if not 0 < self.layer_decay <= 1:
             raise UsageError(f"optim.layer_decay must be in (0, 1], not {self.layer_decay}")
 

@@ -7,7 +7,11 @@ from resnetkit.training.recipe import Augment, Optim, Recipe, Schedule
 
 
 def scratch() -> Recipe:
-    """Train from random weights on pictures of one's own: SGD with Nesterov momentum, one cosine."""
+    """Train from random weights on pictures of one's own: SGD with Nesterov momentum, one cosine.
+
+    Reached 75.2 % (71.9 to 77.1, 3 seeds, best of 30 epochs) of 153 photos of ants and bees, trained on 244 of them with
+    ResNet-20 at 64 pixels, in 30 s on two CPU cores: `benchmarks/finetune_vs_scratch.py`.
+    """
     return Recipe(
         name="scratch",
         epochs=30,
@@ -18,7 +22,11 @@ def scratch() -> Recipe:
 
 
 def cifar10() -> Recipe:
-    """Train on 32x32 photos as in section 4.2 of the paper (flip, 4-pixel shift), with a cosine in place of steps."""
+    """Train on 32x32 photos as in section 4.2 of the paper (flip, 4-pixel shift), with a cosine in place of steps.
+
+    Reached 81.5 % of the 10,000 test pictures of CIFAR-10 (n = 1) in 5 epochs of ResNet-20, each 47 s on two CPU cores:
+    `resnetkit train cifar10.zip --recipe cifar10 --model resnet20 --epochs 5 --set val_share=0.1`.
+    """
     return scratch().changed(
         name="cifar10",
         batch_size=128,
@@ -31,7 +39,9 @@ def finetune() -> Recipe:
     """Fit a pretrained network to new classes: the new head first, then all layers, earlier ones slower.
 
     BatchNorm learns the statistics of the new pictures (`batchnorm="batch"`); with very small batches keep the old ones
-    with `--set batchnorm=frozen`.
+    with `--set batchnorm=frozen`. Reached 78.2 % (77.1 to 79.1, 3 seeds, best of 30 epochs) where `scratch` reached
+    75.2, from ResNet-20 after 5 epochs of CIFAR-10: `benchmarks/finetune_vs_scratch.py`. Not measured with ImageNet
+    weights.
     """
     return scratch().changed(
         name="finetune",
@@ -45,7 +55,8 @@ def tutorial() -> Recipe:
     """The program people copy, as the honest baseline: Adam at 2e-4, batch 50, nothing else.
 
     No augmentation, an ImageNet stem whatever the size of the pictures, stride on the first 1x1 (`v1`), fp32 in NCHW,
-    a constant rate.
+    a constant rate. Reached 18.1 % of 5,000 test pictures of CIFAR-10 (n = 1) after 4,000 pictures, 8 % of an epoch, of
+    ResNet-50, at 146 pictures/s on two CPU cores.
     """
     return Recipe(
         name="tutorial",
