@@ -70,7 +70,7 @@ MISTAKES = {
     "unknown setting": ("train pets --set optim.lrr=0.1", 2, "optim.lrr=0.1: unknown key; did you mean 'optim.lr'?"),
     "setting of the wrong type": ("train pets --set optim.lr=fast", 2, "'fast' is not a number"),
     "setting with a typing error": ("train pets --set optim.name=sgdd", 2, "did you mean 'sgd'?"),
-    "setting out of range": ("train pets --set optim.lr=-1", 2, "optim.lr must be at least 0"),
+    "setting out of range": ("train pets --set optim.lr=-1", 2, "optim.lr must be a number of at least 0"),
     "setting without a value": ("train pets --set epochs", 2, "KEY=VALUE"),
     "count out of range": ("train pets --epochs 0", 2, "--epochs must be at least 1"),
     "unknown choice": ("train pets --stem cifer", 2, "'auto', 'imagenet', 'cifar'"),

@@ -9,8 +9,8 @@ from resnetkit.training.recipe import Augment, Optim, Recipe, Schedule
 def scratch() -> Recipe:
     """Train from random weights on pictures of one's own: SGD with Nesterov momentum, one cosine.
 
-    Reached 75.2 % (71.9 to 77.1, 3 seeds, best of 30 epochs) of 153 photos of ants and bees, trained on 244 of them with
-    ResNet-20 at 64 pixels, in 30 s on two CPU cores: `benchmarks/finetune_vs_scratch.py`.
+    Reached 75.2 % (71.9 to 77.1, 3 seeds, best of 30 epochs) of 153 photos of ants and bees, trained on 244
+    others with ResNet-20 at 64 pixels, in 30 s on two CPU cores: `benchmarks/finetune_vs_scratch.py`.
     """
     return Recipe(
         name="scratch",
