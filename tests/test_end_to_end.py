@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import resnetkit as rk
 from resnetkit.cli import main
 from resnetkit.cli.demo import write_digits
 from resnetkit.errors import DataError, UsageError
+from resnetkit.models.checkpoint import save
 from resnetkit.training.run import TIMING_COLUMNS
 
 Output = tuple[int, str, str]
@@ -306,3 +308,14 @@ def test_the_checkpoint_carries_the_final_figures(finished: rk.Run) -> None:
     assert kept["top1"] == metrics["top1"]
     assert kept["split"] == "test"
     assert "confusion_matrix" not in kept
+
+
+def test_classes_may_go_by_their_wordnet_ids(tmp_path: Path, digits: Path, finished: rk.Run) -> None:
+    header = replace(finished.model.header, aliases={"n01": "one", "n02": "two"})
+    save(tmp_path / "model.safetensors", finished.model.network, header)
+    for alias, name in (("n01", "one"), ("n02", "two")):
+        shutil.copytree(digits / "test" / name, tmp_path / "photos" / alias)
+    shutil.copytree(digits / "test" / "three", tmp_path / "photos" / "three")
+    result = rk.evaluate(tmp_path / "photos", model=tmp_path / "model.safetensors", threads=1)
+    assert {row["label"] for row in result.rows} == {"one", "two", "three"}
+    assert result.metrics["split"] == "all"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit.api.model import Model, load, run_of
 from resnetkit.api.pictures import draw_predictions
+from resnetkit.data.classes import renamed
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.data.sources import open_data
 from resnetkit.watcher import Watcher
@@ -68,7 +69,7 @@ def evaluate(
     folder = run_of(model)
     if not isinstance(model, Model):
         model = load(model, device=device, threads=threads, watcher=watcher)
-    dataset = open_data(*data, rename=rename, limit=limit)
+    dataset = _by_the_models_names(open_data(*data, rename=rename, limit=limit), model.header.aliases)
     dataset, notes = _as_the_run_split_it(dataset, folder)
     chosen = choose_split(split, {item.split or "train" for item in dataset.items})  # type: ignore[arg-type]
     if chosen == "all":
@@ -85,6 +86,7 @@ def evaluate(
             classes=model.classes,
             parts=(part_name,),
             threads=model.runtime.threads,
+            report_to=lambda report: watcher.note(str(report)),
             progress=progress,
         )
     for note in notes:
@@ -107,6 +109,12 @@ def score(model: Model, part: Part, *, split: str, folder: Path | None, watcher:
         for warning in sorted({warning for warning in warnings if warning}):
             watcher.note(warning)
     return Evaluation(metrics=metrics, rows=rows, folder=folder)
+
+
+def _by_the_models_names(dataset: Dataset, aliases: Mapping[str, str]) -> Dataset:
+    """Give classes that go by another name, such as a WordNet id, the name the model has for them."""
+    used = {name: aliases[name] for name in dataset.classes if name in aliases}
+    return dataclasses.replace(dataset, items=renamed(dataset.items, used)) if used else dataset
 
 
 def _as_the_run_split_it(dataset: Dataset, folder: RunFolder | None) -> tuple[Dataset, list[str]]:

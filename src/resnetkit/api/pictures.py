@@ -10,7 +10,7 @@ from resnetkit.watcher import Watcher
 if TYPE_CHECKING:
     from resnetkit.data.preflight import Part
     from resnetkit.training.job import Job
-    from resnetkit.training.state import Row
+    from resnetkit.training.state import State
 
 
 def draw_predictions(part: Part, rows: list[dict[str, Any]], path: Path) -> str | None:
@@ -31,15 +31,12 @@ def draw_predictions(part: Part, rows: list[dict[str, Any]], path: Path) -> str 
     )
 
 
-def draw_history(job: Job, rows: list[Row]) -> None:
-    """Draw the epochs so far; `rows` may be empty for an interrupted run, whose state has them."""
+def draw_history(state: State, folder: Path) -> None:
+    """Draw loss and accuracy of the epochs into `results.png`."""
     from resnetkit.report import plots
-    from resnetkit.training import state as states
 
-    rows = rows or states.describe(job.folder.state)["rows"]
-    if rows:
-        best = states.describe(job.folder.state)["best_row"]
-        plots.history(rows, job.folder.path / "results.png", best_epoch=best["epoch"])
+    if state.rows and state.best_row is not None:
+        plots.history(state.rows, folder / "results.png", best_epoch=state.best_row["epoch"])
 
 
 def draw_augmented(job: Job, watcher: Watcher) -> None:

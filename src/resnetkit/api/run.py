@@ -220,13 +220,9 @@ def resume(
 
 
 def _train(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Watcher) -> Run:
-    """Train, then score and draw; pictures of the course are drawn for an interrupted run too."""
-    heard = watcher if on_epoch is None else _Also(watcher, on_epoch)
-    rows: list[Row] = []
-    try:
-        rows = job.train(heard).rows
-    finally:
-        draw_history(job, rows)
+    """Train, then score and draw."""
+    state = job.train(watcher if on_epoch is None else _Also(watcher, on_epoch))
+    draw_history(state, job.folder.path)
     part = next((split for split in ("test", "val") if split in job.prepared.parts), None)
     if part is None:
         watcher.note("nothing was held out, so nothing is scored: evaluate the run on other pictures")

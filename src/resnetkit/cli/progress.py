@@ -24,9 +24,11 @@ def percent(fraction: float | None) -> str:
 def duration(seconds: float) -> str:
     """Return seconds as people read them.
 
-    >>> duration(3.2), duration(75), duration(4000)
-    ('3 s', '1 min 15 s', '1 h 07 min')
+    >>> duration(0.42), duration(32.4), duration(75), duration(4020)
+    ('0.4 s', '32 s', '1 min 15 s', '1 h 07 min')
     """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -105,14 +107,18 @@ class ConsoleWatcher(Watcher):
             yield lambda done, total: None
             return
         columns = (TextColumn(what), BarColumn(bar_width=20), TextColumn("{task.fields[text]}"))
-        with Progress(*columns, console=self.console, transient=True) as bar:
-            task = bar.add_task("", total=None, text="")
+        self.bar = Progress(*columns, console=self.console, transient=True)
+        task = self.bar.add_task("", total=None, text="")
+        with self.bar as bar:
 
             def show(done: int, total: int | None) -> None:
                 text = f"{done:,}" + (f" of {total:,}" if total else "") + unit
                 bar.update(task, completed=done, total=total, text=text)
 
-            yield show
+            try:
+                yield show
+            finally:
+                self.bar = None
 
 
 @contextmanager
