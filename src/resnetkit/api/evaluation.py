@@ -86,7 +86,7 @@ def evaluate(
             classes=model.classes,
             parts=(part_name,),
             threads=model.runtime.threads,
-            report_to=lambda report: watcher.note(str(report)),
+            report_to=lambda report: watcher.note(str(report)) if report.unreadable else None,
             progress=progress,
         )
     for note in notes:
