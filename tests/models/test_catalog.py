@@ -33,9 +33,14 @@ def test_names_that_could_mean_both_are_the_imagenet_networks() -> None:
     [
         ("resnt50", "did you mean 'resnet50'"),
         ("ResNet18", "did you mean 'resnet18'"),
-        ("resnet19", "did you mean"),
-        ("resnet2", "no network is called"),
-        ("resnet020", "no network is called"),
+        ("resnet19", "did you mean 'resnet18'"),
+        ("resnet9", r"did you mean 'resnet8'\?"),
+        ("resnet100", "did you mean 'resnet101'"),
+        ("resnet57", "did you mean 'resnet56'"),
+        ("plain45", "did you mean 'plain44'"),
+        ("resnet999999", "did you mean 'resnet999998'"),
+        ("resnet2", "no network is called 'resnet2'; did you mean 'resnet8'"),
+        ("resnet020", "no network is called 'resnet020'; did you mean 'resnet20'"),
         ("vgg", r"known: resnet18, .*any resnet\{6n\+2\}"),
         ("resnet50.imagenet1k_v1", "the network alone is 'resnet50'"),
     ],
@@ -111,6 +116,7 @@ def test_a_bare_name_means_the_most_accurate_or_the_best_for_transfer() -> None:
     [
         ("resnet50.imagenet1k_v3", r"did you mean 'resnet50.imagenet1k_v[12]'\?; there are resnet50.imagenet1k_v1, "),
         ("resnet110.imagenet", "no weights are published for 'resnet110'"),
+        ("resnet20", r"'resnet20'; train it \(resnetkit train DATA --model resnet20\), or give a file of weights$"),
         ("resnt50.imagenet1k_v1", "no network is called 'resnt50'"),
     ],
 )

@@ -83,7 +83,18 @@ def _unknown(name: str) -> str:
     if dot and (arch in _NAMED or _cifar_spec(arch)):
         return f"{name!r} names published weights; the network alone is {arch!r}"
     listed = ", ".join(architectures())
-    return f"no network is called {name!r}{near_miss(name, architectures())}; known: {listed}, and any resnet{{6n+2}}"
+    return f"no network is called {name!r}{_nearest(name)}; known: {listed}, and any resnet{{6n+2}}"
+
+
+def _nearest(name: str) -> str:
+    """Return the hint at the nearest name: by its number where only that is wrong, else by its letters."""
+    found = re.fullmatch(r"(resnet|plain)(\d{1,6})", name.casefold())
+    if not found:
+        return near_miss(name, architectures())
+    family, wanted = found[1], int(found[2])
+    named = (known.removeprefix(family) for known in _NAMED)
+    sizes = {int(text) for text in named if text.isdigit()} | {6 * max(1, round((wanted - 2) / 6)) + 2}
+    return f"; did you mean '{family}{min(sizes, key=lambda size: (abs(size - wanted), size))}'?"
 
 
 def build(name: str, **changes: Any) -> ResNet:
@@ -196,7 +207,10 @@ def record(name: str) -> WeightsRecord:
     spec_of(arch)
     tags = [each.name for each in records() if each.arch == arch]
     if not tags:
-        raise UsageError(f"no weights are published for {arch!r}: train it, or use --weights none or --weights FILE")
+        raise UsageError(
+            f"no weights are published for {arch!r}; train it (resnetkit train DATA --model {arch}), "
+            "or give a file of weights"
+        )
     raise UsageError(f"no weights are called {name!r}{near_miss(name, tags)}; there are {', '.join(tags)}")
 
 
