@@ -198,7 +198,7 @@ def save(path: str | Path, network: nn.Module | Mapping[str, Tensor], header: He
     text = json.dumps(header.to_json(), ensure_ascii=False, sort_keys=True, allow_nan=False)
     try:
         with files.replacing(Path(path)) as temporary:
-            # Written by us, not by save_file: a full disk shall be an OSError (seen on /dev/full: no error at all).
+            # Written by us, not by save_file: what the disk refuses is then an OSError that says why.
             temporary.write_bytes(to_bytes(tensors, metadata={METADATA_KEY: text}))
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
