@@ -235,6 +235,19 @@ def test_a_bare_file_opens_as_the_network_its_shapes_say(tmp_path: Path, source:
     assert same(network, source.state_dict())
 
 
+@pytest.mark.parametrize("arch", [None, "resnet18"])
+def test_a_bare_file_without_classes_or_with_odd_channels_is_named(
+    tmp_path: Path, source: ResNet, arch: str | None
+) -> None:
+    for key, value in (("fc.weight", torch.zeros(0, 64)), ("conv1.weight", torch.zeros(8, 2, 7, 7))):
+        torch.save(source.state_dict() | {key: value}, tmp_path / "w.pth")
+        with pytest.raises(DataError, match=r"w.pth: (num_classes|channels) must be"):
+            open_weights(tmp_path / "w.pth", arch=arch)
+    torch.save(source.state_dict() | {"fc.weight": torch.zeros(())}, tmp_path / "w.pth")
+    with pytest.raises(DataError, match=r"w.pth: "):
+        open_weights(tmp_path / "w.pth", arch=arch)
+
+
 def test_a_bare_file_opens_as_the_network_that_was_named(tmp_path: Path) -> None:
     plain = build("plain20", num_classes=4, in_channels=1)
     torch.save(plain.state_dict(), tmp_path / "w.pth")
@@ -245,6 +258,19 @@ def test_a_bare_file_opens_as_the_network_that_was_named(tmp_path: Path) -> None
     assert header.preprocess.size == 32
     with pytest.raises(DataError, match=r"w.pth: these weights do not fit"):
         open_weights(tmp_path / "w.pth", arch="resnet18")
+
+
+def test_a_checkpoint_of_another_network_than_the_one_named_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    spec = spec_of("resnet8", num_classes=4, in_channels=1, stem="imagenet")
+    header = checkpoint.Header(spec=spec, classes=tuple("abcd"), preprocess=Preprocess.for_size(64, channels=1))
+    checkpoint.save(path, without_values(spec), header)
+    assert open_weights(path, arch="resnet8")[1] == header
+    for arch in ("resnet20", "plain8", "resnet50"):
+        with pytest.raises(DataError, match=rf"w.safetensors: these are the weights of resnet8, not of {arch}: "):
+            open_weights(path, arch=arch)
+    with pytest.raises(UsageError, match="no network is called 'resnet9'"):
+        open_weights(path, arch="resnet9")
 
 
 # --- published weights, from a mirror on this disk ---
@@ -277,9 +303,12 @@ def test_published_weights_come_into_the_hub_cache_and_say_what_they_are(mirror:
     assert header.metrics["top1"] == pytest.approx(0.69758)
     path = tmp_path / "torch" / "hub" / "checkpoints" / "made.pth"
     assert path.is_file()
-    again, opened = open_weights(path)
-    assert opened == header
-    assert same(again, mirror.state_dict())
+    for arch in (None, "resnet18"):
+        again, opened = open_weights(path, arch=arch)
+        assert opened == header
+        assert same(again, mirror.state_dict())
+    with pytest.raises(DataError, match=r"made.pth: these are the weights of resnet18, not of resnet34"):
+        open_weights(path, arch="resnet34")
 
 
 def test_offline_the_ways_out_are_named(mirror: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,12 +140,16 @@ def _small_fixes(ours: ResNetSpec, theirs: ResNetSpec) -> list[str]:
 
 def _called(spec: ResNetSpec) -> str:
     """Return the catalog's name of the network, or its description."""
-    for name in catalog.architectures():
-        known = catalog.spec_of(name)
-        if known.changed(num_classes=spec.num_classes, in_channels=spec.in_channels, stem=spec.stem) == spec:
+    three_alike = len(spec.blocks) == 3 and len(set(spec.blocks)) == 1
+    cifar = (f"resnet{spec.num_layers}", f"plain{spec.num_layers}") if three_alike and spec.block == "basic" else ()
+    for name in (*catalog.architectures(), *cifar):
+        if _alike(catalog.spec_of(name), spec):
             return name
     blocks = "-".join(map(str, spec.blocks))
-    return f"a ResNet of {spec.num_layers} layers ({spec.block} blocks {blocks}, width {spec.width})"
+    return (
+        f"a ResNet of {spec.num_layers} layers ({spec.block} blocks {blocks}, width {spec.width}, "
+        f"shortcut {spec.shortcut}, stride {spec.stride})"
+    )
 
 
 def hub_folder() -> Path:
@@ -195,25 +199,47 @@ def open_weights(path: str | Path, *, arch: str | None = None) -> tuple[ResNet, 
 
     Our checkpoints and files of published weights bring their own; for others the network is that of `arch` (with the
     file's number of classes, channels and stem) or worked out from the shapes, classes are called `class 0`, ... and
-    preprocessing is the usual one for the stem. Raises `DataError` for files that are no weights or fit no network.
+    preprocessing is the usual one for the stem. Raises `DataError` for files that are no weights, fit no network or
+    say that they are those of another network than `arch`.
     """
     path = Path(path)
+    named = None if arch is None else catalog.spec_of(arch)
     if checkpoint.is_checkpoint(path):
+        _check_named(named, arch, checkpoint.read_header(path).spec, path)
         return checkpoint.load(path)
     state, record = read_state(path), _record_of(path)
-    if record is not None and arch in (None, record.arch):
-        return _filled(catalog.published_header(record), state, path)
+    if record is not None:
+        header = catalog.published_header(record)
+        _check_named(named, arch, header.spec, path)
+        return _filled(header, state, path)
     try:
-        spec = infer_spec(state) if arch is None else _adapted(catalog.spec_of(arch), state)
-    except DataError as error:
+        header = _bare_header(infer_spec(state) if named is None else _adapted(named, state))
+    except ResNetKitError as error:
         raise DataError(f"{path}: {error}") from error
+    return _filled(header, state, path)
+
+
+def _check_named(named: ResNetSpec | None, arch: str | None, theirs: ResNetSpec, path: Path) -> None:
+    """Refuse a file that describes itself as another network than the one that was named."""
+    if named is None or _alike(named, theirs):
+        return
+    raise DataError(
+        f"{path}: these are the weights of {_called(theirs)}, not of {arch}: name that network, or give the file alone"
+    )
+
+
+def _alike(one: ResNetSpec, other: ResNetSpec) -> bool:
+    """Tell whether two networks are the same but for the number of classes, the channels and the stem."""
+    return one.changed(num_classes=other.num_classes, in_channels=other.in_channels, stem=other.stem) == other
+
+
+def _bare_header(spec: ResNetSpec) -> Header:
     size = 224 if spec.stem == "imagenet" else 32
-    header = Header(
+    return Header(
         spec=spec,
         classes=tuple(f"class {i}" for i in range(spec.num_classes)),
         preprocess=Preprocess.for_size(size, channels=spec.in_channels),
     )
-    return _filled(header, state, path)
 
 
 def _record_of(path: Path) -> WeightsRecord | None:
@@ -224,7 +250,7 @@ def _record_of(path: Path) -> WeightsRecord | None:
 
 def _adapted(spec: ResNetSpec, state: Mapping[str, Tensor]) -> ResNetSpec:
     stem, head = state.get("conv1.weight"), state.get("fc.weight")
-    if head is not None:
+    if head is not None and head.ndim == 2:
         spec = spec.changed(num_classes=head.shape[0])
     if stem is not None and stem.ndim == 4 and stem.shape[-1] in (3, 7):
         spec = spec.changed(in_channels=stem.shape[1], stem="imagenet" if stem.shape[-1] == 7 else "cifar")
