@@ -15,7 +15,7 @@ from resnetkit.data.dataset import Dataset
 from resnetkit.data.preflight import Prepared, changes, prepare, survey
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
-from resnetkit.errors import DataError, ResourceError
+from resnetkit.errors import DataError, ResourceError, UsageError
 
 KOREAN = unicodedata.normalize("NFC", "불개미")
 HEBREW = "נמלים"
@@ -193,6 +193,37 @@ def test_data_without_pictures_or_with_one_class_are_refused(tmp_path):
         ready(fill(tmp_path / "broken", good_photos(labels=("ants",)) | {"bees/1.jpg": b"x"}), bad_images="skip")
     with pytest.raises(DataError, match="nothing can be held out"):
         ready(fill(tmp_path / "few", good_photos(count=1)))
+
+
+@pytest.mark.parametrize(("given", "only"), [(("val",), "val"), (("test",), "test"), (("test", "val"), "val and test")])
+def test_data_without_a_training_part_are_refused_unless_another_is_asked_for(tmp_path, given, only):
+    for part in given:
+        fill(tmp_path, good_photos(part=f"{part}/", count=2))
+    with pytest.raises(DataError, match=rf"no training part \(only {only}\)"):
+        ready(tmp_path)
+    assert len(ready(tmp_path, parts=(given[0],)).parts[given[0]]) == 4
+
+
+def test_a_training_part_that_cannot_be_read_is_told(tmp_path, monkeypatch):
+    fill(tmp_path, good_photos(part="train/", count=2) | good_photos(part="val/", count=2))
+    dataset, read = open_data(tmp_path), Dataset.read
+
+    def no_train(self, item):
+        if item.split == "train":
+            raise DataError(f"{item.source}: gone")
+        return read(self, item)
+
+    monkeypatch.setattr(Dataset, "read", no_train)
+    with pytest.raises(DataError, match="no training image could be read"):
+        ready(dataset, bad_images="skip")
+
+
+def test_a_limit_that_leaves_nothing_to_hold_out_is_told(tmp_path):
+    fill(tmp_path, good_photos())
+    with pytest.raises(UsageError, match=r"--limit 3 is too small for 2 classes: .*; --limit 4 or more"):
+        ready(open_data(tmp_path, limit=3))
+    assert set(ready(open_data(tmp_path, limit=4)).parts) == {"train", "val"}
+    assert len(ready(open_data(tmp_path, limit=2).as_part("test"), parts=("test",)).parts["test"]) == 2
 
 
 def test_the_classes_of_a_model_say_what_targets_mean(tmp_path):

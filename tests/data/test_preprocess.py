@@ -104,7 +104,9 @@ def test_squash_shows_the_whole_picture_without_border() -> None:
 
 
 def test_a_thread_thin_picture_is_refused_with_the_way_out() -> None:
-    with pytest.raises(DataError, match=r"1x50000 is too long and thin to crop: use --set preprocess.crop=pad"):
+    with pytest.raises(
+        DataError, match=r"1x50000 is too long and thin to crop to 224x224; train with preprocess.crop=pad, or cut it"
+    ):
         V1.pixels(Image.new("RGB", (1, 50_000)))
 
 

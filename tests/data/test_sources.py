@@ -221,6 +221,36 @@ def test_a_tar_is_read_in_place(tmp_path):
     assert by_name == {"1.png": png(0), "2.png": png(1), "3.png": png(2), "same.png": png(0)}
 
 
+@pytest.mark.parametrize("names", [("./a/0.png", "./b/1.png"), (".//a/./0.png", "b//1.png")])
+def test_dots_in_the_names_of_a_zip_hide_nothing(tmp_path, names):
+    path = zipped(tmp_path / "x.zip", list(names))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.mkdir("./")
+        archive.mkdir("./c")
+    data = open_data(path)
+    assert [(item.source, item.label) for item in data.items] == [(f"{path}::a/0.png", "a"), (f"{path}::b/1.png", "b")]
+    assert (data.read(data.items[1]), data.empty) == (png(1), (f"{path}::c",))
+
+
+@pytest.mark.parametrize("name", ["../a/0.png", "a/../../0.png", "/a/0.png"])
+def test_members_that_lead_out_of_an_archive_are_refused_by_name(tmp_path, name):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    for path in (zipped(tmp_path / "x.zip", ["b/1.png", name]), tmp_path / "x.tar"):
+        with pytest.raises(DataError, match=f"{path.name}: the member {name} leads out of the archive"):
+            open_data(path)
+
+
+@pytest.mark.parametrize(("method", "kind"), [(zipfile.ZIP_LZMA, "lzma"), (zipfile.ZIP_BZIP2, "bzip2")])
+def test_a_zip_of_another_compression_is_refused_once_with_the_line_to_type(tmp_path, method, kind):
+    path = zipped(tmp_path / "my photos.zip", NAMES, method=method)
+    with pytest.raises(DataError, match=rf"compressed \({kind}\) .*: python -m zipfile -e '{path}' 'my photos'$"):
+        open_data(path)
+    with zipfile.ZipFile(zipped(tmp_path / "notes.zip", NAMES), "a") as archive:
+        archive.writestr("photos/more.txt", "text", compress_type=method)
+    assert len(open_data(tmp_path / "notes.zip")) == 3
+
+
 def test_compressed_archives_are_refused_with_the_line_to_type(tmp_path):
     with tarfile.open(tmp_path / "my photos.tar.gz", "w:gz"):
         pass
@@ -302,7 +332,9 @@ def test_a_csv_names_pictures_relative_to_itself(tmp_path, monkeypatch):
     ("lines", "message"),
     [
         (["path,label"], "line 1: no column 'image_path'"),
-        (["image_path;label"], "separate the columns with commas"),
+        (["image_path;label"], "the separator is a semicolon: separate the columns with commas"),
+        (["image_path\tlabel", "1.png\ta"], "found image_path label .the separator is a tab: separate .* with commas"),
+        (["image_path,label"], "list.csv: has no rows below image_path,label"),
         (["image_path,label", "1.png,a", "2.png"], "line 3: 1 values for 2 columns"),
         (["image_path,label", "1.png,"], "line 2: 1.png has no label"),
         (["image_path,label", ",a"], "line 2: image_path is empty"),
@@ -324,6 +356,9 @@ def test_a_csv_in_another_encoding_is_refused(tmp_path):
 def test_groups_come_from_a_column_or_from_paths(tmp_path):
     path = csv(tmp_path / "list.csv", "image_path,label,patient", "1.png,a,p1", "2.png,b,p2")
     assert [item.group for item in open_data(path, group_by="patient").items] == ["p1", "p2"]
+    with pytest.raises(UsageError, match=r"--group-by pacient: no such column; .* image_path, label, patient; did you"):
+        open_data(path, group_by="pacient")
+    assert [item.group for item in open_data(path, group_by=r"([0-9])\.png").items] == ["1", "2"]
     folder = write(tmp_path / "f", "a/p1_1.png", "a/p1_2.png", "b/p2_1.png", "b/other.png")
     data = open_data(folder, group_by=r"(p\d+)_")
     assert Counter(item.group for item in data.items) == {"p1": 2, "p2": 1, None: 1}
@@ -365,6 +400,13 @@ def test_an_npz_holds_grey_or_coloured_arrays(tmp_path):
     assert (data.read(data.items[1]) == grey[1]).all()
     assert [data.open(data.items[i]).mode for i in (0, 3)] == ["L", "RGB"]
     assert open_data(medmnist(tmp_path / "pneumoniamnist.npz", **arrays)).classes == ("normal", "pneumonia")
+
+
+def test_an_npz_without_images_is_told_so(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, train_images=np.zeros((0, 4, 4), np.uint8), train_labels=np.zeros(0, np.int64))
+    with pytest.raises(DataError, match=r"x.npz: has no rows"):
+        open_data(path)
 
 
 def test_npz_files_of_other_content_are_refused(tmp_path):
@@ -469,6 +511,19 @@ def test_an_archive_that_cannot_be_opened_does_not_stop_the_other_pictures(tmp_p
     with pytest.raises(DataError, match=r"^cut.zip: is no readable"):
         data.open(data.items[1])
     assert data.open(data.items[2]).size == (4, 3)
+
+
+def test_what_a_pattern_matches_and_is_not_there_stops_nothing(tmp_path):
+    write(tmp_path, "1.png", "2.png")
+    (tmp_path / "nowhere[1].png").symlink_to("gone.png")
+    data = open_pictures(tmp_path / "*.png")
+    assert [os.path.basename(item.source) for item in data.items] == ["1.png", "2.png", "nowhere[1].png"]
+    with pytest.raises(DataError, match=r"nowhere\[1\].png: is a link that leads nowhere"):
+        data.open(data.items[2])
+    with pytest.raises(
+        UsageError, match=r"nowhere\[1\].png: no such .*; it is a link to gone.png, which is not there$"
+    ):
+        open_pictures(tmp_path / "1.png", tmp_path / "nowhere[1].png")
 
 
 def test_missing_and_empty_pictures_to_predict_are_told_apart(tmp_path):

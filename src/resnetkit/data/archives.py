@@ -74,6 +74,20 @@ def _must_be_unpacked(path: Path, kind: str) -> DataError:
     return DataError(f"{path}: is compressed as a whole ({kind}) and cannot be read in place; unpack it: {unpack}")
 
 
+def _is_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def _inside(name: str, path: Path) -> str:
+    """Return a member's name without `.` and empty parts; raises `DataError` for one that leads out of the archive."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts:
+        raise DataError(
+            f"{path}: the member {name} leads out of the archive; pack it again with names relative to the folder"
+        )
+    return "/".join(parts)
+
+
 class _RandomAccess:
     """A file that several threads read at once; it is closed when nobody refers to it any more."""
 
@@ -114,12 +128,16 @@ class ZipArchive:
                 if info.flag_bits & 0x1:
                     raise _encrypted(path)
                 if name.endswith("/"):
-                    folders.append(name.rstrip("/"))
-                else:
+                    folders.append(_inside(name, path))
+                    continue
+                name = _inside(name, path)
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and _is_picture(name):
+                    raise _rarely_compressed(path, info.compress_type)
+                if name:
                     self._members[name] = _ZipMember(
                         info.header_offset, info.compress_size, info.file_size, info.compress_type, info.CRC
                     )
-        self.names, self.folders = tuple(self._members), tuple(folders)
+        self.names, self.folders = tuple(self._members), tuple(filter(None, folders))
 
     def read(self, key: str) -> bytes:
         """Return a member's bytes, its checksum verified."""
@@ -159,6 +177,16 @@ def _unpacked(member: _ZipMember, packed: bytes) -> bytes | None:
 def _encrypted(path: Path) -> DataError:
     folder = shlex.quote(path.stem)
     return DataError(f"{path}: is encrypted; unpack it with its password: unzip {shlex.quote(str(path))} -d {folder}")
+
+
+def _rarely_compressed(path: Path, method: int) -> DataError:
+    name, folder = shlex.quote(str(path)), shlex.quote(path.stem)
+    kind = {zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}.get(method)
+    unpack = f"python -m zipfile -e {name} {folder}" if kind else f"7z x {name} -o{folder}"
+    kind = kind or f"method {method}"
+    return DataError(
+        f"{path}: its pictures are compressed ({kind}) so that they cannot be read in place; unpack it: {unpack}"
+    )
 
 
 def _zip_name(info: zipfile.ZipInfo, path: Path) -> str:
@@ -221,7 +249,7 @@ class TarArchive:
                     self._members[name] = (info.offset_data, info.size)
                 elif info.islnk() and _tar_name(info.linkname, path) in self._members:
                     self._members[name] = self._members[_tar_name(info.linkname, path)]
-        self.names, self.folders = tuple(self._members), tuple(folders)
+        self.names, self.folders = tuple(self._members), tuple(filter(None, folders))
 
     def read(self, key: str) -> bytes:
         """Return a member's bytes."""
@@ -237,4 +265,4 @@ class TarArchive:
 def _tar_name(name: str, path: Path) -> str:
     if not name.isascii():
         name = _utf8_name(name.encode("utf-8", "surrogateescape"), path)
-    return name.removeprefix("./")
+    return _inside(name, path)

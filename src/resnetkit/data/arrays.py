@@ -74,6 +74,8 @@ def read_npz(source: str) -> Found:
         labels = _checked_labels(source, f"{part}_labels", arrays.get(f"{part}_labels"), len(images[part]))
         split = None if parts == ["train"] else part
         items += _items(source, f"{part}/", [_name(names, label) for label in labels], split)
+    if not items:
+        raise DataError(f"{source}: has no rows: its arrays hold no image")
     return Arrays(images), items
 
 

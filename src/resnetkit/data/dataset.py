@@ -39,7 +39,8 @@ class Dataset:
 
     `classes` are Unicode NFC, in natural order. `ignored` are files that are no pictures, `outside` pictures that lie
     in no class folder, `empty` class folders without pictures, `unreadable` folders (name, reason) that could not be
-    listed, `notes` sentences that a person should read. `origins` tells for each source who reads it, under which key.
+    listed, `notes` sentences that a person should read, `roots` the folders given, `limit` how many pictures of each
+    part were taken at most. `origins` tells for each source who reads it, under which key.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Dataset:
     empty: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
+    limit: int | None = None
     origins: Mapping[str, tuple[Reader, str]] = field(repr=False, compare=False)
 
     def __len__(self) -> int:

@@ -20,7 +20,7 @@ from resnetkit.data.findings import Report, examine
 from resnetkit.data.fingerprint import Record, changes, fingerprint
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.survey import Progress, Survey, ordered, reason, survey
-from resnetkit.errors import DataError, ResNetKitError, ResourceError
+from resnetkit.errors import DataError, ResNetKitError, ResourceError, UsageError
 
 __all__ = ["Part", "Prepared", "Report", "Survey", "changes", "fingerprint", "prepare", "survey"]
 
@@ -86,14 +86,16 @@ def prepare(
 
     `report_to` gets the report before anything stops the run. Raises `DataError` for unreadable pictures (with
     `hint`, unless `bad_images="skip"`), unknown classes and data without pictures or classes; `ResourceError` where
-    the decoded pictures would not fit into the memory.
+    the decoded pictures would not fit into the memory; `UsageError` for a `--limit` that leaves nothing to hold out.
     """
     chosen, notes = _chosen(dataset, parts, split_rows)
-    _check_labels(chosen, classes)
+    _check_labels(chosen, classes, parts)
     step = _Steps(progress, total=len(chosen) * (2 if surveyed is None else 1))
     surveyed = surveyed or survey(chosen, threads=threads, progress=step.follow)
     draws = split_rows is None and {"train", "val"} <= set(parts)
     held_out = val_share if draws and not any(item.split == "val" for item in chosen.items) else None
+    if held_out is not None:
+        _check_limit(chosen)
     by_part = _divided(chosen, surveyed, parts, share=held_out, seed=seed)
     preprocess = _with_depth(preprocess, surveyed, by_part.get("train", []))
     _check_memory(surveyed, by_part, preprocess, whole_short_side)
@@ -116,7 +118,10 @@ def prepare(
         report_to(report)
     if failed and bad_images == "stop":
         raise _bad_images(failed, len(chosen), hint)
-    _check_parts(left, names, needs_classes=classes is None, needs_val=held_out is not None)
+    _check_parts(
+        left, names,
+        needs_classes=classes is None, needs_train="train" in parts, needs_val=held_out is not None,
+    )  # fmt: skip
     return _prepared(names, read, report, surveyed, preprocess)
 
 
@@ -152,10 +157,14 @@ def _chosen(
     return replace(dataset, items=tuple(item for item in items if item.split in parts)), notes
 
 
-def _check_labels(dataset: Dataset, classes: Sequence[str] | None) -> None:
+def _check_labels(dataset: Dataset, classes: Sequence[str] | None, parts: Sequence[Split]) -> None:
     """Stop before anything is read where there is nothing to learn, or classes that the model does not know."""
     if not dataset.items:
         raise DataError(f"{dataset.name}: no images found{_instead(dataset)}")
+    present = {item.split for item in dataset.items}
+    if "train" in parts and "train" not in present:
+        only = " and ".join(part for part in SPLITS if part in present)
+        raise DataError(f"{dataset.name}: no training part (only {only}); add one, or give the pictures without parts")
     counts = Counter(str(item.label) for item in dataset.items)
     if classes is None and len(counts) < 2:
         raise DataError(
@@ -164,6 +173,16 @@ def _check_labels(dataset: Dataset, classes: Sequence[str] | None) -> None:
     for label, count in counts.items():
         if classes is not None and label not in classes:
             raise naming.unknown_class(label, classes, where=dataset.name, count=count)
+
+
+def _check_limit(dataset: Dataset) -> None:
+    """Stop where a limit leaves classes without an image to hold out: more images would not help."""
+    needed = 2 * len({item.label for item in dataset.items})
+    if dataset.limit is not None and dataset.limit < needed:
+        raise UsageError(
+            f"--limit {dataset.limit} is too small for {needed // 2} classes: each needs two images, one to train and "
+            f"one to hold out; --limit {needed} or more"
+        )
 
 
 def _instead(dataset: Dataset) -> str:
@@ -258,11 +277,18 @@ def _bad_images(failed: Mapping[str, str], total: int, hint: str) -> DataError:
 
 
 def _check_parts(
-    left: Mapping[Split, Sequence[Item]], names: Sequence[str], *, needs_classes: bool, needs_val: bool
+    left: Mapping[Split, Sequence[Item]],
+    names: Sequence[str],
+    *,
+    needs_classes: bool,
+    needs_train: bool,
+    needs_val: bool,
 ) -> None:
     """Stop where what is left cannot be used: too few classes, or one that training has no image of."""
     if not any(left.values()):
         raise DataError("no image could be read")
+    if needs_train and not left.get("train"):
+        raise DataError("no training image could be read")
     if needs_classes and len(names) < 2:
         raise DataError(f"one class only ({', '.join(names)}) has images that can be read; there must be two or more")
     trained = {item.label for item in left.get("train", ())}

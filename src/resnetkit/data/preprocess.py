@@ -107,7 +107,8 @@ class Preprocess:
             target = _short_side_to(image.size, self.resize)
             if max(target) > 100 * self.resize:
                 raise DataError(
-                    f"{image.width}x{image.height} is too long and thin to crop: use --set preprocess.crop=pad"
+                    f"{image.width}x{image.height} is too long and thin to crop to {self.size}x{self.size}; "
+                    "train with preprocess.crop=pad, or cut it"
                 )
             image = image.resize(target, self._resampling)
         return _center_crop(image, self.size)

@@ -31,6 +31,7 @@ class _Collected:
     outside: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    roots: list[str] = field(default_factory=list)
 
     def add(self, reader: Reader, found: list[tuple[str, Item]]) -> None:
         """Add pictures; one that is there already is not added again."""
@@ -44,6 +45,7 @@ class _Collected:
         self.add(tree.reader, layout.labelled)
         self.ignored += [tree.path(key) for key in tree.others]
         self.unreadable += tree.unreadable
+        self.roots += [] if tree.inside_archive else [tree.source]
         self.outside += layout.outside
         self.empty += layout.empty
 
@@ -58,6 +60,7 @@ class _Collected:
             empty=tuple(self.empty),
             unreadable=tuple(self.unreadable),
             notes=notes,
+            roots=tuple(self.roots),
             origins=self.origins,
         )
 
@@ -78,8 +81,9 @@ def open_data(
     sources = [os.path.expanduser(os.fspath(path)) for path in data]
     collected = _collect(sources, group_by)
     items, notes = tuple(collected.items), []
-    if group_by and not _is_column(sources, group_by):
-        items, note = _grouped(items, group_by)
+    columns = _columns(sources) if group_by else ()
+    if group_by and group_by not in columns:
+        items, note = _grouped(items, group_by, columns)
         notes += note
     if rename:
         items = classes.renamed(items, rename)
@@ -88,7 +92,7 @@ def open_data(
         items, note = _limited(items, limit, names, root=sources[0])
         notes += note
     collected.items = list(items)
-    return replace(collected.dataset(_name(sources), notes=tuple(notes)), classes=names)
+    return replace(collected.dataset(_name(sources), notes=tuple(notes)), classes=names, limit=limit)
 
 
 def _collect(sources: list[str], group_by: str | None) -> _Collected:
@@ -106,6 +110,8 @@ def _collect(sources: list[str], group_by: str | None) -> _Collected:
         collected.add_tree(tree, folders.class_folders(tree))
     elif _suffix(source) == ".csv" and os.path.isfile(source):
         table = tables.read_table(source, needed=("image_path", "label"))
+        if not table.rows:
+            raise DataError(f"{source}: has no rows below {','.join(table.columns)}; add one for each picture")
         column = group_by if group_by in table.columns else "group" if "group" in table.columns else None
         collected.add(FolderReader(""), tables.labelled(table, group_column=column))
     elif found := _as_arrays(source):
@@ -139,6 +145,10 @@ def _missing(source: str) -> UsageError:
         siblings = [os.path.join(folder, name) for name in os.listdir(folder or ".")]
     except OSError:
         siblings = []
+    if os.path.islink(source):
+        return UsageError(
+            f"{source}: no such file or folder; it is a link to {os.readlink(source)}, which is not there"
+        )
     return UsageError(f"{source}: no such file or folder{near_miss(source, [*siblings, *arrays.NAMED])}")
 
 
@@ -156,18 +166,23 @@ def _several_folders(sources: list[str]) -> list[str]:
     return sources
 
 
-def _is_column(sources: list[str], group_by: str) -> bool:
+def _columns(sources: list[str]) -> tuple[str, ...]:
+    """Return the columns of a list, none for other sources."""
     if len(sources) > 1 or _suffix(sources[0]) != ".csv" or not os.path.isfile(sources[0]):
-        return False
-    return group_by in tables.read_table(sources[0], needed=()).columns
+        return ()
+    return tables.read_table(sources[0], needed=()).columns
 
 
-def _grouped(items: tuple[Item, ...], pattern: str) -> tuple[tuple[Item, ...], list[str]]:
+def _grouped(items: tuple[Item, ...], pattern: str, columns: tuple[str, ...]) -> tuple[tuple[Item, ...], list[str]]:
     """Give each item the group that the pattern finds in its path, and say how many have none."""
     try:
         search = re.compile(pattern)
     except re.error as error:
         raise UsageError(f"--group-by {pattern}: is no regular expression ({error})") from error
+    if search.groups < 1 and columns:
+        raise UsageError(
+            f"--group-by {pattern}: no such column; there are {', '.join(columns)}{near_miss(pattern, columns)}"
+        )
     if search.groups < 1:
         raise UsageError(f"--group-by {pattern}: put parentheses around what names the group, as in '(patient[0-9]+)'")
     matches = [search.search(item.source) for item in items]
@@ -289,7 +304,12 @@ def _add_readable(collected: _Collected, source: str) -> None:
         if matches in ([], [source]):  # a link that leads nowhere matches itself
             raise _missing(source)
         for match in matches:
-            _add_pictures(collected, match)
+            if os.path.isfile(match) or os.path.isdir(match):
+                _add_pictures(collected, match)
+            else:  # nobody named it: it stops nothing
+                why = "is neither a file nor a folder" if os.path.exists(match) else "is a link that leads nowhere"
+                error = DataError(f"{folders.shown(match)}: {why}")
+                collected.add(_Refused(error), [("", Item(folders.shown(match)))])
 
 
 def _add_member(collected: _Collected, source: str) -> None:

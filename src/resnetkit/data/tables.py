@@ -50,14 +50,23 @@ def read_table(path: str, *, needed: tuple[str, ...]) -> Table:
 def _check_columns(path: str, columns: tuple[str, ...], needed: tuple[str, ...]) -> None:
     for name in needed:
         if name not in columns:
-            found = ", ".join(columns) or "nothing"
-            separator = " (separate the columns with commas)" if len(columns) == 1 and ";" in found else ""
+            found = ", ".join(columns).replace("\t", " ") or "nothing"
+            separator = _other_separator(columns)
             raise DataError(
                 f"{path}, line 1: no column {name!r}{near_miss(name, columns)}; "
                 f"expected {','.join(needed)}, found {found}{separator}"
             )
     if len(set(columns)) != len(columns):
         raise DataError(f"{path}, line 1: a column appears twice: {', '.join(columns)}")
+
+
+def _other_separator(columns: tuple[str, ...]) -> str:
+    """Say what stands between the columns where it seems to be no comma."""
+    if len(columns) == 1:
+        for letter, name in ((";", "semicolon"), ("\t", "tab")):
+            if letter in columns[0]:
+                return f" (the separator is a {name}: separate the columns with commas)"
+    return ""
 
 
 def _row(path: str, line: int, columns: tuple[str, ...], values: list[str]) -> Row:
