@@ -220,8 +220,22 @@ def test_a_mirror_keeps_its_own_path_and_must_be_an_address(
     fetch("https://example.com/models/good", tmp_path / "w", checksum=PREFIX, what="weights")
     assert server.requests == ["/torch/models/good"]
     monkeypatch.setenv("RESNETKIT_MIRROR", "mirror.example.com")
-    with pytest.raises(UsageError, match="RESNETKIT_MIRROR"):
+    with pytest.raises(UsageError, match=r"RESNETKIT_MIRROR must begin with https://, http:// or file://"):
         fetch("https://example.com/models/good", tmp_path / "v", checksum=PREFIX, what="weights")
+
+
+def test_a_mirror_may_be_a_folder_and_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RESNETKIT_OFFLINE", raising=False)
+    monkeypatch.setattr(fetch_module.time, "sleep", lambda seconds: pytest.fail("waited for a file"))
+    monkeypatch.setenv("RESNETKIT_MIRROR", (tmp_path / "mirror").as_uri())
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror/good").write_bytes(CONTENT)
+    target = fetch("https://example.com/good", tmp_path / "w", checksum=PREFIX, what="weights")
+    assert target.read_bytes() == CONTENT
+    with pytest.raises(NetworkError, match=r"file:///.*/mirror/gone .*: the file cannot be read \(No such file"):
+        fetch("https://example.com/gone", tmp_path / "v", checksum=PREFIX, what="weights")
+    with pytest.raises(NetworkError, match="the file cannot be read"):  # a folder
+        fetch("https://example.com/", tmp_path / "v", checksum=PREFIX, what="weights")
 
 
 def test_a_place_that_cannot_be_written_is_told(server: Server, tmp_path: Path) -> None:

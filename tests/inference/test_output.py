@@ -7,7 +7,7 @@ import os
 import pytest
 
 from resnetkit.errors import UsageError
-from resnetkit.inference.output import Tally, csv_columns, format_of, json_line, to_file, to_stream
+from resnetkit.inference.output import Tally, csv_columns, format_of, json_line, shown, to_file, to_stream
 from resnetkit.inference.predictor import Prediction
 
 
@@ -143,12 +143,23 @@ def test_hostile_names_cannot_command_the_terminal():
     text.encode("utf-8")
 
 
+@pytest.mark.parametrize("turn", list("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"))
+def test_names_cannot_turn_the_direction_of_text(turn):
+    text = text_of([ok(f"a{turn}gpj.exe"), ok(label=f"c{turn}at"), failed(f"{turn}.jpg")], format="table")
+    assert turn not in text
+    assert shown(f"a{turn}b") == f"a\\u{ord(turn):04x}b"
+
+
+def test_joiners_of_names_and_emoji_stay():
+    assert shown("می\u200cخواهم 👩\u200d🔬 개미 נמלים") == "می\u200cخواهم 👩\u200d🔬 개미 נמלים"
+
+
 def test_above_50_rows_a_table_becomes_a_summary():
     fifty = [ok(f"{number}.jpg") for number in range(50)]
     assert len(text_of(fifty, format="table").splitlines()) == 51
     unsure = Prediction(source="x.jpg", status="not_sure", label="cat", probability=0.4, top=(("cat", 0.4),))
     text = text_of([*fifty, ok("z.jpg", label="dog", other="cat"), unsure, failed()], format="table")
-    assert "53 pictures: 51 named, 1 not sure, 1 could not be read" in text
+    assert "53 pictures: 51 named, 1 not sure, 1 could not be read or named" in text
     assert "cat          50  94.3 %" in text
     assert "error: bad.jpg: cut short" in text
     assert "--output predictions.csv" in text
@@ -171,4 +182,5 @@ def test_the_tally_knows_the_exit_code():
     assert tally.exit_code == 4
     only_bad = Tally()
     only_bad.add(failed())
+    assert str(only_bad) == "1 picture: 0 named, 1 could not be read or named"
     assert only_bad.exit_code == 3

@@ -108,6 +108,9 @@ def test_top_k_is_cut_to_the_classes_there_are_and_sorted(predictor, paint):
     assert probabilities == sorted(probabilities, reverse=True)
     with pytest.raises(UsageError, match="at least 1"):
         predictor.predict_many(open_pictures(str(path)), top_k=0)
+    for top_k in (0, -1):
+        with pytest.raises(UsageError, match=f"top_k must be at least 1, not {top_k}"):
+            predictor.predict(path, top_k=top_k)
 
 
 def test_below_the_threshold_the_best_guess_stays_visible(predictor, paint):

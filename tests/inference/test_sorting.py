@@ -92,7 +92,9 @@ def test_unsure_pictures_have_their_own_folder_and_unreadable_ones_are_left_out(
     plan, made = sort(careful, tmp_path / "sorted", tmp_path / "photos")
     assert made == ["red/a.png", "not_sure/b.png"]
     assert plan.left_out == 1
-    assert "1 that cannot be read" in str(plan)
+    assert "1 without an answer left out" in str(plan)
+    assert str(sort(careful, tmp_path / "x", tmp_path / "photos/a.png")[0]).startswith("1 picture (")
+    assert "into 1 folder of" in str(sort(careful, tmp_path / "y", tmp_path / "photos/a.png")[0])
 
 
 def test_members_of_archives_come_out_under_their_base_names(predictor, paint, tmp_path):
@@ -129,12 +131,23 @@ def test_names_that_are_not_utf8_are_sorted(predictor, paint, tmp_path):
 def test_a_folder_that_holds_the_pictures_is_refused(predictor, paint, tmp_path):
     paint("photos/a.png", "red")
     inside = tmp_path / "photos/sorted"
-    sort(predictor, inside, tmp_path / "photos")
+    sort(predictor, inside, tmp_path / "photos/a.png")
     with pytest.raises(UsageError, match="would be sorted again"):
-        sort(predictor, inside, tmp_path / "photos")
+        sort(predictor, inside, inside / "red/a.png")
     for directory in (tmp_path, tmp_path / "photos"):
         with pytest.raises(UsageError, match="would be sorted again"):
             refuse_own_output(open_pictures(str(tmp_path / "photos/a.png")), directory)
+
+
+@pytest.mark.parametrize("source", ["photos", "phot*", "link"])
+@pytest.mark.parametrize("directory", ["photos/sorted", "photos/new/deep", "link/sorted"])
+def test_a_folder_inside_the_pictures_is_refused(predictor, paint, tmp_path, source, directory):
+    paint("photos/a.png", "red")
+    paint("other/a.png", "red")
+    (tmp_path / "link").symlink_to("photos")
+    with pytest.raises(UsageError, match=r"lies inside .* the copies would become part of those pictures"):
+        sort(predictor, tmp_path / directory, tmp_path / "other", tmp_path / source)
+    assert files_under(tmp_path / "photos") == ["a.png"]
 
 
 def test_a_file_is_no_folder_to_sort_into(paint):

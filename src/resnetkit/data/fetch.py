@@ -47,7 +47,8 @@ def fetch(
 
     The download goes to a temporary file that takes its name when it is verified, so `target` is never half a file.
     Its full SHA-256 is recorded in `<target>.sha256` and holds on every later call. Of several processes that ask at
-    once, one downloads. `RESNETKIT_OFFLINE=1` forbids the network; `RESNETKIT_MIRROR=URL` replaces the host.
+    once, one downloads. `RESNETKIT_OFFLINE=1` forbids the network; `RESNETKIT_MIRROR=URL` replaces the host;
+    `file:///FOLDER` is a mirror too.
 
     Raises `NetworkError` with the address and the checksums, `ResourceError` where the disk does not take the file.
     """
@@ -113,6 +114,11 @@ class _Source:
     ways_out: tuple[str, ...]
     timeout_s: float
 
+    @property
+    def local(self) -> bool:
+        """Tell whether it is a file of this computer, which does not get better by waiting."""
+        return self.url.startswith("file:")
+
     def error(self, reason: str) -> NetworkError:
         ways = f"; ways out: {', or '.join(self.ways_out)}" if self.ways_out else ""
         return NetworkError(f"{self.what} could not be had from {self.url} (expected {self.wanted}): {reason}{ways}")
@@ -177,7 +183,7 @@ def _mirrored(url: str) -> str:
     if not mirror:
         return url
     if urllib.parse.urlsplit(mirror).scheme not in ("http", "https", "file"):
-        raise UsageError(f"RESNETKIT_MIRROR must begin with https:// or http://, not be {mirror!r}")
+        raise UsageError(f"RESNETKIT_MIRROR must begin with https://, http:// or file://, not be {mirror!r}")
     parts = urllib.parse.urlsplit(url)
     return mirror + parts.path + (f"?{parts.query}" if parts.query else "")
 
@@ -225,6 +231,8 @@ def _opened(source: _Source) -> Iterator[http.client.HTTPResponse]:
             raise _TransientError(reason) from error
         raise source.error(reason) from error
     except (OSError, http.client.HTTPException) as error:
+        if source.local:
+            raise source.error(f"the file cannot be read ({_why(error)})") from error
         raise _TransientError(f"{_broken(error)}; nothing came, so there is no actual checksum") from error
     with response:
         yield response
@@ -274,4 +282,9 @@ def _broken(error: Exception) -> str:
         return "the server stalled"
     if isinstance(reason, socket.gaierror):
         return "the host is not known (is there a network?)"
-    return f"the connection failed ({getattr(reason, 'strerror', None) or reason})"
+    return f"the connection failed ({_why(error)})"
+
+
+def _why(error: Exception) -> str:
+    reason = getattr(error, "reason", error)
+    return str(getattr(reason, "strerror", None) or reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
+from resnetkit.data.classes import steers_terminal
 from resnetkit.data.dataset import Dataset, Item, Split
 
 WIDTH = 80
@@ -224,7 +224,7 @@ def shortened(name: str) -> str:
 
 def one_line(text: str) -> str:
     """Return `text` without characters that would break a line or steer a terminal."""
-    return "".join("?" if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter for letter in text)
+    return "".join("?" if steers_terminal(letter) else letter for letter in text)
 
 
 def _wrapped(sentences: Iterator[str]) -> Iterator[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TextIO, get_args
 
+from resnetkit.data.classes import steers_terminal
 from resnetkit.errors import UsageError, near_miss
 from resnetkit.files import replacing
 from resnetkit.inference.predictor import Prediction, percent
@@ -54,8 +54,8 @@ class Tally:
     def __str__(self) -> str:
         parts = [f"{self.labels.total():,} named"]
         parts += [f"{self.not_sure:,} not sure"] if self.not_sure else []
-        parts += [f"{self.errors:,} could not be read"] if self.errors else []
-        return f"{self.total:,} pictures: {', '.join(parts)}"
+        parts += [f"{self.errors:,} could not be read or named"] if self.errors else []
+        return f"{counted(self.total, 'picture')}: {', '.join(parts)}"
 
 
 def format_of(path: Path) -> Format:
@@ -148,10 +148,22 @@ def _without_surrogates(text: str) -> str:
     return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
-def _shown(text: str) -> str:
-    """Return text for a terminal: control characters of hostile file names are escaped."""
-    unsafe = ("Cc", "Cs", "Zl", "Zp")
-    return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) in unsafe else c for c in text)
+def shown(text: str) -> str:
+    """Return text for a terminal: characters of hostile names that would steer it or turn its text are escaped.
+
+    >>> print(shown("a\u202egpj.exe"))
+    a\\u202egpj.exe
+    """
+    return "".join(f"\\u{ord(c):04x}" if steers_terminal(c) else c for c in text)
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "picture"), counted(2000, "picture")
+    ('1 picture', '2,000 pictures')
+    """
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 class _Table:
@@ -177,19 +189,19 @@ class _Table:
         if self.tally.total > MOST_ROWS:
             self._draw_summary(stream)
         elif len(self.rows) == 1 and self.rows[0].top:
-            _draw(stream, _HEADER[1:3], [[_shown(label), percent(p)] for label, p in self.rows[0].top])
+            _draw(stream, _HEADER[1:3], [[shown(label), percent(p)] for label, p in self.rows[0].top])
         elif self.rows:
             _draw(stream, *_fitting([_cells(prediction) for prediction in self.rows]))
         problems = self.errors + self.warnings
         for problem in problems[: _MOST_PROBLEMS if self.tally.total > MOST_ROWS else None]:
-            print(_shown(problem), file=stream)
+            print(shown(problem), file=stream)
         if self.tally.total > MOST_ROWS:
             print(_ROWS_HINT, file=stream)
 
     def _draw_summary(self, stream: TextIO) -> None:
         counts = self.tally.labels.most_common()
         rows = [
-            [_shown(label), f"{count:,}", percent(count / self.tally.total)] for label, count in counts[:_MOST_CLASSES]
+            [shown(label), f"{count:,}", percent(count / self.tally.total)] for label, count in counts[:_MOST_CLASSES]
         ]
         print(self.tally, file=stream)
         if rows:
@@ -203,11 +215,11 @@ _HEADER = ("picture", "class", "probability", "second")
 
 def _cells(prediction: Prediction) -> list[str]:
     """Return the cells under `_HEADER`."""
-    source = _shown(prediction.source)
+    source = shown(prediction.source)
     if prediction.label is None or prediction.probability is None:
         return [source, "error", "", ""]
-    label = _shown(prediction.label) + (" (not sure)" if prediction.status == "not_sure" else "")
-    second = [f"{_shown(name)} {percent(probability)}" for name, probability in prediction.top[1:2]]
+    label = shown(prediction.label) + (" (not sure)" if prediction.status == "not_sure" else "")
+    second = [f"{shown(name)} {percent(probability)}" for name, probability in prediction.top[1:2]]
     return [source, label, percent(prediction.probability), *(second or [""])]
 
 

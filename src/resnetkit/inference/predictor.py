@@ -120,8 +120,9 @@ class Predictor:
         """Name one picture: a path (`archive.zip` with one picture counts), a PIL image, or an array.
 
         Arrays are `[H, W]` grey or `[H, W, 3]` RGB, uint8. Raises `DataError` where the picture cannot be read and
-        `UsageError` where the path is missing or names several pictures.
+        `UsageError` where the path is missing or names several pictures, or `top_k` is below 1.
         """
+        _check_counts(top_k=top_k)
         if isinstance(picture, (str, os.PathLike)):
             pictures = open_pictures(os.fspath(picture))
             read = self._read(pictures, _only(pictures, os.fspath(picture)))
@@ -142,8 +143,7 @@ class Predictor:
         says how many classes `top` holds at most; `batch_size` is the engine's choice where it is not given.
         """
         batch_size = self.engine.batch_size if batch_size is None else batch_size
-        if top_k < 1 or batch_size < 1:
-            raise UsageError(f"top-k and batch size must be at least 1, not {top_k} and {batch_size}")
+        _check_counts(top_k=top_k, batch_size=batch_size)
         reads = _ahead(
             lambda item: self._read(pictures, item),
             pictures.items,
@@ -199,6 +199,12 @@ class Predictor:
             top=top,
             warnings=read.warnings,
         )
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise UsageError(f"{name} must be at least 1, not {count}")
 
 
 def _ahead(function: Callable[[Given], Made], items: Iterable[Given], *, threads: int, limit: int) -> Iterator[Made]:

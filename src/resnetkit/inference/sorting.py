@@ -17,6 +17,7 @@ from PIL import Image
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.errors import ResourceError, UsageError
 from resnetkit.files import safe_name
+from resnetkit.inference.output import counted
 from resnetkit.inference.predictor import Prediction
 
 NOT_SURE = "not_sure"
@@ -33,7 +34,7 @@ class Copy:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SortPlan:
-    """What sorting would do: `bytes` to write, pictures per folder, how many are left out as unreadable."""
+    """What sorting would do: `bytes` to write, pictures per folder, how many are left out because no answer was had."""
 
     directory: Path
     copies: tuple[Copy, ...]
@@ -42,10 +43,10 @@ class SortPlan:
     counts: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        left_out = f"; {self.left_out:,} that cannot be read are left out" if self.left_out else ""
+        left_out = f"; {self.left_out:,} without an answer left out" if self.left_out else ""
         return (
-            f"{len(self.copies):,} pictures ({_size(self.bytes)}) "
-            f"into {len(self.counts):,} folders of {self.directory}{left_out}"
+            f"{counted(len(self.copies), 'picture')} ({_size(self.bytes)}) "
+            f"into {counted(len(self.counts), 'folder')} of {self.directory}{left_out}"
         )
 
 
@@ -55,9 +56,10 @@ def sort_into(
     """Plan copies of `pictures` into a folder per class under `directory`; nothing is written yet.
 
     `predictions` are those of `pictures`, one for each, in their order. Answers that are not sure go to `not_sure`;
-    pictures that cannot be read are left out. Members of archives come out under their base names, arrays as PNG.
+    pictures without an answer are left out. Members of archives come out under their base names, arrays as PNG.
     `classes` are all of the model's, so that a class has the same folder whatever was predicted. Raises `UsageError`
-    where a picture lies inside `directory` (it would sort its own output) and `ResourceError` when the disk is full.
+    where the pictures and `directory` lie inside each other (it would sort its own output), `ResourceError` when the
+    disk is full.
     """
     refuse_own_output(pictures, directory)
     folders = class_folders(classes)
@@ -104,10 +106,19 @@ def class_folders(classes: Sequence[str]) -> dict[str, str]:
 
 
 def refuse_own_output(pictures: Dataset, directory: Path) -> None:
-    """Raise `UsageError` where a picture lies inside `directory`; worth asking before anything is predicted."""
+    """Raise `UsageError` where a picture lies inside `directory`, or that inside a folder that was given.
+
+    The copies would become part of the data. Worth asking before anything is predicted.
+    """
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"--sort-into {directory}: is a file; name a folder")
     inside = directory.resolve()
+    for root in pictures.roots:
+        if inside.is_relative_to(Path(root).resolve()):
+            raise UsageError(
+                f"--sort-into {directory}: lies inside {root}, and the copies would become part of those pictures; "
+                "choose a folder outside the pictures"
+            )
     parents: dict[str, bool] = {}
     for item in pictures.items:
         parent = os.path.dirname(item.source.partition("::")[0])
