@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResourceError, UsageError
-from resnetkit.models.checkpoint import METADATA_KEY, Header, is_checkpoint, load, read_header, save
+from resnetkit.models.checkpoint import METADATA_KEY, Header, is_checkpoint, load, load_tensors, read_header, save
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
 
@@ -31,6 +31,10 @@ HEADER = Header(
     license="CC0-1.0",
     version="0.1.0",
 )
+
+
+PREPROCESS = HEADER.preprocess.to_json()
+TABLES = ("aliases", "metrics", "decision", "recipe", "data")
 
 
 @pytest.fixture
@@ -118,6 +122,26 @@ def described(**changes: object) -> str:
         ("[1]", "its description is damaged"),
         ('{"format": 1', "its description is damaged"),
         (described(spec=3), "its description is damaged"),
+        (described(task="dense"), "for the task 'dense', this version knows classification alone"),
+        (described(classes="abc"), "its classes must be a list of texts, not str"),
+        (described(classes=["a", "b", 3]), "must be|its description is damaged"),
+        (described(aliases={"n01": 3}), "its aliases must be text"),
+        (described(license=3), "its license must be text"),
+        (described(version=[1]), "its version must be text"),
+        *((described(**{name: "none"}), f"its {name} must be a table, not 'none'") for name in TABLES),
+        (described(metrics=None), "its metrics must be a table, not None"),
+        (described(decision={"temperature": "hot"}), "decision.temperature must be a number above 0, not 'hot'"),
+        (described(decision={"temperature": 0}), "decision.temperature must be a number above 0, not 0"),
+        (described(decision={"temperature": 10**400}), "decision.temperature must be a number above 0"),
+        (described(decision={"temperature": float("nan")}), "decision.temperature must be a number above 0, not nan"),
+        (described(decision={"threshold": 2}), "decision.threshold must be a probability between 0 and 1, not 2"),
+        (described(decision={"threshold": True}), "decision.threshold must be a probability"),
+        (described(decision={"heat": 2}), r"decision has unknown fields \['heat'\]"),
+        (described(preprocess=PREPROCESS | {"size": 10**6}), "preprocess.size must be a whole number up to 16384"),
+        (described(preprocess=PREPROCESS | {"resize": 10**6}), "preprocess.resize must be a whole number up to"),
+        (described(preprocess=PREPROCESS | {"size": 32.5}), "preprocess.size must be a whole number"),
+        (described(preprocess=PREPROCESS | {"size": "32"}), "preprocessing is broken"),
+        (described(recipe="TOO DEEP").replace('"TOO DEEP"', "[" * 100_000), "its description is damaged"),
     ],
 )
 def test_a_description_that_does_not_hold_is_told_in_one_line(tmp_path: Path, text: str, says: str) -> None:
@@ -169,6 +193,89 @@ def test_tensors_of_another_network_are_told(tmp_path: Path, network: ResNet) ->
     save(tmp_path / "x", network, replace(HEADER, spec=SPEC.changed(width=16)))
     with pytest.raises(DataError, match="tensors are not those it describes"):
         load(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"blocks": [10**7, 10**7]},
+        {"blocks": [1]},
+        {"blocks": [1, 1, 1]},
+        {"width": 10**6},
+        {"in_channels": 3, "stem": "imagenet"},
+        {"shortcut": "none"},
+        {"block": "bottleneck"},
+        {"block": "bottleneck", "widening": 10**7},
+    ],
+)
+def test_a_false_description_is_told_before_a_network_of_that_size_is_built(
+    tmp_path: Path, network: ResNet, spec: dict[str, object]
+) -> None:
+    text = described(spec=SPEC.to_json() | spec)
+    save_file(network.state_dict(), tmp_path / "x", metadata={METADATA_KEY: text})
+    with pytest.raises(DataError, match="x: its tensors are not those it describes"):
+        load(tmp_path / "x")
+
+
+def test_more_classes_than_the_head_has_are_told(tmp_path: Path, network: ResNet) -> None:
+    header = replace(HEADER, spec=SPEC.changed(num_classes=4), classes=tuple("abcd"))
+    save(tmp_path / "x", network, header)
+    with pytest.raises(DataError, match="x: its tensors are not those it describes"):
+        load(tmp_path / "x")
+
+
+@pytest.mark.parametrize("key", ["fc.bias", "bn1.running_var"])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.uint8])
+def test_weights_that_are_no_floating_point_numbers_are_refused(
+    tmp_path: Path, network: ResNet, key: str, dtype: torch.dtype
+) -> None:
+    state = network.state_dict()
+    save(tmp_path / "x", state | {key: state[key].to(dtype)}, HEADER)
+    with pytest.raises(DataError, match=rf"x: {key} holds \w+, not F32 or"):
+        load(tmp_path / "x")
+
+
+def rewritten(path: Path, name: str, **changes: object) -> None:
+    """Change the entry of one tensor in the safetensors header."""
+    content = path.read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    entries = json.loads(content[8 : 8 + length])
+    entries[name] |= changes
+    text = json.dumps(entries).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"data_offsets": [-8, 0]}, "header is damaged"),
+        ({"data_offsets": [0]}, "header is damaged"),
+        ({"data_offsets": ["a", "b"]}, "header is damaged"),
+        ({"shape": [10**9]}, "header is damaged"),
+        ({"shape": [-3]}, "header is damaged"),
+        ({"shape": 3}, "header is damaged"),
+        ({"dtype": "F64"}, "header is damaged"),
+        ({"dtype": "F4_NEW"}, "fc.bias holds F4_NEW"),
+        ({"dtype": ["F32"]}, "header is damaged"),
+    ],
+)
+def test_a_tampered_safetensors_header_is_told(path: Path, changes: dict[str, object], says: str) -> None:
+    rewritten(path, "fc.bias", **changes)
+    with pytest.raises(DataError, match=says) as raised:
+        load(path)
+    assert str(raised.value).startswith(f"{path}: ")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("metadata", [3, None, [METADATA_KEY], "resnetkit", {METADATA_KEY: 3}])
+def test_metadata_that_is_no_table_of_texts_is_told(path: Path, metadata: object) -> None:
+    content = path.read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    text = json.dumps(json.loads(content[8 : 8 + length]) | {"__metadata__": metadata}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
+    for read in (load, load_tensors):
+        with pytest.raises(DataError, match="damaged"):
+            read(path)
 
 
 def test_foreign_safetensors_are_told_where_they_can_be_used(tmp_path: Path, network: ResNet) -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +193,34 @@ def test_what_is_no_state_dict_is_told(tmp_path: Path, target: ResNet) -> None:
         load_weights(target, tmp_path / "x.pth")
     with pytest.raises(UsageError, match="no such file"):
         load_weights(target, tmp_path / "none.pth")
+
+
+ODD: dict[str, Callable[[Tensor], Tensor]] = {
+    "meta": lambda value: value.to("meta"),
+    "sparse": lambda value: value.to_sparse(),
+    "quantised": lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
+    "complex": lambda value: value.to(torch.complex64),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*(TypedStorage|quantize)")  # from saving them
+@pytest.mark.parametrize("kind", ODD)
+def test_tensors_without_plain_values_are_named_and_nothing_else_is_said(
+    tmp_path: Path, source: ResNet, target: ResNet, kind: str
+) -> None:
+    state = source.state_dict()
+    torch.save({"state_dict": state | {"fc.weight": ODD[kind](state["fc.weight"])}}, tmp_path / "w.pth")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(DataError, match=rf"w.pth: fc.weight is a {kind}.* tensor: save"):
+            load_weights(target, tmp_path / "w.pth")
+    assert told == []
+
+
+def test_weights_of_whole_numbers_are_named(source: ResNet, target: ResNet) -> None:
+    state = source.state_dict()
+    with pytest.raises(DataError, match=r"the state dict: fc.bias holds torch.int32: floating-point"):
+        load_weights(target, state | {"fc.bias": state["fc.bias"].int()})
 
 
 @pytest.mark.parametrize(

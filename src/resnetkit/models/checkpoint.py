@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import struct
 import unicodedata
 from collections.abc import Mapping
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 METADATA_KEY = "resnetkit"
+# Sides of pictures in pixels; more is a slip or a damaged file, and takes all memory.
+MAX_IMAGE_SIZE = 16_384
 # The safetensors format itself caps its header at 100 MB.
 _MAX_HEADER_BYTES = 100_000_000
+_FLOATING = ("F32", "F16", "BF16", "F64")
+# Bytes of one number; types that are not here are measured by safetensors itself.
+_NUM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,11 +56,12 @@ class Header:
     version: str = ""
 
     def __post_init__(self) -> None:
+        _check_fields(self)
         object.__setattr__(self, "classes", tuple(unicodedata.normalize("NFC", name) for name in self.classes))
         if len({name.casefold() for name in self.classes}) != len(self.classes):
             twice = _first_double(self.classes)
             raise DataError(f"the class {twice!r} is there twice: class names must be unique, ignoring case")
-        if self.task == "classification" and len(self.classes) != self.spec.num_classes:
+        if len(self.classes) != self.spec.num_classes:
             raise DataError(f"{len(self.classes)} class names for a network of {self.spec.num_classes} classes")
         if self.preprocess.channels != self.spec.in_channels:
             raise DataError(
@@ -87,8 +95,45 @@ class Header:
             )
         values["spec"] = ResNetSpec.from_json(values["spec"])
         values["preprocess"] = Preprocess.from_json(values["preprocess"])
+        if not isinstance(values["classes"], list):
+            raise DataError(f"its classes must be a list of texts, not {type(values['classes']).__name__}")
         values["classes"] = tuple(values["classes"])
         return cls(**values)
+
+
+def _check_fields(header: Header) -> None:
+    """Refuse values of types that would fail, or mislead, only where they are used."""
+    if header.task != "classification":
+        raise DataError(
+            f"it is for the task {header.task!r}, this version knows classification alone: upgrade resnetkit"
+        )
+    for name in ("aliases", "metrics", "decision", "recipe", "data"):
+        if not isinstance(getattr(header, name), Mapping):
+            raise DataError(f"its {name} must be a table, not {getattr(header, name)!r:.80}")
+    texts = {"classes": header.classes, "aliases": header.aliases.values(), "version": [header.version]}
+    for name, values in (texts | {"license": [header.license or ""]}).items():
+        if not all(isinstance(value, str) for value in values):
+            raise DataError(f"its {name} must be text, not {list(values)!r:.80}")
+    for name in ("size", "resize"):
+        value = getattr(header.preprocess, name)
+        if type(value) is not int or value > MAX_IMAGE_SIZE:
+            raise DataError(f"its preprocess.{name} must be a whole number up to {MAX_IMAGE_SIZE}, not {value!r}")
+    _check_decision(header.decision)
+
+
+def _check_decision(decision: Mapping[str, Any]) -> None:
+    if unknown := sorted(set(decision) - {"temperature", "threshold"}):
+        raise DataError(f"its decision has unknown fields {unknown}: a newer version wrote it; upgrade resnetkit")
+    temperature, threshold = decision.get("temperature", 1.0), decision.get("threshold")
+    # The bound keeps the number a float32, in which logits are divided by it.
+    if not _is_number(temperature) or not 1e-30 < temperature < 1e30:
+        raise DataError(f"its decision.temperature must be a number above 0, not {temperature!r:.40}")
+    if threshold is not None and (not _is_number(threshold) or not 0 <= threshold <= 1):
+        raise DataError(f"its decision.threshold must be a probability between 0 and 1, not {threshold!r:.40}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _first_double(names: tuple[str, ...]) -> str:
@@ -116,7 +161,7 @@ def read_header(path: str | Path) -> Header:
         return Header.from_json(json.loads(metadata[METADATA_KEY]))
     except ResNetKitError as error:
         raise DataError(f"{path}: {error}") from error
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: its description is damaged ({error}); fetch or copy it again") from error
 
 
@@ -160,14 +205,32 @@ def is_checkpoint(path: Path) -> bool:
 def _parsed_header(path: Path, text: bytes, size: int) -> dict[str, Any]:
     try:
         header = json.loads(text)
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        expected = 8 + len(text) + max(ends, default=0)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        if not isinstance(header.get("__metadata__", {}), dict):
+            raise TypeError("metadata is a table of texts")
+        entries = [entry for name, entry in header.items() if name != "__metadata__"]
+        expected = 8 + len(text) + _end_of_data(entries)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path}: its safetensors header is damaged; fetch or copy it again") from error
     if size != expected:
         what = "cut short" if size < expected else "longer than it says"
         raise DataError(f"{path}: {what} ({size:,} of {expected:,} bytes); fetch or copy it again")
     return header
+
+
+def _end_of_data(entries: list[dict[str, Any]]) -> int:
+    """Return where the data of the tensors end; raises `ValueError` or another error where they do not fit together.
+
+    Each tensor begins where another ends and is as long as its shape says, as the format demands.
+    """
+    end = 0
+    for start, stop, entry in sorted((*entry["data_offsets"], i) for i, entry in enumerate(entries)):
+        shape, width = entries[entry]["shape"], _NUM_BYTES.get(entries[entry]["dtype"])
+        if not all(type(number) is int and number >= 0 for number in (start, stop, *shape)):
+            raise ValueError("sizes are whole numbers")
+        if start != end or stop < start or (width is not None and stop - start != width * math.prod(shape)):
+            raise ValueError("tensors do not fit together")
+        end = stop
+    return end
 
 
 def kind_of(start: bytes, size: int) -> str:
@@ -209,14 +272,51 @@ def load(path: str | Path) -> tuple[ResNet, Header]:
 
     Raises `DataError` for a file that is no checkpoint of ours or is damaged.
     """
-    from safetensors.torch import load_file
-
     from resnetkit.models.resnet import without_values
 
+    path = Path(path)
     header = read_header(path)
+    _check_tensors(path, header.spec)
     network = without_values(header.spec)
     try:
-        network.load_state_dict(load_file(path))
+        network.load_state_dict(load_tensors(path))
     except RuntimeError as error:
         raise DataError(f"{path}: its tensors are not those it describes; fetch or make it again") from error
     return network.eval(), header
+
+
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of any safetensors file; raises `DataError` for a damaged one."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    read_safetensors_header(path)
+    try:
+        return load_file(path)
+    except (SafetensorError, KeyError) as error:  # The KeyError is a dtype that this torch has not.
+        raise DataError(f"{path}: its tensors are damaged ({error}); fetch or copy it again") from error
+
+
+def _check_tensors(path: Path, spec: ResNetSpec) -> None:
+    """Refuse tensors that cannot be those of `spec` before a network is built, which a false size makes endless.
+
+    These few bind every size of the network to that of the file; loading compares all the others.
+    """
+    tensors = {name: entry for name, entry in read_safetensors_header(path).items() if name != "__metadata__"}
+    for name, entry in tensors.items():
+        wanted = ("I64",) if name.endswith("num_batches_tracked") else _FLOATING
+        if entry["dtype"] not in wanted:
+            raise DataError(f"{path}: {name} holds {entry['dtype']}, not {' or '.join(wanted)}; make it again")
+    kernel = 7 if spec.stem == "imagenet" else 3
+    shapes = {
+        "conv1.weight": [spec.width, spec.in_channels, kernel, kernel],
+        "fc.weight": [spec.num_classes, spec.num_features],
+    }
+    found = {name: tensors.get(name, {}).get("shape") for name in shapes}
+    inner = (tensors.get("layer1.0.conv1.weight", {}).get("shape") or [0])[0]
+    counts = [
+        sum(re.fullmatch(rf"layer{i + 1}\.\d+\.conv1\.weight", name) is not None for name in tensors)
+        for i in range(len(spec.blocks))
+    ]
+    if found != shapes or inner != spec.width * spec.widening or counts != list(spec.blocks):
+        raise DataError(f"{path}: its tensors are not those it describes; fetch or make it again")

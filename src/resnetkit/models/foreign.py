@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from resnetkit.errors import DataError
-from resnetkit.models.checkpoint import first_bytes, kind_of, read_safetensors_header
+from resnetkit.models.checkpoint import first_bytes, kind_of, load_tensors
 from resnetkit.models.spec import MAX_STAGES, ResNetSpec, Shortcut
 
 State = dict[str, Tensor]
@@ -34,10 +35,7 @@ def read_state(path: str | Path) -> State:
     path = Path(path)
     start = first_bytes(path, 9)
     if start[8:9] == b"{":
-        from safetensors.torch import load_file
-
-        read_safetensors_header(path)
-        return clean(load_file(path), name=str(path))
+        return clean(load_tensors(path), name=str(path))
     if not start.startswith((b"PK", b"\x80")):
         raise DataError(
             f"{path}: not weights ({kind_of(start, path.stat().st_size)}); .pth or .safetensors files are wanted"
@@ -49,7 +47,10 @@ def _unpickle(path: Path) -> Any:
     import pickle
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # What torch warns of here (sparse, quantised tensors) `clean` refuses, in a line that names the tensor.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise DataError(
             f"{path}: holds more than tensors (a whole pickled model?) and could run code when opened, or is damaged: "
@@ -62,7 +63,9 @@ def _unpickle(path: Path) -> Any:
 
 
 def clean(state: Any, *, name: str) -> State:
-    """Return the tensors of a state dict under their plain names; `name` names it in the `DataError` raised for none.
+    """Return the tensors of a state dict under their plain names; `name` names it in errors.
+
+    Raises `DataError` where there are none, and for one that has no plain values (sparse, quantised, complex, meta).
 
     >>> sorted(clean({"state_dict": {"module.linear.bias": torch.zeros(2)}}, name="x"))
     ['fc.bias']
@@ -77,7 +80,21 @@ def clean(state: Any, *, name: str) -> State:
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     if "fc.weight" not in tensors:
         tensors = {re.sub(r"^linear\.", "fc.", key): value for key, value in tensors.items()}
+    for key, value in tensors.items():
+        if kind := _kind_of_tensor(value):
+            raise DataError(f"{name}: {key} is a {kind} tensor: save the network's state with plain (dense) ones")
     return tensors
+
+
+def _kind_of_tensor(value: Tensor) -> str:
+    """Return what makes a tensor unfit for our networks, or nothing; a nested one cannot be in a file we open."""
+    if value.is_meta:
+        return "meta (valueless)"
+    if value.layout is not torch.strided:
+        return "sparse"
+    if value.is_quantized:
+        return "quantised"
+    return "complex" if value.is_complex() else ""
 
 
 def _unwrapped(state: Any) -> Any:

@@ -80,6 +80,8 @@ def _load(network: ResNet, state: Mapping[str, Tensor], *, name: str, head: str)
     if difference:
         raise DataError(_mismatch(name, network.spec, state, difference))
     for key, value in network.state_dict().items():
+        if value.is_floating_point() and key in kept and not kept[key].is_floating_point():
+            raise DataError(f"{name}: {key} holds {kept[key].dtype}: floating-point weights are wanted")
         # Statistics saved before PyTorch 0.4.1 lack the counter; it changes nothing where momentum is a number.
         if key.endswith("num_batches_tracked"):
             kept.setdefault(key, torch.zeros_like(value))
