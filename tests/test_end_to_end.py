@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -316,3 +318,122 @@ def test_classes_may_go_by_their_wordnet_ids(tmp_path: Path, digits: Path, finis
     result = rk.evaluate(tmp_path / "photos", model=tmp_path / "model.safetensors", threads=1)
     assert {row["label"] for row in result.rows} == {"one", "two", "three"}
     assert result.metrics["split"] == "all"
+
+
+def test_a_model_that_is_named_is_the_one_that_answers(
+    resnetkit: Callable[..., Output], finished: rk.Run, digits: Path
+) -> None:
+    picture, checkpoint = next((digits / "test" / "seven").iterdir()), finished.path / "best.safetensors"
+    code, out, err = resnetkit("predict", picture, "--weights", checkpoint, "--format", "jsonl")
+    assert code == 0
+    assert "ImageNet" not in err
+    code, out, err = resnetkit("predict", picture, "--weights", checkpoint, "--model", finished.path)
+    assert code == 2
+    code, out, err = resnetkit("predict", picture, "--weights", checkpoint, "--model", "resnet20")
+    assert (code, out) == (3, "")
+    code, _, err = resnetkit("train", digits, "--weights", "nosuch.pth")
+    assert code == 2
+    assert "nosuch.pth: no such file" in err
+
+
+def test_python_calls_name_what_they_do_not_know(digits: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean 'epochs'"):
+        rk.train(digits, epoch=1)
+
+
+def test_a_reader_of_a_pipe_may_leave_and_stdout_may_be_closed(finished: rk.Run, digits: Path) -> None:
+    program = f"{sys.executable} -m resnetkit"
+    line = f"{program} predict {digits}/test --model {finished.path} --format csv --quiet --threads 1 | head -1"
+    said = subprocess.run(
+        ["bash", "-c", f"{line}; echo ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout.splitlines()[-1] == "0"
+    assert said.stderr == ""
+    closed = subprocess.run(
+        ["bash", "-c", f"{program} models resnet18 >&-"], capture_output=True, text=True, check=False
+    )
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+def test_a_model_is_never_scored_on_what_it_learnt_from_unasked(
+    resnetkit: Callable[..., Output], finished: rk.Run, digits: Path, tmp_path: Path
+) -> None:
+    learnt = [row for row in table(finished.path / "split.csv") if row["split"] == "train"]
+    for row in learnt[:20]:
+        place = tmp_path / "copies" / row["label"]
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(row["source"], place)
+    code, _, err = resnetkit("evaluate", "copies", "--model", finished.path)
+    assert code == 2
+    assert "--split train" in err
+    with pytest.raises(UsageError, match="--split train"):
+        rk.evaluate(tmp_path / "copies", model=finished.model)
+    code, out, _ = resnetkit("evaluate", "copies", "--model", finished.path, "--split", "train")
+    assert code == 0
+    assert "own training images" in out
+
+
+def test_figures_of_a_run_are_not_overwritten(resnetkit: Callable[..., Output], finished: rk.Run, digits: Path) -> None:
+    before = (finished.path / "metrics.json").read_bytes()
+    code, _, _ = resnetkit("evaluate", digits, "--model", finished.path, "--output", finished.path)
+    assert code == 2
+    assert (finished.path / "metrics.json").read_bytes() == before
+
+
+def test_places_that_cannot_be_are_told_before_reading(resnetkit: Callable[..., Output], digits: Path) -> None:
+    shutil.copytree(digits, "pictures")
+    for wrong in (("--output", "pictures/run"), ("--name", ".hidden"), ("--name", "a\nb"), ("--name", "x" * 300)):
+        code, _, err = resnetkit("train", "pictures", *QUICK, *wrong)
+        assert code == 2, err
+    Path("empty").mkdir()
+    assert resnetkit("train", "pictures", *QUICK, "--output", "empty")[0] == 0
+    assert Path("empty/best.safetensors").is_file()
+
+
+def test_without_a_held_out_part_the_run_says_that_nothing_is_scored(
+    resnetkit: Callable[..., Output], digits: Path
+) -> None:
+    code, _, err = resnetkit("train", digits / "train", *QUICK, "--name", "all", "--set", "val_share=0")
+    assert code == 0
+    assert "nothing was held out" in err
+    assert table(Path("runs/all/results.csv"))[0]["val_top1"] == ""
+
+
+def test_one_pixel_networks_repeat_their_bits(resnetkit: Callable[..., Output], digits: Path) -> None:
+    for name in ("one", "again"):
+        arguments = ("--model", "resnet18", "--stem", "imagenet", "--set", "model.width=8", "--weights", "none")
+        code, _, err = resnetkit(
+            "train", digits, *arguments, "--epochs", "1", "--limit", "100", "--threads", "1", "--name", name
+        )
+        assert code == 0, err
+    ours, theirs = (load_file(f"runs/{name}/last.safetensors") for name in ("one", "again"))
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_a_broken_run_does_not_hide_the_others(
+    resnetkit: Callable[..., Output], finished: rk.Run, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.path, tmp_path / "runs/good")
+    shutil.copytree(finished.path, tmp_path / "runs/broken")
+    for state in (tmp_path / "runs/broken/state").glob("*.safetensors"):
+        state.write_bytes(state.read_bytes()[:100])
+    code, out, err = resnetkit("runs")
+    assert code == 0
+    assert "good" in out
+    assert "unreadable" in out
+    assert "broken" in err
+
+
+def test_going_on_voids_the_old_figures_until_the_run_is_scored_again(
+    resnetkit: Callable[..., Output], finished: rk.Run, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.path, tmp_path / "runs/more")
+
+    def leave(row: dict[str, object]) -> None:
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        rk.resume(tmp_path / "runs/more", epochs=4, on_epoch=leave)
+    assert "unfinished, 3 of 4 epochs" in resnetkit("runs")[1]
+    assert resnetkit("resume", "more")[0] == 0
+    assert "unfinished" not in resnetkit("runs")[1]

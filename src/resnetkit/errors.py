@@ -1,6 +1,7 @@
 """What can go wrong for a user: each error names the thing, says what to do, and carries the exit code."""
 
 import difflib
+import signal
 from collections.abc import Iterable
 
 
@@ -51,6 +52,15 @@ class InterruptedRun(ResNetKitError):  # noqa: N818 - an interruption is no erro
     def with_hint(self, hint: str) -> "InterruptedRun":
         """Return the same interruption with what to do next behind it."""
         return InterruptedRun(f"{self}; {hint}", signal_number=self.signal_number)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM outside the training loop: nothing to save, and the exit code of that signal."""
+
+
+def signal_of(interruption: KeyboardInterrupt) -> int:
+    """Return the number of the signal behind an interruption."""
+    return int(signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
 
 
 def missing_extra(what: str, extra: str) -> UsageError:

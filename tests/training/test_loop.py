@@ -240,3 +240,25 @@ def test_the_best_epoch_is_chosen_by_the_named_figure(
 ) -> None:
     rows = [{"val_top1": top1, "val_loss": loss} for top1, loss in (first, second)]
     assert better(rows[1], rows[0], select) is second_wins
+
+
+def test_a_held_out_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_save(make_loop: MakeLoop) -> None:
+    loop = make_loop()
+    loop.task = replace(loop.task, validate=lambda network, check: {"val_loss": math.nan, "val_top1": 0.1})
+    with StopRequest() as stop, pytest.raises(DivergedError, match="held-out loss is not finite after epoch 1"):
+        loop.run(stop)
+    assert states.newest(loop.folder).rows == []
+
+
+def test_a_full_disk_is_told_and_the_older_save_stays(make_loop: MakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = make_loop()
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with StopRequest() as stop, pytest.raises(ResourceError, match="No space left on device"):
+        loop.run(stop)
+    monkeypatch.undo()
+    assert states.newest(loop.folder).position.step == 0
+    assert not list(loop.folder.glob(".*.tmp"))

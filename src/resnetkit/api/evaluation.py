@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnetkit.api.model import Model, load, run_of
+from resnetkit.api.model import Model, load
 from resnetkit.api.pictures import draw_predictions
 from resnetkit.data.classes import renamed
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.data.sources import open_data
+from resnetkit.errors import UsageError
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
     from resnetkit.data.preflight import Part
+    from resnetkit.data.survey import Survey
     from resnetkit.training.run import RunFolder
 
 
@@ -63,21 +64,27 @@ def evaluate(
     asks for them. The files go to `output`; without it to `evaluations/` of the run, where the model is one.
     """
     from resnetkit.data.preflight import prepare
+    from resnetkit.data.survey import survey
     from resnetkit.evaluation.evaluate import choose_split
 
     watcher = watcher or Watcher()
-    folder = run_of(model)
     if not isinstance(model, Model):
         model = load(model, device=device, threads=threads, watcher=watcher)
+    folder = model.run
+    if output is not None and (Path(output) / "state").is_dir():
+        raise UsageError(f"--output {output} is a run, whose own figures are not overwritten: name another folder")
     dataset = _by_the_models_names(open_data(*data, rename=rename, limit=limit), model.header.aliases)
-    dataset, notes = _as_the_run_split_it(dataset, folder)
+    with watcher.counting("reading pictures") as progress:
+        surveyed = survey(dataset, threads=model.runtime.threads, progress=progress)
+    dataset, notes = _as_the_run_split_it(dataset, folder, surveyed, asked=split)
     chosen = choose_split(split, {item.split or "train" for item in dataset.items})  # type: ignore[arg-type]
     if chosen == "all":
         dataset = dataset.as_part("test")
     part_name = "test" if chosen == "all" else chosen
-    with watcher.counting("reading pictures") as progress:
+    with watcher.counting("decoding pictures") as progress:
         prepared = prepare(
             dataset,
+            surveyed=surveyed,
             preprocess=model.header.preprocess,
             whole_short_side=None,
             bad_images=bad_images,  # type: ignore[arg-type]
@@ -117,30 +124,34 @@ def _by_the_models_names(dataset: Dataset, aliases: Mapping[str, str]) -> Datase
     return dataclasses.replace(dataset, items=renamed(dataset.items, used)) if used else dataset
 
 
-def _as_the_run_split_it(dataset: Dataset, folder: RunFolder | None) -> tuple[Dataset, list[str]]:
-    """Give pictures the part they had in the run that made the model, so that none it learnt from is scored unasked."""
-    from resnetkit.data.splits import read_split
+def _as_the_run_split_it(
+    dataset: Dataset, folder: RunFolder | None, surveyed: Survey, *, asked: str
+) -> tuple[Dataset, list[str]]:
+    """Give pictures the part they had in the run that made the model, so that none it learnt from is scored unasked.
 
-    if folder is None or not folder.split.is_file():
+    They are known by their content, wherever they lie now. Raises `UsageError` where nothing else is left to score.
+    """
+    from resnetkit.data.splits import read_split
+    from resnetkit.training.run import read_contents
+
+    if folder is None:
         return dataset, []
-    start = _started_in(folder)
-    parts = {os.path.normpath(start / source): part for source, part in read_split(folder.split).items()}
-    known = [parts.get(os.path.abspath(item.source)) for item in dataset.items]
+    sources, parts = read_contents(folder), read_split(folder.split)
+    known = [parts.get(sources.get(surveyed.digests.get(item.source, ""), "")) for item in dataset.items]
     trained_on = sum(part == "train" for part in known)
     if not trained_on:
         return dataset, []
+    if trained_on == len(known) and asked != "train":
+        raise UsageError(
+            f"all {trained_on} pictures trained {folder.name}: give it others, or score it on what it learnt from "
+            "with --split train"
+        )
     items: tuple[Item, ...] = tuple(
         dataclasses.replace(item, split=part or item.split or "val")
         for item, part in zip(dataset.items, known, strict=True)
     )
     note = f"{trained_on} of these pictures trained {folder.name}; they are scored only with --split train"
     return dataclasses.replace(dataset, items=items), [note]
-
-
-def _started_in(folder: RunFolder) -> Path:
-    from resnetkit.training import state as states
-
-    return Path(states.describe(folder.state)["request"]["cwd"])
 
 
 def _evaluation_path(folder: RunFolder, data: Sequence[str | Path]) -> Path:

@@ -38,8 +38,10 @@ class Model:
     Prediction('cat.jpg': cat 97.1 %, dog 2.9 %)
     """
 
-    def __init__(self, network: ResNet, header: Header, *, name: str, runtime: Runtime) -> None:
-        self.network, self.header, self.name, self.runtime = network, header, name, runtime
+    def __init__(
+        self, network: ResNet, header: Header, *, name: str, runtime: Runtime, run: RunFolder | None = None
+    ) -> None:
+        self.network, self.header, self.name, self.runtime, self.run = network, header, name, runtime, run
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -73,10 +75,10 @@ class Model:
         return self.predictor.predict(picture, top_k=top_k)
 
     def predict_many(
-        self, sources: Sequence[str | Path], *, top_k: int = 5, batch_size: int | None = None
+        self, sources: str | Path | Sequence[str | Path], *, top_k: int = 5, batch_size: int | None = None
     ) -> Iterator[Prediction]:
         """Name every picture of files, folders, globs and archives, one after the other, in constant memory."""
-        pictures = open_pictures(*sources)
+        pictures = open_pictures(*([sources] if isinstance(sources, (str, Path)) else sources))
         return self.predictor.predict_many(pictures, top_k=top_k, batch_size=batch_size, threads=self.runtime.threads)
 
     def features(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -110,7 +112,7 @@ def load(
     """
     network, header, name = open_model(str(model), weights=weights, watcher=watcher or Watcher())
     runtime = machine.resolve(device=device, precision=precision, threads=threads)
-    return Model(network, header, name=name, runtime=runtime)
+    return Model(network, header, name=name, runtime=runtime, run=run_of(model))
 
 
 def open_model(
@@ -119,17 +121,18 @@ def open_model(
     """Resolve a MODEL given as text; the only place that does."""
     from resnetkit.models import checkpoint
     from resnetkit.models import weights as weights_files
-    from resnetkit.training import run as runs
 
     path = Path(text).expanduser()
+    folder = run_of(text) if path.is_dir() or (RUNS / text).is_dir() else None
+    if weights is not None and (folder is not None or path.is_file()):
+        raise UsageError(f"{text} has its weights in it, so --weights {weights} contradicts it: leave one of them out")
     if weights is not None:
         network, header = weights_files.open_weights(weights, arch=text.partition(".")[0])
         return network, header, f"{text} ({weights})"
     if path.is_file():
         network, header = weights_files.open_weights(path)
         return network, header, str(path)
-    if path.is_dir() or (RUNS / text).is_dir():
-        folder = runs.open_run(text, root=RUNS)
+    if folder is not None:
         return *checkpoint.load(_finished(folder)), folder.name
     record = _record_of(text, purpose)
     with watcher.counting(f"fetching {record.name}", " bytes") as progress:
@@ -147,25 +150,25 @@ def _finished(folder: RunFolder) -> Path:
 def _record_of(text: str, purpose: catalog.Purpose) -> catalog.WeightsRecord:
     from resnetkit.training.run import all_runs
 
-    if "." in text and "/" not in text:
+    if Path(text).suffix in (".safetensors", ".pth", ".pt") or "/" in text:
+        raise UsageError(f"{text}: no such file or run")
+    if "." in text:
         return catalog.record(text)
     try:
         record = catalog.default_record(text, purpose=purpose)
     except UsageError:
         known = [*catalog.architectures(), *(run.name for run in all_runs(RUNS))]
         raise UsageError(
-            f"no model {text!r}{near_miss(text, known)} It is a network (see resnetkit models), a run (see resnetkit "
-            "runs) or a file"
+            f"no model {text!r}{near_miss(text, known) or '.'} "
+            "A model is a network (see resnetkit models), a run (see resnetkit runs) or a file"
         ) from None
     return record or catalog.record(text)
 
 
-def run_of(model: str | Path | Model) -> RunFolder | None:
-    """Return the run that a MODEL is, or lies in."""
+def run_of(model: str | Path) -> RunFolder | None:
+    """Return the run that a MODEL given as text is, or lies in."""
     from resnetkit.training.run import RunFolder
 
-    if isinstance(model, Model):
-        return None
     for path in (Path(model), RUNS / model, Path(model).parent):
         if (path / "state").is_dir():
             return RunFolder(path)

@@ -15,9 +15,10 @@ from resnetkit import runtime as machine
 from resnetkit.api.evaluation import Evaluation, evaluate, score
 from resnetkit.api.model import RUNS, Model, load, open_model
 from resnetkit.api.pictures import draw_augmented, draw_history
-from resnetkit.errors import UsageError
+from resnetkit.errors import InterruptedRun, UsageError, near_miss, signal_of
+from resnetkit.files import safe_name
 from resnetkit.runtime import Runtime
-from resnetkit.training.plan import Origin, Plan, Request, decide, weights_wanted
+from resnetkit.training.plan import Origin, Plan, Request, decide, precision_of, weights_wanted
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def train(
     from resnetkit.training import job as jobs
 
     watcher = watcher or Watcher()
-    request = Request(data=tuple(str(path) for path in data), **options)
+    request = _request(data, options)
     path = _run_path(name, output, data=request.data, model=request.architecture)
     plan, prepared, tensors, origin_spec, runtime = _prepare(
         request, device=device, threads=threads, watcher=watcher, command=command
@@ -139,11 +140,21 @@ def plan(
     **options: Any,
 ) -> tuple[Plan, Report]:
     """Decide what `train` would do, and read all the data, without training: the dry run."""
-    request = Request(data=tuple(str(path) for path in data), **options)
+    request = _request(data, options)
     decided, prepared, *_ = _prepare(
         request, device=device, threads=threads, watcher=watcher or Watcher(), command=command
     )
     return decided, prepared.report
+
+
+def _request(data: Sequence[Any], options: Mapping[str, Any]) -> Request:
+    """Return the request; raises `UsageError` for an option there is not, with the nearest."""
+    known = [field.name for field in dataclasses.fields(Request) if field.name != "data"]
+    for name in options:
+        if name not in known:
+            raise UsageError(f"train has no option {name!r}{near_miss(name, known) or ': ' + ', '.join(known)}")
+    paths = [path for given in data for path in (given if isinstance(given, (list, tuple)) else [given])]
+    return Request(data=tuple(map(str, paths)), **options)
 
 
 def _prepare(
@@ -155,7 +166,7 @@ def _prepare(
     from resnetkit.training import job as jobs
     from resnetkit.training import run as runs
 
-    machine.resolve(device=device)  # a device that is not there is told before any picture is read
+    device = machine.resolve(device=device).device  # one that is not there is told before any picture is read
     dataset = jobs.open_request_data(request)
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=threads or machine.available_threads(), progress=progress)
@@ -172,7 +183,7 @@ def _prepare(
     runtime = machine.resolve(
         device=device,
         threads=threads,
-        precision=decided.recipe.precision,
+        precision=precision_of(decided, device=device),
         channels_last=decided.recipe.channels_last,
     )
     rows = None
@@ -215,7 +226,8 @@ def resume(
     with watcher.counting("reading pictures") as progress:
         job = jobs.take_up(folder, epochs=epochs, progress=progress)
     if Run(folder).description["epochs_done"] == job.recipe.epochs:
-        watcher.note(f"{folder.name} has finished its {job.recipe.epochs} epochs; --epochs N goes on")
+        what = "it is scored now" if folder.metrics() is None else "--epochs N goes on"
+        watcher.note(f"{folder.name} has finished its {job.recipe.epochs} epochs; {what}")
     return _train(job, on_epoch=on_epoch, watcher=watcher)
 
 
@@ -228,8 +240,14 @@ def _train(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Watcher
         watcher.note("nothing was held out, so nothing is scored: evaluate the run on other pictures")
         return Run(job.folder)
     model = load(job.folder.path, device=job.runtime.device, threads=job.runtime.threads)
-    result = score(model, job.prepared.parts[part], split=part, folder=job.folder.path, watcher=watcher)
-    _record(result, model, job)
+    try:
+        result = score(model, job.prepared.parts[part], split=part, folder=job.folder.path, watcher=watcher)
+        _record(result, model, job)
+    except KeyboardInterrupt as stopped:
+        how = shlex.join(["resnetkit", "resume", str(job.folder.path)])
+        raise InterruptedRun(
+            f"stopped while the trained model was scored; go on with: {how}", signal_number=signal_of(stopped)
+        ) from None
     return Run(job.folder)
 
 
@@ -262,15 +280,22 @@ def runs(root: str | Path = RUNS) -> list[Run]:
 
 
 def _run_path(name: str | None, output: str | Path | None, *, data: Sequence[str], model: str) -> Path:
+    """Return where the run will lie; raises `UsageError` where it cannot, before any picture is read."""
     from resnetkit.training import run as runs
 
     if name is not None and output is not None:
         raise UsageError("--name and --output contradict each other: --name NAME means runs/NAME, --output a folder")
+    if name is not None and (name != safe_name(name) or name.startswith(".") or len(name) > 100):
+        raise UsageError(f"--name {name!r} is no plain name for a folder; for a place of your own use --output DIR")
+    if output is not None and not str(output).strip():
+        raise UsageError("--output is empty: name a folder")
     if name is None and output is None:
-        return runs.free_path(RUNS, f"{Path(os.path.abspath(data[0])).stem}-{model}")
-    path = Path(output) if output is not None else RUNS / str(name)
-    if name is not None and (os.sep in name or name in (".", "..", "")):
-        raise UsageError(f"--name {name!r} is a name, not a path; for a place of your own use --output DIR")
+        path = runs.free_path(RUNS, f"{Path(os.path.abspath(data[0])).stem}-{model}")
+    else:
+        path = Path(output) if output is not None else RUNS / str(name)
+    for given in data:
+        if Path(given).is_dir() and path.resolve().is_relative_to(Path(given).resolve()):
+            raise UsageError(f"the run {path} would lie inside its own data, {given}: choose a place with --output DIR")
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
         raise runs.taken(path)
     return path

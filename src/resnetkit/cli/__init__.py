@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -12,7 +13,7 @@ from typing import Any
 
 import click
 
-from resnetkit.errors import ResNetKitError
+from resnetkit.errors import ResNetKitError, Terminated, signal_of
 
 _VERBS = {
     "demo": "Train, evaluate and predict once, offline, in about a minute.",
@@ -62,20 +63,27 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with the exit code of the design: one line on stderr says what went wrong."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - closed by the caller, as in `>&-`
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):  # names of any language, whatever the locale
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cli.main(arguments, prog_name="resnetkit", standalone_mode=False)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):  # the reader of a pipe has seen enough; click's word for it is SystemExit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
         code = 0
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in arguments:
             traceback.print_exc()
         code = _explained(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise Terminated
 
 
 def _explained(error: BaseException) -> int:
@@ -89,7 +97,9 @@ def _explained(error: BaseException) -> int:
         case click.UsageError():
             where = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
             line, code = f"{error.format_message().rstrip('.')}{where}", 2
-        case click.Abort() | KeyboardInterrupt():
+        case KeyboardInterrupt():
+            line, code = "interrupted", 128 + signal_of(error)
+        case click.Abort():
             line, code = "interrupted", 130
         case MemoryError():
             line, code = "out of memory: use a smaller --batch-size, --image-size or --limit", 5

@@ -38,13 +38,17 @@ def predict(
     from resnetkit.inference import sorting
 
     if output is not None:
-        outputs.format_of(Path(output))
+        wanted = outputs.format_of(Path(output))
+        if form not in ("table", wanted):
+            raise click.UsageError(f"--format {form} contradicts --output {output}: the suffix sets the format")
     pictures = open_pictures(*sources)
     if sort_into is not None:
         sorting.refuse_own_output(pictures, Path(sort_into))
     with watching(quiet=quiet) as console:
-        if model is None:
+        if model is None and given["weights"] is None:
             console.note(_which_model(api.runs()))
+        if model is None and given["weights"] is not None:
+            model = given.pop("weights")  # the file says which network it is
         opened = api.load(model or "resnet18", watcher=console, **given)
         predictions, tally = [], outputs.Tally()
         with contextlib.ExitStack() as stack:

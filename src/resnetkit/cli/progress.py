@@ -52,10 +52,13 @@ class ConsoleWatcher(Watcher):
         """Print a line or several."""
         if self.quiet:
             return
-        if self.bar is not None:
-            self.bar.console.print(text, markup=False)
-        else:
-            click.echo(text, err=True)
+        try:
+            if self.bar is not None:
+                self.bar.console.print(text, markup=False)
+            else:
+                click.echo(text, err=True)
+        except BrokenPipeError:  # nobody reads on; the work itself goes on
+            self.quiet = True
 
     def step(self, step: Step) -> None:
         """Show where training stands."""

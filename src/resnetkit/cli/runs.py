@@ -9,6 +9,7 @@ import click
 
 from resnetkit.cli import options
 from resnetkit.cli.tables import print_table
+from resnetkit.errors import ResNetKitError
 
 
 @click.command()
@@ -30,7 +31,12 @@ def runs(folder: str, form: str) -> None:
 
 
 def _row(run: Any) -> dict[str, Any]:
-    metrics, said = run.metrics, run.description
+    metrics = run.metrics
+    try:
+        said = run.description
+    except (ResNetKitError, OSError) as error:
+        click.echo(f"resnetkit: {run.path}: cannot be read ({error})", err=True)
+        said = {"data": [], "epochs": None, "epochs_done": None, "started": ""}
     return {
         "name": run.name,
         "path": str(run.path),
@@ -45,6 +51,8 @@ def _row(run: Any) -> dict[str, Any]:
 
 
 def _accuracy(row: dict[str, Any]) -> str:
-    if row["top1"] is None:
+    if row["epochs"] is None:
+        return "unreadable"
+    if row["top1"] is None or row["epochs_done"] < row["epochs"]:
         return f"unfinished, {row['epochs_done']} of {row['epochs']} epochs"
     return f"{100 * row['top1']:.1f} % of {row['count']} ({row['split']})"

@@ -49,7 +49,11 @@ def train(data: tuple[str, ...], rename: tuple[str, ...], **given: Any) -> None:
         command = shlex.join(["resnetkit", *sys.argv[1:]])
         if dry_run:
             decided, report = api.plan(*data, watcher=console, command=command, **given)
-            if quiet:
+            if form == "json":
+                page = {name: getattr(decided, name).to_json() for name in ("spec", "preprocess", "recipe")}
+                page |= {"weights": decided.weights, "data": report.to_json()}
+                click.echo(json.dumps(page, ensure_ascii=False))
+            elif quiet:
                 click.echo("\n".join([*decided.reasons, str(report)]))
             return
         run = api.train(*data, watcher=console, command=command, **place, **given)

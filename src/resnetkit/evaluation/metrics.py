@@ -165,7 +165,8 @@ def _majority_line(metrics: Mapping[str, Any]) -> str:
 
 def _class_lines(per_class: Mapping[str, Mapping[str, Any]]) -> list[str]:
     if len(per_class) <= _ALL_CLASSES_UP_TO:
-        return [_class_line(name, figures) for name, figures in per_class.items()]
+        met = {name: figures for name, figures in per_class.items() if figures["support"] or figures["predicted"]}
+        return [_class_line(name, figures) for name, figures in met.items()]
     with_images = [(name, figures) for name, figures in per_class.items() if figures["support"]]
     worst = sorted(with_images, key=lambda pair: (pair[1]["recall"], -pair[1]["support"]))[:_WORST_CLASSES]
     lines = [f"Found least often, of {len(with_images)} classes:"]

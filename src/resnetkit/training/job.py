@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from resnetkit.data.batches import Batches
-from resnetkit.data.dataset import Dataset
+from resnetkit.data.dataset import SPLITS, Dataset
 from resnetkit.data.findings import Report
 from resnetkit.data.preflight import Prepared, Survey, fingerprint, prepare
 from resnetkit.data.preprocess import Preprocess
@@ -85,11 +85,20 @@ class Job:
             runtime=self.runtime, num_classes=self.spec.num_classes,
         )  # fmt: skip
         loop = Loop(
-            network, state=states.newest(self.folder.state), batches=batches, task=task, recipe=self.recipe,
-            runtime=self.runtime, folder=self.folder.state, watch=watch, on_saved=self.write,
+            network, state=self._going_on(states.newest(self.folder.state)), batches=batches, task=task,
+            recipe=self.recipe, runtime=self.runtime, folder=self.folder.state, watch=watch, on_saved=self.write,
         )  # fmt: skip
         self.write(loop.state)
         return loop
+
+    def _going_on(self, state: State) -> State:
+        """Return the state under the recipe of this job; where that has more epochs, what it was scored is void."""
+        if state.request["recipe"] != self.recipe.to_json():
+            state.request["recipe"] = self.recipe.to_json()
+            state.save(self.folder.state)
+            runs.write_recipe(self.folder.path, _recipe_page(state.request))
+            runs.remove_scores(self.folder)
+        return state
 
     def write(self, state: State) -> None:
         """Write again from the state: `results.csv`, and the checkpoints once an epoch is done."""
@@ -134,12 +143,22 @@ def prepare_data(
 ) -> Prepared:  # fmt: skip
     """Split and decode the data as the plan wants it; see `preflight.prepare` for what it raises."""
     whole = plan.recipe.augment.crop == "random_resized"
+    holds_out = plan.recipe.val_share > 0 or split_rows is not None or any(i.split == "val" for i in dataset.items)
     return prepare(
-        dataset, preprocess=plan.preprocess, bad_images=request.bad_images, val_share=plan.recipe.val_share,
-        whole_short_side=round(_WHOLE * plan.preprocess.size) if whole else None, seed=request.seed,
-        split_rows=split_rows, surveyed=surveyed, report_to=report_to, hint=hint, threads=runtime.threads,
+        dataset,
+        parts=SPLITS if holds_out else ("train", "test"),
+        preprocess=plan.preprocess,
+        bad_images=request.bad_images,
+        val_share=plan.recipe.val_share,
+        whole_short_side=round(_WHOLE * plan.preprocess.size) if whole else None,
+        seed=request.seed,
+        split_rows=split_rows,
+        surveyed=surveyed,
+        report_to=report_to,
+        hint=hint,
+        threads=runtime.threads,
         progress=progress,
-    )  # fmt: skip
+    )
 
 
 def begin(
@@ -177,7 +196,7 @@ def begin(
     folder = runs.create(
         path, recipe=_recipe_page(state.request), command=command, environment=runs.environment(), state=state,
         write_split=lambda file: write_split(file, prepared.items),
-        contents={record[1]: record[0] for record in prepared.records},
+        contents=_contents(prepared),
     )  # fmt: skip
     return Job(folder=folder, prepared=prepared, spec=plan.spec, recipe=plan.recipe, runtime=runtime, request=request)
 
@@ -248,6 +267,12 @@ def take_up(folder: RunFolder, *, epochs: int | None = None, progress: Callable[
     return Job(folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request)
 
 
+def _contents(prepared: Prepared) -> dict[str, str]:
+    """Return digest -> source; of identical pictures the one that is trained on."""
+    ordered = sorted(prepared.records, key=lambda record: record[3] == "train")
+    return {digest: source for source, digest, _, _ in ordered}
+
+
 def _what_changed(folder: RunFolder, prepared: Prepared) -> str:
     """Say which pictures are not those that the run was trained on, by their content."""
     before = runs.read_contents(folder)
@@ -262,18 +287,14 @@ def _what_changed(folder: RunFolder, prepared: Prepared) -> str:
 
 
 def _longer(folder: RunFolder, state: State, epochs: int | None) -> Recipe:
-    """Return the run's recipe, with another last epoch where one is asked for, and keep that in the newest state."""
+    """Return the run's recipe, with another last epoch where one is asked for."""
     recipe = Recipe.from_json(state.request["recipe"])
     done = state.position.epoch
     if epochs is None or epochs == recipe.epochs:
         return recipe
     if epochs < done or (epochs == done and state.position.step):
         raise UsageError(f"{folder.name} has {done} epochs behind it: --epochs must be more than that")
-    recipe = recipe.changed(epochs=epochs)
-    state.request["recipe"] = recipe.to_json()
-    state.save(folder.state)
-    runs.write_recipe(folder.path, _recipe_page(state.request))
-    return recipe
+    return recipe.changed(epochs=epochs)
 
 
 def _from(folder: Path, name: str) -> str:

@@ -158,7 +158,14 @@ class Loop:
         return DivergedError(
             f"the loss or its gradient is not finite (loss {loss:.4g}) at epoch {self.state.position.epoch + 1}, "
             f"step {step + 1}, learning rate {rate:.4g}; the batch: {', '.join(names[:5])}{more}. "
-            f"The weights before it are kept; try a lower rate: --set optim.lr={self.recipe.optim.lr / 10:.3g}"
+            f"{self._way_back()}"
+        )
+
+    def _way_back(self) -> str:
+        kept = states.describe(self.folder)["position"]
+        return (
+            f"the last save is kept (epoch {kept['epoch'] + 1}, step {kept['step']}); begin again under another --name "
+            f"with a lower rate: --set optim.lr={self.recipe.optim.lr / 10:.3g}"
         )
 
     def _read(self, *, at_least: int) -> None:
@@ -183,6 +190,8 @@ class Loop:
             scores = self.task.validate(self.averaged.eval(), lambda: _check(stop))
         except _Stopped:
             self._save_and_leave(stop)
+        if not math.isfinite(scores.get("val_loss") or 0.0):
+            raise DivergedError(f"the held-out loss is not finite after epoch {position.epoch + 1}; {self._way_back()}")
         train_seconds, count = position.seconds, max(1, position.num_seen)
         row: Row = {
             "epoch": position.epoch + 1,

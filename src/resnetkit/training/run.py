@@ -92,7 +92,9 @@ def create(
         files.write_text(partial.contents, "\n".join(lines) + "\n")
         state.save(partial.state)
         if path.exists():
-            raise taken(path)
+            if not path.is_dir() or any(path.iterdir()):
+                raise taken(path)
+            path.rmdir()
         partial.path.rename(path)
         files.sync_folder(path.parent)
     finally:
@@ -105,6 +107,12 @@ def read_contents(folder: RunFolder) -> dict[str, str]:
     """Return digest -> source of the pictures that the run was begun with."""
     lines = folder.contents.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     return dict(line.split(",", 1) for line in lines)
+
+
+def remove_scores(folder: RunFolder) -> None:
+    """Take away the final evaluation of a run that goes on: it is of older weights."""
+    for name in ("metrics.json", "predictions.csv", "predictions.png", "confusion_matrix.png"):
+        (folder.path / name).unlink(missing_ok=True)
 
 
 @contextmanager

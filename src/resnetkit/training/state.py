@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import nn
 
 from resnetkit import files
-from resnetkit.errors import DataError
+from resnetkit.errors import DataError, ResourceError
 from resnetkit.models.checkpoint import read_safetensors_header
 
 FORMAT = 1
@@ -58,10 +58,15 @@ class State:
             for name, tensor in getattr(self, room).items()
         }
         path = folder / f"epoch-{self.position.epoch:05d}-step-{self.position.step:07d}.safetensors"
-        with files.replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={"resnetkit_state": json.dumps(self._plain())})
+        written = to_bytes(tensors, metadata={"resnetkit_state": json.dumps(self._plain(), allow_nan=False)})
+        try:
+            with files.replacing(path) as temporary:
+                temporary.write_bytes(written)
+        except OSError as error:
+            why = f"cannot be written ({error.strerror or error})"
+            raise ResourceError(f"{path}: {why}; the save before it is kept: free some space") from error
         for old in saved(folder)[:-_KEPT]:
-            old.unlink()
+            old.unlink(missing_ok=True)
         return path
 
     def _plain(self) -> dict[str, Any]:
@@ -111,10 +116,13 @@ def newest(folder: Path) -> State:
 
 def describe(folder: Path) -> dict[str, Any]:
     """Return what the newest state of `folder` says, without its tensors; raises `DataError` where there is none."""
-    found = saved(folder)
-    if not found:
-        raise DataError(f"{folder}: holds no state")
-    return json.loads(read_safetensors_header(found[-1])["__metadata__"]["resnetkit_state"])
+    problems = []
+    for path in reversed(saved(folder)):
+        try:
+            return json.loads(read_safetensors_header(path)["__metadata__"]["resnetkit_state"])
+        except (DataError, KeyError) as error:
+            problems.append(str(error))
+    raise DataError("; ".join(problems) or f"{folder}: holds no state")
 
 
 def network_tensors(network: nn.Module) -> Tensors:
