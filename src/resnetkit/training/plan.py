@@ -103,13 +103,13 @@ class Plan:
 
 
 def precision_of(plan: Plan, *, device: str) -> Precision:
-    """Return the precision of the run: fp32 where bf16 on a CPU would see pictures of one pixel.
+    """Return the precision of the run: fp32 where, on a CPU, bf16 would get a strided convolution on one pixel.
 
-    There oneDNN (3.13, in torch 2.15) returns weight gradients with leftover memory in them: for a 3x3 convolution with
-    stride 2 on a 1x1 input the taps beside the centre, whose gradient is zero, were not in 29 of 30 trials.
+    There oneDNN 3.13 (torch 2.15) leaves old memory in the weight gradient: 30 of 30 trials were wrong for 3x3 and 7x7
+    at stride 2 on 1x1 inputs, none of 30 at stride 1 or from 2x2 on (LOG.md).
     """
-    one_pixel = plan.preprocess.size <= plan.spec.feature_info[-1].stride
-    return "fp32" if one_pixel and device in ("auto", "cpu") else plan.recipe.precision
+    one_pixel = plan.preprocess.size <= plan.spec.feature_info[-2].stride
+    return "fp32" if one_pixel and device == "cpu" else plan.recipe.precision
 
 
 def weights_wanted(request: Request, *, median_side: int) -> str | None:
