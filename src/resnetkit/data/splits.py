@@ -46,9 +46,10 @@ def hold_out(items: Sequence[Item], digests: Sequence[str], *, share: float, see
     """Divide the training part into train and val; items of other parts stay as they are.
 
     Pictures that share a group or their content form a unit. A unit is held out when a hash of (seed, group or
-    content) falls below `share`: what was decided for a photo does not depend on the other photos (but for one of its
-    content in another group, which joins the two), and each class gives `share` of its units on average. One correction: a class whose units all fall on one side moves its lowest
-    (to val) or highest (to train), where no other class loses its last one; a class with one unit stays in train.
+    content) falls below `share`: what was decided for a photo does not depend on the other photos (but for one with
+    its content in another group, which joins the two), and each class gives `share` of its units on average. One
+    correction: a class whose units all fall on one side moves its lowest (to val) or highest (to train), where no
+    other class loses its last one; a class with one unit stays in train.
 
     Data that has a val part already comes back with its unassigned items in train. `digests` belong to `items`.
     """
