@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -83,14 +83,18 @@ def _unknown(name: str) -> str:
     if dot and (arch in _NAMED or _cifar_spec(arch)):
         return f"{name!r} names published weights; the network alone is {arch!r}"
     listed = ", ".join(architectures())
-    return f"no network is called {name!r}{_nearest(name)}; known: {listed}, and any resnet{{6n+2}}"
+    return f"no network is called {name!r}{nearest(name)}; known: {listed}, and any resnet{{6n+2}}"
 
 
-def _nearest(name: str) -> str:
-    """Return the hint at the nearest name: by its number where only that is wrong, else by its letters."""
+def nearest(name: str, *, also: Iterable[str] = ()) -> str:
+    """Return the hint at the network (or one of `also`) nearest to `name`: by number if only that is wrong.
+
+    >>> nearest("resnet9"), nearest("my_rum", also=["my_run"])
+    ("; did you mean 'resnet8'?", "; did you mean 'my_run'?")
+    """
     found = re.fullmatch(r"(resnet|plain)(\d{1,6})", name.casefold())
     if not found:
-        return near_miss(name, architectures())
+        return near_miss(name, (*architectures(), *also))
     family, wanted = found[1], int(found[2])
     named = (known.removeprefix(family) for known in _NAMED)
     sizes = {int(text) for text in named if text.isdigit()} | {6 * max(1, round((wanted - 2) / 6)) + 2}
