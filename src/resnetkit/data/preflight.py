@@ -17,12 +17,12 @@ from resnetkit.data import splits
 from resnetkit.data.cache import Pixels, bytes_needed
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
 from resnetkit.data.findings import Report, examine
-from resnetkit.data.fingerprint import Record, changes, fingerprint
+from resnetkit.data.fingerprint import Record, fingerprint
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.survey import Progress, Survey, ordered, reason, survey
 from resnetkit.errors import DataError, ResNetKitError, ResourceError, UsageError
 
-__all__ = ["Part", "Prepared", "Report", "Survey", "changes", "fingerprint", "prepare", "survey"]
+__all__ = ["Part", "Prepared", "Report", "Survey", "fingerprint", "prepare", "survey"]
 
 Decoded = tuple[tuple[Item, ...], Pixels]  # the pictures that could be decoded, and theirs
 

@@ -6,13 +6,11 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError, near_miss
 from resnetkit.models.spec import ResNetSpec
-
-T = TypeVar("T")
 
 
 def _at_least(low: float, **values: float) -> None:
