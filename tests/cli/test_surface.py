@@ -71,6 +71,7 @@ MISTAKES = {
     "setting of the wrong type": ("train pets --set optim.lr=fast", 2, "'fast' is not a number"),
     "setting with a typing error": ("train pets --set optim.name=sgdd", 2, "did you mean 'sgd'?"),
     "setting out of range": ("train pets --set optim.lr=-1", 2, "optim.lr must be a number of at least 0"),
+    "setting without its room": ("train pets --set lr=0.1", 2, "did you mean 'optim.lr'?"),
     "setting without a value": ("train pets --set epochs", 2, "KEY=VALUE"),
     "count out of range": ("train pets --epochs 0", 2, "--epochs must be at least 1"),
     "unknown choice": ("train pets --stem cifer", 2, "'auto', 'imagenet', 'cifar'"),

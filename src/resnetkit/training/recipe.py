@@ -164,7 +164,7 @@ def with_settings(recipe: Recipe, preprocess: dict[str, Any], settings: tuple[st
             raise UsageError(f"--set {setting}: write it as KEY=VALUE, for example --set optim.lr=0.05")
         hint = settable().get(key)
         if hint is None:
-            raise UsageError(f"--set {setting}: unknown key{near_miss(key, settable()) or '; see resnetkit recipes'}")
+            raise UsageError(f"--set {setting}: unknown key{_nearest_key(key)}")
         value = _parse(hint, text, setting)
         room, _, name = key.rpartition(".")
         if room == "preprocess":
@@ -176,6 +176,14 @@ def with_settings(recipe: Recipe, preprocess: dict[str, Any], settings: tuple[st
         else:
             recipe = recipe.changed(**{name: value})
     return recipe
+
+
+def _nearest_key(key: str) -> str:
+    """Return the hint at the key that was meant: one that ends so, or the nearest."""
+    ending = next((known for known in settable() if known.endswith(f".{key}")), None)
+    if ending is not None:
+        return f"; did you mean {ending!r}?"
+    return near_miss(key, settable()) or "; resnetkit recipes NAME lists the keys"
 
 
 def settable() -> dict[str, Any]:
