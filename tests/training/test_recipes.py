@@ -118,7 +118,7 @@ def test_none_is_written_as_a_word() -> None:
         ("label_smothing=0.1", "did you mean 'label_smoothing'"),
         ("model.widht=32", "did you mean 'model.width'"),
         ("preprocess.interpolaton=bilinear", "did you mean 'preprocess.interpolation'"),
-        ("zzz=1", "see resnetkit recipes"),
+        ("zzz=1", "resnetkit recipes NAME"),
         ("name=mine", "unknown key"),
         ("model.num_classes=3", "unknown key"),
         ("model=x", "unknown key"),
