@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from resnetkit.errors import DivergedError, InterruptedRun, ResourceError
+from resnetkit.runtime import Runtime
 from resnetkit.training import state as states
 from resnetkit.training.loop import Loop, StopRequest, better
 from resnetkit.training.recipe import Optim, Recipe
@@ -188,18 +189,12 @@ def test_micro_batches_give_the_gradient_of_the_whole_batch(make_loop: MakeLoop,
             batchnorm="frozen",
             micro_batch=micro,
             class_weights="balanced",
-            runtime=loop_runtime(),
+            runtime=Runtime(dtype="fp32", threads=1),
         )
         with StopRequest() as stop:
             ends.append(loop.run(stop).model)
     for name in ends[0]:
         torch.testing.assert_close(ends[0][name], ends[1][name], atol=2e-5, rtol=1e-4)
-
-
-def loop_runtime() -> Any:
-    from resnetkit.runtime import Runtime
-
-    return Runtime(dtype="fp32", threads=1)
 
 
 def test_frozen_batchnorm_keeps_its_statistics_and_head_only_keeps_all_else(
@@ -262,3 +257,29 @@ def test_a_full_disk_is_told_and_the_older_save_stays(make_loop: MakeLoop, monke
     monkeypatch.undo()
     assert states.newest(loop.folder).position.step == 0
     assert not list(loop.folder.glob(".*.tmp"))
+
+
+def test_a_device_that_works_ahead_stops_within_ten_steps_with_finite_weights(make_loop: MakeLoop) -> None:
+    # "cpu:0" computes on the CPU and takes the way of devices whose losses are read only every ten steps.
+    loop = make_loop(runtime=Runtime(device="cpu:0", threads=1), batch_size=2)
+    loss, steps = loop.task.loss, []
+
+    def explodes(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        steps.append(len(steps) + 1)
+        return loss(outputs, targets) * (math.nan if len(steps) == 3 else 1)
+
+    loop.task = replace(loop.task, loss=explodes)
+    with StopRequest() as stop, pytest.raises(DivergedError, match="epoch 1, step 3"):
+        loop.run(stop)
+    assert 3 < len(steps) <= 13
+    assert all(torch.isfinite(parameter).all() for parameter in loop.network.parameters())
+    assert states.newest(loop.folder).position.step == 0
+
+
+def test_reading_losses_late_changes_no_figure(make_loop: MakeLoop, tmp_path: Path) -> None:
+    ends = []
+    for device in ("cpu", "cpu:0"):
+        loop = make_loop(folder=tmp_path / device, runtime=Runtime(device=device, threads=1))
+        with StopRequest() as stop:
+            ends.append(loop.run(stop))
+    assert_same_bits(*ends)
