@@ -3,7 +3,7 @@ import pytest
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError
 from resnetkit.models.catalog import spec_of
-from resnetkit.training.plan import Origin, Plan, Request, decide, weights_wanted
+from resnetkit.training.plan import Origin, Plan, Request, decide, precision_of, weights_wanted
 
 CIFAR_ORIGIN = Origin(name="runs/cifar", spec=spec_of("resnet20"), preprocess=Preprocess.for_size(32))
 IMAGENET_ORIGIN = Origin(name="resnet18.imagenet1k_v1", spec=spec_of("resnet18"), preprocess=Preprocess())
@@ -63,6 +63,22 @@ def test_the_recipes_changes_reach_the_network() -> None:
     assert decided(32, settings=("model.width=16",)).spec.width == 16
 
 
+def test_a_stem_that_is_set_decides_about_weights() -> None:
+    assert weights_wanted(Request(data=("x",), settings=("model.stem=cifar",)), median_side=400) is None
+    assert decided(400, settings=("model.stem=cifar",)).spec.stem == "cifar"
+
+
+def test_one_pixel_before_the_last_stage_takes_fp32_on_a_cpu() -> None:
+    small = decided(8, model="resnet18", stem="imagenet")
+    assert precision_of(small, device="cpu") == "fp32"
+    assert precision_of(small, device="cuda") == "auto"
+    assert precision_of(decided(32, model="resnet18", stem="imagenet"), device="cpu") == "auto"
+
+
+def test_a_stem_that_is_asked_for_goes_before_the_recipes() -> None:
+    assert decided(32, model="resnet50", recipe="tutorial", stem="cifar").spec.stem == "cifar"
+
+
 def test_grey_pictures_are_asked_for_with_the_preprocessing() -> None:
     plan = decided(32, settings=("preprocess.channels=1",))
     assert (plan.spec.in_channels, plan.preprocess.channels, len(plan.preprocess.mean)) == (1, 1, 1)
@@ -79,6 +95,7 @@ def test_random_crops_are_for_pictures_with_pixels_to_spare() -> None:
     ("origin", "asked", "ways_out"),
     [
         (CIFAR_ORIGIN, {"stem": "imagenet"}, ("--stem", "--weights none")),
+        (IMAGENET_ORIGIN, {"settings": ("model.stem=cifar",)}, ("model.stem", "--weights none")),
         (CIFAR_ORIGIN, {"model": "resnet50"}, ("--model", "--weights none")),
         (IMAGENET_ORIGIN, {"settings": ("model.width=32",)}, ("--set model", "--weights none")),
         (None, {"recipe": "finetune"}, ("--weights NAME|FILE", "--recipe scratch")),

@@ -186,6 +186,8 @@ def _prepare(
         precision=precision_of(decided, device=device),
         channels_last=decided.recipe.channels_last,
     )
+    if decided.recipe.precision == "bf16" and runtime.dtype == "fp32":
+        watcher.note("precision fp32, not bf16: the network shrinks its pictures to one pixel before its last stage")
     rows = None
     if request.split_from is not None:
         rows = read_split(runs.open_run(request.split_from, root=RUNS).split)

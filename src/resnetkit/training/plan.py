@@ -65,12 +65,17 @@ class Request:
                 )
             object.__setattr__(self, "weights", self.model)
         catalog.spec_of(self.architecture)
-        with_settings(recipe_named(self.recipe or "scratch"), {}, self.settings)
+        _ = self.spec_changes  # reading the settings checks them
 
     @property
     def architecture(self) -> str:
         """The network asked for; resnet18 where none was."""
         return (self.model or "resnet18").partition(".")[0]
+
+    @property
+    def spec_changes(self) -> dict[str, Any]:
+        """What the recipe and `--set model....` change in the network."""
+        return with_settings(recipe_named(self.recipe or "scratch"), {}, self.settings).model
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""
@@ -187,19 +192,20 @@ def _is_cifar_family(model: str) -> bool:
 def _stem(request: Request, size: int) -> str:
     if request.stem != "auto":
         return request.stem
-    if request.recipe is not None and (asked := recipe_named(request.recipe).model.get("stem")):
-        return asked
+    if "stem" in request.spec_changes:
+        return request.spec_changes["stem"]
     return "cifar" if _is_cifar_family(request.architecture) or size < _PHOTO_SIDE else "imagenet"
 
 
 def _spec(request: Request, origin: Origin | None, recipe: Recipe, size: int) -> ResNetSpec:
-    wanted = catalog.spec_of(request.architecture).changed(stem=_stem(request, size)).changed(**recipe.model)
+    wanted = catalog.spec_of(request.architecture).changed(**recipe.model | {"stem": _stem(request, size)})
     if origin is None:
         return wanted
-    if request.stem not in ("auto", origin.spec.stem):
+    asked = request.spec_changes.get("stem", origin.spec.stem) if request.stem == "auto" else request.stem
+    if asked != origin.spec.stem:
         raise UsageError(
-            f"--stem {request.stem} contradicts {origin.name}, whose stem is {origin.spec.stem}: "
-            f"leave --stem out, or train from scratch with --weights none"
+            f"--stem {asked} contradicts {origin.name}, whose stem is {origin.spec.stem}: "
+            f"leave --stem and model.stem out, or train from scratch with --weights none"
         )
     if request.model is None and not recipe.model:
         return origin.spec
