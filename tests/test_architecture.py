@@ -46,6 +46,7 @@ NEED_TORCH = {
     "training.job",
     "training.loop",
     "training.memory",
+    "training.muon",
     "training.optim",
     "training.run",
     "training.state",

@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from resnetkit.training.muon import Muon
 from resnetkit.training.recipe import Optim, Schedule
 
 
 def build_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     """Return the optimizer over the parameters that require a gradient; each group carries its `base_lr`."""
     groups = parameter_groups(network, optim)
+    if optim.name == "muon":
+        return Muon(groups, momentum=optim.momentum)
     if optim.name == "sgd":
         nesterov = optim.nesterov and optim.momentum > 0
         return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=nesterov, foreach=True)
@@ -22,24 +25,29 @@ def build_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
 
 
 def parameter_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
-    """Group parameters by depth (stem, stages, head) and by whether weight decay applies to them.
+    """Group parameters by depth (stem, stages, head) and by kind: filters, the rest, and what does not decay.
 
-    The head learns at `lr`, each part before it at `layer_decay` times the rate of the part after it.
+    The head learns at `lr`, each part before it at `layer_decay` times the rate of the part after it. Under Muon, `lr`
+    is that of the filters, and all that is no filter learns by `plain_lr`.
     """
-    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    groups: dict[tuple[int, bool, bool], dict[str, Any]] = {}
     stages = {_stage(name) for name, _ in network.named_parameters()}
     head = 1 + max(stage for stage in stages if stage is not None)
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
         decays = optim.decay_norm_and_bias or parameter.ndim > 1
+        filters = optim.name == "muon" and parameter.ndim == 4
         stage = _stage(name)
         depth = head if stage is None else stage
-        rate = optim.lr * optim.layer_decay ** (head - depth)
+        full = optim.plain_lr if optim.name == "muon" and not filters else optim.lr
+        rate = full * optim.layer_decay ** (head - depth)
         empty: dict[str, Any] = {
             "params": [], "lr": rate, "base_lr": rate, "weight_decay": optim.weight_decay if decays else 0.0,
         }  # fmt: skip
-        groups.setdefault((depth, decays), empty)["params"].append(parameter)
+        if optim.name == "muon":
+            empty["filters"] = filters
+        groups.setdefault((depth, decays, filters), empty)["params"].append(parameter)
     return list(groups.values())
 
 

@@ -27,10 +27,14 @@ def _one_of(known: tuple[str, ...], **values: str) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Optim:
-    """The optimizer. `layer_decay`: each earlier stage learns this factor slower than the one after it."""
+    """The optimizer. `layer_decay`: each earlier stage learns this factor slower than the one after it.
 
-    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    `plain_lr`: under Muon, whose `lr` is for filters, the rate of all that is no filter (biases, BatchNorm, the head).
+    """
+
+    name: Literal["sgd", "adam", "adamw", "muon"] = "sgd"
     lr: float = 0.1
+    plain_lr: float = 0.1
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
@@ -38,8 +42,8 @@ class Optim:
     layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
-        _one_of(("sgd", "adam", "adamw"), **{"optim.name": self.name})
-        _at_least(0, **{"optim.lr": self.lr, "optim.weight_decay": self.weight_decay})
+        _one_of(("sgd", "adam", "adamw", "muon"), **{"optim.name": self.name})
+        _at_least(0, **{"optim.lr": self.lr, "optim.plain_lr": self.plain_lr, "optim.weight_decay": self.weight_decay})
         if not 0 <= self.momentum < 1:
             raise UsageError(f"optim.momentum must be in [0, 1), not {self.momentum}")
         if not 0 < self.layer_decay <= 1:
