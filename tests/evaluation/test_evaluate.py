@@ -72,6 +72,31 @@ def test_the_temperature_changes_confidence_and_no_answer():
     assert warm[1][0]["probability"] < cold[1][0]["probability"]
 
 
+def test_test_time_averaging_is_reported_apart_and_changes_nothing_else():
+    part = part_of(["a", "b", "b"], [0, 1, 0])
+    pixels = np.zeros((3, 2, 2, 3), np.uint8)
+    pixels[:, 0, 0, 0], pixels[:, 0, 1, 0] = [0, 1, 0], [0, 1, 1]
+    part.pixels = Pixels(pixels)
+    plain, averaged = evaluate(part, ("a", "b")), evaluate(part, ("a", "b"), tta="flip")
+    assert averaged[1] == plain[1]
+    assert "tta" not in plain[0]
+    figures = averaged[0].pop("tta")
+    assert averaged[0] == plain[0]
+    # The last picture is half "a", half "b": equal logits, so the first class is named and its loss is that of a coin.
+    sure = -np.log(np.exp(3) / (np.exp(3) + 1))
+    assert figures == {"views": "flip", "top1": 2 / 3, "loss": pytest.approx((2 * sure + np.log(2)) / 3)}
+
+
+@pytest.mark.parametrize("tta", ["flip", "flip_shift"])
+def test_every_picture_is_averaged_once_whatever_the_batch_size(tta):
+    rng = np.random.default_rng(0)
+    part = part_of([("a", "b", "c")[i] for i in rng.integers(3, size=23)], rng.integers(3, size=23))
+    expected = evaluate(part, ("a", "b", "c"), batch_size=23, tta=tta)
+    assert expected[0]["count"] == 23
+    for batch_size in (1, 5, 64, None):
+        assert evaluate(part, ("a", "b", "c"), batch_size=batch_size, tta=tta) == expected
+
+
 def test_an_unknown_class_is_refused_with_the_nearest_name_and_the_flag():
     with pytest.raises(DataError, match=r"'aeroplane'.*did you mean 'airplane'.*--rename aeroplane=airplane"):
         targets_of([Item("a.png", "aeroplane")], ("airplane", "cat"), where="test")

@@ -18,6 +18,8 @@ from resnetkit.watcher import Watcher
 if TYPE_CHECKING:
     from resnetkit.data.preflight import Part
     from resnetkit.data.survey import Survey
+    from resnetkit.evaluation.averaging import Views
+    from resnetkit.evaluation.evaluate import Scored
     from resnetkit.training.run import RunFolder
 
 
@@ -50,6 +52,7 @@ def evaluate(
     *data: str | Path,
     model: str | Path | Model,
     split: str = "auto",
+    tta: str = "none",
     output: str | Path | None = None,
     rename: Mapping[str, str] | None = None,
     bad_images: str = "stop",
@@ -61,22 +64,45 @@ def evaluate(
     """Score a model on labelled pictures: `split` is auto (test, else validation, else everything), train, val, test.
 
     Pictures that the model's run was trained on are recognised by its `split.csv` and left out unless `split="train"`
-    asks for them. The files go to `output`; without it to `evaluations/` of the run, where the model is one.
+    asks for them. `tta` is none, flip or flip_shift: what averaging over such views of each picture reaches is reported
+    beside the figures without it. The files go to `output`; without it to `evaluations/` of the run, where the model
+    is one.
     """
-    from resnetkit.data.preflight import prepare
-    from resnetkit.data.survey import survey
-    from resnetkit.evaluation.evaluate import choose_split
-
-    watcher = watcher or Watcher()
+    watcher, views = watcher or Watcher(), _known_views(tta)
     if not isinstance(model, Model):
         model = load(model, device=device, threads=threads, watcher=watcher)
     folder = model.run
     if output is not None and (Path(output) / "state").is_dir():
         raise UsageError(f"--output {output} is a run, whose own figures are not overwritten: name another folder")
+    part, chosen, notes = part_to_score(
+        *data, model=model, split=split, rename=rename, bad_images=bad_images, limit=limit, watcher=watcher
+    )
+    for note in notes:
+        watcher.note(note)
+    place = Path(output) if output is not None else None if folder is None else _evaluation_path(folder, data)
+    result = score(model, part, split=chosen, tta=views, folder=place, watcher=watcher)
+    return dataclasses.replace(result, notes=tuple(notes))
+
+
+def part_to_score(
+    *data: str | Path,
+    model: Model,
+    split: str = "auto",
+    rename: Mapping[str, str] | None = None,
+    bad_images: str = "stop",
+    limit: int | None = None,
+    watcher: Watcher | None = None,
+) -> tuple[Part, Scored, list[str]]:
+    """Read the pictures that `evaluate` scores: the part, what it is called, and what is worth saying about it."""
+    from resnetkit.data.preflight import prepare
+    from resnetkit.data.survey import survey
+    from resnetkit.evaluation.evaluate import choose_split
+
+    watcher = watcher or Watcher()
     dataset = _by_the_models_names(open_data(*data, rename=rename, limit=limit), model.header.aliases)
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=model.runtime.threads, progress=progress)
-    dataset, notes = _as_the_run_split_it(dataset, folder, surveyed, asked=split)
+    dataset, notes = _as_the_run_split_it(dataset, model.run, surveyed, asked=split)
     chosen = choose_split(split, {item.split or "train" for item in dataset.items})  # type: ignore[arg-type]
     if chosen == "all":
         dataset = dataset.as_part("test")
@@ -96,19 +122,28 @@ def evaluate(
             report_to=lambda report: watcher.note(str(report)) if report.unreadable else None,
             progress=progress,
         )
-    for note in notes:
-        watcher.note(note)
-    place = Path(output) if output is not None else None if folder is None else _evaluation_path(folder, data)
-    result = score(model, prepared.parts[part_name], split=chosen, folder=place, watcher=watcher)
-    return dataclasses.replace(result, notes=tuple(notes))
+    return prepared.parts[part_name], chosen, notes
 
 
-def score(model: Model, part: Part, *, split: str, folder: Path | None, watcher: Watcher) -> Evaluation:
+def _known_views(tta: str) -> Views:
+    from resnetkit.evaluation.averaging import VIEWS
+
+    for views in VIEWS:
+        if views == tta:
+            return views
+    raise UsageError(f"unknown tta {tta!r}: choose {', '.join(VIEWS)}")
+
+
+def score(
+    model: Model, part: Part, *, split: Scored, folder: Path | None, watcher: Watcher, tta: Views = "none"
+) -> Evaluation:
     """Score a part of the data, write the two files and the pictures."""
     from resnetkit.evaluation.evaluate import evaluate_part, write_evaluation
     from resnetkit.report import plots
 
-    metrics, rows = evaluate_part(model.engine, part, classes=model.classes, decision=model.decision, split=split)  # type: ignore[arg-type]
+    metrics, rows = evaluate_part(
+        model.engine, part, classes=model.classes, decision=model.decision, split=split, tta=tta
+    )
     if folder is not None:
         write_evaluation(folder, metrics, rows)
         warnings = [plots.confusion(metrics, folder / "confusion_matrix.png")]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from resnetkit import runtime as machine
 from resnetkit.api.evaluation import Evaluation, evaluate, score
@@ -237,13 +237,17 @@ def _train(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Watcher
     """Train, then score and draw."""
     state = job.train(watcher if on_epoch is None else _Also(watcher, on_epoch))
     draw_history(state, job.folder.path)
-    part = next((split for split in ("test", "val") if split in job.prepared.parts), None)
+    part: Literal["test", "val"] | None = next(
+        (split for split in ("test", "val") if split in job.prepared.parts), None
+    )
     if part is None:
         watcher.note("nothing was held out, so nothing is scored: evaluate the run on other pictures")
         return Run(job.folder)
     model = load(job.folder.path, device=job.runtime.device, threads=job.runtime.threads)
     try:
-        result = score(model, job.prepared.parts[part], split=part, folder=job.folder.path, watcher=watcher)
+        result = score(
+            model, job.prepared.parts[part], split=part, tta=job.recipe.tta, folder=job.folder.path, watcher=watcher
+        )
         _record(result, model, job)
     except KeyboardInterrupt as stopped:
         how = shlex.join(["resnetkit", "resume", str(job.folder.path)])

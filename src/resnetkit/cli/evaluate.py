@@ -15,6 +15,10 @@ from resnetkit.cli.progress import watching
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("--model", required=True, help="A run, a checkpoint file or a catalog name.")
 @click.option("--split", type=click.Choice(["auto", "train", "val", "test"]), default="auto", help="Part to score.")
+@click.option(
+    "--tta", type=click.Choice(["none", "flip", "flip_shift"]), default="none",
+    help="Report what averaging over mirrored (and shifted) views reaches, beside the plain figures.",
+)  # fmt: skip
 @click.option("--output", metavar="DIR", help="Folder for metrics.json, predictions.csv and the pictures.")
 @click.option("--bad-images", type=click.Choice(["stop", "skip"]), default="stop", help="When a file is unreadable.")
 @options.rename

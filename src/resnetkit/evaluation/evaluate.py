@@ -15,6 +15,7 @@ import numpy as np
 from resnetkit.data.classes import unknown_class
 from resnetkit.data.dataset import Item
 from resnetkit.errors import DataError, UsageError
+from resnetkit.evaluation.averaging import Views, averaged_logits
 from resnetkit.evaluation.metrics import classification_metrics
 from resnetkit.files import write_text
 from resnetkit.inference.decision import Decision
@@ -55,20 +56,46 @@ def evaluate_part(
     classes: Sequence[str],
     decision: Decision,
     split: Scored,
+    tta: Views = "none",
     batch_size: int | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Score `part` and return the content of `metrics.json` and the rows of `predictions.csv`, in the part's order.
 
     `classes` are the model's, in the order of its outputs; pictures find theirs by name, so the data may have fewer
-    classes, in another order. Every picture counts once. Raises `DataError` for a class that the model does not know,
-    and when the model's outputs are not finite.
+    classes, in another order. Every picture counts once. With `tta`, what the mean over views of each picture reaches
+    stands under `tta` (`views`, `top1`, `loss`); all other figures and the rows are without it. Raises `DataError` for
+    a class that the model does not know, and when the model's outputs are not finite.
     """
     targets = targets_of(part.items, classes, where=split)
-    probabilities = decision.probabilities(_logits(engine, part, batch_size=batch_size or engine.batch_size))
-    if not np.isfinite(probabilities).all():
+    plain, averaged = (
+        decision.probabilities(logits) for logits in part_logits(engine, part, tta=tta, batch_size=batch_size)
+    )
+    if not (np.isfinite(plain).all() and np.isfinite(averaged).all()):
         raise DataError("the model answers with numbers that are not finite: train it again or use another")
-    metrics = classification_metrics(probabilities, targets, classes=classes, split=split)
-    return metrics, _rows(part.items, probabilities, classes=classes, split=split)
+    metrics = classification_metrics(plain, targets, classes=classes, split=split)
+    if tta != "none":
+        reached = classification_metrics(averaged, targets, classes=classes, split=split)
+        metrics["tta"] = {"views": tta, "top1": reached["top1"], "loss": reached["loss"]}
+    return metrics, _rows(part.items, plain, classes=classes, split=split)
+
+
+def part_logits(
+    engine: Engine, part: Part, *, tta: Views = "none", batch_size: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return float32 `[N, K]` logits of a part's pictures in its order: as they are, and averaged over `tta`.
+
+    Raises `DataError` where there is no picture.
+    """
+    if not part.items:
+        raise DataError("there is no picture to score; choose another part with --split")
+    size = batch_size or engine.batch_size
+    plain, averaged = [], []
+    for start in range(0, len(part.items), size):
+        pixels = part.pixels.take(np.arange(start, min(start + size, len(part.items))))
+        assert isinstance(pixels, np.ndarray), "pictures to score are made uniform by Preprocess.pixels"
+        plain.append(engine.logits(pixels))
+        averaged.append(averaged_logits(engine, pixels, plain[-1], views=tta))
+    return np.concatenate(plain), np.concatenate(averaged)
 
 
 def targets_of(items: Sequence[Item], classes: Sequence[str], *, where: str) -> np.ndarray:
@@ -105,17 +132,6 @@ def _one_line_per_figure(metrics: Mapping[str, Any]) -> str:
         for name, value in metrics.items()
     ]
     return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def _logits(engine: Engine, part: Part, *, batch_size: int) -> np.ndarray:
-    if not part.items:
-        raise DataError("there is no picture to score; choose another part with --split")
-    batches = []
-    for start in range(0, len(part.items), batch_size):
-        pixels = part.pixels.take(np.arange(start, min(start + batch_size, len(part.items))))
-        assert isinstance(pixels, np.ndarray), "pictures to score are made uniform by Preprocess.pixels"
-        batches.append(engine.logits(pixels))
-    return np.concatenate(batches)
 
 
 def _rows(

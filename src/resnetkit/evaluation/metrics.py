@@ -12,6 +12,10 @@ from resnetkit.errors import DataError
 _SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 _ALL_CLASSES_UP_TO = 10
 _WORST_CLASSES = 5
+_VIEWS = {
+    "flip": "each picture and its mirror",
+    "flip_shift": "each picture, shifted by one pixel too, and their mirrors",
+}
 
 
 def classification_metrics(
@@ -74,7 +78,7 @@ def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 def headline(metrics: Mapping[str, Any]) -> str:
     """Return `metrics` (as `classification_metrics` makes them) in plain words, one sentence per line."""
-    lines = [_accuracy_line(metrics), _majority_line(metrics)]
+    lines = [_accuracy_line(metrics), *_averaged_lines(metrics), _majority_line(metrics)]
     if metrics["top5"] is not None:
         lines.append(f"The right name is among the first five for {_percent(metrics['top5'])} %.")
     return "\n".join(lines + _class_lines(metrics["per_class"]))
@@ -149,6 +153,18 @@ def _accuracy_line(metrics: Mapping[str, Any]) -> str:
             "which says nothing about new photos."
         )
     return f"Accuracy {_percent(metrics['top1'])} % ({interval}, {num_correct(metrics)} of {of_photos})."
+
+
+def _averaged_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say what test-time averaging reached, where it was asked for; every other line is without it."""
+    if "tta" not in metrics:
+        return []
+    figures = metrics["tta"]
+    gain = 100 * (figures["top1"] - metrics["top1"])
+    return [
+        f"With test-time averaging ({_VIEWS[figures['views']]}): {_percent(figures['top1'])} %, {gain:+.1f} points; "
+        "all other figures are without it."
+    ]
 
 
 def _majority_line(metrics: Mapping[str, Any]) -> str:

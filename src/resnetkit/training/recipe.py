@@ -10,6 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError, near_miss
+from resnetkit.evaluation.averaging import Views
 from resnetkit.models.spec import ResNetSpec
 
 
@@ -97,7 +98,8 @@ class Recipe:
     figure that the best model is chosen by. `head_first`: fit the new head on frozen features before the first epoch.
     `train`: `all` layers, or only the `head`. `batchnorm`: `batch` statistics that keep learning, or `frozen` ones.
     `save_minutes`: state is saved at least this often, and after each epoch. `val_share`: held out where the data has
-    no validation part. `model`: changes to the network's spec.
+    no validation part. `tta`: views of each picture over which the final evaluation also averages, reported beside the
+    plain figures. `model`: changes to the network's spec.
     """
 
     name: str = "scratch"
@@ -119,6 +121,7 @@ class Recipe:
     channels_last: bool = True
     save_minutes: float = 10.0
     val_share: float = 0.2
+    tta: Views = "none"
     model: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
