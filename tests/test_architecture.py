@@ -50,6 +50,7 @@ NEED_TORCH = {
     "training.optim",
     "training.run",
     "training.state",
+    "training.whitening",
 }
 BANNED_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers"}
 OPTIONAL = {"pillow_heif", "mplfonts"}

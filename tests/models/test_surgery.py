@@ -43,3 +43,8 @@ def test_what_cannot_be_is_refused_and_changes_nothing() -> None:
             change(network, 0)
     assert network.spec == build("resnet20").spec
     assert network.fc.out_features == 10
+
+
+def test_a_whitening_stem_keeps_its_channels() -> None:
+    with pytest.raises(UsageError, match="of 3 channels"):
+        adapt_input(build("resnet8_fast", width=8), 1)

@@ -118,6 +118,9 @@ def _check_fields(header: Header) -> None:
         value = getattr(header.preprocess, name)
         if type(value) is not int or value > MAX_IMAGE_SIZE:
             raise DataError(f"its preprocess.{name} must be a whole number up to {MAX_IMAGE_SIZE}, not {value!r}")
+    side = header.data.get("picture_side", 1)
+    if type(side) is not int or side < 1:
+        raise DataError(f"its data.picture_side must be a whole number of pixels, not {side!r:.40}")
     _check_decision(header.decision)
 
 
@@ -307,9 +310,9 @@ def _check_tensors(path: Path, spec: ResNetSpec) -> None:
         wanted = ("I64",) if name.endswith("num_batches_tracked") else _FLOATING
         if entry["dtype"] not in wanted:
             raise DataError(f"{path}: {name} holds {entry['dtype']}, not {' or '.join(wanted)}; make it again")
-    kernel = 7 if spec.stem == "imagenet" else 3
+    kernel = {"imagenet": 7, "cifar": 3, "whitening": 2}[spec.stem]
     shapes = {
-        "conv1.weight": [spec.width, spec.in_channels, kernel, kernel],
+        "conv1.weight": [spec.stem_channels, spec.in_channels, kernel, kernel],
         "fc.weight": [spec.num_classes, spec.num_features],
     }
     found = {name: tensors.get(name, {}).get("shape") for name in shapes}

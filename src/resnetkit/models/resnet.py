@@ -1,4 +1,4 @@
-"""The residual network of https://arxiv.org/abs/1512.03385: two blocks, three shortcuts, one network."""
+"""The residual network of https://arxiv.org/abs/1512.03385, and a third block made for short trainings."""
 
 from typing import Final
 
@@ -94,6 +94,39 @@ class Bottleneck(nn.Module):
         return self.relu(out)
 
 
+class PooledBlock(nn.Module):
+    """A 3x3 convolution and a 2x2 max-pool, then a 3x3 convolution with a shortcut around it.
+
+    Pooling before normalisation and one convolution on the larger size make it cheap for its accuracy
+    (https://arxiv.org/abs/2404.00498, which has no shortcut).
+    """
+
+    has_shortcut: Final[bool]
+
+    def __init__(self, spec: ResNetSpec, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.has_shortcut = spec.shortcut != "none"
+        self.conv1 = _conv3x3(in_channels, width)
+        self.pool = nn.MaxPool2d(2)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = _conv3x3(width, width)
+        self.bn2 = nn.BatchNorm2d(width)
+
+    def initialise(self) -> None:
+        """Let the first filters pass their channel on unchanged, so that the signal comes through from the start."""
+        nn.init.kaiming_uniform_(self.conv1.weight, a=5**0.5)
+        nn.init.kaiming_uniform_(self.conv2.weight, a=5**0.5)
+        with torch.no_grad():
+            nn.init.dirac_(self.conv1.weight[: self.conv1.in_channels])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `[N, in_channels, H, W]` to `[N, width, H // 2, W // 2]`."""
+        x = self.relu(self.bn1(self.pool(self.conv1(x))))
+        out = self.relu(self.bn2(self.conv2(x)))
+        return x + out if self.has_shortcut else out
+
+
 def _shortcut(spec: ResNetSpec, in_channels: int, out_channels: int, *, stride: int) -> nn.Module | None:
     """Return the module on the shortcut, or None where the input itself is added (or nothing is)."""
     if spec.shortcut == "none" or (stride == 1 and in_channels == out_channels):
@@ -106,7 +139,8 @@ def _shortcut(spec: ResNetSpec, in_channels: int, out_channels: int, *, stride: 
 class ResNet(nn.Module):
     """The network a `ResNetSpec` describes, with torchvision's parameter names and initialisation.
 
-    The same seed gives the same initial weights as torchvision. Works on images from 1 pixel up; useful from 8.
+    The same seed gives the same initial weights as torchvision. Works on images from 1 pixel up; useful from 8 (pooled
+    blocks from 9, and their stages round down).
     """
 
     __jit_unused_properties__: Final = ["feature_info"]
@@ -114,14 +148,10 @@ class ResNet(nn.Module):
     def __init__(self, spec: ResNetSpec) -> None:
         super().__init__()
         self.spec = spec
-        imagenet = spec.stem == "imagenet"
-        self.conv1 = (
-            nn.Conv2d(spec.in_channels, spec.width, kernel_size=7, stride=2, padding=3, bias=False)
-            if imagenet
-            else _conv3x3(spec.in_channels, spec.width)
-        )
-        self.bn1 = nn.BatchNorm2d(spec.width)
+        self.conv1 = _stem_convolution(spec)
+        self.bn1 = nn.Identity() if spec.stem == "whitening" else nn.BatchNorm2d(spec.width)
         self.relu = nn.ReLU(inplace=True)
+        imagenet = spec.stem == "imagenet"
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if imagenet else nn.Identity()
         # A network of fewer stages passes through the others, so that `forward` reads the same for all.
         self.layer1, self.layer2, self.layer3, self.layer4 = _stages(spec)
@@ -134,6 +164,9 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        for module in self.modules():
+            if isinstance(module, PooledBlock):
+                module.initialise()
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images `[N, in_channels, H, W]` to logits `[N, num_classes]`.
@@ -182,8 +215,22 @@ class ResNet(nn.Module):
             raise UsageError(
                 f"this network reads images [N, {expected}, H, W], not {list(shape)}{_shape_hint(shape, expected)}"
             )
+        if self.spec.block == "pooled" and min(shape[2:]) <= 2 ** len(self.spec.blocks):
+            raise UsageError(
+                f"this network halves its images {len(self.spec.blocks)} times and reads none of {shape[2]}x{shape[3]}"
+            )
         if not images.is_floating_point():
             raise UsageError(f"this network reads normalised floating-point images, not {images.dtype}")
+
+
+def _stem_convolution(spec: ResNetSpec) -> nn.Conv2d:
+    if spec.stem == "imagenet":
+        return nn.Conv2d(spec.in_channels, spec.width, kernel_size=7, stride=2, padding=3, bias=False)
+    if spec.stem == "cifar":
+        return _conv3x3(spec.in_channels, spec.width)
+    whitening = nn.Conv2d(spec.in_channels, spec.stem_channels, kernel_size=2)
+    whitening.weight.requires_grad_(False)
+    return whitening
 
 
 def without_values(spec: ResNetSpec) -> ResNet:
@@ -196,7 +243,8 @@ def without_values(spec: ResNetSpec) -> ResNet:
     # `to_empty` does this too, but imports SymPy and half a thousand modules more on its first use (0.3 s).
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
-            module.register_parameter(name, nn.Parameter(torch.empty(parameter.shape)))
+            empty = nn.Parameter(torch.empty(parameter.shape), requires_grad=parameter.requires_grad)
+            module.register_parameter(name, empty)
         for name, buffer in module.named_buffers(recurse=False):
             module.register_buffer(name, torch.empty(buffer.shape, dtype=buffer.dtype))
     return network
@@ -214,7 +262,7 @@ def _shape_hint(shape: tuple[int, ...], expected: int) -> str:
 
 def _stages(spec: ResNetSpec) -> list[nn.Module]:
     stages: list[nn.Module] = []
-    in_channels = spec.width
+    in_channels = spec.stem_channels
     for i, num_blocks in enumerate(spec.blocks):
         width = spec.width * 2**i
         stages.append(_stage(spec, in_channels, width, num_blocks, stride=1 if i == 0 else 2))
@@ -223,6 +271,8 @@ def _stages(spec: ResNetSpec) -> list[nn.Module]:
 
 
 def _stage(spec: ResNetSpec, in_channels: int, width: int, num_blocks: int, *, stride: int) -> nn.Sequential:
+    if spec.block == "pooled":
+        return nn.Sequential(PooledBlock(spec, in_channels, width))
     block = BasicBlock if spec.block == "basic" else Bottleneck
     first = block(spec, in_channels, width, stride=stride)
     rest = [block(spec, width * spec.expansion, width, stride=1) for _ in range(num_blocks - 1)]

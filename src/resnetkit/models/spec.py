@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 
 from resnetkit.errors import DataError, UsageError, near_miss
 
-BlockName = Literal["basic", "bottleneck"]
-Stem = Literal["imagenet", "cifar"]
+BlockName = Literal["basic", "bottleneck", "pooled"]
+Stem = Literal["imagenet", "cifar", "whitening"]
 Shortcut = Literal["B", "A", "none"]
 StridePlacement = Literal["v1.5", "v1"]
 
@@ -18,7 +18,8 @@ BOTTLENECK_EXPANSION = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureInfo:
-    """One named stage of `ResNet.features`: its output is `[N, channels, H / stride, W / stride]`, rounded up."""
+    """One named stage of `ResNet.features`: its output is `[N, channels, H / stride, W / stride]`, rounded up
+    (pooled blocks: (H - 1) / stride, rounded down)."""
 
     name: str
     stride: int
@@ -29,11 +30,13 @@ class FeatureInfo:
 class ResNetSpec:
     """Fix every layer of a ResNet; https://arxiv.org/abs/1512.03385 is "the paper" below.
 
-    - `block`: `basic` (two 3x3) or `bottleneck` (1x1, 3x3, 1x1 with four times the channels at its end).
+    - `block`: `basic` (two 3x3), `bottleneck` (1x1, 3x3, 1x1 with four times the channels at its end) or `pooled` (3x3,
+      2x2 max-pool, then a 3x3 with the shortcut around it; every stage halves the size, the first as well).
     - `blocks`: blocks per stage, one to four stages; each stage after the first halves the size, doubles the channels.
     - `width`: channels of the stem and of the first stage.
     - `widening`: times the channels of a bottleneck's 3x3 (2 in the Wide-ResNets of torchvision).
-    - `stem`: `imagenet` (7x7 stride 2, then max-pool) or `cifar` (3x3).
+    - `stem`: `imagenet` (7x7 stride 2, then max-pool), `cifar` (3x3) or `whitening` (2x2, fixed filters that make the
+      training pictures' patches uncorrelated, each with its negative; https://arxiv.org/abs/2404.00498).
     - `shortcut`: `B` projects with a 1x1 where the shape changes; `A` subsamples by 2 and pads the new channels with
       zeros, half before and half after (section 4.2 of the paper), so it needs basic blocks; `none` is a plain network.
     - `stride`: a bottleneck halves the size in its 3x3 (`v1.5`, as torchvision) or in its first 1x1 (`v1`, as the
@@ -65,10 +68,14 @@ class ResNetSpec:
         self._check_block()
 
     def _check_block(self) -> None:
-        if self.block == "basic" and self.widening != 1:
-            raise UsageError("widening is for bottleneck blocks: make a network of basic blocks wider with width")
-        if self.block == "bottleneck" and self.shortcut == "A":
+        if self.block != "basic" and self.shortcut == "A":
             raise UsageError("shortcut A needs basic blocks (a bottleneck's first stage adds channels): use shortcut B")
+        if self.block != "bottleneck" and self.widening != 1:
+            raise UsageError("widening is for bottleneck blocks: make a network of other blocks wider with width")
+        if (self.block == "pooled") != (self.stem == "whitening"):
+            raise UsageError("pooled blocks and the whitening stem go together: use both or neither")
+        if self.block == "pooled" and set(self.blocks) != {1}:
+            raise UsageError(f"a stage has one pooled block, not blocks={self.blocks}")
 
     @property
     def expansion(self) -> int:
@@ -88,16 +95,22 @@ class ResNetSpec:
     def feature_info(self) -> tuple[FeatureInfo, ...]:
         """The stages of `ResNet.features` in order: `stem` (before max-pool), `layer1`, `layer2`, ..."""
         halvings = 1 if self.stem == "imagenet" else 0
-        stem = FeatureInfo(name="stem", stride=2**halvings, channels=self.width)
+        before = 2 * halvings + (self.block == "pooled")
+        stem = FeatureInfo(name="stem", stride=2**halvings, channels=self.stem_channels)
         stages = (
             FeatureInfo(
                 name=f"layer{i + 1}",
-                stride=2 ** (2 * halvings + i),
+                stride=2 ** (before + i),
                 channels=self.width * 2**i * self.expansion,
             )
             for i in range(len(self.blocks))
         )
         return (stem, *stages)
+
+    @property
+    def stem_channels(self) -> int:
+        """Channels of the stem's output: `width`, or two for each number in a 2x2 patch under `whitening`."""
+        return 2 * 4 * self.in_channels if self.stem == "whitening" else self.width
 
     @property
     def num_features(self) -> int:

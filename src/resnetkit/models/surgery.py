@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from resnetkit.errors import UsageError
 from resnetkit.models.resnet import ResNet
 
 
@@ -18,7 +19,13 @@ def adapt_input(network: ResNet, in_channels: int) -> None:
 
     One channel: the filters are summed, so a grey picture gives what it gave as R = G = B (under one normalisation).
     More: the filters of the old channels are repeated in turn, scaled so that the sum over channels keeps its size.
+    Raises `UsageError` for a whitening stem, whose filters are those of its own channels.
     """
+    if network.spec.stem == "whitening":
+        raise UsageError(
+            f"these weights read pictures of {network.spec.in_channels} channels and cannot be made to read "
+            f"{in_channels}: leave preprocess.channels as it is, or train from scratch with --weights none"
+        )
     spec, old = network.spec.changed(in_channels=in_channels), network.conv1
     weight = old.weight.detach()
     if in_channels == 1:

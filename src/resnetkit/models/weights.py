@@ -232,6 +232,8 @@ def _check_named(named: ResNetSpec | None, arch: str | None, theirs: ResNetSpec,
 
 def _alike(one: ResNetSpec, other: ResNetSpec) -> bool:
     """Tell whether two networks are the same but for the number of classes, the channels and the stem."""
+    if one.block != other.block:
+        return False
     return one.changed(num_classes=other.num_classes, in_channels=other.in_channels, stem=other.stem) == other
 
 

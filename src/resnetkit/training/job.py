@@ -38,6 +38,7 @@ from resnetkit.training.plan import Plan, Request
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.run import RunFolder
 from resnetkit.training.state import State
+from resnetkit.training.whitening import whiten
 from resnetkit.watcher import Watcher
 
 # Whole training pictures are kept this much larger than the network's input, for random crops.
@@ -176,6 +177,8 @@ def begin(
     _check_batchnorm(plan, count)
     check_memory(plan.spec, plan.recipe, size=plan.preprocess.size, count=count, runtime=runtime)
     network = _first_network(plan, weights, weights_spec, seed=request.seed)
+    if weights is None and plan.spec.stem == "whitening":
+        whiten(network, prepared.parts["train"], preprocess=prepared.preprocess)
     network = network.to(device=torch.device(runtime.device), memory_format=runtime.memory_format())  # type: ignore[call-overload]
     if plan.recipe.head_first:
         accuracy = fit_head(

@@ -81,7 +81,7 @@ class Loop:
         self.on_saved = on_saved
         self.averaged = copy.deepcopy(network) if recipe.ema else network
         for parameter in network.parameters():
-            parameter.requires_grad_(recipe.train == "all")
+            parameter.requires_grad_(recipe.train == "all" and parameter.requires_grad)
         network.fc.requires_grad_(True)
         self.optimizer = build_optimizer(network, recipe.optim)
         self.unread: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]] = []

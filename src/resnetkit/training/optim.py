@@ -25,30 +25,41 @@ def build_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
 
 
 def parameter_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
-    """Group parameters by depth (stem, stages, head) and by kind: filters, the rest, and what does not decay.
+    """Group parameters by depth (stem, stages, head) and by kind, which decide rate and weight decay.
 
     The head learns at `lr`, each part before it at `layer_decay` times the rate of the part after it. Under Muon, `lr`
-    is that of the filters, and all that is no filter learns by `plain_lr`.
+    is that of the filters and all that is no filter learns by `plain_lr`, shifts by `bias_factor` times that (with as
+    much less decay, so that they shrink as fast as the rest).
     """
-    groups: dict[tuple[int, bool, bool], dict[str, Any]] = {}
+    groups: dict[tuple[int, bool, str], dict[str, Any]] = {}
     stages = {_stage(name) for name, _ in network.named_parameters()}
     head = 1 + max(stage for stage in stages if stage is not None)
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
         decays = optim.decay_norm_and_bias or parameter.ndim > 1
-        filters = optim.name == "muon" and parameter.ndim == 4
+        kind, full, slower = _kind(name, parameter, optim)
         stage = _stage(name)
         depth = head if stage is None else stage
-        full = optim.plain_lr if optim.name == "muon" and not filters else optim.lr
         rate = full * optim.layer_decay ** (head - depth)
         empty: dict[str, Any] = {
-            "params": [], "lr": rate, "base_lr": rate, "weight_decay": optim.weight_decay if decays else 0.0,
+            "params": [], "lr": rate, "base_lr": rate, "weight_decay": optim.weight_decay / slower if decays else 0.0,
         }  # fmt: skip
         if optim.name == "muon":
-            empty["filters"] = filters
-        groups.setdefault((depth, decays, filters), empty)["params"].append(parameter)
+            empty["filters"] = kind == "filters"
+        groups.setdefault((depth, decays, kind), empty)["params"].append(parameter)
     return list(groups.values())
+
+
+def _kind(name: str, parameter: nn.Parameter, optim: Optim) -> tuple[str, float, float]:
+    """Return what a parameter is to the optimizer, its full rate, and the factor that its weight decay is less by."""
+    if optim.name != "muon":
+        return "any", optim.lr, 1.0
+    if parameter.ndim == 4:
+        return "filters", optim.lr, 1.0
+    if name.endswith(".bias") and _stage(name) is not None:
+        return "shift", optim.plain_lr * optim.bias_factor, optim.bias_factor
+    return "plain", optim.plain_lr, 1.0
 
 
 def _stage(name: str) -> int | None:

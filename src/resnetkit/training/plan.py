@@ -124,7 +124,7 @@ def weights_wanted(request: Request, *, median_side: int) -> str | None:
     if request.weights != "auto":
         return request.weights
     is_photo = _stem(request, _image_size(request, None, median_side)[0]) == "imagenet"
-    if not is_photo and not _is_cifar_family(request.architecture):
+    if not is_photo and not _is_for_small_pictures(request.architecture):
         return None
     return _transfer_record(request.architecture)
 
@@ -178,15 +178,15 @@ def _image_size(request: Request, origin: Origin | None, median_side: int) -> tu
     if origin is not None:
         return origin.preprocess.size, f"{origin.preprocess.size} pixels, as the weights were trained"
     rounded = -(-median_side // 4) * 4
-    if _is_cifar_family(request.architecture) and rounded > _CIFAR_SIDE:
+    if _is_for_small_pictures(request.architecture) and rounded > _CIFAR_SIDE:
         return _CIFAR_SIDE, f"{_CIFAR_SIDE} pixels, what {request.architecture} is made for (median side {median_side})"
     if median_side >= _PHOTO_SIDE:
         return 224, f"224 pixels (median side {median_side})"
     return rounded, f"{rounded} pixels (median side {median_side})"
 
 
-def _is_cifar_family(model: str) -> bool:
-    return catalog.spec_of(model).stem == "cifar"
+def _is_for_small_pictures(model: str) -> bool:
+    return catalog.spec_of(model).stem != "imagenet"
 
 
 def _stem(request: Request, size: int) -> str:
@@ -194,7 +194,9 @@ def _stem(request: Request, size: int) -> str:
         return request.stem
     if "stem" in request.spec_changes:
         return request.spec_changes["stem"]
-    return "cifar" if _is_cifar_family(request.architecture) or size < _PHOTO_SIDE else "imagenet"
+    if _is_for_small_pictures(request.architecture):
+        return catalog.spec_of(request.architecture).stem
+    return "cifar" if size < _PHOTO_SIDE else "imagenet"
 
 
 def _spec(request: Request, origin: Origin | None, recipe: Recipe, size: int) -> ResNetSpec:

@@ -30,12 +30,14 @@ def _one_of(known: tuple[str, ...], **values: str) -> None:
 class Optim:
     """The optimizer. `layer_decay`: each earlier stage learns this factor slower than the one after it.
 
-    `plain_lr`: under Muon, whose `lr` is for filters, the rate of all that is no filter (biases, BatchNorm, the head).
+    `plain_lr`: under Muon, whose `lr` is for filters, the rate of all that is no filter (biases, BatchNorm, the head);
+    the shifts of BatchNorm and the stem's bias learn `bias_factor` times faster than that.
     """
 
     name: Literal["sgd", "adam", "adamw", "muon"] = "sgd"
     lr: float = 0.1
     plain_lr: float = 0.1
+    bias_factor: float = 1.0
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
