@@ -4,6 +4,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError
 from resnetkit.models.catalog import spec_of
 from resnetkit.training.plan import Origin, Plan, Request, decide, precision_of, weights_wanted
+from resnetkit.training.recipes import RECIPES, scratch
 
 CIFAR_ORIGIN = Origin(name="runs/cifar", spec=spec_of("resnet20"), preprocess=Preprocess.for_size(32))
 IMAGENET_ORIGIN = Origin(name="resnet18.imagenet1k_v1", spec=spec_of("resnet18"), preprocess=Preprocess())
@@ -120,3 +121,11 @@ def test_a_request_survives_json() -> None:
 
     request = Request(data=("a", "b"), settings=("epochs=3",), rename={"x": "y"}, limit=5)
     assert Request.from_json(json.loads(json.dumps(request.to_json()))) == request
+
+
+def test_a_recipe_made_for_a_network_brings_it_and_another_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = scratch().changed(network="resnet20")
+    monkeypatch.setitem(RECIPES, "made", lambda: made)
+    assert Request(data=("x",), recipe="made").architecture == "resnet20"
+    assert Request(data=("x",), recipe="made", model="resnet32").architecture == "resnet32"
+    assert Request(data=("x",)).architecture == "resnet18"

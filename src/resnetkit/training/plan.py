@@ -69,8 +69,9 @@ class Request:
 
     @property
     def architecture(self) -> str:
-        """The network asked for; resnet18 where none was."""
-        return (self.model or "resnet18").partition(".")[0]
+        """The network asked for, else the one the recipe is made for, else resnet18."""
+        made_for = recipe_named(self.recipe).network if self.recipe else None
+        return (self.model or made_for or "resnet18").partition(".")[0]
 
     @property
     def spec_changes(self) -> dict[str, Any]:

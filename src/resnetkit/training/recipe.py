@@ -101,7 +101,7 @@ class Recipe:
     `train`: `all` layers, or only the `head`. `batchnorm`: `batch` statistics that keep learning, or `frozen` ones.
     `save_minutes`: state is saved at least this often, and after each epoch. `val_share`: held out where the data has
     no validation part. `tta`: views of each picture over which the final evaluation also averages, reported beside the
-    plain figures. `model`: changes to the network's spec.
+    plain figures. `network`: the one the recipe is made for, taken where none is named. `model`: changes to its spec.
     """
 
     name: str = "scratch"
@@ -124,6 +124,7 @@ class Recipe:
     save_minutes: float = 10.0
     val_share: float = 0.2
     tta: Views = "none"
+    network: str | None = None
     model: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -201,7 +202,7 @@ def settable() -> dict[str, Any]:
     for name, hint in get_type_hints(Recipe).items():
         if is_dataclass(hint):
             keys |= {f"{name}.{part}": part_hint for part, part_hint in get_type_hints(hint).items()}
-        elif name not in ("name", "model"):
+        elif name not in ("name", "network", "model"):
             keys[name] = hint
     keys |= {f"model.{n}": h for n, h in get_type_hints(ResNetSpec).items() if n not in ("num_classes", "in_channels")}
     keys |= {f"preprocess.{n}": h for n, h in get_type_hints(Preprocess).items() if n not in ("antialias", "size")}
