@@ -54,6 +54,22 @@ class InterruptedRun(ResNetKitError):  # noqa: N818 - an interruption is no erro
         return InterruptedRun(f"{self}; {hint}", signal_number=self.signal_number)
 
 
+class LostRankError(ResNetKitError):
+    """One of the processes that train together is gone or failed; the others stop, with its exit code where known."""
+
+    def __init__(self, message: str, *, exit_code: int = 5) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ToldByAnotherRank(ResNetKitError):  # noqa: N818 - the error itself is the other rank's
+    """The whole job stops, and another of its processes prints the line; this one leaves with the exit code."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM outside the training loop: nothing to save, and the exit code of that signal."""
 

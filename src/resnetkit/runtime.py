@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,13 +18,44 @@ DEVICES = ("cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Which of the processes of a job this one is, as torchrun says; `local_` counts those on this machine alone."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    local_size: int = 1
+    launched: bool = False
+
+    def command(self, *arguments: str) -> str:
+        """Return the line to type for `resnetkit ARGUMENTS` on as many processes as these."""
+        if not self.launched:
+            return shlex.join(["resnetkit", *arguments])
+        machines = ["--nnodes", str(self.size // self.local_size)] if self.size > self.local_size else []
+        count = ["--nproc-per-node", str(self.local_size)]
+        return shlex.join(["torchrun", *machines, *count, "-m", "resnetkit", *arguments])
+
+
+def place() -> Place:
+    """Return this process's place in a job that torchrun launched; alone where it did not."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return Place()
+    names = {"rank": "RANK", "size": "WORLD_SIZE", "local_rank": "LOCAL_RANK", "local_size": "LOCAL_WORLD_SIZE"}
+    return Place(launched=True, **{field: int(os.environ[name]) for field, name in names.items()})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Runtime:
-    """Choices of the machine that change bits: resume obeys them or refuses."""
+    """Choices of the machine that change bits: resume obeys them or refuses.
+
+    `threads` are those of each of the `world_size` processes that train together.
+    """
 
     device: str = "cpu"
     dtype: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
     threads: int = 1
+    world_size: int = 1
 
     def __post_init__(self) -> None:
         if self.device.split(":")[0] not in DEVICES:
@@ -105,9 +137,12 @@ def has_fast_bf16(device: str) -> bool:
 
 
 def available_threads() -> int:
-    """Return the number of cores this process may use: its CPU affinity, capped by the container's quota."""
+    """Return the number of cores this process may use: its CPU affinity, capped by the container's quota.
+
+    The processes that torchrun started on this machine share them evenly.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, int(_quota() or cores)))
+    return max(1, min(cores, int(_quota() or cores)) // place().local_size)
 
 
 def _quota() -> float | None:
@@ -120,7 +155,10 @@ def _quota() -> float | None:
 
 
 def available_memory() -> int | None:
-    """Return the bytes of main memory free for use, container limit included; None where unknown."""
+    """Return the bytes of main memory free for use, container limit included; None where unknown.
+
+    The processes that torchrun started on this machine share them evenly.
+    """
     free = None
     for line in _read("/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
@@ -132,7 +170,7 @@ def available_memory() -> int | None:
     if limit.isdigit() and used.isdigit():
         room = int(limit) - int(used)
         free = room if free is None else min(free, room)
-    return free
+    return None if free is None else free // place().local_size
 
 
 def cpu_name() -> str:

@@ -20,6 +20,7 @@ from resnetkit.training import state as states
 from resnetkit.training.augmenter import build_augmenter
 from resnetkit.training.classification import classification_task
 from resnetkit.training.loop import Loop
+from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Optim, Recipe
 from resnetkit.training.state import State
 from resnetkit.watcher import Watcher
@@ -72,7 +73,15 @@ def make_loop(tmp_path: Path) -> Callable[..., Loop]:
             seed=3,
             runtime=runtime,
         )
-        task = classification_task(recipe, train=train, val=val, preprocess=PREPROCESS, runtime=runtime, num_classes=3)
+        task = classification_task(
+            recipe,
+            train=train,
+            val=val,
+            preprocess=PREPROCESS,
+            runtime=runtime,
+            num_classes=3,
+            ranks=Ranks(),
+        )
         return Loop(
             network,
             state=states.newest(folder),
@@ -83,6 +92,7 @@ def make_loop(tmp_path: Path) -> Callable[..., Loop]:
             folder=folder,
             watch=watch or Watcher(),
             on_saved=on_saved,
+            ranks=Ranks(),
         )
 
     return make

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from resnetkit.data.findings import Report
     from resnetkit.data.preflight import Prepared
     from resnetkit.training.job import Job
+    from resnetkit.training.ranks import Ranks
     from resnetkit.training.run import RunFolder
-    from resnetkit.training.state import Row
+    from resnetkit.training.state import Row, State
 
 
 class Run:
@@ -105,30 +106,38 @@ def train(
 
     `options` are the fields of `Request`: model, weights, recipe, epochs, batch_size, image_size, stem, seed,
     bad_images, group_by, rename, split_from, limit, settings. `on_epoch(row)` hears of each row of `results.csv`.
+    Under torchrun the processes train together; the first of them hears of the epochs and writes.
     Raises `DataError` for data that cannot be used (exit code 3), `UsageError` for contradictions, `InterruptedRun`
     after Ctrl-C, `DivergedError` for a loss that is not finite.
     """
     from resnetkit.training import job as jobs
+    from resnetkit.training.ranks import joined
 
-    watcher = watcher or Watcher()
     request = _request(data, options)
-    path = _run_path(name, output, data=request.data, model=request.architecture)
-    plan, prepared, tensors, origin_spec, runtime = _prepare(
-        request, device=device, threads=threads, watcher=watcher, command=command
-    )
-    job = jobs.begin(
-        request,
-        plan,
-        prepared,
-        weights=tensors,
-        weights_spec=origin_spec,
-        runtime=runtime,
-        path=path,
-        command=command or _python_call(),
-        watch=watcher,
-    )
-    draw_augmented(job, watcher)
-    return _train(job, on_epoch=on_epoch, watcher=watcher)
+    device = machine.resolve(device=device).device  # one that is not there is told before any picture is read
+    with joined() as ranks:
+        watcher, on_epoch = (watcher or Watcher(), on_epoch) if ranks.first else (Watcher(), None)
+        if (begun := ranks.by_first(lambda: _begun_before_restart(ranks))) is not None:
+            return _resumed(begun, ranks=ranks, on_epoch=on_epoch, watcher=watcher)
+        path = ranks.by_first(lambda: _run_path(name, output, data=request.data, model=request.architecture))
+        plan, prepared, tensors, origin_spec, runtime = _prepare(
+            request, device=device, threads=threads, watcher=watcher, command=command, ranks=ranks
+        )
+        job = jobs.begin(
+            request,
+            plan,
+            prepared,
+            weights=tensors,
+            weights_spec=origin_spec,
+            runtime=runtime,
+            path=path,
+            command=command or _python_call(),
+            watch=watcher,
+            ranks=ranks,
+        )
+        if ranks.first:
+            draw_augmented(job, watcher)
+        return _train(job, on_epoch=on_epoch, watcher=watcher)
 
 
 def plan(
@@ -140,9 +149,12 @@ def plan(
     **options: Any,
 ) -> tuple[Plan, Report]:
     """Decide what `train` would do, and read all the data, without training: the dry run."""
+    from resnetkit.training.ranks import Ranks
+
     request = _request(data, options)
+    device = machine.resolve(device=device).device
     decided, prepared, *_ = _prepare(
-        request, device=device, threads=threads, watcher=watcher or Watcher(), command=command
+        request, device=device, threads=threads, watcher=watcher or Watcher(), command=command, ranks=Ranks()
     )
     return decided, prepared.report
 
@@ -158,7 +170,7 @@ def _request(data: Sequence[Any], options: Mapping[str, Any]) -> Request:
 
 
 def _prepare(
-    request: Request, *, device: str, threads: int | None, watcher: Watcher, command: str | None
+    request: Request, *, device: str, threads: int | None, watcher: Watcher, command: str | None, ranks: Ranks
 ) -> tuple[Plan, Prepared, Mapping[str, torch.Tensor] | None, Any, Runtime]:
     """Open data and weights, decide, and run the preflight; what was decided and found goes to `watcher`."""
     from resnetkit.data.preflight import survey
@@ -166,7 +178,6 @@ def _prepare(
     from resnetkit.training import job as jobs
     from resnetkit.training import run as runs
 
-    device = machine.resolve(device=device).device  # one that is not there is told before any picture is read
     dataset = jobs.open_request_data(request)
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=threads or machine.available_threads(), progress=progress)
@@ -175,7 +186,8 @@ def _prepare(
     wanted = weights_wanted(request, median_side=side)
     origin, tensors = None, None
     if wanted is not None:
-        network, header, origin_name = open_model(wanted, weights=None, watcher=watcher, purpose="transfer")
+        with ranks.one_first_on_each_machine():
+            network, header, origin_name = open_model(wanted, weights=None, watcher=watcher, purpose="transfer")
         origin = Origin(name=origin_name, spec=network.spec, preprocess=header.preprocess)
         tensors = network.state_dict()
     decided = decide(request, origin=origin, median_side=side, num_classes=max(2, len(dataset.classes)))
@@ -186,6 +198,7 @@ def _prepare(
         precision=precision_of(decided, device=device),
         channels_last=decided.recipe.channels_last,
     )
+    runtime = ranks.by_first(lambda: dataclasses.replace(runtime, world_size=ranks.size))
     if decided.recipe.precision == "bf16" and runtime.dtype == "fp32":
         watcher.note("precision fp32, not bf16: the network shrinks its pictures to one pixel before its last stage")
     rows = None
@@ -205,7 +218,16 @@ def _prepare(
         )
     if len(prepared.classes) != decided.spec.num_classes:
         decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
+    ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
     return decided, prepared, tensors, None if origin is None else origin.spec, runtime
+
+
+def _begun_before_restart(ranks: Ranks) -> RunFolder | None:
+    """Return the run that this very job made before torchrun restarted its processes."""
+    from resnetkit.training.run import RunFolder
+
+    path = ranks.remembered("run")
+    return RunFolder(Path(path)) if path is not None and (Path(path) / "state").is_dir() else None
 
 
 def resume(
@@ -220,13 +242,28 @@ def resume(
     The run ends with the same bits as one that was never interrupted. Going on to more epochs stretches the schedule:
     from there on the learning rate is what a run of the new length has at that place.
     """
-    from resnetkit.training import job as jobs
     from resnetkit.training import run as runs
+    from resnetkit.training.ranks import joined
 
-    watcher = watcher or Watcher()
-    folder = runs.open_run(run, root=RUNS)
+    with joined() as ranks:
+        watcher, on_epoch = (watcher or Watcher(), on_epoch) if ranks.first else (Watcher(), None)
+        folder = ranks.by_first(lambda: runs.open_run(run, root=RUNS))
+        return _resumed(folder, epochs=epochs, ranks=ranks, on_epoch=on_epoch, watcher=watcher)
+
+
+def _resumed(
+    folder: RunFolder,
+    *,
+    epochs: int | None = None,
+    ranks: Ranks,
+    on_epoch: Callable[[Row], None] | None,
+    watcher: Watcher,
+) -> Run:
+    """Take up a run and train what is left of it."""
+    from resnetkit.training import job as jobs
+
     with watcher.counting("reading pictures") as progress:
-        job = jobs.take_up(folder, epochs=epochs, progress=progress)
+        job = jobs.take_up(folder, ranks=ranks, epochs=epochs, watch=watcher, progress=progress)
     if Run(folder).description["epochs_done"] == job.recipe.epochs:
         what = "it is scored now" if folder.metrics() is None else "--epochs N goes on"
         watcher.note(f"{folder.name} has finished its {job.recipe.epochs} epochs; {what}")
@@ -236,13 +273,19 @@ def resume(
 def _train(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Watcher) -> Run:
     """Train, then score and draw."""
     state = job.train(watcher if on_epoch is None else _Also(watcher, on_epoch))
+    job.ranks.by_first(lambda: _score(job, state, watcher))
+    return Run(job.folder)
+
+
+def _score(job: Job, state: State, watcher: Watcher) -> None:
+    """Draw the epochs, and score the best model on what was held out."""
     draw_history(state, job.folder.path)
     part: Literal["test", "val"] | None = next(
         (split for split in ("test", "val") if split in job.prepared.parts), None
     )
     if part is None:
         watcher.note("nothing was held out, so nothing is scored: evaluate the run on other pictures")
-        return Run(job.folder)
+        return
     model = load(job.folder.path, device=job.runtime.device, threads=job.runtime.threads)
     try:
         result = score(
@@ -250,11 +293,10 @@ def _train(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Watcher
         )
         _record(result, model, job)
     except KeyboardInterrupt as stopped:
-        how = shlex.join(["resnetkit", "resume", str(job.folder.path)])
+        how = job.ranks.place.command("resume", str(job.folder.path))
         raise InterruptedRun(
             f"stopped while the trained model was scored; go on with: {how}", signal_number=signal_of(stopped)
         ) from None
-    return Run(job.folder)
 
 
 def _record(result: Evaluation, model: Model, job: Job) -> None:

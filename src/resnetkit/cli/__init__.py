@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from resnetkit.errors import ResNetKitError, Terminated, signal_of
+from resnetkit.errors import ResNetKitError, Terminated, ToldByAnotherRank, signal_of
 
 _VERBS = {
     "demo": "Train, evaluate and predict once, offline, in about a minute.",
@@ -89,6 +89,8 @@ def _terminate(_number: int, _frame: object) -> None:
 def _explained(error: BaseException) -> int:
     """Print the one line for an error and return the exit code."""
     match error:
+        case ToldByAnotherRank():
+            return error.exit_code
         case ResNetKitError():
             line, code = str(error), error.exit_code
         case click.exceptions.NoArgsIsHelpError():

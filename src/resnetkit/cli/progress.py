@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from resnetkit.runtime import place
 from resnetkit.watcher import Count, Step, Watcher
 
 _SECONDS_BETWEEN_LINES = 30.0
@@ -126,8 +127,11 @@ class ConsoleWatcher(Watcher):
 
 @contextmanager
 def watching(*, quiet: bool) -> Iterator[ConsoleWatcher]:
-    """Yield the console of a command and take its bar away at the end, whatever happens."""
-    console = ConsoleWatcher(quiet=quiet)
+    """Yield the console of a command and take its bar away at the end, whatever happens.
+
+    Of the processes that torchrun started only the first is heard.
+    """
+    console = ConsoleWatcher(quiet=quiet or place().rank > 0)
     try:
         yield console
     finally:

@@ -11,6 +11,7 @@ import click
 
 from resnetkit.cli import options
 from resnetkit.cli.progress import watching
+from resnetkit.runtime import place
 
 
 @click.command()
@@ -43,12 +44,14 @@ def train(data: tuple[str, ...], rename: tuple[str, ...], **given: Any) -> None:
     from resnetkit import api
 
     form, quiet, dry_run = given.pop("form"), given.pop("quiet"), given.pop("dry_run")
-    place = {name: given.pop(name) for name in ("name", "output")}
+    target = {name: given.pop(name) for name in ("name", "output")}
     given |= {"rename": options.renamed(rename)}
     with watching(quiet=quiet) as console:
-        command = shlex.join(["resnetkit", *sys.argv[1:]])
+        command = place().command(*sys.argv[1:])
         if dry_run:
             decided, report = api.plan(*data, watcher=console, command=command, **given)
+            if place().rank > 0:
+                return
             if form == "json":
                 page = {name: getattr(decided, name).to_json() for name in ("spec", "preprocess", "recipe")}
                 page |= {"weights": decided.weights, "data": report.to_json()}
@@ -56,12 +59,14 @@ def train(data: tuple[str, ...], rename: tuple[str, ...], **given: Any) -> None:
             elif quiet:
                 click.echo("\n".join([*decided.reasons, str(report)]))
             return
-        run = api.train(*data, watcher=console, command=command, **place, **given)
+        run = api.train(*data, watcher=console, command=command, **target, **given)
     show_run(run, form=form)
 
 
 def show_run(run: Any, *, form: str) -> None:
-    """Print what a finished run reached, where its pictures are, and what to type next."""
+    """Print what a finished run reached, where its pictures are, and what to type next; of several ranks the first."""
+    if place().rank > 0:
+        return
     metrics = run.metrics
     if form == "json":
         click.echo(json.dumps({"run": str(run.path), "metrics": metrics}, ensure_ascii=False))

@@ -65,12 +65,18 @@ class Batches:
             self._order = (epoch, order.numpy())
         return self._order[1][self.num_before(step) : self.num_before(step + 1)]
 
-    def get(self, indices: np.ndarray, epoch: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the augmented, normalised `[N, C, S, S] float32` images and `[N] int64` targets on the device."""
+    def get(
+        self, indices: np.ndarray, epoch: int, step: int, *, share: slice = slice(None)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the augmented, normalised `[N, C, S, S] float32` images and `[N] int64` targets on the device.
+
+        `share`: which of them are wanted; they look as they do among all, however many processes share the batch.
+        """
         taken = self.part.pixels.take(indices)
         pictures = torch.from_numpy(taken) if isinstance(taken, np.ndarray) else [torch.from_numpy(t) for t in taken]
-        pixels = self.augment(pictures, seeded(self.seed, epoch, step)).to(self.runtime.device, non_blocking=True)
-        targets = torch.from_numpy(self.part.targets[indices]).to(self.runtime.device, non_blocking=True)
+        pixels = self.augment(pictures, seeded(self.seed, epoch, step))[share]
+        pixels = pixels.to(self.runtime.device, non_blocking=True)
+        targets = torch.from_numpy(self.part.targets[indices[share]]).to(self.runtime.device, non_blocking=True)
         return normalise(pixels, self.preprocess, memory_format=self.runtime.memory_format()), targets
 
     def sources(self, indices: np.ndarray) -> list[str]:

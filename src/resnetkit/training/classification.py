@@ -14,6 +14,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.inference.engines import TorchEngine
 from resnetkit.runtime import Runtime
 from resnetkit.training.loop import Task
+from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.state import Row
 
@@ -21,8 +22,9 @@ _BATCH = 250
 
 
 def classification_task(
-    recipe: Recipe, *, train: Part, val: Part | None, preprocess: Preprocess, runtime: Runtime, num_classes: int
-) -> Task:
+    recipe: Recipe, *, train: Part, val: Part | None, preprocess: Preprocess, runtime: Runtime, num_classes: int,
+    ranks: Ranks,
+) -> Task:  # fmt: skip
     """Return cross-entropy, top-1 and the validation figures, all on the device of `runtime`."""
     weights = _class_weights(recipe, train, num_classes)
     weights = weights if weights is None else weights.to(runtime.device)
@@ -38,7 +40,9 @@ def classification_task(
     def validate(network: nn.Module, check: Callable[[], None]) -> Row:
         if val is None:
             return {"val_loss": None, "val_top1": None}
-        return score(network, val, preprocess=preprocess, runtime=runtime, num_classes=num_classes, check=check)
+        return score(
+            network, val, preprocess=preprocess, runtime=runtime, num_classes=num_classes, check=check, ranks=ranks
+        )
 
     return Task(loss=loss, num_right=num_right, validate=validate)
 
@@ -54,23 +58,31 @@ def _class_weights(recipe: Recipe, part: Part, num_classes: int) -> torch.Tensor
 
 def score(
     network: nn.Module, part: Part, *, preprocess: Preprocess, runtime: Runtime, num_classes: int,
-    check: Callable[[], None],
+    check: Callable[[], None], ranks: Ranks,
 ) -> Row:  # fmt: skip
-    """Return `val_loss` (plain cross-entropy), `val_top1` and `val_balanced_accuracy` of a part."""
+    """Return `val_loss` (plain cross-entropy), `val_top1` and `val_balanced_accuracy` of a part.
+
+    Each image is scored by one rank; all ranks call `check` equally often and get the same figures.
+    """
     engine = TorchEngine(network, preprocess, runtime)
-    loss, predicted = 0.0, []
-    for start in range(0, len(part.items), _BATCH):
+    loss = torch.zeros((), dtype=torch.float64)
+    right = torch.zeros(num_classes, dtype=torch.float64)
+    count, share = len(part.items), ranks.share(len(part.items))
+    for start in range(0, ranks.longest_share(count), _BATCH):
         check()
-        where = np.arange(start, min(start + _BATCH, len(part.items)))
+        where = np.arange(count)[share][start : start + _BATCH]
+        if not len(where):
+            continue
         pixels = part.pixels.take(where)
         assert isinstance(pixels, np.ndarray), "Preprocess.pixels makes all pictures of validation one shape"
-        logits = torch.from_numpy(engine.logits(pixels))
-        loss += functional.cross_entropy(logits, torch.from_numpy(part.targets[where]), reduction="sum").item()
-        predicted.append(logits.argmax(1).numpy())
-    right = np.concatenate(predicted) == part.targets
-    recalls = [right[part.targets == c].mean() for c in range(num_classes) if (part.targets == c).any()]
+        logits, targets = torch.from_numpy(engine.logits(pixels)), torch.from_numpy(part.targets[where])
+        loss += functional.cross_entropy(logits, targets, reduction="sum")
+        right += torch.bincount(targets[logits.argmax(1) == targets], minlength=num_classes)
+    ranks.add_up([loss, right])
+    of_class = np.bincount(part.targets, minlength=num_classes)
+    recalls = right.numpy()[of_class > 0] / of_class[of_class > 0]
     return {
-        "val_loss": loss / len(right),
-        "val_top1": float(right.mean()),
-        "val_balanced_accuracy": float(np.mean(recalls)),
+        "val_loss": loss.item() / count,
+        "val_top1": right.sum().item() / count,
+        "val_balanced_accuracy": float(recalls.mean()),
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +35,7 @@ from resnetkit.training.head import fit_head
 from resnetkit.training.loop import Loop, StopRequest
 from resnetkit.training.memory import check_memory
 from resnetkit.training.plan import Plan, Request
+from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.run import RunFolder
 from resnetkit.training.state import State
@@ -47,7 +48,7 @@ _WHOLE = 1.15
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Everything decided: the data in memory, the folder, and the values that the state carries."""
+    """Everything decided: the data in memory, the folder (the first rank's to write), and what the state carries."""
 
     folder: RunFolder
     prepared: Prepared
@@ -55,6 +56,7 @@ class Job:
     recipe: Recipe
     runtime: Runtime
     request: Request
+    ranks: Ranks
 
     @property
     def preprocess(self) -> Preprocess:
@@ -67,15 +69,19 @@ class Job:
         Raises `UsageError` where another process is training this run.
         """
         try:
-            with runs.held(self.folder), StopRequest() as stop:
+            held = runs.held(self.folder) if self.ranks.first else nullcontext()
+            with held, StopRequest(launched=self.ranks.place.launched) as stop:
                 return self._loop(watch).run(stop)
         except InterruptedRun as stopped:
-            how = shlex.join(["resnetkit", "resume", str(self.folder.path)])
+            how = self.ranks.place.command("resume", str(self.folder.path))
             raise stopped.with_hint(f"go on with: {how}") from None
 
     def _loop(self, watch: Watcher) -> Loop:
         self.runtime.apply()
-        network = ResNet(self.spec).to(device=self.runtime.device, memory_format=self.runtime.memory_format())  # type: ignore[call-overload]
+        network: torch.nn.Module = ResNet(self.spec)
+        network = network.to(device=self.runtime.device, memory_format=self.runtime.memory_format())  # type: ignore[call-overload]
+        if self.recipe.batchnorm == "sync" and self.ranks.size > 1:
+            network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
         train = self.prepared.parts["train"]
         batches = Batches(
             train, preprocess=self.preprocess, augment=build_augmenter(self.recipe.augment, self.preprocess),
@@ -83,22 +89,26 @@ class Job:
         )  # fmt: skip
         task = classification_task(
             self.recipe, train=train, val=self.prepared.parts.get("val"), preprocess=self.preprocess,
-            runtime=self.runtime, num_classes=self.spec.num_classes,
+            runtime=self.runtime, num_classes=self.spec.num_classes, ranks=self.ranks,
         )  # fmt: skip
-        loop = Loop(
-            network, state=self._going_on(states.newest(self.folder.state)), batches=batches, task=task,
-            recipe=self.recipe, runtime=self.runtime, folder=self.folder.state, watch=watch, on_saved=self.write,
+        return Loop(
+            network, state=self.ranks.by_first(self._going_on), batches=batches, task=task, recipe=self.recipe,
+            runtime=self.runtime, folder=self.folder.state, watch=watch, on_saved=self.write, ranks=self.ranks,
         )  # fmt: skip
-        self.write(loop.state)
-        return loop
 
-    def _going_on(self, state: State) -> State:
-        """Return the state under the recipe of this job; where that has more epochs, what it was scored is void."""
-        if state.request["recipe"] != self.recipe.to_json():
-            state.request["recipe"] = self.recipe.to_json()
+    def _going_on(self) -> State:
+        """Return the newest state under the recipe and runtime of this job, and write again what lies beside it.
+
+        Where the recipe has more epochs than before, what the run was scored is void.
+        """
+        state = states.newest(self.folder.state)
+        now = {"recipe": self.recipe.to_json(), "runtime": self.runtime.to_json()}
+        if any(state.request[name] != value for name, value in now.items()):
+            state.request |= now
             state.save(self.folder.state)
             runs.write_recipe(self.folder.path, _recipe_page(state.request))
             runs.remove_scores(self.folder)
+        self.write(state)
         return state
 
     def write(self, state: State) -> None:
@@ -164,7 +174,7 @@ def prepare_data(
 
 def begin(
     request: Request, plan: Plan, prepared: Prepared, *, weights: Mapping[str, torch.Tensor] | None,
-    weights_spec: ResNetSpec | None, runtime: Runtime, path: Path, command: str, watch: Watcher,
+    weights_spec: ResNetSpec | None, runtime: Runtime, path: Path, command: str, watch: Watcher, ranks: Ranks,
 ) -> Job:  # fmt: skip
     """Build the network, fit the head where the recipe says so, and make the run folder.
 
@@ -174,8 +184,23 @@ def begin(
     count = len(prepared.parts["train"].items)
     if count < 2:
         raise DataError("training needs at least two pictures")
-    _check_batchnorm(plan, count)
+    _check_batchnorm(plan, count, num_ranks=ranks.size)
+    _check_ranks(ranks, plan.recipe, runtime)
     check_memory(plan.spec, plan.recipe, size=plan.preprocess.size, count=count, runtime=runtime)
+    job = Job(
+        folder=RunFolder(path), prepared=prepared, spec=plan.spec, recipe=plan.recipe, runtime=runtime,
+        request=request, ranks=ranks,
+    )  # fmt: skip
+    ranks.by_first(lambda: _create(job, plan, weights, weights_spec, command=command, watch=watch))
+    return job
+
+
+def _create(
+    job: Job, plan: Plan, weights: Mapping[str, torch.Tensor] | None, weights_spec: ResNetSpec | None, *,
+    command: str, watch: Watcher,
+) -> None:  # fmt: skip
+    """Make the run folder with the first state in it."""
+    request, prepared, runtime = job.request, job.prepared, job.runtime
     network = _first_network(plan, weights, weights_spec, seed=request.seed)
     if weights is None and plan.spec.stem == "whitening":
         whiten(network, prepared.parts["train"], preprocess=prepared.preprocess)
@@ -196,24 +221,41 @@ def begin(
         micro_batch=plan.recipe.micro_batch,
         model=states.network_tensors(network),
     )  # fmt: skip
-    folder = runs.create(
-        path, recipe=_recipe_page(state.request), command=command, environment=runs.environment(), state=state,
-        write_split=lambda file: write_split(file, prepared.items),
-        contents=_contents(prepared),
+    job.ranks.remember("run", str(job.folder.path.resolve()))
+    runs.create(
+        job.folder.path, recipe=_recipe_page(state.request), command=command, environment=runs.environment(),
+        state=state, write_split=lambda file: write_split(file, prepared.items), contents=_contents(prepared),
     )  # fmt: skip
-    return Job(folder=folder, prepared=prepared, spec=plan.spec, recipe=plan.recipe, runtime=runtime, request=request)
 
 
-def _check_batchnorm(plan: Plan, count: int) -> None:
+def _check_batchnorm(plan: Plan, count: int, *, num_ranks: int) -> None:
     """Refuse batches of one picture where BatchNorm would have a single number to take the variance of."""
     recipe = plan.recipe
-    smallest = count // -(-count // recipe.batch_size)
+    smallest = max(1, count // -(-count // recipe.batch_size) // num_ranks)
     smallest //= -(-smallest // min(recipe.micro_batch or smallest, smallest))
     one_pixel = plan.preprocess.size <= plan.spec.feature_info[-1].stride
     if smallest < 2 and one_pixel and recipe.batchnorm == "batch" and recipe.train == "all":
         raise UsageError(
             f"{count} pictures in batches of {recipe.batch_size} leave one picture alone, and BatchNorm needs two at "
-            f"{plan.preprocess.size} pixels: use a --batch-size of 4 or more, or --set batchnorm=frozen"
+            f"{plan.preprocess.size} pixels: use a --batch-size of {4 * num_ranks} or more, or --set batchnorm=frozen"
+        )
+
+
+def _check_ranks(ranks: Ranks, recipe: Recipe, runtime: Runtime) -> None:
+    """Refuse several ranks on one GPU, and BatchNorm over all ranks where torch has none.
+
+    For one rank `batchnorm="sync"` is what BatchNorm is.
+    """
+    here, device = ranks.place.local_size, runtime.device
+    if recipe.batchnorm == "sync" and ranks.size > 1 and not device.startswith("cuda"):
+        raise UsageError(
+            f"batchnorm=sync works between GPUs only, not between processes on {device}: "
+            "leave it out, or use --set batchnorm=frozen"
+        )
+    if here > 1 and device.startswith("cuda") and (device != "cuda" or here > torch.cuda.device_count()):
+        raise UsageError(
+            f"{here} processes on this machine need a GPU each, and --device {device} gives them "
+            f"{1 if device != 'cuda' else torch.cuda.device_count()}: say --device cuda and --nproc-per-node gpu"
         )
 
 
@@ -243,17 +285,23 @@ def _recipe_page(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def take_up(folder: RunFolder, *, epochs: int | None = None, progress: Callable[[int, int], None] | None = None) -> Job:
+def take_up(
+    folder: RunFolder, *, ranks: Ranks, epochs: int | None = None, watch: Watcher,
+    progress: Callable[[int, int], None] | None = None,
+) -> Job:  # fmt: skip
     """Take up a run where its newest state left it, or on to `epochs`; data, recipe and place come from the run.
 
     Raises `DataError` where the pictures are no longer those it was trained on, and `UsageError` where `epochs` lies
-    behind, or where this machine lacks the device that the run's bits depend on.
+    behind, or where this machine lacks the device or the processes that the run's bits depend on.
     """
-    state = states.newest(folder.state)
+    state = ranks.by_first(lambda: states.newest(folder.state))
     said = state.request
+    recipe = _longer(folder, state, epochs)
     runtime = Runtime(**said["runtime"])
     resolve(device=runtime.device)
-    recipe = _longer(folder, state, epochs)
+    _check_ranks(ranks, recipe, runtime)
+    if state.position.epoch < recipe.epochs:
+        runtime = _among(ranks, runtime, folder, recipe, watch)
     request = Request.from_json(said["request"])
     start = Path(said["cwd"])
     rows = read_split(folder.split)
@@ -267,7 +315,29 @@ def take_up(folder: RunFolder, *, epochs: int | None = None, progress: Callable[
     prepared = prepare_data(request, dataset, plan, runtime=runtime, split_rows=rows, progress=progress)
     if contents(prepared) != said["fingerprint"] or list(prepared.classes) != said["classes"]:
         raise DataError(_what_changed(folder, prepared))
-    return Job(folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request)
+    return Job(
+        folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request, ranks=ranks
+    )
+
+
+def _among(ranks: Ranks, runtime: Runtime, folder: RunFolder, recipe: Recipe, watch: Watcher) -> Runtime:
+    """Return the run's runtime for as many ranks as there are now: another number is for torchrun alone.
+
+    A job whose machines come and go must be able to go on; a person who forgot torchrun is told.
+    """
+    before = runtime.world_size
+    if ranks.size == before:
+        return runtime
+    if not ranks.place.launched:
+        raise UsageError(
+            f"{folder.name} is trained by {before} processes, and the same bits need as many: torchrun "
+            f"--nproc-per-node {before} -m resnetkit resume {folder.path} (or another number, under torchrun)"
+        )
+    watch.note(
+        f"{folder.name} was trained by {before} process{'es'[: 2 * (before > 1)]} so far and is by {ranks.size} now: "
+        f"the batch stays {recipe.batch_size}, the bits will differ"
+    )
+    return dataclasses.replace(runtime, world_size=ranks.size)
 
 
 def _contents(prepared: Prepared) -> dict[str, str]:

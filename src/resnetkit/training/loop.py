@@ -1,4 +1,4 @@
-"""The only training loop: from scratch and fine-tuning, interrupted and resumed, on one device."""
+"""The only training loop: from scratch and fine-tuning, interrupted and resumed, on one device or on many ranks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from torch import nn
 from resnetkit.data.batches import Batches
 from resnetkit.errors import DivergedError, InterruptedRun, ResourceError
 from resnetkit.runtime import Runtime
+from resnetkit.training import budget
 from resnetkit.training import state as states
 from resnetkit.training.optim import build_optimizer, rate_factor, set_rate
+from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.state import Position, Row, State
 from resnetkit.watcher import Step, Watcher
@@ -44,8 +46,13 @@ class Task:
 
 @dataclass
 class StopRequest:
-    """Ctrl-C and SIGTERM ask the loop to save and stop; a second signal ends the process at once."""
+    """Ctrl-C and SIGTERM ask the loop to save and stop; a second signal ends the process at once.
 
+    Not so under torchrun (`launched`), where a process may hear the same signal from the scheduler, from torchrun and
+    because another rank has left; torchrun ends those that stay too long.
+    """
+
+    launched: bool = False
     signal_number: int | None = None
     _before: dict[int, Any] = field(default_factory=dict)
 
@@ -61,12 +68,15 @@ class StopRequest:
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         self.signal_number = number
-        for each in self._before:
+        for each in () if self.launched else self._before:
             signal.signal(each, signal.SIG_DFL)
 
 
 class _Stopped(Exception):  # noqa: N818
     """A signal came while the validation part was being scored."""
+
+    def __init__(self, signal_number: int) -> None:
+        self.signal_number = signal_number
 
 
 class Loop:
@@ -74,11 +84,11 @@ class Loop:
 
     def __init__(
         self, network: nn.Module, *, state: State, batches: Batches, task: Task, recipe: Recipe,
-        runtime: Runtime, folder: Path, watch: Watcher, on_saved: Callable[[State], None],
+        runtime: Runtime, folder: Path, watch: Watcher, on_saved: Callable[[State], None], ranks: Ranks,
     ) -> None:  # fmt: skip
         self.network, self.state, self.batches, self.task = network, state, batches, task
         self.recipe, self.runtime, self.folder, self.watch = recipe, runtime, folder, watch
-        self.on_saved = on_saved
+        self.on_saved, self.ranks = on_saved, ranks
         self.averaged = copy.deepcopy(network) if recipe.ema else network
         for parameter in network.parameters():
             parameter.requires_grad_(recipe.train == "all" and parameter.requires_grad)
@@ -96,6 +106,7 @@ class Loop:
         """
         while self.state.position.epoch < self.recipe.epochs:
             try:
+                self._fit_into_budget(stop)
                 self._train_epoch(stop)
                 self._finish_epoch(stop)
             except torch.OutOfMemoryError as error:
@@ -117,25 +128,34 @@ class Loop:
         self._read(at_least=1)
 
     def _step(self, position: Position) -> int:
-        """Do one optimizer step and return its number of images."""
+        """Do one optimizer step and return its number of images, over all ranks."""
         indices = self.batches.indices(position.epoch, position.step)
-        inputs, targets = self.batches.get(indices, position.epoch, position.step)
+        share = self.ranks.share(len(indices))
         set_rate(self.optimizer, self._rate_factor(position.step))
         self.optimizer.zero_grad(set_to_none=True)
-        chunk = self.state.micro_batch or len(indices)
-        loss, right = torch.zeros((), device=inputs.device), torch.zeros((), device=inputs.device)
-        parts = -(-len(indices) // chunk)
-        for x, y in zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True):
-            with self.runtime.autocast():
-                outputs = self.network(x)
-            part = self.task.loss(outputs.float(), y) / len(indices)
-            part.backward()
-            loss, right = loss + part.detach(), right + self.task.num_right(outputs, y)
+        with self.ranks.failing_together(torch.OutOfMemoryError):
+            inputs, targets = self.batches.get(indices, position.epoch, position.step, share=share)
+            loss, right = self._backward(inputs, targets, count=len(indices))
+        self.ranks.add_up_step(self.network, loss, right, weight=len(targets) / len(indices))
         norm = self._guard(loss, indices)
         self.unread.append((loss, right, norm, len(indices)))
         self.optimizer.step()
         self._average()
         return len(indices)
+
+    def _backward(self, inputs: torch.Tensor, targets: torch.Tensor, *, count: int) -> tuple[torch.Tensor, ...]:
+        """Add up the gradients of this rank's images; return their share of the mean loss over `count`, and top-1."""
+        loss, right = torch.zeros((), device=inputs.device), torch.zeros((), device=inputs.device)
+        parts = -(-self.ranks.longest_share(count) // (self.state.micro_batch or count))
+        for x, y in zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True):
+            if not len(x) and self.recipe.batchnorm != "sync":  # whose BatchNorm waits for every rank
+                continue
+            with self.runtime.autocast():
+                outputs = self.network(x)
+            part = self.task.loss(outputs.float(), y) / count
+            part.backward()
+            loss, right = loss + part.detach(), right + self.task.num_right(outputs, y)
+        return loss, right
 
     def _guard(self, loss: torch.Tensor, indices: Any) -> torch.Tensor:
         """Keep what is not finite from the weights: raise at once on a CPU, elsewhere zero the gradients."""
@@ -162,7 +182,7 @@ class Loop:
         )
 
     def _way_back(self) -> str:
-        kept = states.describe(self.folder)["position"]
+        kept = self.ranks.by_first(lambda: states.describe(self.folder)["position"])
         return (
             f"the last save is kept (epoch {kept['epoch'] + 1}, step {kept['step']}); begin again under another --name "
             f"with a lower rate: --set optim.lr={self.recipe.optim.lr / 10:.3g}"
@@ -187,9 +207,9 @@ class Loop:
         begin = time.monotonic()
         set_rate(self.optimizer, self._rate_factor(position.step - 1))
         try:
-            scores = self.task.validate(self.averaged.eval(), lambda: _check(stop))
-        except _Stopped:
-            self._save_and_leave(stop)
+            scores = self.task.validate(self.averaged.eval(), lambda: self._check(stop))
+        except _Stopped as stopped:
+            self._save_and_leave(stopped.signal_number)
         if not math.isfinite(scores.get("val_loss") or 0.0):
             raise DivergedError(f"the held-out loss is not finite after epoch {position.epoch + 1}; {self._way_back()}")
         train_seconds, count = position.seconds, max(1, position.num_seen)
@@ -206,14 +226,49 @@ class Loop:
         if self.state.best_row is None or better(row, self.state.best_row, self.recipe.select):
             self.state.best_row, self.state.best = row, states.network_tensors(self.averaged)
         self.state.position = Position(epoch=position.epoch + 1)
+        self._decide(lambda: budget.fewer_epochs(self.recipe, self.state.rows, best=self.state.best_row))
         self.save()
         self.watch.epoch(row)
-        if stop.signal_number is not None and self.state.position.epoch < self.recipe.epochs:
-            self._leave(stop)
+        number = self._signal(stop)
+        if number and self.state.position.epoch < self.recipe.epochs:
+            self._leave(number)
+
+    def _fit_into_budget(self, stop: StopRequest) -> None:
+        """Before a run with a time budget begins: time a few steps, undo them, and choose the number of epochs."""
+        if self.recipe.budget.minutes is None or "timed" in self.state.request:
+            return
+        try:
+            each = budget.seconds_per_epoch(
+                self._rehearse, lambda: self.task.validate(self.averaged.eval(), lambda: self._check(stop)),
+                steps=self.batches.steps_per_epoch,
+            )  # fmt: skip
+        except _Stopped as stopped:
+            self._leave(stopped.signal_number)
+        finally:
+            self._take_up(self.ranks.by_first(lambda: states.newest(self.folder)))
+        self.state.request["timed"] = True
+        self._decide(lambda: budget.epochs_that_fit(self.recipe, self.state.rows, each=each))
+        self.save()
+
+    def _rehearse(self, step: int) -> None:
+        _set_training(self.network, self.recipe)
+        self.state.position.step = step
+        self._step(self.state.position)
+        self.state.position.step += 1
+        self._read(at_least=1)
+
+    def _decide(self, make: Callable[[], budget.Decision | None]) -> None:
+        """Let the first rank decide about the number of epochs, and record it."""
+        if (decision := self.ranks.by_first(make)) is not None:
+            self.recipe = self.recipe.changed(epochs=decision.epochs)
+            self.state.request["recipe"] = self.recipe.to_json()
+            self.watch.note(decision.why)
 
     def save(self) -> None:
-        """Save the state, then what is written again from it."""
+        """Save the state, then what is written again from it; the first rank does, for all hold the same."""
         self._read(at_least=1)
+        if not self.ranks.first:
+            return
         self.state.model = states.network_tensors(self.network)
         self.state.ema = states.network_tensors(self.averaged) if self.recipe.ema else {}
         self.state.optimizer = states.optimizer_tensors(self.optimizer)
@@ -222,20 +277,30 @@ class Loop:
         self.on_saved(self.state)
 
     def _save_if_due(self, stop: StopRequest) -> None:
-        if stop.signal_number is not None:
-            self._save_and_leave(stop)
-        if time.monotonic() - self.last_save > 60 * self.recipe.save_minutes:
+        due = self.ranks.first and time.monotonic() - self.last_save > 60 * self.recipe.save_minutes
+        number, due_there = self.ranks.agree(stop.signal_number or 0, due)
+        if number:
+            self._save_and_leave(number)
+        if due_there:
             self.save()
 
-    def _save_and_leave(self, stop: StopRequest) -> None:
-        self.save()
-        self._leave(stop)
+    def _signal(self, stop: StopRequest) -> int:
+        """Return the signal that a rank has heard, or 0; all ranks ask at the same places."""
+        return self.ranks.agree(stop.signal_number or 0)[0]
 
-    def _leave(self, stop: StopRequest) -> None:
+    def _check(self, stop: StopRequest) -> None:
+        if number := self._signal(stop):
+            raise _Stopped(number)
+
+    def _save_and_leave(self, signal_number: int) -> None:
+        self.save()
+        self.ranks.wait()
+        self._leave(signal_number)
+
+    def _leave(self, signal_number: int) -> None:
         position = self.state.position
         where = f"epoch {position.epoch + 1} of {self.recipe.epochs}, step {position.step}"
-        assert stop.signal_number is not None
-        raise InterruptedRun(f"stopped at {where}; state saved", signal_number=stop.signal_number)
+        raise InterruptedRun(f"stopped at {where}; state saved", signal_number=signal_number)
 
     def _take_up(self, state: State) -> None:
         """Put network, average and optimizer where the state says."""
@@ -249,14 +314,15 @@ class Loop:
 
     def _halve_micro_batch(self, error: torch.OutOfMemoryError) -> None:
         """Go back to the last save with half the micro-batch; the effective batch stays."""
-        present = self.state.micro_batch or self.recipe.batch_size
+        present = self.state.micro_batch or self.ranks.longest_share(self.recipe.batch_size)
         if present == 1:
             raise ResourceError("one image does not fit the device's memory: use a smaller --image-size") from error
         half = (present + 1) // 2
         self.optimizer.zero_grad(set_to_none=True)
-        self._take_up(states.newest(self.folder))
+        self._take_up(self.ranks.by_first(lambda: states.newest(self.folder)))
         self.state.micro_batch = half
-        self.state.save(self.folder)
+        if self.ranks.first:
+            self.state.save(self.folder)
         self.watch.note(
             f"out of memory: going on with {half} images at a time, the batch stays {self.recipe.batch_size}"
         )
@@ -311,11 +377,6 @@ def _merit(row: Row, select: str) -> tuple[float, float]:
         return loss, 0.0
     figure = row.get(f"{part}_{select}")
     return float(row[f"{part}_top1"] if figure is None else figure), loss
-
-
-def _check(stop: StopRequest) -> None:
-    if stop.signal_number is not None:
-        raise _Stopped
 
 
 def _set_training(network: nn.Module, recipe: Recipe) -> None:

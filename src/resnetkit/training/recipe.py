@@ -98,7 +98,8 @@ class Recipe:
     `ema`: decay per step of an average of the weights that is evaluated in their place (0: none). `clip_norm`: largest
     gradient norm (0: no clipping). `class_weights`: `balanced` weighs classes by their rarity. `select`: the validation
     figure that the best model is chosen by. `head_first`: fit the new head on frozen features before the first epoch.
-    `train`: `all` layers, or only the `head`. `batchnorm`: `batch` statistics that keep learning, or `frozen` ones.
+    `train`: `all` layers, or only the `head`. `batchnorm`: statistics of the `batch` that keep learning, `sync`
+    for those of the whole batch where several processes share it (on GPUs), or `frozen` ones.
     `save_minutes`: state is saved at least this often, and after each epoch. `val_share`: held out where the data has
     no validation part. `tta`: views of each picture over which the final evaluation also averages, reported beside the
     plain figures. `network`: the one the recipe is made for, taken where none is named. `model`: changes to its spec.
@@ -118,7 +119,7 @@ class Recipe:
     select: Literal["top1", "balanced_accuracy", "loss"] = "top1"
     head_first: bool = False
     train: Literal["all", "head"] = "all"
-    batchnorm: Literal["batch", "frozen"] = "batch"
+    batchnorm: Literal["batch", "sync", "frozen"] = "batch"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: bool = True
     save_minutes: float = 10.0
