@@ -116,7 +116,7 @@ def test_a_bare_name_means_the_most_accurate_or_the_best_for_transfer() -> None:
     [
         ("resnet50.imagenet1k_v3", r"did you mean 'resnet50.imagenet1k_v[12]'\?; there are resnet50.imagenet1k_v1, "),
         ("resnet110.imagenet", "no weights are published for 'resnet110'"),
-        ("resnet20", r"'resnet20'; train it \(resnetkit train DATA --model resnet20\), or give a file of weights$"),
+        ("resnet32", r"'resnet32'; train it \(resnetkit train DATA --model resnet32\), or give a file of weights$"),
         ("resnt50.imagenet1k_v1", "no network is called 'resnt50'"),
     ],
 )

@@ -63,6 +63,7 @@ class Model:
             preprocess=self.header.preprocess,
             decision=self.decision,
             name=self.name,
+            trained_side=self.header.data.get("picture_side"),
         )
 
     @property

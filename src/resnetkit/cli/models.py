@@ -13,6 +13,9 @@ import click
 from resnetkit.cli import options
 from resnetkit.cli.tables import print_table
 
+# How weights came to be, as far as their recipe says it.
+_TRAINED = ("name", "epochs", "seed", "command", "hours", "machine", "address")
+
 
 @click.command()
 @click.argument("name", required=False, metavar="[NAME|FILE|RUN]")
@@ -67,6 +70,7 @@ def _describe(name: str, form: str) -> None:
         values |= {
             "classes": list(header.classes), "preprocess": header.preprocess.to_json(), "metrics": dict(header.metrics),
             "license": header.license, "data": dict(header.data),
+            "trained": {key: header.recipe[key] for key in _TRAINED if key in header.recipe},
         }  # fmt: skip
     if form == "json":
         click.echo(json.dumps(values, ensure_ascii=False, indent=1))
@@ -108,6 +112,8 @@ def _layers(name: str, image_size: int | None, form: str) -> None:
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, dict):
+        return f"({', '.join(f'{key} {_short(each)}' for key, each in value.items())})"
     return f"[{', '.join(map(_short, value))}]" if isinstance(value, list) else str(value)
 
 

@@ -24,6 +24,8 @@ from resnetkit.inference.decision import Decision
 from resnetkit.inference.engines import Engine
 from resnetkit.runtime import available_threads
 
+# For pictures of 32 pixels that is 96, from where on `train` takes pictures for photos.
+_FAR_LARGER = 3
 Status = Literal["ok", "not_sure", "error"]
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -104,6 +106,9 @@ class _Read:
 class Predictor:
     """A network that is ready to name pictures: `name` is what people call the model.
 
+    `trained_side`: side in pixels of the pictures it was trained on, where all had one; answers for pictures far larger
+    than that come with a warning.
+
     >>> predictor = Predictor(engine, classes=("cat", "dog"), preprocess=preprocess)  # doctest: +SKIP
     >>> predictor.predict("cat.jpg")  # doctest: +SKIP
     Prediction('cat.jpg': cat 97.1 %, dog 2.9 %)
@@ -115,6 +120,7 @@ class Predictor:
     preprocess: Preprocess
     decision: Decision = field(default_factory=Decision)
     name: str = "model"
+    trained_side: int | None = None
 
     def predict(self, picture: str | os.PathLike[str] | Image.Image | np.ndarray, *, top_k: int = 5) -> Prediction:
         """Name one picture: a path (`archive.zip` with one picture counts), a PIL image, or an array.
@@ -165,9 +171,18 @@ class Predictor:
 
     def _read_image(self, image: Image.Image, *, source: str) -> _Read:
         try:
-            return _Read(source, pixels=self.preprocess.pixels(image), warnings=_warnings(image))
+            warnings = _warnings(image) + self._beyond_its_training(*image.size)
+            return _Read(source, pixels=self.preprocess.pixels(image), warnings=warnings)
         except (ResNetKitError, OSError, SyntaxError) as problem:  # Pillow's word for a broken PNG is SyntaxError
             return _Read(source, error=_one_line(problem, source=source))
+
+    def _beyond_its_training(self, width: int, height: int) -> tuple[str, ...]:
+        """Say so where a picture is a photo and the model has only seen thumbnails."""
+        side = self.trained_side
+        if side is None or min(width, height) < _FAR_LARGER * side:
+            return ()
+        what = f"{self.name} knows only {len(self.classes)} classes of {side}x{side} pictures"
+        return (f"{what}, and this one has {width}x{height} pixels: its answer may mean nothing",)
 
     def _answer(self, batch: Sequence[_Read], *, top_k: int) -> list[Prediction]:
         """Run the network on what could be read and return one prediction per picture, in order."""

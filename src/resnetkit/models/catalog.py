@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError, near_miss
-from resnetkit.models.checkpoint import Header, read_header
+from resnetkit.models.checkpoint import Header, read_header, read_safetensors_header
 from resnetkit.models.spec import ResNetSpec
 
 if TYPE_CHECKING:
@@ -197,11 +198,17 @@ def _bundled_record(path: Path) -> WeightsRecord:
         data=str(header.data.get("name", path.stem.partition(".")[2])),
         top1=header.metrics.get("top1"),
         top5=header.metrics.get("top5"),
+        num_params=_num_parameters(path),
         num_bytes=path.stat().st_size,
         license=header.license or "not stated",
         most_accurate=True,
         best_for_transfer=True,
     )
+
+
+def _num_parameters(path: Path) -> int:
+    tensors = read_safetensors_header(path).items()
+    return sum(math.prod(entry["shape"]) for name, entry in tensors if name.endswith((".weight", ".bias")))
 
 
 def record(name: str) -> WeightsRecord:
