@@ -1,9 +1,14 @@
+import os
+import stat
+import time
 import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from resnetkit.data import cache
+from resnetkit.data import cache, cache_files
 from resnetkit.data.cache import Pixels
 
 
@@ -51,3 +56,155 @@ def test_nothing_is_held_twice(last_height):
 def test_the_bytes_of_whole_pictures_are_estimated_from_their_sizes():
     sizes = [(400, 200), (50, 50)]
     assert cache.bytes_needed(sizes, short_side=100, channels=3) == 3 * (200 * 100 + 50 * 50) / 2
+
+
+def digest_of(number: int) -> str:
+    """Return a digest that ends in zeros, which arrays of bytes would drop."""
+    return f"{number:02x}".ljust(32, "0")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("RESNETKIT_CACHE", str(tmp_path))
+    return cache_files.pixels_folder() / "whole"
+
+
+def kept(folder: Path, pictures: list[np.ndarray], *, first: int = 0, data: str = "photos") -> list[Path]:
+    """Keep pictures under the digests `first`, `first + 1`, ..."""
+    digests = [digest_of(first + number) for number in range(len(pictures))]
+    with cache_files.writing(folder, data):
+        about = {"data": data, "what": "whole", "channels": 3}
+        return list(cache_files.write(folder, zip(digests, pictures, strict=True), about=about))
+
+
+def found(folder: Path, numbers: list[int]) -> Pixels:
+    digests = [digest_of(number) for number in numbers]
+    return Pixels(cache_files.find(folder, digests).mapped(digests, channels=3))
+
+
+SHAPES = {"one shape": [(4, 5)] * 4, "several shapes": [(4, 5), (6, 3), (1, 1), (4, 5)]}
+
+
+@pytest.mark.parametrize("shapes", SHAPES)
+@pytest.mark.parametrize("file_bytes", [1, 100, 1 << 20])
+def test_mapped_pictures_behave_as_those_in_memory(folder, monkeypatch, shapes, file_bytes):
+    monkeypatch.setattr(cache_files, "_FILE_BYTES", file_bytes)
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 256, (*shape, 3), np.uint8) for shape in SHAPES[shapes]]
+    kept(folder, pictures)
+    order = [2, 0, 3, 1, 1]
+    memory = Pixels.collect((pictures[number] for number in order), count=5)
+    mapped = found(folder, order)
+    assert (len(mapped), mapped.nbytes, mapped.uniform) == (5, memory.nbytes, memory.uniform)
+    chosen = np.array([4, 0, 1])
+    assert type(mapped.take(chosen)) is type(memory.take(chosen))
+    for one, other in zip(mapped.take(chosen), memory.take(chosen), strict=True):
+        assert one.flags.writeable
+        assert np.array_equal(one, other)
+
+
+def test_what_is_not_there_is_said_and_what_comes_later_is_found(folder):
+    kept(folder, [picture(2, 2, 0)])
+    assert cache_files.find(folder, [digest_of(0), digest_of(7)]).missing == (digest_of(7),)
+    kept(folder, [picture(3, 2, 7)], first=7)
+    assert [one[0, 0, 0] for one in found(folder, [7, 0]).take(np.arange(2))] == [7, 0]
+
+
+DAMAGE = {
+    "cut short": lambda content: content[:-1],
+    "cut to nothing": lambda content: b"",
+    "cut in the pictures": lambda content: content[:10],
+    "more behind it": lambda content: content + b"\0",
+    "bytes lost before the index": lambda content: content[1:],
+    "another index": lambda content: content[:245] + bytes([content[245] ^ 1]) + content[246:],
+    "of another program": lambda content: content[:-1] + b"2",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_not_trusted_and_taken_away(folder, damage, caplog):
+    (path,) = kept(folder, [picture(4, 4, i) for i in range(5)])  # the index begins at byte 240
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    assert len(cache_files.find(folder, [digest_of(0)]).missing) == 1
+    assert not path.exists()
+    assert "is broken" in caplog.text
+    kept(folder, [picture(4, 4, 9)])
+    assert found(folder, [0]).take(np.array([0]))[0, 0, 0, 0] == 9
+
+
+def test_an_interruption_leaves_nothing_that_passes_for_complete(folder, monkeypatch):
+    monkeypatch.setattr(cache_files, "_FILE_BYTES", 2 * 48)
+
+    def interrupted() -> Iterator[tuple[str, np.ndarray]]:
+        yield from ((digest_of(number), picture(4, 4, number)) for number in range(3))
+        raise KeyboardInterrupt
+
+    with cache_files.writing(folder, "photos"):
+        writing = cache_files.write(folder, interrupted(), about={"channels": 3})
+        next(writing)
+        with pytest.raises(KeyboardInterrupt):
+            next(writing)
+    assert len(cache_files.find(folder, map(digest_of, range(3))).missing) == 1, "files that were complete stay"
+    assert list(folder.glob(".*.tmp")) == []
+
+
+def test_what_a_kill_left_half_written_is_cleared_away_and_what_is_being_written_stays(folder):
+    folder.mkdir(parents=True)
+    old, running, young = (folder / f".{name}.pixels.x.tmp" for name in ("old", "running", "young"))
+    for path in (old, running, young):
+        path.write_bytes(b"half")
+    for path in (old, running):
+        os.utime(path, (0, 0))
+    with open(running, "rb") as file:
+        cache_files._hold(file.fileno())
+        kept(folder, [picture(2, 2, 0)])
+    assert [path.exists() for path in (old, running, young)] == [False, True, True]
+
+
+def test_only_its_owner_may_look_into_the_cache(folder):
+    kept(folder, [picture(2, 2, 0)])
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+
+
+def test_entries_say_what_is_kept(folder):
+    assert cache_files.entries() == []
+    kept(folder, [picture(4, 4, i) for i in range(3)])
+    kept(folder, [picture(4, 4, 9)], first=9)
+    kept(folder, [picture(2, 2, 20)], first=20, data="more")
+    (folder / "ours.txt").write_text("no picture")
+    (folder / "broken.pixels").write_text("no picture")
+    entries = {entry.data: entry for entry in cache_files.entries()}
+    assert {name: (entry.pictures, entry.what, entry.path) for name, entry in entries.items()} == {
+        "photos": (4, "whole", str(folder)),
+        "more": (1, "whole", str(folder)),
+    }
+    assert entries["photos"].bytes > 4 * 48
+    assert abs(entries["photos"].last_used - time.time()) < 100
+
+
+def test_clearing_removes_what_is_ours_and_nobody_uses(folder, tmp_path):
+    (first,) = kept(folder, [picture(4, 4, 0)])
+    (second,) = kept(folder, [picture(4, 4, 1)], first=1)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "photo.pixels").write_bytes(b"mine")
+    (folder.parent / "link").symlink_to(outside)
+    (folder / "link.pixels").symlink_to(outside / "photo.pixels")
+    (folder / "notes.txt").write_text("mine")
+    in_use = found(folder, [1])
+    size = first.stat().st_size
+    assert cache_files.clear() == cache_files.Cleared(files=1, bytes=size, kept=1)
+    assert [first.exists(), second.exists()] == [False, True]
+    assert (outside / "photo.pixels").read_bytes() == b"mine"
+    assert (folder / "notes.txt").exists()
+    assert in_use.take(np.array([0]))[0, 0, 0, 0] == 1
+    del in_use
+    assert cache_files.clear().kept == 0
+    assert not second.exists()
+
+
+def test_clearing_leaves_no_empty_folder(folder):
+    kept(folder, [picture(4, 4, 0)])
+    cache_files.clear()
+    assert not folder.exists()
+    assert cache_files.clear() == cache_files.Cleared(files=0, bytes=0, kept=0)

@@ -1,9 +1,11 @@
 import io
+import shutil
 import unicodedata
 import zipfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from rich.cells import cell_len
 
 from resnetkit import runtime
+from resnetkit.data import images
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.preflight import Prepared, prepare, survey
 from resnetkit.data.preprocess import Preprocess
@@ -67,11 +70,22 @@ def test_each_part_is_decoded_as_its_use_asks(tmp_path):
     ]
 
 
-def test_each_file_is_decoded_once(tmp_path, monkeypatch):
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that were decoded, as they come."""
+    names: list[str] = []
+    original = images.decode
+
+    def decode(data: bytes, *, name: str, at_least: int | None = None) -> Image.Image:
+        names.append(name)
+        return original(data, name=name, at_least=at_least)
+
+    monkeypatch.setattr(images, "decode", decode)
+    return names
+
+
+def test_each_file_is_decoded_once(tmp_path, opened):
     dataset = open_data(fill(tmp_path, good_photos()))
-    opened: list[str] = []
-    original = Dataset.open
-    monkeypatch.setattr(Dataset, "open", lambda self, item: opened.append(item.source) or original(self, item))
     ready(dataset)
     assert sorted(opened) == sorted(item.source for item in dataset.items)
 
@@ -256,13 +270,21 @@ def test_the_depth_of_16_bit_pictures_is_that_of_the_training_part(tmp_path):
     assert ready(tmp_path, preprocess=SMALL.changed(depth=16)).preprocess.depth == 16
 
 
-def test_the_memory_is_asked_before_anything_is_decoded(tmp_path, monkeypatch):
+def with_free(monkeypatch: pytest.MonkeyPatch, *, memory: int, disk: int) -> None:
+    """Pretend that so many bytes are free."""
+    monkeypatch.setattr(runtime, "available_memory", lambda: memory)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=disk))
+
+
+def test_memory_and_disk_are_asked_before_anything_is_decoded(tmp_path, monkeypatch, opened):
     dataset = open_data(fill(tmp_path, good_photos()))
-    monkeypatch.setattr(runtime, "available_memory", lambda: 5_000)
-    monkeypatch.setattr(Dataset, "open", lambda self, item: pytest.fail("decoded"))
-    with pytest.raises(ResourceError, match=r"add --image-size 8 \(now 16\), or --limit 4$") as caught:
+    with_free(monkeypatch, memory=5_000, disk=4_000)
+    with pytest.raises(
+        ResourceError, match=r"--image-size 8 \(now 16\), or --limit 4, or set RESNETKIT_CACHE"
+    ) as caught:
         ready(dataset)
     assert caught.value.exit_code == 5
+    assert opened == []
 
 
 def test_the_fingerprint_tells_changed_data(tmp_path):

@@ -75,6 +75,6 @@ class Dataset:
         return replace(self, items=tuple(replace(item, split=split) for item in self.items))
 
 
-def decoded(data: bytes | np.ndarray, *, name: str) -> Image.Image:
-    """Return the picture in what a reader gave; raises `DataError` naming it."""
-    return Image.fromarray(data) if isinstance(data, np.ndarray) else images.decode(data, name=name)
+def decoded(data: bytes | np.ndarray, *, name: str, at_least: int | None = None) -> Image.Image:
+    """Return the picture in what a reader gave; `at_least` as in `images.decode`. Raises `DataError` naming it."""
+    return Image.fromarray(data) if isinstance(data, np.ndarray) else images.decode(data, name=name, at_least=at_least)

@@ -74,13 +74,16 @@ _UPRIGHT = {
 }
 
 
-def decode(data: bytes, *, name: str) -> Image.Image:
+def decode(data: bytes, *, name: str, at_least: int | None = None) -> Image.Image:
     """Return the picture in `data`, completely loaded; of several frames or pages the first.
 
-    The content decides, not the suffix of `name`. 16-bit colours stay with the image for `convert`. Raises `DataError`,
-    one line that starts with `name`, for broken, foreign, oversized files; `UsageError` when HEIC needs its extra.
+    The content decides, not the suffix of `name`. 16-bit colours stay with the image for `convert`. With `at_least` a
+    JPEG is decoded at 1/2, 1/4 or 1/8 of its size while its shorter side stays at least that (Pillow's `draft`: the
+    decoder leaves out what would be thrown away); near the pixels of the full decoding, not equal to them, so for
+    training only. Raises `DataError`, one line that starts with `name`, for broken, foreign, oversized files;
+    `UsageError` when HEIC needs its extra.
     """
-    return _read(data, name=name, load=True)
+    return _read(data, name=name, load=True, at_least=at_least)
 
 
 def bits(data: bytes, *, name: str) -> int | None:
@@ -114,7 +117,7 @@ def convert(image: Image.Image, *, mode: Literal["RGB", "L"], depth: int | None)
         raise DataError(f"the picture cannot be converted to {mode} ({_reason(error)})") from error
 
 
-def _read(data: bytes, *, name: str, load: bool) -> Image.Image:
+def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) -> Image.Image:
     shown = _one_line(name)
     kind = _recognised(data, shown)
     try:
@@ -122,6 +125,8 @@ def _read(data: bytes, *, name: str, load: bool) -> Image.Image:
             image = _open(data, kind)
             _check_claimed_size(image, len(data))
             _check_not_raw(image)
+            if at_least and kind == "JPEG":
+                image.draft(None, (at_least, at_least))
             if load:
                 _load(image, data, kind)
             return image

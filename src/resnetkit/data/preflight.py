@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
-from resnetkit import runtime
 from resnetkit.data import classes as naming
 from resnetkit.data import splits
-from resnetkit.data.cache import Pixels, bytes_needed
+from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
+from resnetkit.data.decoding import Decoded, Form, decode_parts
 from resnetkit.data.findings import Report, examine
 from resnetkit.data.fingerprint import Record, fingerprint
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.data.survey import Progress, Survey, ordered, reason, survey
-from resnetkit.errors import DataError, ResNetKitError, ResourceError, UsageError
+from resnetkit.data.survey import Progress, Survey, survey
+from resnetkit.errors import DataError, UsageError
 
 __all__ = ["Part", "Prepared", "Report", "Survey", "fingerprint", "prepare", "survey"]
-
-Decoded = tuple[tuple[Item, ...], Pixels]  # the pictures that could be decoded, and theirs
-
-# Measured on 10,000 32x32 WebP: 1.0 s with one thread, 1.4 s with two, which only wait for each other.
-_TOO_SMALL_FOR_THREADS = 64
-_MOST_MEMORY = 0.7  # of what is free; the network, its activations and the system need the rest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +78,8 @@ def prepare(
 
     `report_to` gets the report before anything stops the run. Raises `DataError` for unreadable pictures (with
     `hint`, unless `bad_images="skip"`), unknown classes and data without pictures or classes; `ResourceError` where
-    the decoded pictures would not fit into the memory; `UsageError` for a `--limit` that leaves nothing to hold out.
+    neither memory nor disk has room for the decoded pictures; `UsageError` for a `--limit` that leaves nothing to hold
+    out.
     """
     chosen, notes = _chosen(dataset, parts, split_rows)
     _check_labels(chosen, classes, parts)
@@ -98,21 +91,17 @@ def prepare(
         _check_limit(chosen)
     by_part = _divided(chosen, surveyed, parts, share=held_out, seed=seed)
     preprocess = _with_depth(preprocess, surveyed, by_part.get("train", []))
-    _check_memory(surveyed, by_part, preprocess, whole_short_side)
     failed = {item.source: why for item in chosen.items if (why := surveyed.unreadable.get(item.source)) is not None}
-    if surveyed.sizes and surveyed.median_short_side < _TOO_SMALL_FOR_THREADS:
-        threads = 1
-    read: dict[Split, Decoded] = {}
-    for part, items in by_part.items():
-        make = partial(_pixels, preprocess=preprocess, short_side=whole_short_side if part == "train" else None)
-        read[part] = _decode(chosen, items, make, failed=failed, threads=threads, progress=step.follow)
+    whole = {"train": Form(preprocess=preprocess, short_side=whole_short_side)}
+    forms: dict[Split, Form] = {part: whole.get(part, Form(preprocess=preprocess)) for part in by_part}
+    read, kept = decode_parts(chosen, by_part, forms, surveyed, failed=failed, threads=threads, progress=step.follow)
     step.finish()
     left = {part: items for part, (items, _) in read.items()}
     names = _known_classes(chosen, left, classes)
     depth = preprocess.depth if surveyed.depths else None
     report = examine(
         chosen, left, names,
-        digests=surveyed.digests, unreadable=failed, held_out=held_out, depth=depth, notes=notes,
+        digests=surveyed.digests, unreadable=failed, held_out=held_out, depth=depth, notes=(*notes, *kept),
     )  # fmt: skip
     if report_to:
         report_to(report)
@@ -206,58 +195,6 @@ def _with_depth(preprocess: Preprocess, surveyed: Survey, train: Sequence[Item])
     """Scale 16-bit pictures by the bits that the training part uses, so that brightness means the same in all."""
     depths = [surveyed.depths[item.source] for item in train if item.source in surveyed.depths]
     return preprocess.changed(depth=max(depths)) if depths and preprocess.depth is None else preprocess
-
-
-def _check_memory(
-    surveyed: Survey, by_part: Mapping[Split, Sequence[Item]], preprocess: Preprocess, short_side: int | None
-) -> None:
-    free = runtime.available_memory()
-    count = sum(map(len, by_part.values()))
-    needed = 0.0
-    for part, items in by_part.items():
-        each: float = preprocess.size**2 * preprocess.channels
-        if part == "train" and short_side and surveyed.sizes:
-            each = bytes_needed(surveyed.sizes, short_side=short_side, channels=preprocess.channels)
-        needed += len(items) * each
-    if free is not None and needed > _MOST_MEMORY * free:
-        fits = _MOST_MEMORY * free / needed
-        smaller = max(8, int(preprocess.size * fits**0.5) // 4 * 4)
-        raise ResourceError(
-            f"decoded, {count:,} images take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB of memory are free: "
-            f"add --image-size {smaller} (now {preprocess.size}), or --limit {int(count * fits)}"
-        )
-
-
-def _pixels(image: Image.Image, *, preprocess: Preprocess, short_side: int | None) -> np.ndarray:
-    return preprocess.pixels(image) if short_side is None else preprocess.whole(image, short_side=short_side)
-
-
-def _decode(
-    dataset: Dataset,
-    items: Sequence[Item],
-    make: Callable[[Image.Image], np.ndarray],
-    *,
-    failed: dict[str, str],
-    threads: int,
-    progress: Progress,
-) -> Decoded:
-    """Decode each picture once, in order; those that cannot be decoded are entered in `failed` instead."""
-
-    def one(item: Item) -> np.ndarray | str:
-        try:
-            return make(dataset.open(item))
-        except ResNetKitError as error:
-            return reason(error, item)
-
-    def good() -> Iterator[np.ndarray]:
-        for item, pixels in zip(items, ordered(one, items, threads=threads, progress=progress), strict=True):
-            if isinstance(pixels, str):
-                failed[item.source] = pixels
-            else:
-                yield pixels
-
-    collected = Pixels.collect(good(), count=len(items))
-    return tuple(item for item in items if item.source not in failed), collected
 
 
 def _known_classes(

@@ -93,17 +93,20 @@ def reason(error: ResNetKitError, item: Item) -> str:
 
 
 def ordered(
-    function: Callable[[_T], _R], items: Sequence[_T], *, threads: int, progress: Progress | None
+    function: Callable[[_T], _R], items: Sequence[_T], *, threads: int, progress: Progress | None, chunk: int = _CHUNK
 ) -> Iterator[_R]:
-    """Yield `function(item)` in order, computed by threads that are never far ahead of what has been taken."""
-    chunks = [items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK)]
+    """Yield `function(item)` in order, computed by threads that are never far ahead of what has been taken.
+
+    A thread takes `chunk` items at once; the results of at most `4 * threads + 1` chunks are waiting.
+    """
+    chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
     waiting: deque[Future[list[_R]]] = deque()
     done = 0
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for chunk in chunks:
-                waiting.append(pool.submit(lambda part: [function(item) for item in part], chunk))
-                while waiting and (len(waiting) > 4 * threads or chunk is chunks[-1]):
+            for taken in chunks:
+                waiting.append(pool.submit(lambda part: [function(item) for item in part], taken))
+                while waiting and (len(waiting) > 4 * threads or taken is chunks[-1]):
                     results = waiting.popleft().result()
                     yield from results
                     done += len(results)

@@ -1,0 +1,250 @@
+"""Each picture decoded once: into memory where it is small, into files that later runs share where it is a photo."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import PIL
+from PIL import features
+
+from resnetkit import runtime
+from resnetkit.data import cache_files, splits
+from resnetkit.data.cache import Pixels, bytes_needed
+from resnetkit.data.dataset import Dataset, Item, Split, decoded
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.survey import Progress, Survey, ordered, reason
+from resnetkit.errors import DataError, ResNetKitError, ResourceError
+
+Decoded = tuple[tuple[Item, ...], Pixels]  # the pictures that could be decoded, and theirs
+
+# Measured on 10,000 32x32 WebP: 1.0 s with one thread, 1.4 s with two, which only wait for each other.
+_TOO_SMALL_FOR_THREADS = 64
+_PHOTO = 96  # pixels: from here on a picture takes longer to decode than to read again from a file
+_MOST_MEMORY = 0.7  # of what is free; the network, its activations and the system need the rest
+_FEW, _MANY = 4, 32  # pictures that a thread decodes at once: photos are large, and each takes its time
+_MOST_DISK = 0.9  # of what is free; the sizes are estimated from some of the pictures
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Form:
+    """How pictures are decoded: `Preprocess.pixels`, or `Preprocess.whole` where `short_side` is given.
+
+    `short_side` is for training pictures alone: those of JPEG files are then decoded near that size (`images.decode`),
+    which changes their pixels a little.
+    """
+
+    preprocess: Preprocess
+    short_side: int | None = None
+
+    @property
+    def side(self) -> int:
+        """The shorter side of what comes out, in pixels, where the picture is no smaller."""
+        return self.short_side or self.preprocess.size
+
+    @property
+    def what(self) -> str:
+        """What comes out, in words."""
+        if self.short_side is not None:
+            return f"whole, short side {self.short_side}"
+        return f"{self.preprocess.size}x{self.preprocess.size}"
+
+    def pixels(self, data: bytes | np.ndarray, *, name: str) -> np.ndarray:
+        """Return `[h, w, channels]` uint8 of what a reader gave; raises `DataError` naming it."""
+        image = decoded(data, name=name, at_least=self.short_side)
+        if self.short_side is None:
+            return self.preprocess.pixels(image)
+        return self.preprocess.whole(image, short_side=self.short_side)
+
+    def bytes_each(self, surveyed: Survey) -> float:
+        """Return the mean bytes of a decoded picture."""
+        if self.short_side is None or not surveyed.sizes:
+            return self.preprocess.size**2 * self.preprocess.channels
+        return bytes_needed(surveyed.sizes, short_side=self.short_side, channels=self.preprocess.channels)
+
+    def folder(self) -> Path:
+        """Return where pictures decoded like this are kept: another folder for all that could change a pixel."""
+        rules = {k: v for k, v in self.preprocess.to_json().items() if k not in ("mean", "std")}
+        if self.short_side is not None:
+            rules = {k: rules[k] for k in ("interpolation", "antialias", "channels", "depth")}
+        said = json.dumps([rules, self.short_side, _decoders()], sort_keys=True)
+        key = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+        shape = "whole" if self.short_side is not None else "cut"
+        return cache_files.pixels_folder() / f"{shape}-{self.side}-{key}"
+
+
+@cache
+def _decoders() -> list[str]:
+    """Return what decodes besides the settings: the code that does it, and the libraries under it."""
+    rules = hashlib.blake2b(digest_size=8)
+    for module in ("images.py", "bit_depth.py", "preprocess.py", "decoding.py"):
+        rules.update(resources.files("resnetkit.data").joinpath(module).read_bytes())
+    return [rules.hexdigest(), PIL.__version__, *(str(features.version(name)) for name in ("jpg", "webp", "avif"))]
+
+
+def decode_parts(
+    dataset: Dataset, by_part: Mapping[Split, Sequence[Item]], forms: Mapping[Split, Form], surveyed: Survey, *,
+    failed: dict[str, str], threads: int, progress: Progress,
+) -> tuple[dict[Split, Decoded], tuple[str, ...]]:  # fmt: skip
+    """Decode each picture of the parts once, in order, and return them with what a person should know of it.
+
+    Photos are looked for in, and kept in, `cache_files`; smaller pictures stay in memory as long as they fit. Where
+    they lie changes no pixel. Pictures that cannot be decoded are entered in `failed` (source -> reason). Raises
+    `ResourceError` before anything is decoded where neither memory nor disk has the room.
+    """
+    if surveyed.sizes and surveyed.median_short_side < _TOO_SMALL_FOR_THREADS:
+        threads = 1
+    decoders = {
+        part: _Decoder(dataset, items, forms[part], surveyed.digests, failed, threads, progress)
+        for part, items in by_part.items()
+    }
+    each = {part: forms[part].bytes_each(surveyed) for part in by_part}
+    in_files, notes = _in_files(decoders, each)
+    pixels = {part: one.from_files() if in_files else one.into_memory() for part, one in decoders.items()}
+    read = {
+        part: (tuple(item for item in items if item.source not in failed), pixels[part])
+        for part, items in by_part.items()
+    }
+    written = sum(one.bytes_written for one in decoders.values())
+    if written:
+        notes += (f"Decoded pictures are kept for the next run: {written / 1e9:.2f} GB; see resnetkit cache.",)
+    return read, notes
+
+
+def _in_files(decoders: Mapping[Split, _Decoder], each: Mapping[Split, float]) -> tuple[bool, tuple[str, ...]]:
+    """Tell whether the pictures go into files or into memory, and what is to be said about it.
+
+    `each`: the bytes of a decoded picture. Sizes decide, never a timing.
+    """
+    needed = sum(len(one.items) * each[part] for part, one in decoders.items())
+    free = runtime.available_memory()
+    fits = free is None or needed <= _MOST_MEMORY * free
+    if fits and not any(one.form.side >= _PHOTO for one in decoders.values()):
+        return False, ()
+    missing = sum(len(one.missing()) * each[part] for part, one in decoders.items())
+    disk, why_not = _room(missing)
+    if why_not is None:
+        return True, ()
+    if fits:
+        return False, (f"Decoded pictures stay in memory, for this run alone: {why_not}.",)
+    share = max(_MOST_MEMORY * (free or 0) / needed, _MOST_DISK * disk / missing)
+    size = next(iter(decoders.values())).form.preprocess.size
+    count = sum(len(one.items) for one in decoders.values())
+    raise ResourceError(
+        f"decoded, {count:,} images take {needed / 1e9:.1f} GB, {(free or 0) / 1e9:.1f} GB of memory are free and "
+        f"{why_not}: add --image-size {max(8, int(size * share**0.5) // 4 * 4)} (now {size}), or "
+        f"--limit {int(count * share)}, or set RESNETKIT_CACHE to a folder with more room"
+    )
+
+
+def _room(num_bytes: float) -> tuple[int, str | None]:
+    """Return how many bytes are free for decoded pictures, and why `num_bytes` cannot be written there."""
+    folder = cache_files.pixels_folder()
+    if not num_bytes:
+        return 0, None
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=cache_files.OWNER_ONLY)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return 0, f"{folder} cannot be written to ({error.strerror or error})"
+    if num_bytes > _MOST_DISK * free:
+        return free, f"{folder} has {free / 1e9:.1f} GB free for the {num_bytes / 1e9:.1f} GB to add"
+    return free, None
+
+
+@dataclass(slots=True)
+class _Decoder:
+    """The decoding of one part: each item's content is `digests[item.source]`."""
+
+    dataset: Dataset
+    items: Sequence[Item]
+    form: Form
+    digests: Mapping[str, str]
+    failed: dict[str, str]
+    threads: int
+    progress: Progress
+    bytes_written: int = 0
+
+    def into_memory(self) -> Pixels:
+        return Pixels.collect((pixels for _, pixels in self._good(self.items)), count=len(self.items))
+
+    def missing(self) -> tuple[str, ...]:
+        """Return the digests of the pictures that no file has."""
+        return self._find().missing
+
+    def _find(self) -> cache_files.Found:
+        return cache_files.find(self.form.folder(), [self.digests[item.source] for item in self.items])
+
+    def from_files(self) -> Pixels:
+        """Return the pictures from files, after decoding into files those that no file has."""
+        found = self._find()
+        if found.missing:
+            self._decode_into_files()
+            found = self._find()
+        else:
+            self.progress(len(self.items), len(self.items))
+        missing = set(found.missing)
+        if any(self.digests[item.source] in missing and item.source not in self.failed for item in self.items):
+            raise ResourceError(f"{self.form.folder()}: decoded pictures were removed meanwhile; run the command again")
+        there = [digest for item in self.items if (digest := self.digests[item.source]) not in missing]
+        return Pixels(found.mapped(there, channels=self.form.preprocess.channels))
+
+    def _decode_into_files(self) -> None:
+        """Decode what no file has; a picture that lies in several files of the data is decoded once."""
+        folder = self.form.folder()
+        about = {"data": self.dataset.name, "what": self.form.what, "channels": self.form.preprocess.channels}
+        alike: dict[str, Item] = {}
+        for item in self.items:
+            alike.setdefault(self.digests[item.source], item)
+        try:
+            with cache_files.writing(folder, self.dataset.name):
+                missing = set(self._find().missing)  # another process may have decoded some while this one waited
+                items = [item for digest, item in alike.items() if digest in missing]
+                pictures = ((self.digests[item.source], pixels) for item, pixels in self._good(items))
+                for path in cache_files.write(folder, pictures, about=about):
+                    self.bytes_written += path.stat().st_size
+        except OSError as error:
+            raise ResourceError(
+                f"{folder}: decoded pictures cannot be kept ({error.strerror or error}): free some space, or set "
+                "RESNETKIT_CACHE to a folder with more room"
+            ) from error
+        for item in self.items:
+            why = self.failed.get(alike[self.digests[item.source]].source)
+            if why is not None:
+                self.failed[item.source] = why
+
+    def _good(self, items: Sequence[Item]) -> Iterator[tuple[Item, np.ndarray]]:
+        """Decode in order; those that cannot be decoded are entered in `failed` instead."""
+        before, total = len(self.items) - len(items), len(self.items)
+        chunk = _FEW if self.form.side >= _PHOTO else _MANY
+
+        def follow(done: int, _: int) -> None:
+            self.progress(before + done, total)
+
+        for item, pixels in zip(
+            items, ordered(self._one, items, threads=self.threads, chunk=chunk, progress=follow), strict=True
+        ):
+            if isinstance(pixels, str):
+                self.failed[item.source] = pixels
+            else:
+                yield item, pixels
+
+    def _one(self, item: Item) -> np.ndarray | str:
+        try:
+            data = self.dataset.read(item)
+            if splits.digest(data) != self.digests[item.source]:
+                raise DataError(f"{item.source}: was changed after the first look at it; run the command again")
+            return self.form.pixels(data, name=item.source)
+        except ResNetKitError as error:
+            return reason(error, item)
