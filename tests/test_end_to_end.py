@@ -437,3 +437,38 @@ def test_going_on_voids_the_old_figures_until_the_run_is_scored_again(
     assert "unfinished, 3 of 4 epochs" in resnetkit("runs")[1]
     assert resnetkit("resume", "more")[0] == 0
     assert "unfinished" not in resnetkit("runs")[1]
+
+
+def test_test_time_averaging_stands_beside_figures_that_stay_as_they_are(
+    resnetkit: Callable[..., Output], finished: rk.Run, digits: Path
+) -> None:
+    scored = ("evaluate", digits, "--model", finished.path / "best.safetensors", "--limit", "150", "--format", "json")
+    plain, averaged = (
+        json.loads(resnetkit(*scored, *more)[1])
+        for more in (("--output", "plain"), ("--output", "averaged", "--tta", "flip_shift"))
+    )
+    figures = averaged.pop("tta")
+    assert averaged == plain
+    assert figures["views"] == "flip_shift"
+    assert figures["loss"] != plain["loss"]
+    assert table(Path("averaged/predictions.csv")) == table(Path("plain/predictions.csv"))
+    assert json.loads(Path("averaged/metrics.json").read_text(encoding="utf-8"))["tta"] == figures
+    _, out, _ = resnetkit(*scored[:-2], "--tta", "flip")
+    assert out.splitlines()[1].startswith("With test-time averaging (each picture and its mirror): ")
+    with pytest.raises(UsageError, match="unknown tta 'flipp': choose none, flip, flip_shift"):
+        rk.evaluate(digits, model=finished.model, tta="flipp")
+
+
+def test_a_recipe_may_report_test_time_averaging_at_the_end(finished: rk.Run, digits: Path, tmp_path: Path) -> None:
+    settings = ("augment.flip=false", "tta=flip")
+    run = rk.train(
+        digits, model="resnet8", epochs=2, limit=150, threads=1, settings=settings, output=tmp_path / "averaged"
+    )
+    assert run.metrics is not None
+    assert finished.metrics is not None
+    figures = run.metrics.pop("tta")
+    assert figures["views"] == "flip"
+    assert {**run.metrics, "tta": 0} == {**finished.metrics, "tta": 0}
+    assert run.model.header.metrics["tta"] == figures
+    untimed = [{k: v for k, v in row.items() if k not in TIMING_COLUMNS} for row in run.history]
+    assert untimed == [{k: v for k, v in row.items() if k not in TIMING_COLUMNS} for row in finished.history]
