@@ -3,11 +3,15 @@
 from resnetkit.api.evaluation import Evaluation, evaluate, headline
 from resnetkit.api.model import Model, describe, load, predict
 from resnetkit.api.run import Run, plan, resume, runs, train
+from resnetkit.data.cache_files import clear as clear_cache
+from resnetkit.data.cache_files import entries as cached
 
 __all__ = [
     "Evaluation",
     "Model",
     "Run",
+    "cached",
+    "clear_cache",
     "describe",
     "evaluate",
     "headline",

@@ -25,6 +25,7 @@ _VERBS = {
     "runs": "List the runs of this folder.",
     "recipes": "List the recipes, or show one in full.",
     "download": "Fetch published weights, also for another computer.",
+    "cache": "List the decoded photos that are kept for later runs, or clear them.",
 }
 
 
