@@ -10,8 +10,9 @@ CIFAR_ORIGIN = Origin(name="runs/cifar", spec=spec_of("resnet20"), preprocess=Pr
 IMAGENET_ORIGIN = Origin(name="resnet18.imagenet1k_v1", spec=spec_of("resnet18"), preprocess=Preprocess())
 
 
-def decided(side: int, *, origin: Origin | None = None, **asked: object) -> Plan:
-    return decide(Request(data=("photos",), **asked), origin=origin, median_side=side, num_classes=2)  # type: ignore[arg-type]
+def decided(side: int, *, origin: Origin | None = None, count: int = 200, **asked: object) -> Plan:
+    request = Request(data=("photos",), **asked)  # type: ignore[arg-type]
+    return decide(request, origin=origin, median_side=side, num_classes=2, num_pictures=count)
 
 
 @pytest.mark.parametrize(

@@ -50,12 +50,35 @@ def test_a_recipe_names_only_settings_a_network_has(name: str) -> None:
 def test_what_derives_from_a_recipe_is_checked_again(name: str) -> None:
     recipe = recipe_named(name)
     assert recipe.changed(epochs=3).epochs == 3
-    for wrong in ({"epochs": 0}, {"label_smoothing": 1.0}, {"ema": -0.1}, {"select": "f1"}, {"micro_batch": 0}):
+    for wrong in ({"epochs": -1}, {"label_smoothing": 1.0}, {"ema": -0.1}, {"select": "f1"}, {"micro_batch": 0}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             recipe.changed(**wrong)
-    for room, wrong in (("optim", {"lr": -1.0}), ("schedule", {"name": "step"}), ("augment", {"shift": 1.0})):
+    for room, wrong in (
+        ("optim", {"lr": -1.0}),
+        ("budget", {"minutes": 0.0}),
+        ("budget", {"patience": -1}),
+        ("schedule", {"name": "step"}),
+        ("augment", {"shift": 1.0}),
+    ):
         with pytest.raises(UsageError, match=f"{room}.{next(iter(wrong))}"):
             dataclasses.replace(getattr(recipe, room), **wrong)
+
+
+def test_only_a_fitted_head_needs_no_epochs() -> None:
+    assert recipe_named("finetune").changed(epochs=0).epochs == 0
+    with pytest.raises(UsageError, match="epochs"):
+        recipe_named("scratch").changed(epochs=0)
+
+
+@pytest.mark.parametrize(("count", "epochs"), [(195, 43), (960, 10), (20, 50), (10**6, 5)])
+def test_the_budget_of_steps_makes_fewer_epochs_of_more_pictures(count: int, epochs: int) -> None:
+    assert recipe_named("finetune").for_count(count).epochs == epochs
+    assert recipe_named("scratch").for_count(count) == recipe_named("scratch")
+
+
+def test_epochs_that_are_asked_for_go_before_the_budget_of_steps() -> None:
+    asked = with_settings(recipe_named("finetune"), {}, ("epochs=70",))
+    assert asked.for_count(10**6).epochs == 70
 
 
 # Values that are valid and no recipe's own, where the type alone does not give one.

@@ -190,7 +190,10 @@ def _prepare(
             network, header, origin_name = open_model(wanted, weights=None, watcher=watcher, purpose="transfer")
         origin = Origin(name=origin_name, spec=network.spec, preprocess=header.preprocess)
         tensors = network.state_dict()
-    decided = decide(request, origin=origin, median_side=side, num_classes=max(2, len(dataset.classes)))
+    decided = decide(
+        request, origin=origin, median_side=side, num_classes=max(2, len(dataset.classes)),
+        num_pictures=sum(item.split in (None, "train") for item in dataset.items),
+    )  # fmt: skip
     watcher.note("\n".join(decided.reasons))
     runtime = machine.resolve(
         device=device,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import StandardScaler
+from torch import nn
 
 from resnetkit.data.augment import centre
 from resnetkit.data.batches import normalise
@@ -15,27 +19,64 @@ from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
+from resnetkit.training.recipe import Recipe
+from resnetkit.training.state import Row
 
-# Inverse strength of the head's L2 penalty on standardised features.
-_INVERSE_PENALTY = 0.01
+# Inverse strengths of the head's L2 penalty on standardised features, from which cross-validation chooses.
+_INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
+_FOLDS = 5
+# Cross-validation fits 25 heads: beyond so many pictures a share of them says as well which penalty is best.
+_MOST_FOR_THE_CHOICE = 5000
+_MOST_ITERATIONS = 1000
 _BATCH = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """What fitting the head came to on the training part: mean cross-entropy, share of right ones, the penalty."""
+
+    loss: float
+    top1: float
+    inverse_penalty: float
+
+
+def first_row(
+    network: ResNet, part: Part, *, validate: Callable[[nn.Module, Callable[[], None]], Row], recipe: Recipe,
+    preprocess: Preprocess, runtime: Runtime,
+) -> Row:  # fmt: skip
+    """Fit the head on the training part (`fit_head`) and return epoch 0 of `results.csv`: what it reaches by itself."""
+    begin = time.monotonic()
+    balanced = recipe.class_weights == "balanced"
+    fit = fit_head(network, part, preprocess=preprocess, runtime=runtime, balanced=balanced)
+    scores = validate(network.eval(), lambda: None)
+    seconds = time.monotonic() - begin
+    return {
+        "epoch": 0, "seconds": round(seconds, 3), "images_per_second": round(len(part) / seconds, 2), "lr": 0.0,
+        "train_loss": fit.loss, "train_top1": fit.top1, **scores,
+    }  # fmt: skip
+
+
+def words_of(row: Row) -> str:
+    """Return what people are told of the fitted head."""
+    held_out = "" if row["val_top1"] is None else f", {100 * row['val_top1']:.1f} % of the held-out ones"
+    right = f"{100 * row['train_top1']:.1f} % of the training pictures right{held_out}"
+    return f"head fitted on frozen features in {row['seconds']:.1f} s: {right}"
 
 
 def fit_head(
     network: ResNet, part: Part, *, preprocess: Preprocess, runtime: Runtime, balanced: bool,
     check: Callable[[], None] = lambda: None,
-) -> float:  # fmt: skip
-    """Set `network.fc` to a logistic regression on the pooled features of the training part; return its accuracy there.
+) -> Fit:  # fmt: skip
+    """Set `network.fc` to a logistic regression on the pooled features of the training part.
 
-    Features are standardised for the fit and the scaling is folded into the weights. Pictures are not augmented.
-    `check` is called between batches.
+    The penalty is chosen by cross-validation within that part, so that the validation part stays unseen. Features are
+    standardised for the fit and the scaling is folded into the weights. Pictures are not augmented: mirrored copies
+    beside them gained nothing (LOG.md). `check` is called between batches.
     """
     features = pooled_features(network, part, preprocess=preprocess, runtime=runtime, check=check)
-    scaler = StandardScaler().fit(features)
-    model = LogisticRegression(
-        C=_INVERSE_PENALTY, max_iter=500, class_weight="balanced" if balanced else None
-    )  # fmt: skip
-    model.fit(scaler.transform(features), part.targets)
+    groups = [item.group or f"alone-{number}" for number, item in enumerate(part.items)]
+    penalty = choose_penalty(features, part.targets, groups=groups, balanced=balanced)
+    scaler, model = _fitted(features, part.targets, penalty, balanced=balanced)
     coefficients, intercept = model.coef_, model.intercept_
     if len(coefficients) == 1:  # scikit-learn keeps one row for two classes
         coefficients = np.concatenate([-coefficients / 2, coefficients / 2])
@@ -45,7 +86,49 @@ def fit_head(
     with torch.no_grad():
         network.fc.weight[model.classes_] = torch.from_numpy(weight).to(network.fc.weight)
         network.fc.bias[model.classes_] = torch.from_numpy(bias).to(network.fc.bias)
-    return float((model.predict(scaler.transform(features)) == part.targets).mean())
+    loss, top1 = _figures(scaler, model, features, part.targets)
+    return Fit(loss=loss, top1=top1, inverse_penalty=penalty)
+
+
+def choose_penalty(features: np.ndarray, targets: np.ndarray, *, groups: Sequence[str], balanced: bool) -> float:
+    """Return the inverse penalty of the lowest cross-entropy on held-out folds; equal ones: the strongest penalty.
+
+    Folds keep groups together and classes in proportion. `features`: `[N, features]`, `targets`: `[N]`.
+    """
+    chosen = np.random.default_rng(0).permutation(len(targets))[:_MOST_FOR_THE_CHOICE]
+    features, targets, groups = features[chosen], targets[chosen], [groups[i] for i in chosen]
+    num_folds = min(_FOLDS, int(np.bincount(targets)[np.unique(targets)].min()), len(set(groups)))
+    if num_folds < 2:  # a class with a single picture
+        return _INVERSE_PENALTIES[1]
+    losses = np.zeros(len(_INVERSE_PENALTIES))
+    folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=0)
+    for fitted, held_out in folds.split(features, targets, groups):
+        if len(np.unique(targets[fitted])) < len(np.unique(targets)):
+            continue  # all of a class are of one group
+        for number, penalty in enumerate(_INVERSE_PENALTIES):
+            scaler, model = _fitted(features[fitted], targets[fitted], penalty, balanced=balanced)
+            losses[number] += _figures(scaler, model, features[held_out], targets[held_out])[0] * len(held_out)
+    return _INVERSE_PENALTIES[int(losses.argmin())] if losses.any() else _INVERSE_PENALTIES[1]
+
+
+def _fitted(
+    features: np.ndarray, targets: np.ndarray, penalty: float, *, balanced: bool
+) -> tuple[StandardScaler, LogisticRegression]:
+    scaler = StandardScaler().fit(features)
+    model = LogisticRegression(
+        C=penalty, max_iter=_MOST_ITERATIONS, class_weight="balanced" if balanced else None
+    )  # fmt: skip
+    return scaler, model.fit(scaler.transform(features), targets)
+
+
+def _figures(
+    scaler: StandardScaler, model: LogisticRegression, features: np.ndarray, targets: np.ndarray
+) -> tuple[float, float]:
+    """Return mean cross-entropy and share of right ones."""
+    probabilities = model.predict_proba(scaler.transform(features))
+    where = np.searchsorted(model.classes_, targets)
+    own = probabilities[np.arange(len(where)), where]
+    return float(-np.log(np.maximum(own, 1e-12)).mean()), float((probabilities.argmax(1) == where).mean())
 
 
 @torch.inference_mode()

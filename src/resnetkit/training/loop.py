@@ -19,6 +19,7 @@ from torch import nn
 from resnetkit.data.batches import Batches
 from resnetkit.errors import DivergedError, InterruptedRun, ResourceError
 from resnetkit.runtime import Runtime
+from resnetkit.training import budget
 from resnetkit.training import state as states
 from resnetkit.training.optim import build_optimizer, rate_factor, set_rate
 from resnetkit.training.ranks import Ranks
@@ -105,6 +106,7 @@ class Loop:
         """
         while self.state.position.epoch < self.recipe.epochs:
             try:
+                self._fit_into_budget(stop)
                 self._train_epoch(stop)
                 self._finish_epoch(stop)
             except torch.OutOfMemoryError as error:
@@ -224,11 +226,43 @@ class Loop:
         if self.state.best_row is None or better(row, self.state.best_row, self.recipe.select):
             self.state.best_row, self.state.best = row, states.network_tensors(self.averaged)
         self.state.position = Position(epoch=position.epoch + 1)
+        self._decide(lambda: budget.fewer_epochs(self.recipe, self.state.rows, best=self.state.best_row))
         self.save()
         self.watch.epoch(row)
         number = self._signal(stop)
         if number and self.state.position.epoch < self.recipe.epochs:
             self._leave(number)
+
+    def _fit_into_budget(self, stop: StopRequest) -> None:
+        """Before a run with a time budget begins: time a few steps, undo them, and choose the number of epochs."""
+        if self.recipe.budget.minutes is None or "timed" in self.state.request:
+            return
+        try:
+            each = budget.seconds_per_epoch(
+                self._rehearse, lambda: self.task.validate(self.averaged.eval(), lambda: self._check(stop)),
+                steps=self.batches.steps_per_epoch,
+            )  # fmt: skip
+        except _Stopped as stopped:
+            self._leave(stopped.signal_number)
+        finally:
+            self._take_up(self.ranks.by_first(lambda: states.newest(self.folder)))
+        self.state.request["timed"] = True
+        self._decide(lambda: budget.epochs_that_fit(self.recipe, self.state.rows, each=each))
+        self.save()
+
+    def _rehearse(self, step: int) -> None:
+        _set_training(self.network, self.recipe)
+        self.state.position.step = step
+        self._step(self.state.position)
+        self.state.position.step += 1
+        self._read(at_least=1)
+
+    def _decide(self, make: Callable[[], budget.Decision | None]) -> None:
+        """Let the first rank decide about the number of epochs, and record it."""
+        if (decision := self.ranks.by_first(make)) is not None:
+            self.recipe = self.recipe.changed(epochs=decision.epochs)
+            self.state.request["recipe"] = self.recipe.to_json()
+            self.watch.note(decision.why)
 
     def save(self) -> None:
         """Save the state, then what is written again from it; the first rank does, for all hold the same."""

@@ -141,18 +141,19 @@ def _from_random(request: Request) -> bool:
     return request.weights == "auto" and not recipe_named(request.recipe).head_first
 
 
-def decide(request: Request, *, origin: Origin | None, median_side: int, num_classes: int) -> Plan:
+def decide(request: Request, *, origin: Origin | None, median_side: int, num_classes: int, num_pictures: int) -> Plan:
     """Decide network, image size, preprocessing and recipe; raises `UsageError` for contradictions, with the ways out.
 
-    `origin` is what `weights_wanted` named, opened. `median_side`: median shorter side of the pictures, in pixels.
+    `origin` is what `weights_wanted` named, opened. `median_side`: median shorter side of the pictures, in pixels;
+    `num_pictures`: those of the training part, before a share of them is held out.
     """
     size, size_reason = _image_size(request, origin, median_side)
     recipe_name = request.recipe or ("finetune" if origin else "scratch")
     changes: dict[str, Any] = {}
     recipe = with_settings(recipe_named(recipe_name), changes, request.settings)
-    recipe = recipe.changed(
-        epochs=request.epochs or recipe.epochs, batch_size=request.batch_size or recipe.batch_size
-    ).for_pictures(median_side=median_side, size=size)
+    recipe = recipe.changed(batch_size=request.batch_size or recipe.batch_size)
+    recipe = recipe.with_epochs(request.epochs) if request.epochs else recipe.for_count(num_pictures)
+    recipe = recipe.for_pictures(median_side=median_side, size=size)
     if recipe.head_first and origin is None:
         raise UsageError(
             f"recipe {recipe.name} starts from pretrained weights, and there are none here: "
@@ -165,8 +166,7 @@ def decide(request: Request, *, origin: Origin | None, median_side: int, num_cla
         f"pictures  {size_reason}",
         f"weights   {origin.name if origin else 'random (trained from scratch)'}",
         f"changes   {_words_of(recipe.augment)}",
-        f"recipe    {recipe.name}: {recipe.epochs} epoch{'s'[: recipe.epochs > 1]}, batch {recipe.batch_size}, "
-        f"{recipe.optim.name} at {recipe.optim.lr:g}",
+        f"recipe    {_words_of_length(recipe, num_pictures)}",
     )
     return Plan(
         spec=spec, preprocess=preprocess, recipe=recipe, weights=origin.name if origin else None, reasons=reasons
@@ -226,6 +226,16 @@ def _network(request: Request, origin: Origin | None) -> str:
         f"that of the weights, {origin.spec.num_layers} layers"
         if origin and not request.model
         else request.architecture
+    )
+
+
+def _words_of_length(recipe: Recipe, num_pictures: int) -> str:
+    if recipe.epochs == 0:
+        return f"{recipe.name}: a linear head on frozen features, no epochs"
+    why = f" (about {recipe.budget.steps} steps on {num_pictures} pictures)" if recipe.budget.steps else ""
+    return (
+        f"{recipe.name}: {recipe.epochs} epoch{'s'[: recipe.epochs > 1]}{why}, batch {recipe.batch_size}, "
+        f"{recipe.optim.name} at {recipe.optim.lr:g}"
     )
 
 

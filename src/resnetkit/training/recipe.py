@@ -13,6 +13,9 @@ from resnetkit.errors import UsageError, near_miss
 from resnetkit.evaluation.averaging import Views
 from resnetkit.models.spec import ResNetSpec
 
+# Under `budget.steps`: with fewer, the learning rate falls before most pictures have been seen a second time.
+_FEWEST_EPOCHS = 5
+
 
 def _at_least(low: float, **values: float) -> None:
     for name, value in values.items():
@@ -95,9 +98,29 @@ class Recipe:
     """Everything that says how a run goes, apart from data, network and seed.
 
     `micro_batch`: images per forward pass (None: the whole batch); gradients add up, the effective batch stays.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Budget:
+    """What keeps a run shorter than `epochs`, which it never exceeds.
+
+    `minutes` of training and validation: before the first step a few are timed, and the epochs are what fits (None: no
+    limit). `patience`: the run ends when the held-out figure that `select` names has not improved for so many epochs
+    (0: it does not). `steps`: about so many optimizer steps, so fewer epochs the more pictures there are (0: `epochs`).
+    """
+
+    minutes: float | None = None
+    patience: int = 0
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least(0, **{"budget.patience": self.patience, "budget.steps": self.steps})
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise UsageError(f"budget.minutes must be a number above 0, not {self.minutes}")
+
+
     `ema`: decay per step of an average of the weights that is evaluated in their place (0: none). `clip_norm`: largest
     gradient norm (0: no clipping). `class_weights`: `balanced` weighs classes by their rarity. `select`: the validation
-    figure that the best model is chosen by. `head_first`: fit the new head on frozen features before the first epoch.
+    figure that the best model is chosen by. `head_first`: fit the new head on frozen features before the first epoch;
+    then there may be 0 `epochs`.
     `train`: `all` layers, or only the `head`. `batchnorm`: statistics of the `batch` that keep learning, `sync`
     for those of the whole batch where several processes share it (on GPUs), or `frozen` ones.
     `save_minutes`: state is saved at least this often, and after each epoch. `val_share`: held out where the data has
@@ -117,6 +140,7 @@ class Recipe:
     clip_norm: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     select: Literal["top1", "balanced_accuracy", "loss"] = "top1"
+    budget: Budget = field(default_factory=Budget)
     head_first: bool = False
     train: Literal["all", "head"] = "all"
     batchnorm: Literal["batch", "sync", "frozen"] = "batch"
@@ -129,7 +153,8 @@ class Recipe:
     model: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _at_least(1, epochs=self.epochs, batch_size=self.batch_size)
+        _at_least(0 if self.head_first else 1, epochs=self.epochs)
+        _at_least(1, batch_size=self.batch_size)
         if self.micro_batch is not None:
             _at_least(1, micro_batch=self.micro_batch)
         _at_least(0, clip_norm=self.clip_norm, save_minutes=self.save_minutes)
@@ -157,9 +182,24 @@ class Recipe:
         return asdict(self)
 
     @classmethod
+    def for_count(self, num_pictures: int) -> Recipe:
+        """Return the recipe with the epochs that `budget.steps` come to on so many training pictures.
+
+        At least 5, at most `epochs`.
+        """
+        if not self.budget.steps:
+            return self
+        steps_per_epoch = max(1, -(-num_pictures // self.batch_size))
+        epochs = max(_FEWEST_EPOCHS, round(self.budget.steps / steps_per_epoch))
+        return self.changed(epochs=min(epochs, self.epochs))
+
+    def with_epochs(self, epochs: int) -> Recipe:
+        """Return the recipe with a number of epochs that was asked for; it goes before `budget.steps`."""
+        return self.changed(epochs=epochs, budget=replace(self.budget, steps=0))
+
     def from_json(cls, values: Mapping[str, Any]) -> Recipe:
         """Read what `to_json` wrote."""
-        parts = {"optim": Optim, "schedule": Schedule, "augment": Augment}
+        parts = {"optim": Optim, "schedule": Schedule, "augment": Augment, "budget": Budget}
         return cls(**{k: parts[k](**v) if k in parts else v for k, v in values.items()})
 
 
@@ -189,6 +229,8 @@ def with_settings(recipe: Recipe, preprocess: dict[str, Any], settings: tuple[st
     return recipe
 
 
+        elif name == "epochs":
+            recipe = recipe.with_epochs(value)
 def _nearest_key(key: str) -> str:
     """Return the hint at the key that was meant: one that ends so, or the nearest."""
     ending = next((known for known in settable() if known.endswith(f".{key}")), None)

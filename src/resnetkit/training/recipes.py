@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from resnetkit.errors import UsageError, near_miss
-from resnetkit.training.recipe import Augment, Optim, Recipe, Schedule
+from resnetkit.training.recipe import Augment, Budget, Optim, Recipe, Schedule
 
 
 def scratch() -> Recipe:
@@ -45,9 +45,25 @@ def finetune() -> Recipe:
     """
     return scratch().changed(
         name="finetune",
+        epochs=50,
         batch_size=32,
+        budget=Budget(steps=300),
         optim=Optim(lr=0.05, weight_decay=5e-4, layer_decay=0.9),
         head_first=True,
+    )
+
+
+def probe() -> Recipe:
+    """Fit a linear head to the features of a frozen pretrained network: seconds, and the least a fine-tuning must beat.
+
+    Each picture passes the network once, as for evaluation; the head is a logistic regression.
+    """
+    return Recipe(
+        name="probe",
+        epochs=0,
+        augment=Augment(flip="none", crop="none"),
+        head_first=True,
+        train="head",
     )
 
 
