@@ -35,7 +35,7 @@ def command(*arguments: str) -> list[str]:
 def train(data: Path, run: Path) -> list[str]:
     return command(
         "train", str(data), "--model", "resnet8", "--epochs", str(EPOCHS), "--limit", "400", "--threads", "2",
-        "--set", "precision=bf16", "--set", "ema=0.9", "--set", "augment.flip=false", "--set", "save_minutes=0",
+        "--set", "precision=bf16", "--set", "ema=0.9", "--set", "augment.flip=none", "--set", "save_minutes=0",
         "--output", str(run),
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ from resnetkit.models.checkpoint import save
 from resnetkit.training.run import TIMING_COLUMNS
 
 Output = tuple[int, str, str]
-QUICK = ("--model", "resnet8", "--epochs", "2", "--limit", "150", "--threads", "1", "--set", "augment.flip=false")
+QUICK = ("--model", "resnet8", "--epochs", "2", "--limit", "150", "--threads", "1", "--set", "augment.flip=none")
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +52,7 @@ def resnetkit(
 @pytest.fixture(scope="session")
 def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> rk.Run:
     place = tmp_path_factory.mktemp("runs") / "first"
-    settings = ("augment.flip=false",)
+    settings = ("augment.flip=none",)
     return rk.train(digits, model="resnet8", epochs=2, limit=150, threads=1, settings=settings, output=place)
 
 
@@ -253,11 +253,54 @@ def test_fine_tuning_fits_the_head_first_and_keeps_the_preprocessing(
     resnetkit: Callable[..., Output], finished: rk.Run, digits: Path
 ) -> None:
     arguments = ("--weights", finished.path / "best.safetensors", "--epochs", "1", "--limit", "150", "--threads", "1")
-    code, _, err = resnetkit("train", digits, *arguments, "--name", "tuned", "--set", "augment.flip=false")
+    code, _, err = resnetkit("train", digits, *arguments, "--name", "tuned", "--set", "augment.flip=none")
     assert code == 0
     assert "head fitted on frozen features" in err
     assert "recipe    finetune" in err
     assert rk.load("tuned").header.preprocess == finished.model.header.preprocess
+
+
+def test_a_probe_is_a_complete_run_without_epochs_that_can_go_on(
+    resnetkit: Callable[..., Output], finished: rk.Run, digits: Path
+) -> None:
+    arguments = ("--weights", finished.path / "best.safetensors", "--limit", "150", "--threads", "1")
+    code, out, err = resnetkit("train", digits, *arguments, "--recipe", "probe", "--output", "probe")
+    assert code == 0
+    assert "recipe    probe: a linear head on frozen features, no epochs" in err
+    assert "Accuracy" in out
+    assert {path.name for path in Path("probe").iterdir()} == {path.name for path in finished.path.iterdir()}
+    (row,) = table(Path("probe/results.csv"))
+    assert (row["epoch"], row["lr"]) == ("0", "0.0")
+    before, after = (load_file(place / "best.safetensors") for place in (finished.path, Path("probe")))
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {"fc.weight", "fc.bias"}
+    code, _, err = resnetkit("resume", "probe")
+    assert code == 0
+    assert "finished" in err
+    assert resnetkit("resume", "probe", "--epochs", "1")[0] == 0
+    assert [row["epoch"] for row in table(Path("probe/results.csv"))] == ["0", "1"]
+
+
+def test_patience_needs_pictures_to_judge_by(resnetkit: Callable[..., Output], digits: Path) -> None:
+    settings = ("--set", "budget.patience=3", "--set", "val_share=0")
+    code, _, err = resnetkit("train", digits, *QUICK, *settings)
+    assert code == 2
+    assert "val_share" in err
+
+
+def test_a_run_that_lost_patience_is_finished_and_goes_on_when_told(
+    resnetkit: Callable[..., Output], digits: Path
+) -> None:
+    settings = ("--set", "budget.patience=1", "--set", "optim.lr=0", "--set", "batchnorm=frozen", "--epochs", "9")
+    code, out, err = resnetkit("train", digits, *QUICK, *settings, "--output", "still")
+    assert code == 0
+    assert "the run ends after 2 of 9 epochs" in err
+    assert "Accuracy" in out
+    assert rk.load("still").header.recipe["epochs"] == 2  # type: ignore[index]
+    assert "epochs = 2\n" in Path("still/recipe.toml").read_text(encoding="utf-8")
+    _, _, err = resnetkit("resume", "still")
+    assert "has finished its 2 epochs" in err
+    assert resnetkit("resume", "still", "--epochs", "4")[0] == 0
+    assert len(table(Path("still/results.csv"))) == 4
 
 
 def test_python_calls(finished: rk.Run, digits: Path) -> None:
@@ -460,7 +503,7 @@ def test_test_time_averaging_stands_beside_figures_that_stay_as_they_are(
 
 
 def test_a_recipe_may_report_test_time_averaging_at_the_end(finished: rk.Run, digits: Path, tmp_path: Path) -> None:
-    settings = ("augment.flip=false", "tta=flip")
+    settings = ("augment.flip=none", "tta=flip")
     run = rk.train(
         digits, model="resnet8", epochs=2, limit=150, threads=1, settings=settings, output=tmp_path / "averaged"
     )

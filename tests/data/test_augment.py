@@ -1,25 +1,48 @@
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from resnetkit.data import augment
 from resnetkit.data.batches import seeded
+from resnetkit.data.chances import Chances
 from resnetkit.data.preprocess import Preprocess
 
 PICTURES = torch.randint(0, 256, (64, 12, 10, 3), dtype=torch.uint8, generator=seeded(1))
 FILL = torch.tensor([1, 2, 3], dtype=torch.uint8)
 
 
-def test_flip_mirrors_about_half_of_the_pictures_and_leaves_the_rest() -> None:
-    flipped = augment.flip(PICTURES, seeded(0))
-    same = (flipped == PICTURES).flatten(1).all(1)
-    mirrored = (flipped == PICTURES.flip(2)).flatten(1).all(1)
-    assert (same ^ mirrored).all()
-    assert 16 < mirrored.sum() < 48
+def chances(count: int = 64, *, epoch: int = 0, seed: int = 0) -> Chances:
+    return Chances(seed=seed, epoch=epoch, images=np.arange(count))
+
+
+def mirrored(changed: torch.Tensor) -> torch.Tensor:
+    same = (changed == PICTURES).flatten(1).all(1)
+    turned = (changed == PICTURES.flip(2)).flatten(1).all(1)
+    assert (same ^ turned).all()
+    return turned
+
+
+def test_flip_mirrors_about_half_of_the_pictures_by_a_new_coin_each_epoch() -> None:
+    first, second = (mirrored(augment.flip(PICTURES, chances(epoch=epoch))) for epoch in (0, 1))
+    assert 16 < first.sum() < 48
+    assert 16 < (first == second).sum() < 48
+
+
+def test_alternating_flip_shows_every_picture_both_ways_in_each_pair_of_epochs() -> None:
+    epochs = [mirrored(augment.alternating_flip(PICTURES, chances(epoch=epoch))) for epoch in range(5)]
+    assert 16 < epochs[0].sum() < 48
+    for one, next_one in pairwise(epochs):
+        assert (one ^ next_one).all()
+    other = mirrored(augment.alternating_flip(PICTURES, chances(seed=1)))
+    assert 16 < (epochs[0] == other).sum() < 48
 
 
 def test_shift_cuts_a_window_of_the_padded_picture() -> None:
-    shifted = augment.shift(PICTURES, seeded(0), by=2, fill=FILL)
+    shifted = augment.shift(PICTURES, chances(), by=2, fill=FILL)
     padded = FILL.expand(64, 16, 14, 3).clone()
     padded[:, 2:14, 2:12] = PICTURES
     offsets = set()
@@ -33,7 +56,7 @@ def test_shift_cuts_a_window_of_the_padded_picture() -> None:
 
 
 def test_cutout_blanks_one_square_with_the_fill() -> None:
-    cut = augment.cutout(PICTURES, seeded(0), side=4, fill=FILL)
+    cut = augment.cutout(PICTURES, chances(), side=4, fill=FILL)
     changed = (cut != PICTURES).any(-1)
     assert (cut[changed] == FILL).all()
     assert changed.flatten(1).sum(1).max() <= 16
@@ -43,7 +66,7 @@ def test_cutout_blanks_one_square_with_the_fill() -> None:
 
 def test_random_resized_crop_has_the_size_and_the_share_of_the_area() -> None:
     ramp = torch.arange(100).repeat(100, 1)[..., None].to(torch.uint8).expand(-1, -1, 3).contiguous()
-    crops = augment.random_resized_crop([ramp] * 200, seeded(0), size=32, scale=0.25)
+    crops = augment.random_resized_crop([ramp] * 200, chances(200), size=32, scale=0.25)
     assert crops.shape == (200, 32, 32, 3)
     widths = (crops[:, 0, -1, 0].int() - crops[:, 0, 0, 0].int()).float() / 100
     assert widths.min() > 0.25 * 0.75
@@ -54,7 +77,7 @@ def test_random_resized_crop_has_the_size_and_the_share_of_the_area() -> None:
 def test_random_resized_crop_takes_pictures_of_any_shape() -> None:
     shapes = [(1, 1), (1, 50), (50, 1), (7, 300), (224, 224)]
     pictures = [torch.zeros(*shape, 3, dtype=torch.uint8) for shape in shapes]
-    assert augment.random_resized_crop(pictures, seeded(0), size=16, scale=0.3).shape == (5, 16, 16, 3)
+    assert augment.random_resized_crop(pictures, chances(5), size=16, scale=0.3).shape == (5, 16, 16, 3)
     assert augment.centre(pictures, preprocess=Preprocess.for_size(16)).shape == (5, 16, 16, 3)
 
 
@@ -66,10 +89,28 @@ def test_resizing_a_crop_is_torchs_antialiased_bilinear() -> None:
     torch.testing.assert_close(whole.float(), expected, atol=1.0, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["flip", "shift", "cutout"])
-def test_the_same_generator_gives_the_same_pictures(name: str) -> None:
-    options = {"flip": {}, "shift": {"by": 2, "fill": FILL}, "cutout": {"side": 3, "fill": FILL}}[name]
-    function = getattr(augment, name)
-    one, again, other = (function(PICTURES, seeded(0, 5, step), **options) for step in (1, 1, 2))
-    assert torch.equal(one, again)
-    assert not torch.equal(one, other)
+def test_a_reflecting_shift_lets_in_the_mirror_image_of_the_border() -> None:
+    shifted = augment.shift(PICTURES, chances(), by=3, fill=None)
+    padded = functional.pad(PICTURES.permute(0, 3, 1, 2).float(), (3, 3, 3, 3), mode="reflect").permute(0, 2, 3, 1)
+    tops, lefts = chances().integers("shift", 7, 7)
+    for i, (top, left) in enumerate(zip(tops, lefts, strict=True)):
+        assert torch.equal(padded[i, top : top + 12, left : left + 10], shifted[i].float())
+
+
+@pytest.mark.parametrize("border", [FILL, None])
+def test_a_shift_larger_than_the_picture_has_a_border(border: torch.Tensor | None) -> None:
+    assert augment.shift(PICTURES[:, :1, :1], chances(), by=2, fill=border).shape == (64, 1, 1, 3)
+
+
+@pytest.mark.parametrize("name", ["flip", "alternating_flip", "shift", "cutout", "random_resized_crop"])
+def test_a_picture_is_changed_alike_in_any_batch(name: str) -> None:
+    options = {
+        "shift": {"by": 2, "fill": FILL},
+        "cutout": {"side": 3, "fill": FILL},
+        "random_resized_crop": {"size": 6, "scale": 0.3},
+    }
+    change = partial(getattr(augment, name), **options.get(name, {}))
+    together = change(PICTURES, chances(epoch=5))
+    few = np.array([40, 3, 17])
+    assert torch.equal(change(PICTURES[few], Chances(seed=0, epoch=5, images=few)), together[few])
+    assert not torch.equal(change(PICTURES, chances(epoch=6)), together)

@@ -23,7 +23,7 @@ def batches_of(count: int, batch_size: int, *, seed: int = 0) -> Batches:
     return Batches(
         part,
         preprocess=PREPROCESS,
-        augment=lambda pictures, generator: pictures,
+        augment=lambda pictures, chances: pictures,
         batch_size=batch_size,
         seed=seed,
         runtime=Runtime(),

@@ -45,7 +45,7 @@ def draw_augmented(job: Job, watcher: Watcher) -> None:
     import torch
 
     from resnetkit.data.augment import centre
-    from resnetkit.data.batches import seeded
+    from resnetkit.data.chances import Chances
     from resnetkit.report import plots
     from resnetkit.training.augmenter import build_augmenter
 
@@ -56,7 +56,7 @@ def draw_augmented(job: Job, watcher: Watcher) -> None:
     uniform = len({picture.shape for picture in taken}) == 1
     pictures = torch.stack(taken) if uniform else taken
     versions = [centre(taken, preprocess=job.preprocess)]
-    versions += [augment(pictures, seeded(job.request.seed, variant)) for variant in range(6)]
+    versions += [augment(pictures, Chances(seed=job.request.seed, epoch=epoch, images=shown)) for epoch in range(6)]
     rows = [[version[i].numpy() for version in versions] for i in range(len(shown))]
     labels = [part.items[i].label or "" for i in shown]
     warning = plots.augmented(rows, job.folder.path / "augmented.png", labels=labels)

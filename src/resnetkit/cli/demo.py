@@ -36,9 +36,9 @@ def demo(output: str, device: str, threads: int | None, quiet: bool) -> None:
         console.note(f"1. writing 1,797 handwritten digits as pictures in class folders: {data}/")
         pictures = write_digits(data)
         path = free_path(place / "runs", "digits-resnet20")
-        console.note(f"2. resnetkit train {data} --model resnet20 --epochs 8 --set augment.flip=false --output {path}")
+        console.note(f"2. resnetkit train {data} --model resnet20 --epochs 8 --set augment.flip=none --output {path}")
         run = api.train(
-            data, model="resnet20", epochs=8, settings=("augment.flip=false",), output=path, device=device,
+            data, model="resnet20", epochs=8, settings=("augment.flip=none",), output=path, device=device,
             threads=threads, watcher=console, command="resnetkit demo",
         )  # fmt: skip
         assert run.metrics is not None

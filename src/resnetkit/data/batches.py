@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from resnetkit.data.augment import Pictures
+from resnetkit.data.chances import Chances, key
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.runtime import Runtime
 
-Augmenter = Callable[[Pictures, torch.Generator], torch.Tensor]
+Augmenter = Callable[[Pictures, Chances], torch.Tensor]
 
 
 def normalise(pixels: torch.Tensor, preprocess: Preprocess, *, memory_format: torch.memory_format) -> torch.Tensor:
@@ -33,13 +33,13 @@ def normalise(pixels: torch.Tensor, preprocess: Preprocess, *, memory_format: to
 
 def seeded(seed: int, *position: int) -> torch.Generator:
     """Return a generator whose stream is a pure function of the seed and a position such as (epoch, step)."""
-    text = ",".join(map(str, (seed, *position)))
-    number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
-    return torch.Generator().manual_seed(number)
+    return torch.Generator().manual_seed(key(seed, *position))
 
 
 class Batches:
     """The training batches of every epoch; what a batch holds depends on (seed, epoch, step) alone.
+
+    How a picture is changed depends on (seed, epoch, picture) alone: not on the batch it is in, nor on the batch size.
 
     Each epoch shows each image exactly once, in a new order. Batches are as even as can be and at most `batch_size`
     long, so that no batch is left with an image or two, on which BatchNorm would fail.
@@ -72,11 +72,12 @@ class Batches:
 
         `share`: which of them are wanted; they look as they do among all, however many processes share the batch.
         """
-        taken = self.part.pixels.take(indices)
+        images = indices[share]
+        taken = self.part.pixels.take(images)
         pictures = torch.from_numpy(taken) if isinstance(taken, np.ndarray) else [torch.from_numpy(t) for t in taken]
-        pixels = self.augment(pictures, seeded(self.seed, epoch, step))[share]
+        pixels = self.augment(pictures, Chances(seed=self.seed, epoch=epoch, images=images))
         pixels = pixels.to(self.runtime.device, non_blocking=True)
-        targets = torch.from_numpy(self.part.targets[indices[share]]).to(self.runtime.device, non_blocking=True)
+        targets = torch.from_numpy(self.part.targets[images]).to(self.runtime.device, non_blocking=True)
         return normalise(pixels, self.preprocess, memory_format=self.runtime.memory_format()), targets
 
     def sources(self, indices: np.ndarray) -> list[str]:

@@ -241,7 +241,8 @@ def _words_of_length(recipe: Recipe, num_pictures: int) -> str:
 
 def _words_of(augment: Augment) -> str:
     parts = {
-        "mirrored": augment.flip,
+        "mirrored": augment.flip == "random",
+        "mirrored in every other epoch": augment.flip == "alternating",
         "randomly cropped": augment.crop == "random_resized",
         "shifted": augment.crop == "shift" and augment.shift > 0,
         "partly blanked": augment.cutout > 0,

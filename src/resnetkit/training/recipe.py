@@ -73,19 +73,24 @@ class Schedule:
 class Augment:
     """Random changes of training pictures, on whole batches.
 
+    `flip` mirrors left to right: `random` by a coin for each picture and epoch, `alternating` in every other epoch.
     `crop`: `random_resized` cuts a random part of at least `scale` of the area and resizes it; `shift` moves the
     picture by up to `shift` of its side each way (0.125: 4 of 32 pixels); `auto` is the first where pictures are
-    larger than what the network sees, else the second. `cutout`: side of a square that is blanked, in pixels (0: none).
+    larger than what the network sees, else the second. `border`: what a shift lets in, the `mean` colour or the
+    picture's own mirror image. `cutout`: side of a square that is blanked, in pixels (0: none).
     """
 
-    flip: bool = True
+    flip: Literal["none", "random", "alternating"] = "random"
     crop: Literal["auto", "none", "shift", "random_resized"] = "auto"
     shift: float = 0.125
+    border: Literal["mean", "reflect"] = "mean"
     scale: float = 0.35
     cutout: int = 0
 
     def __post_init__(self) -> None:
+        _one_of(("none", "random", "alternating"), **{"augment.flip": self.flip})
         _one_of(("auto", "none", "shift", "random_resized"), **{"augment.crop": self.crop})
+        _one_of(("mean", "reflect"), **{"augment.border": self.border})
         _at_least(0, **{"augment.cutout": self.cutout})
         if not 0 <= self.shift < 1:
             raise UsageError(f"augment.shift is a share of the side, in [0, 1), not {self.shift}")
@@ -93,11 +98,6 @@ class Augment:
             raise UsageError(f"augment.scale must be in (0, 1], not {self.scale}")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """Everything that says how a run goes, apart from data, network and seed.
-
-    `micro_batch`: images per forward pass (None: the whole batch); gradients add up, the effective batch stays.
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
     """What keeps a run shorter than `epochs`, which it never exceeds.
@@ -117,6 +117,11 @@ class Budget:
             raise UsageError(f"budget.minutes must be a number above 0, not {self.minutes}")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """Everything that says how a run goes, apart from data, network and seed.
+
+    `micro_batch`: images per forward pass (None: the whole batch); gradients add up, the effective batch stays.
     `ema`: decay per step of an average of the weights that is evaluated in their place (0: none). `clip_norm`: largest
     gradient norm (0: no clipping). `class_weights`: `balanced` weighs classes by their rarity. `select`: the validation
     figure that the best model is chosen by. `head_first`: fit the new head on frozen features before the first epoch;
@@ -135,12 +140,12 @@ class Budget:
     optim: Optim = field(default_factory=Optim)
     schedule: Schedule = field(default_factory=Schedule)
     augment: Augment = field(default_factory=Augment)
+    budget: Budget = field(default_factory=Budget)
     label_smoothing: float = 0.0
     ema: float = 0.0
     clip_norm: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
     select: Literal["top1", "balanced_accuracy", "loss"] = "top1"
-    budget: Budget = field(default_factory=Budget)
     head_first: bool = False
     train: Literal["all", "head"] = "all"
     batchnorm: Literal["batch", "sync", "frozen"] = "batch"
@@ -177,11 +182,6 @@ class Budget:
         crop: Literal["random_resized", "shift"] = "random_resized" if median_side > 1.1 * size else "shift"
         return self.changed(augment=replace(self.augment, crop=crop))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a plain dict that `from_json` reads."""
-        return asdict(self)
-
-    @classmethod
     def for_count(self, num_pictures: int) -> Recipe:
         """Return the recipe with the epochs that `budget.steps` come to on so many training pictures.
 
@@ -197,6 +197,11 @@ class Budget:
         """Return the recipe with a number of epochs that was asked for; it goes before `budget.steps`."""
         return self.changed(epochs=epochs, budget=replace(self.budget, steps=0))
 
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict that `from_json` reads."""
+        return asdict(self)
+
+    @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Recipe:
         """Read what `to_json` wrote."""
         parts = {"optim": Optim, "schedule": Schedule, "augment": Augment, "budget": Budget}
@@ -224,13 +229,13 @@ def with_settings(recipe: Recipe, preprocess: dict[str, Any], settings: tuple[st
             recipe = recipe.changed(model=recipe.model | {name: value})
         elif room:
             recipe = recipe.changed(**{room: replace(getattr(recipe, room), **{name: value})})
+        elif name == "epochs":
+            recipe = recipe.with_epochs(value)
         else:
             recipe = recipe.changed(**{name: value})
     return recipe
 
 
-        elif name == "epochs":
-            recipe = recipe.with_epochs(value)
 def _nearest_key(key: str) -> str:
     """Return the hint at the key that was meant: one that ends so, or the nearest."""
     ending = next((known for known in settable() if known.endswith(f".{key}")), None)

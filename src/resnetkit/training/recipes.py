@@ -80,14 +80,14 @@ def tutorial() -> Recipe:
         batch_size=50,
         optim=Optim(name="adam", lr=2e-4, weight_decay=0.0),
         schedule=Schedule(name="constant"),
-        augment=Augment(flip=False, crop="none"),
+        augment=Augment(flip="none", crop="none"),
         precision="fp32",
         channels_last=False,
         model={"stem": "imagenet", "stride": "v1"},
     )
 
 
-RECIPES: dict[str, Callable[[], Recipe]] = {f.__name__: f for f in (scratch, finetune, cifar10, tutorial)}
+RECIPES: dict[str, Callable[[], Recipe]] = {f.__name__: f for f in (scratch, probe, finetune, cifar10, tutorial)}
 
 
 def recipe_named(name: str) -> Recipe:
