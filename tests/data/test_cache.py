@@ -1,3 +1,5 @@
+import errno
+import mmap
 import os
 import stat
 import time
@@ -101,6 +103,26 @@ def test_mapped_pictures_behave_as_those_in_memory(folder, monkeypatch, shapes, 
     for one, other in zip(mapped.take(chosen), memory.take(chosen), strict=True):
         assert one.flags.writeable
         assert np.array_equal(one, other)
+
+
+def test_no_file_changes_when_what_was_taken_is_written_to(folder):
+    kept(folder, [picture(2, 2, 1), picture(3, 2, 1)])
+    taken = found(folder, [0, 1]).take(np.array([0, 1]))
+    taken[0][...] = 9
+    assert found(folder, [0, 1]).take(np.array([0, 1]))[0].max() == 1
+
+
+def test_a_system_that_maps_files_for_reading_only_will_do(folder, monkeypatch):
+    def strict(handle: int, length: int, *, access: int) -> mmap.mmap:
+        if access == mmap.ACCESS_COPY:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return original(handle, length, access=access)
+
+    original = mmap.mmap
+    kept(folder, [picture(2, 2, 1), picture(3, 2, 1)])
+    monkeypatch.setattr(cache_files.mmap, "mmap", strict)
+    taken = found(folder, [0, 1]).take(np.array([0, 1]))
+    assert all(one.flags.writeable for one in taken)
 
 
 def test_what_is_not_there_is_said_and_what_comes_later_is_found(folder):

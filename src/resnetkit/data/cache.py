@@ -13,7 +13,7 @@ class Mapped:
     """Pictures that lie in mapped files: picture i is `shapes[i]` pixels at byte `offsets[i]` of `files[file_of[i]]`.
 
     Pages are read when they are asked for and given up when memory runs short, so the process itself needs none.
-    Pictures are `[h, w, channels]` uint8 and read-only. `shapes` is `[N, 2]`: height and width.
+    Pictures are `[h, w, channels]` uint8. `shapes` is `[N, 2]`: height and width.
     """
 
     def __init__(
@@ -94,8 +94,7 @@ class Pixels:
         chosen = [self._pictures[index] for index in indices]
         if self.uniform and chosen:
             return np.stack(chosen)
-        # torch takes no array that cannot be written to; a copy also reads the pages of a file one after the other.
-        return [picture.copy() for picture in chosen] if self.mapped else chosen
+        return [picture if picture.flags.writeable else picture.copy() for picture in chosen]  # torch writes, or warns
 
 
 def bytes_needed(sizes: Sequence[tuple[int, int]], *, short_side: int, channels: int) -> float:

@@ -105,7 +105,7 @@ def _opened(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]] | None:
         _hold(handle)
         if os.fstat(handle).st_size < len(_ENDING) + 8:
             return None
-        content = np.frombuffer(mmap.mmap(handle, 0, access=mmap.ACCESS_READ), np.uint8)
+        content = np.frombuffer(_mapped(handle), np.uint8)
     finally:
         os.close(handle)
     about = _footer(content)
@@ -114,6 +114,17 @@ def _opened(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]] | None:
     end = int(about["bytes"])
     index = content[end : end + int(about["pictures"]) * _INDEX.itemsize]
     return content[:end], index.view(_INDEX), about
+
+
+def _mapped(handle: int) -> mmap.mmap:
+    """Map a file so that nothing reaches it that is written into memory; torch takes only arrays that can be written.
+
+    Where the system promises memory for every page that might be written, the mapping is for reading only.
+    """
+    try:
+        return mmap.mmap(handle, 0, access=mmap.ACCESS_COPY)
+    except OSError:
+        return mmap.mmap(handle, 0, access=mmap.ACCESS_READ)
 
 
 def _footer(content: np.ndarray) -> dict[str, Any] | None:
