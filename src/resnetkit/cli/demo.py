@@ -24,14 +24,13 @@ def demo(output: str, device: str, threads: int | None, quiet: bool) -> None:
     """
     from resnetkit import api
     from resnetkit.inference import output as outputs
-    from resnetkit.models.catalog import default_record
     from resnetkit.training.run import free_path
 
     started = time.monotonic()
     place = Path(output)
     data = place / "digits"
-    # 8 pixels keep one core busy, not two; the bundled network takes its pictures at 32.
-    threads = threads or (1 if default_record("resnet20", purpose="transfer") is None else None)
+    # So small a network needs no second core, and two threads on a busy computer can be ten times slower than one.
+    threads = threads or 1
     with watching(quiet=quiet) as console:
         console.note(f"1. writing 1,797 handwritten digits as pictures in class folders: {data}/")
         pictures = write_digits(data)
