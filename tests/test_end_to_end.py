@@ -115,7 +115,7 @@ def test_going_on_to_more_epochs_follows_the_schedule_of_the_longer_run(
     assert resnetkit("resume", "short", "--epochs", "1")[0] == 2
     code, _, err = resnetkit("resume", "short")
     assert code == 0
-    assert "finished" in err
+    assert "has its head fitted" in err
 
 
 def test_a_run_is_resumed_from_another_folder(
@@ -275,7 +275,7 @@ def test_a_probe_is_a_complete_run_without_epochs_that_can_go_on(
     assert {name for name in before if not torch.equal(before[name], after[name])} == {"fc.weight", "fc.bias"}
     code, _, err = resnetkit("resume", "probe")
     assert code == 0
-    assert "finished" in err
+    assert "has its head fitted" in err
     assert resnetkit("resume", "probe", "--epochs", "1")[0] == 0
     assert [row["epoch"] for row in table(Path("probe/results.csv"))] == ["0", "1"]
 

@@ -148,6 +148,10 @@ def test_the_best_epoch_is_marked_in_both_curves(tmp_path):
     assert abs(np.median(ring[ring < 600]) - (84 + 470 / 2)) < 3  # the second of three epochs
 
 
+def test_a_fitted_head_is_not_counted_as_an_epoch():
+    assert plots._history_words([0, 1], [0.9, 0.8], 0)[0].startswith("1 epoch, best after epoch 0: 90.0 %")
+
+
 def test_results_read_as_text_without_validation_are_drawn(tmp_path):
     rows = [{"epoch": "1", "train_loss": "nan", "train_top1": "0.5", "val_loss": "", "val_top1": None}]
     assert plots.history(rows, tmp_path / "history.png") is None

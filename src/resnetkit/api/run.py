@@ -269,7 +269,8 @@ def _resumed(
         job = jobs.take_up(folder, ranks=ranks, epochs=epochs, watch=watcher, progress=progress)
     if Run(folder).description["epochs_done"] == job.recipe.epochs:
         what = "it is scored now" if folder.metrics() is None else "--epochs N goes on"
-        watcher.note(f"{folder.name} has finished its {job.recipe.epochs} epochs; {what}")
+        done = f"finished its {job.recipe.epochs} epochs" if job.recipe.epochs else "its head fitted, and no epochs"
+        watcher.note(f"{folder.name} has {done}; {what}")
     return _train(job, on_epoch=on_epoch, watcher=watcher)
 
 

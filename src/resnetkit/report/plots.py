@@ -133,7 +133,8 @@ def _highest(values: Sequence[float]) -> int | None:
 
 
 def _history_words(epochs: Sequence[int], accuracy: Sequence[float], best: int | None) -> tuple[str, str]:
-    title = f"{len(epochs)} epoch{'' if len(epochs) == 1 else 's'}"
+    num = sum(epoch > 0 for epoch in epochs)  # epoch 0 is a fitted head, before any epoch
+    title = f"{num} epoch{'' if num == 1 else 's'}"
     if best is None:
         return title, "no held-out photos were scored"
     reached = "" if math.isnan(accuracy[best]) else f": {100 * accuracy[best]:.1f} % of the held-out photos named right"
