@@ -6,7 +6,9 @@ from sklearn.preprocessing import StandardScaler
 from resnetkit.data.preflight import Part
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
-from resnetkit.training.head import fit_head, pooled_features
+from resnetkit.training.head import choose_penalty, first_row, fit_head, pooled_features, words_of
+from resnetkit.training.recipe import Recipe
+from resnetkit.training.run import COLUMNS
 from tests.training.conftest import PREPROCESS, SPEC, make_part
 
 
@@ -50,3 +52,50 @@ def test_only_the_head_changes() -> None:
     fit_head(network, part, preprocess=PREPROCESS, runtime=Runtime(), balanced=True)
     after = network.state_dict()
     assert {name for name in before if not torch.equal(before[name], after[name])} == {"fc.weight", "fc.bias"}
+
+
+def alone(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
+
+
+def test_noise_takes_the_strongest_penalty_and_a_clear_difference_a_weak_one() -> None:
+    generator = np.random.default_rng(0)
+    noise, targets = generator.normal(size=(120, 40)), np.arange(120) % 2
+    strongest = choose_penalty(noise, targets, groups=alone(120), balanced=False)
+    clear = np.where(targets[:, None] == 1, 3.0, -3.0) + 0.1 * noise
+    assert strongest == 0.001
+    assert choose_penalty(clear, targets, groups=alone(120), balanced=False) == 10.0
+
+
+def test_pictures_of_one_group_never_vouch_for_each_other() -> None:
+    # Each group has a feature of its own: known to a weak penalty, and of no use for groups that were never seen.
+    groups = np.repeat(np.arange(24), 10)
+    features, targets = np.eye(24)[groups], np.random.default_rng(1).integers(0, 2, 24)[groups]
+    assert choose_penalty(features, targets, groups=alone(240), balanced=False) == 10.0
+    assert choose_penalty(features, targets, groups=[str(group) for group in groups], balanced=False) == 0.001
+
+
+def test_a_class_of_a_single_picture_can_be_fitted() -> None:
+    features, targets = np.random.default_rng(0).normal(size=(9, 4)), np.array([0] * 8 + [1])
+    assert choose_penalty(features, targets, groups=alone(9), balanced=False) > 0
+
+
+def test_the_same_pictures_give_the_same_bits() -> None:
+    heads = []
+    for _ in range(2):
+        network, part = prepared(3)
+        fit_head(network, part, preprocess=PREPROCESS, runtime=Runtime(), balanced=False)
+        heads.append(network.fc.weight)
+    assert torch.equal(*heads)
+
+
+def test_the_first_row_has_the_columns_of_an_epoch() -> None:
+    network, part = prepared(3)
+    row = first_row(
+        network, part, validate=lambda network, check: {"val_loss": 0.7, "val_top1": 0.625},
+        recipe=Recipe(head_first=True, epochs=0), preprocess=PREPROCESS, runtime=Runtime(),
+    )  # fmt: skip
+    assert set(COLUMNS) == set(row)
+    assert (row["epoch"], row["lr"]) == (0, 0.0)
+    assert "62.5 % of the held-out ones" in words_of(row)
+    assert "held-out" not in words_of(row | {"val_top1": None})

@@ -93,6 +93,23 @@ def test_random_crops_are_for_pictures_with_pixels_to_spare() -> None:
     assert decided(32, settings=("augment.crop=none",)).recipe.augment.crop == "none"
 
 
+def test_fine_tuning_is_as_long_as_the_pictures_are_many_unless_told() -> None:
+    few, many = (decided(400, origin=CIFAR_ORIGIN, count=count) for count in (200, 5000))
+    assert (few.recipe.epochs, many.recipe.epochs) == (43, 5)
+    assert "43 epochs (about 300 steps on 200 pictures)" in few.reasons[-1]
+    for told in ({"epochs": 12}, {"settings": ("epochs=12",)}):
+        plan = decided(400, origin=CIFAR_ORIGIN, count=5000, **told)
+        assert plan.recipe.epochs == 12
+        assert "steps" not in plan.reasons[-1]
+    assert decided(400, origin=CIFAR_ORIGIN, count=5000, batch_size=500).recipe.epochs == 30
+
+
+def test_a_probe_has_no_epochs_and_sees_pictures_as_evaluation_does() -> None:
+    plan = decided(400, origin=CIFAR_ORIGIN, recipe="probe")
+    assert (plan.recipe.epochs, plan.recipe.augment.crop) == (0, "none")
+    assert plan.reasons[-1].endswith("no epochs")
+
+
 @pytest.mark.parametrize(
     ("origin", "asked", "ways_out"),
     [
