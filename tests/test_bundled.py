@@ -264,6 +264,13 @@ def test_it_is_listed_and_described(carried: Path, resnetkit: Callable[..., Outp
     assert json.loads(out)["data"]["name"] == "CIFAR-10"
 
 
+def test_nothing_is_downloaded_for_it(carried: Path, resnetkit: Callable[..., Output]) -> None:
+    code, out, err = resnetkit("download", "resnet20", "--output", "mine.safetensors")
+    assert (code, out) == (0, "mine.safetensors\n")
+    assert Path("mine.safetensors").read_bytes() == carried.read_bytes()
+    assert "part of this package; licence: none" in err
+
+
 def few_digits(folder: Path) -> list[Path]:
     every = write_digits(folder)
     for path in sorted(folder.rglob("*.png"), key=lambda path: path.name)[150:]:
@@ -279,10 +286,10 @@ def test_the_demo_fine_tunes_it_where_it_is_there(
     if not there:
         carried.unlink()
         forget()
-    code, out, err = resnetkit("demo", "--threads", "1")
+    code, out, err = resnetkit("demo")
     assert code == 0
     assert ("weights   resnet20.cifar10" in err) == there
-    assert (f"recipe    {'finetune' if there else 'scratch'}: 8 epochs" in err) is True
+    assert f"recipe    {'finetune' if there else 'scratch'}: 8 epochs" in err
     assert f"pictures  {32 if there else 8} pixels" in err
     assert "Accuracy" in out
 

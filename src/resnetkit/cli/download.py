@@ -33,5 +33,6 @@ def download(name: str, output: str | None, quiet: bool) -> None:
         path = place
     click.echo(f"{path}")
     if not quiet:
-        click.echo(f"verified against {record.checksum}; licence: {record.license}", err=True)
+        origin = f"verified against {record.checksum}" if record.checksum else "part of this package"
+        click.echo(f"{origin}; licence: {record.license}", err=True)
         click.echo(f"on a computer without network: --model {record.arch} --weights {path.name}", err=True)
