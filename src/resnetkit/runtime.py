@@ -168,7 +168,9 @@ def available_memory() -> int | None:
         _read("/sys/fs/cgroup/memory.current").strip(),
     )
     if limit.isdigit() and used.isdigit():
-        room = int(limit) - int(used)
+        # Pages of files, such as decoded photos, count as used and are given up as soon as memory is asked for.
+        rows = [line.split() for line in _read("/sys/fs/cgroup/memory.stat").splitlines()]
+        room = int(limit) - int(used) + sum(int(row[1]) for row in rows if row[0] in ("active_file", "inactive_file"))
         free = room if free is None else min(free, room)
     return None if free is None else free // place().local_size
 

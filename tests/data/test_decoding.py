@@ -189,6 +189,19 @@ def test_neither_disk_nor_memory_is_told_with_the_ways_out(photos, monkeypatch, 
     assert "\n" not in told
 
 
+def test_photos_in_the_page_cache_do_not_count_as_used_memory_of_a_container(monkeypatch):
+    said = {
+        "/proc/meminfo": "MemAvailable:  9000000 kB\n",
+        "/sys/fs/cgroup/memory.max": "4000000000\n",
+        "/sys/fs/cgroup/memory.current": "3900000000\n",
+        "/sys/fs/cgroup/memory.stat": "anon 400000000\nactive_file 500000000\ninactive_file 3000000000\nslab 7\n",
+    }
+    monkeypatch.setattr(runtime, "_read", lambda path: said.get(path, ""))
+    assert runtime.available_memory() == 3_600_000_000
+    del said["/sys/fs/cgroup/memory.stat"]
+    assert runtime.available_memory() == 100_000_000
+
+
 def test_a_disk_that_becomes_full_meanwhile_is_told_and_leaves_nothing(photos, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
