@@ -12,6 +12,7 @@ from PIL import Image
 
 from resnetkit import api
 from resnetkit.cli import cli, main
+from resnetkit.errors import Terminated
 from tests.golden import check_golden
 
 Output = tuple[int, str, str]
@@ -110,6 +111,7 @@ def test_a_mistake_is_told_in_one_line_with_its_exit_code(resnetkit: Command, mi
         (MemoryError(), 5, "out of memory.*--batch-size"),
         (OSError(errno.ENOSPC, "No space left on device", "runs/x"), 5, "runs/x: No space left"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (Terminated(), 143, "interrupted"),
     ],
 )
 def test_what_nobody_foresaw_is_told_in_one_line_too(

@@ -90,7 +90,7 @@ SHAPES = {"one shape": [(4, 5)] * 4, "several shapes": [(4, 5), (6, 3), (1, 1), 
 @pytest.mark.parametrize("shapes", SHAPES)
 @pytest.mark.parametrize("file_bytes", [1, 100, 1 << 20])
 def test_mapped_pictures_behave_as_those_in_memory(folder, monkeypatch, shapes, file_bytes):
-    monkeypatch.setattr(cache_files, "_FILE_BYTES", file_bytes)
+    monkeypatch.setattr(cache_files, "_FIRST_BYTES", file_bytes)
     random = np.random.default_rng(0)
     pictures = [random.integers(0, 256, (*shape, 3), np.uint8) for shape in SHAPES[shapes]]
     kept(folder, pictures)
@@ -155,7 +155,7 @@ def test_a_damaged_file_is_not_trusted_and_taken_away(folder, damage, caplog):
 
 
 def test_an_interruption_leaves_nothing_that_passes_for_complete(folder, monkeypatch):
-    monkeypatch.setattr(cache_files, "_FILE_BYTES", 2 * 48)
+    monkeypatch.setattr(cache_files, "_FIRST_BYTES", 2 * 48)
 
     def interrupted() -> Iterator[tuple[str, np.ndarray]]:
         yield from ((digest_of(number), picture(4, 4, number)) for number in range(3))

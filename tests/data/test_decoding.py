@@ -203,7 +203,7 @@ def test_photos_in_the_page_cache_do_not_count_as_used_memory_of_a_container(mon
 
 
 def test_a_disk_that_becomes_full_meanwhile_is_told_and_leaves_nothing(photos, monkeypatch):
-    def full(*_: object) -> None:
+    def full(*_: object, most_bytes: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(cache_files, "_write_one", full)
@@ -239,7 +239,7 @@ def test_a_file_that_changes_between_the_two_looks_at_it_is_not_kept_under_its_o
 
 
 def test_an_interruption_keeps_what_was_complete(photos, monkeypatch, opened):
-    monkeypatch.setattr(cache_files, "_FILE_BYTES", 1)
+    monkeypatch.setattr(cache_files, "_FIRST_BYTES", 1)
 
     def stop(done: int, total: int) -> None:
         if done >= total // 2 + 4:  # in the middle of decoding
@@ -263,7 +263,7 @@ from resnetkit.data.preflight import prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 
-cache_files._FILE_BYTES = 100_000
+cache_files._FIRST_BYTES = 100_000
 decode, write, count, num_files = images.decode, cache_files._write_one, 0, 0
 
 def counted(data, **how):
@@ -271,14 +271,14 @@ def counted(data, **how):
     count += 1
     return decode(data, **how)
 
-def killed(file, pictures, about):
+def killed(file, pictures, about, *, most_bytes):
     global num_files
     num_files += 1
     if num_files == int(sys.argv[2]):
         file.write(b"half")
         file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
-    write(file, pictures, about)
+    write(file, pictures, about, most_bytes=most_bytes)
 
 images.decode, cache_files._write_one = counted, killed
 prepared = prepare(open_data(sys.argv[1]), preprocess=Preprocess.for_size(96), threads=1, whole_short_side=110)
@@ -298,7 +298,7 @@ def test_a_kill_in_the_middle_costs_only_the_file_that_was_being_written(photos,
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
     done = sum(entry.pictures for entry in cache_files.entries())
-    assert done == 6, "the two files of three photos that were complete"
+    assert done == 8, "the files of three and of five photos that were complete"
     (left_over,) = cache_files.pixels_folder().rglob("*.tmp")
     os.utime(left_over, (0, 0))
     ready(photos)

@@ -102,8 +102,9 @@ def _explained(error: BaseException) -> int:
             line, code = f"{error.format_message().rstrip('.')}{where}", 2
         case KeyboardInterrupt():
             line, code = "interrupted", 128 + signal_of(error)
-        case click.Abort():
-            line, code = "interrupted", 130
+        case click.Abort():  # what click makes of a KeyboardInterrupt
+            cause = error.__cause__
+            line, code = "interrupted", 128 + signal_of(cause) if isinstance(cause, KeyboardInterrupt) else 130
         case MemoryError():
             line, code = "out of memory: use a smaller --batch-size, --image-size or --limit", 5
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):

@@ -32,7 +32,9 @@ SUFFIX = ".pixels"
 OWNER_ONLY = 0o700
 _ENDING = b"resnetkit pixel1"
 _INDEX = np.dtype([("digest", "S16"), ("offset", "<i8"), ("height", "<i4"), ("width", "<i4")])
-_FILE_BYTES = 512 << 20  # what a kill loses at most: about 2,000 photos, some ten seconds of decoding
+# Each file of a set is twice as large as the one before: what a kill loses is at most what is already kept, and a set
+# of any size is a hundred files, not more than a process may open.
+_FIRST_BYTES, _MOST_BYTES = 64 << 20, 4 << 30
 _BEING_MADE_S = 60  # a file younger than that may be one that its process is about to hold
 _LOG = logging.getLogger(__name__)
 
@@ -146,26 +148,28 @@ def _footer(content: np.ndarray) -> dict[str, Any] | None:
 
 
 def write(folder: Path, pictures: Iterable[tuple[str, np.ndarray]], *, about: Mapping[str, Any]) -> Iterator[Path]:
-    """Write (digest, `[h, w, C]` uint8) pairs as they come into files of about 512 MB; yield the path of each.
+    """Write (digest, `[h, w, C]` uint8) pairs as they come into files of 64 MB to 4 GB; yield the path of each.
 
     A file takes its name when it is complete and on the disk: an interruption loses the one being written.
     """
     pictures = iter(pictures)
-    for first in pictures:
+    for number, first in enumerate(pictures):
         path = folder / f"{secrets.token_hex(8)}{SUFFIX}"
         with files.replacing(path) as temporary, open(temporary, "wb") as file:
             _hold(file.fileno())
-            _write_one(file, chain([first], pictures), about)
+            _write_one(file, chain([first], pictures), about, most_bytes=min(_FIRST_BYTES << number, _MOST_BYTES))
         yield path
 
 
-def _write_one(file: IO[bytes], pictures: Iterable[tuple[str, np.ndarray]], about: Mapping[str, Any]) -> None:
+def _write_one(
+    file: IO[bytes], pictures: Iterable[tuple[str, np.ndarray]], about: Mapping[str, Any], *, most_bytes: int
+) -> None:
     rows = []
     for digest, pixels in pictures:
         assert pixels.dtype == np.uint8
         rows.append((bytes.fromhex(digest), file.tell(), *pixels.shape[:2]))
         file.write(np.ascontiguousarray(pixels).data)
-        if file.tell() >= _FILE_BYTES:
+        if file.tell() >= most_bytes:
             break
     end, index = file.tell(), np.array(rows, _INDEX).tobytes()
     said = {**about, "pictures": len(rows), "bytes": end, "index": hashlib.blake2b(index).hexdigest()}
