@@ -35,6 +35,7 @@ ORDER = (
 NEED_TORCH = {
     "data.augment",
     "data.batches",
+    "data.mixing",
     "models.foreign",
     "models.layers",
     "models.resnet",

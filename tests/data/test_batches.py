@@ -1,8 +1,10 @@
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import functional
 
 from resnetkit.data.batches import Batches, normalise, seeded
 from resnetkit.data.cache import Pixels
@@ -10,6 +12,8 @@ from resnetkit.data.dataset import Item
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.runtime import Runtime
+from resnetkit.training.augmenter import build_augmenter, build_mixer
+from resnetkit.training.recipe import Augment
 
 PREPROCESS = Preprocess.for_size(4)
 
@@ -73,3 +77,69 @@ def test_normalise_is_the_textbook_formula_in_either_layout() -> None:
 def test_generators_differ_by_every_part_of_their_position() -> None:
     draws = {torch.rand(1, generator=seeded(*p)).item() for p in [(0, 1, 2), (0, 2, 1), (1, 1, 2), (0, 12), (0, 1, 3)]}
     assert len(draws) == 5
+
+
+@pytest.mark.parametrize("size", [(7, 5), (300, 224)])
+def test_normalise_has_the_bits_of_torchvisions_preset(size: tuple[int, int]) -> None:
+    pixels = torch.randint(0, 256, (3, *size, 3), dtype=torch.uint8, generator=seeded(0))
+    planes = functional.convert_image_dtype(pixels.permute(0, 3, 1, 2), torch.float)
+    expected = functional.normalize(planes, mean=PREPROCESS.mean, std=PREPROCESS.std)
+    for layout in (torch.channels_last, torch.contiguous_format):
+        assert torch.equal(normalise(pixels, PREPROCESS, memory_format=layout), expected)
+
+
+def real_batches(batch_size: int, *, mixed: bool = False, count: int = 23) -> Batches:
+    config = Augment(flip="alternating", crop="shift", shift=0.25, cutout=1, cutmix=0.5 * mixed, mixup=0.5 * mixed)
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    part = Part(
+        items=tuple(Item(f"{i}.png", "a", "train") for i in range(count)),
+        targets=np.arange(count, dtype=np.int64) % 3, pixels=Pixels(pixels),
+    )  # fmt: skip
+    return Batches(
+        part, preprocess=PREPROCESS, augment=build_augmenter(config, PREPROCESS, device="cpu"),
+        mix=build_mixer(config, num_classes=3), batch_size=batch_size, seed=5, runtime=Runtime(),
+    )  # fmt: skip
+
+
+def test_a_picture_looks_the_same_whatever_the_batch_size() -> None:
+    def looks(batch_size: int, epoch: int) -> dict[int, torch.Tensor]:
+        batches = real_batches(batch_size)
+        looks = {}
+        for step in range(batches.steps_per_epoch):
+            indices = batches.indices(epoch, step)
+            looks |= dict(zip(indices.tolist(), batches.get(indices, epoch, step)[0], strict=True))
+        return looks
+
+    few, many = looks(3, epoch=1), looks(16, epoch=1)
+    assert all(torch.equal(few[i], many[i]) for i in range(23))
+    assert not all(torch.equal(few[i], other) for i, other in looks(3, epoch=3).items())
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("ranks", [1, 2, 5, 8])
+def test_shares_of_a_batch_are_its_parts_even_empty_ones(ranks: int, mixed: bool) -> None:
+    batches = real_batches(6, mixed=mixed)
+    indices = batches.indices(0, 1)
+    inputs, targets = batches.get(indices, 0, 1)
+    bounds = np.linspace(0, len(indices), ranks + 1).round().astype(int).tolist()
+    shares = [batches.get(indices, 0, 1, share=slice(a, b)) for a, b in pairwise(bounds)]
+    assert torch.equal(torch.cat([part[0] for part in shares]), inputs)
+    assert torch.equal(torch.cat([part[1] for part in shares]), targets)
+    assert targets.shape == ((len(indices), 3) if mixed else (len(indices),))
+
+
+def test_a_batch_of_one_is_mixed_with_itself() -> None:
+    mixed, plain = real_batches(1, mixed=True), real_batches(1)
+    for step in range(5):
+        indices = mixed.indices(0, step)
+        inputs, targets = mixed.get(indices, 0, step)
+        assert torch.equal(inputs, plain.get(indices, 0, step)[0])
+        assert torch.equal(targets.argmax(1), torch.from_numpy(indices % 3))
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_picture_can_be_seen_as_the_network_gets_it(mixed: bool) -> None:
+    batches = real_batches(6, mixed=mixed)
+    indices = batches.indices(2, 3)
+    for place, image in enumerate(indices.tolist()):
+        assert torch.equal(batches.seen(image, 2), batches.changed(indices, 2, 3)[0][place])

@@ -17,7 +17,7 @@ from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
 from resnetkit.training import state as states
-from resnetkit.training.augmenter import build_augmenter
+from resnetkit.training.augmenter import build_augmenter, build_mixer
 from resnetkit.training.classification import classification_task
 from resnetkit.training.loop import Loop
 from resnetkit.training.ranks import Ranks
@@ -68,7 +68,8 @@ def make_loop(tmp_path: Path) -> Callable[..., Loop]:
         batches = Batches(
             train,
             preprocess=PREPROCESS,
-            augment=build_augmenter(recipe.augment, PREPROCESS),
+            augment=build_augmenter(recipe.augment, PREPROCESS, device="cpu"),
+            mix=build_mixer(recipe.augment, num_classes=3),
             batch_size=recipe.batch_size,
             seed=3,
             runtime=runtime,

@@ -45,19 +45,15 @@ def draw_augmented(job: Job, watcher: Watcher) -> None:
     import torch
 
     from resnetkit.data.augment import centre
-    from resnetkit.data.chances import Chances
     from resnetkit.report import plots
-    from resnetkit.training.augmenter import build_augmenter
 
-    part = job.prepared.parts["train"]
+    part, batches = job.prepared.parts["train"], job.batches()
     shown = np.unique(np.linspace(0, len(part.items) - 1, 5).astype(int))
-    taken = [torch.from_numpy(picture) for picture in part.pixels.take(shown)]
-    augment = build_augmenter(job.recipe.augment, job.preprocess)
-    uniform = len({picture.shape for picture in taken}) == 1
-    pictures = torch.stack(taken) if uniform else taken
-    versions = [centre(taken, preprocess=job.preprocess)]
-    versions += [augment(pictures, Chances(seed=job.request.seed, epoch=epoch, images=shown)) for epoch in range(6)]
-    rows = [[version[i].numpy() for version in versions] for i in range(len(shown))]
+    originals = centre([torch.from_numpy(picture) for picture in part.pixels.take(shown)], preprocess=job.preprocess)
+    rows = [
+        [original.numpy(), *(batches.seen(image, epoch).numpy() for epoch in range(6))]
+        for image, original in zip(shown, originals, strict=True)
+    ]
     labels = [part.items[i].label or "" for i in shown]
     warning = plots.augmented(rows, job.folder.path / "augmented.png", labels=labels)
     if warning:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import numpy as np
 import torch
@@ -14,6 +15,10 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.runtime import Runtime
 
 Augmenter = Callable[[Pictures, Chances], torch.Tensor]
+# Mixes each picture but the first with the one before it; N + 1 pictures and targets come in, N go out.
+Mixer = Callable[[torch.Tensor, torch.Tensor, Random], tuple[torch.Tensor, torch.Tensor]]
+
+_CACHED = 1 << 19  # bytes of float32 that stay in a core's cache through the steps of the normalisation
 
 
 def normalise(pixels: torch.Tensor, preprocess: Preprocess, *, memory_format: torch.memory_format) -> torch.Tensor:
@@ -31,8 +36,12 @@ def normalise(pixels: torch.Tensor, preprocess: Preprocess, *, memory_format: to
         scaled = pixels.permute(0, 3, 1, 2).to(dtype=torch.float32, memory_format=memory_format)
         return scaled.div_(255).sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1))
     # Whole rows at a time: three numbers, one for each channel, are too few for vector instructions (half the time).
-    rows = pixels.flatten(2).to(dtype=torch.float32)
-    scaled = rows.div_(255).sub_(mean.repeat(pixels.shape[2])).div_(std.repeat(pixels.shape[2]))
+    rows, width = pixels.flatten(2).flatten(0, 1), pixels.shape[2]
+    mean, std = mean.repeat(width), std.repeat(width)
+    scaled = torch.empty(rows.shape, dtype=torch.float32, device=pixels.device)
+    at_once = max(1, _CACHED // (4 * rows.shape[1])) if pixels.device.type == "cpu" else max(1, len(rows))
+    for some, into in zip(rows.split(at_once), scaled.split(at_once), strict=True):
+        into.copy_(some).div_(255).sub_(mean).div_(std)
     return scaled.view(pixels.shape).permute(0, 3, 1, 2)
 
 
@@ -51,9 +60,11 @@ class Batches:
     """
 
     def __init__(
-        self, part: Part, *, preprocess: Preprocess, augment: Augmenter, batch_size: int, seed: int, runtime: Runtime
-    ) -> None:
+        self, part: Part, *, preprocess: Preprocess, augment: Augmenter, mix: Mixer | None = None, batch_size: int,
+        seed: int, runtime: Runtime,
+    ) -> None:  # fmt: skip
         self.part, self.preprocess, self.augment, self.runtime, self.seed = part, preprocess, augment, runtime, seed
+        self.mix = mix
         self.num_images = len(part.items)
         self.steps_per_epoch = -(-self.num_images // batch_size)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
@@ -73,17 +84,37 @@ class Batches:
     def get(
         self, indices: np.ndarray, epoch: int, step: int, *, share: slice = slice(None)
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the augmented, normalised `[N, C, S, S] float32` images and `[N] int64` targets on the device.
+        """Return the augmented, normalised `[N, C, S, S] float32` images and their targets on the device.
 
-        `share`: which of them are wanted; they look as they do among all, however many processes share the batch.
+        Targets are `[N] int64`, or `[N, K] float32` where pictures are mixed. `share`: which of them are wanted; they
+        look as they do among all, however many processes share the batch.
         """
-        images = indices[share]
+        pixels, targets = self.changed(indices, epoch, step, share=share)
+        return normalise(pixels, self.preprocess, memory_format=self.runtime.memory_format()), targets
+
+    def changed(
+        self, indices: np.ndarray, epoch: int, step: int, *, share: slice = slice(None)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what `get` does as `[N, S, S, C] uint8`, before it is normalised."""
+        start, stop, _ = share.indices(len(indices))
+        # The one before it is the partner of the first; an empty share takes it too, as pictures have shapes.
+        before = 1 if self.mix or start == stop else 0
+        images = indices[np.arange(start - before, stop) % len(indices)]
         taken = self.part.pixels.take(images)
         pictures = torch.from_numpy(taken) if isinstance(taken, np.ndarray) else [torch.from_numpy(t) for t in taken]
         pixels = self.augment(pictures, Chances(seed=self.seed, epoch=epoch, images=images))
-        pixels = pixels.to(self.runtime.device, non_blocking=True)
         targets = torch.from_numpy(self.part.targets[images]).to(self.runtime.device, non_blocking=True)
-        return normalise(pixels, self.preprocess, memory_format=self.runtime.memory_format()), targets
+        if self.mix:
+            return self.mix(pixels, targets, Random(key(self.seed, epoch, step, "mix")))
+        return pixels[before:], targets[before:]
+
+    def seen(self, image: int, epoch: int) -> torch.Tensor:
+        """Return `[S, S, C] uint8`: a picture of the training part as the network gets it in an epoch."""
+        for step in range(self.steps_per_epoch):
+            indices = self.indices(epoch, step)
+            for place in np.flatnonzero(indices == image):
+                return self.changed(indices, epoch, step, share=slice(place, place + 1))[0][0].cpu()
+        raise AssertionError(f"there is no picture {image}")
 
     def sources(self, indices: np.ndarray) -> list[str]:
         """Return where the images of a batch come from."""

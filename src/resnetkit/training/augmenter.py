@@ -1,12 +1,14 @@
-"""The recipe's augmentation as one function on a batch."""
+"""The recipe's augmentation as functions on a batch."""
 
 from __future__ import annotations
 
+from random import Random
+
 import torch
 
-from resnetkit.data import augment
+from resnetkit.data import augment, mixing
 from resnetkit.data.augment import Pictures
-from resnetkit.data.batches import Augmenter
+from resnetkit.data.batches import Augmenter, Mixer
 from resnetkit.data.chances import Chances
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.training.recipe import Augment
@@ -14,22 +16,25 @@ from resnetkit.training.recipe import Augment
 _FLIPS = {"random": augment.flip, "alternating": augment.alternating_flip}
 
 
-def build_augmenter(config: Augment, preprocess: Preprocess) -> Augmenter:
-    """Return the function that turns pictures of a batch into `[N, size, size, C]` uint8, changed by chance.
+def build_augmenter(config: Augment, preprocess: Preprocess, *, device: str) -> Augmenter:
+    """Return the function that turns decoded pictures of a batch into `[N, size, size, C]` uint8 on `device`.
 
-    What is blank (the border of a shift, a cutout) has the mean colour, which is zero after normalisation.
+    Pictures are cropped and resized where they lie, all else is done on the device. What is blank (the border of a
+    shift, a cutout) has the mean colour, which is nearly zero after normalisation.
     """
     assert config.crop != "auto", "Recipe.for_pictures decides this"
-    size, by = preprocess.size, round(config.shift * preprocess.size)
-    mean = torch.tensor([round(255 * value) for value in preprocess.mean], dtype=torch.uint8)
+    size = preprocess.size
+    by = min(round(config.shift * size), size - 1)
+    mean = torch.tensor([round(255 * value) for value in preprocess.mean], dtype=torch.uint8).to(device)
     border = mean if config.border == "mean" else None
 
     def apply(pictures: Pictures, chances: Chances) -> torch.Tensor:
         if config.crop == "random_resized":
             pixels = augment.random_resized_crop(pictures, chances, size=size, scale=config.scale)
         else:
-            assert isinstance(pictures, torch.Tensor)
+            assert isinstance(pictures, torch.Tensor), "only random crops take pictures of several shapes"
             pixels = pictures
+        pixels = _on(device, pixels)
         if config.flip != "none":
             pixels = _FLIPS[config.flip](pixels, chances)
         if config.crop == "shift" and by:
@@ -39,3 +44,31 @@ def build_augmenter(config: Augment, preprocess: Preprocess) -> Augmenter:
         return pixels
 
     return apply
+
+
+def _on(device: str, pixels: torch.Tensor) -> torch.Tensor:
+    """Return the pixels on a device; to CUDA from pinned memory, or the copy would wait for the steps before it."""
+    return (pixels.pin_memory() if device == "cuda" else pixels).to(device, non_blocking=True)
+
+
+def build_mixer(config: Augment, *, num_classes: int) -> Mixer | None:
+    """Return the function that mixes each picture of a batch but the first with the one before it, None without need.
+
+    A batch has one weight, from the Beta distribution of its method; where a recipe has both methods, a fair coin
+    chooses for each batch, as in torchvision's reference recipes.
+    """
+    if not (config.mixup or config.cutmix):
+        return None
+
+    def mix(pixels: torch.Tensor, targets: torch.Tensor, chance: Random) -> tuple[torch.Tensor, torch.Tensor]:
+        cuts = not config.mixup or (config.cutmix > 0 and chance.random() < 0.5)
+        alpha = config.cutmix if cuts else config.mixup
+        weight = chance.betavariate(alpha, alpha)
+        own, others = pixels[1:], pixels[:-1]
+        if cuts:
+            mixed, weight = mixing.cutmix(own, others, weight=weight, chance=chance)
+        else:
+            mixed = mixing.mixup(own, others, weight=weight)
+        return mixed, mixing.soft_targets(targets[1:], targets[:-1], weight=weight, num_classes=num_classes)
+
+    return mix

@@ -20,7 +20,7 @@ from resnetkit.data.preflight import Prepared, Survey, fingerprint, prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 from resnetkit.data.splits import read_split, write_split
-from resnetkit.errors import DataError, InterruptedRun, UsageError
+from resnetkit.errors import DataError, InterruptedRun, LostRankError, UsageError
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.resnet import ResNet
@@ -29,7 +29,7 @@ from resnetkit.models.surgery import adapt_input, replace_head
 from resnetkit.runtime import Runtime, resolve
 from resnetkit.training import run as runs
 from resnetkit.training import state as states
-from resnetkit.training.augmenter import build_augmenter
+from resnetkit.training.augmenter import build_augmenter, build_mixer
 from resnetkit.training.classification import classification_task
 from resnetkit.training.head import first_row, words_of
 from resnetkit.training.loop import Loop, StopRequest, Task
@@ -73,8 +73,13 @@ class Job:
             with held, StopRequest(launched=self.ranks.place.launched) as stop:
                 return self._loop(watch).run(stop)
         except InterruptedRun as stopped:
-            how = self.ranks.place.command("resume", str(self.folder.path))
-            raise stopped.with_hint(f"go on with: {how}") from None
+            raise stopped.with_hint(self._way_on) from None
+        except LostRankError as lost:
+            raise LostRankError(f"{lost}; the last save is kept, {self._way_on}", exit_code=lost.exit_code) from lost
+
+    @property
+    def _way_on(self) -> str:
+        return f"go on with: {self.ranks.place.command('resume', str(self.folder.path))}"
 
     def _loop(self, watch: Watcher) -> Loop:
         self.runtime.apply()
@@ -82,15 +87,20 @@ class Job:
         network = network.to(device=self.runtime.device, memory_format=self.runtime.memory_format())  # type: ignore[call-overload]
         if self.recipe.batchnorm == "sync" and self.ranks.size > 1:
             network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        train = self.prepared.parts["train"]
-        batches = Batches(
-            train, preprocess=self.preprocess, augment=build_augmenter(self.recipe.augment, self.preprocess),
-            batch_size=self.recipe.batch_size, seed=self.request.seed, runtime=self.runtime,
-        )  # fmt: skip
         return Loop(
-            network, state=self.ranks.by_first(self._going_on), batches=batches, task=self.task(self.ranks),
+            network, state=self.ranks.by_first(self._going_on), batches=self.batches(), task=self.task(self.ranks),
             recipe=self.recipe, runtime=self.runtime, folder=self.folder.state, watch=watch, on_saved=self.write,
             ranks=self.ranks,
+        )  # fmt: skip
+
+    def batches(self) -> Batches:
+        """Return the training pictures as the network gets them."""
+        augment, device = self.recipe.augment, self.runtime.device
+        return Batches(
+            self.prepared.parts["train"], preprocess=self.preprocess,
+            augment=build_augmenter(augment, self.preprocess, device=device),
+            mix=build_mixer(augment, num_classes=self.spec.num_classes), batch_size=self.recipe.batch_size,
+            seed=self.request.seed, runtime=self.runtime,
         )  # fmt: skip
 
     def task(self, ranks: Ranks) -> Task:

@@ -232,7 +232,8 @@ def _network(request: Request, origin: Origin | None) -> str:
 def _words_of_length(recipe: Recipe, num_pictures: int) -> str:
     if recipe.epochs == 0:
         return f"{recipe.name}: a linear head on frozen features, no epochs"
-    why = f" (about {recipe.budget.steps} steps on {num_pictures} pictures)" if recipe.budget.steps else ""
+    steps = recipe.epochs * -(-num_pictures // recipe.batch_size)
+    why = f" (about {steps} steps on {num_pictures} pictures)" if recipe.budget.steps else ""
     return (
         f"{recipe.name}: {recipe.epochs} epoch{'s'[: recipe.epochs > 1]}{why}, batch {recipe.batch_size}, "
         f"{recipe.optim.name} at {recipe.optim.lr:g}"
@@ -246,6 +247,7 @@ def _words_of(augment: Augment) -> str:
         "randomly cropped": augment.crop == "random_resized",
         "shifted": augment.crop == "shift" and augment.shift > 0,
         "partly blanked": augment.cutout > 0,
+        "mixed in pairs": augment.mixup > 0 or augment.cutmix > 0,
     }
     said = [name for name, applies in parts.items() if applies]
     return f"training pictures are {', '.join(said)}" if said else "none: training pictures are as they are"

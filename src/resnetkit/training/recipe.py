@@ -77,7 +77,8 @@ class Augment:
     `crop`: `random_resized` cuts a random part of at least `scale` of the area and resizes it; `shift` moves the
     picture by up to `shift` of its side each way (0.125: 4 of 32 pixels); `auto` is the first where pictures are
     larger than what the network sees, else the second. `border`: what a shift lets in, the `mean` colour or the
-    picture's own mirror image. `cutout`: side of a square that is blanked, in pixels (0: none).
+    picture's own mirror image. `cutout`: side of a square that is blanked, in pixels (0: none). `mixup`, `cutmix`: the
+    alpha of the Beta distribution that the weight of two pictures in one comes from (0: none; both: by a coin).
     """
 
     flip: Literal["none", "random", "alternating"] = "random"
@@ -86,12 +87,14 @@ class Augment:
     border: Literal["mean", "reflect"] = "mean"
     scale: float = 0.35
     cutout: int = 0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
     def __post_init__(self) -> None:
         _one_of(("none", "random", "alternating"), **{"augment.flip": self.flip})
         _one_of(("auto", "none", "shift", "random_resized"), **{"augment.crop": self.crop})
         _one_of(("mean", "reflect"), **{"augment.border": self.border})
-        _at_least(0, **{"augment.cutout": self.cutout})
+        _at_least(0, **{f"augment.{name}": getattr(self, name) for name in ("cutout", "mixup", "cutmix")})
         if not 0 <= self.shift < 1:
             raise UsageError(f"augment.shift is a share of the side, in [0, 1), not {self.shift}")
         if not 0 < self.scale <= 1:
@@ -128,6 +131,7 @@ class Recipe:
     then there may be 0 `epochs`.
     `train`: `all` layers, or only the `head`. `batchnorm`: statistics of the `batch` that keep learning, `sync`
     for those of the whole batch where several processes share it (on GPUs), or `frozen` ones.
+    `compile`: `auto` compiles the training step where a table says that the run is long enough to repay it.
     `save_minutes`: state is saved at least this often, and after each epoch. `val_share`: held out where the data has
     no validation part. `tta`: views of each picture over which the final evaluation also averages, reported beside the
     plain figures. `network`: the one the recipe is made for, taken where none is named. `model`: changes to its spec.
@@ -151,6 +155,7 @@ class Recipe:
     batchnorm: Literal["batch", "sync", "frozen"] = "batch"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: bool = True
+    compile: Literal["auto", "on", "off"] = "auto"
     save_minutes: float = 10.0
     val_share: float = 0.2
     tta: Views = "none"
