@@ -95,13 +95,13 @@ def test_random_crops_are_for_pictures_with_pixels_to_spare() -> None:
 
 def test_fine_tuning_is_as_long_as_the_pictures_are_many_unless_told() -> None:
     few, many = (decided(400, origin=CIFAR_ORIGIN, count=count) for count in (200, 5000))
-    assert (few.recipe.epochs, many.recipe.epochs) == (43, 5)
-    assert "43 epochs (about 300 steps on 200 pictures)" in few.reasons[-1]
+    assert (few.recipe.epochs, many.recipe.epochs) == (40, 6)
+    assert "6 epochs (about 942 steps on 5000 pictures)" in many.reasons[-1]
     for told in ({"epochs": 12}, {"settings": ("epochs=12",)}):
         plan = decided(400, origin=CIFAR_ORIGIN, count=5000, **told)
         assert plan.recipe.epochs == 12
         assert "steps" not in plan.reasons[-1]
-    assert decided(400, origin=CIFAR_ORIGIN, count=5000, batch_size=500).recipe.epochs == 30
+    assert decided(400, origin=CIFAR_ORIGIN, count=5000, batch_size=200).recipe.epochs == 40
 
 
 def test_a_probe_has_no_epochs_and_sees_pictures_as_evaluation_does() -> None:

@@ -45,9 +45,9 @@ def finetune() -> Recipe:
     """
     return scratch().changed(
         name="finetune",
-        epochs=50,
+        epochs=40,
         batch_size=32,
-        budget=Budget(steps=300),
+        budget=Budget(steps=1000),
         optim=Optim(lr=0.05, weight_decay=5e-4, layer_decay=0.9),
         head_first=True,
     )
