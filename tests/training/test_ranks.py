@@ -1,0 +1,295 @@
+"""Several processes that train one network: the same as one, and none waits for one that is gone."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch.distributed as dist
+from safetensors.torch import load_file
+
+from resnetkit import runtime
+from resnetkit.errors import LostRankError
+from resnetkit.runtime import Place
+from resnetkit.training import heartbeat as heartbeats
+from resnetkit.training.heartbeat import Heartbeat, last_words
+from resnetkit.training.loop import StopRequest
+from resnetkit.training.ranks import Ranks
+from resnetkit.training.run import TIMING_COLUMNS
+from resnetkit.training.state import saved
+
+HERE = Path(__file__).parent
+TRAIN = ["train", "digits", "--model", "resnet8", "--limit", "300", "--set", "augment.flip=none", "--threads", "1"]
+FROZEN = [*TRAIN, "--epochs", "2", "--set", "batchnorm=frozen", "--set", "precision=fp32"]
+LONG = [*TRAIN, "--epochs", "8", "--set", "ema=0.9", "--set", "micro_batch=20"]
+
+
+def in_order(jobs: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("TORCHELASTIC")}
+    done = subprocess.run(
+        [sys.executable, HERE / "small_torchrun.py"], input=json.dumps(jobs), capture_output=True, text=True,
+        cwd=folder, env={**environment, "OMP_NUM_THREADS": "1"}, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def rows_of(run: Path) -> list[dict[str, str]]:
+    with open(run / "results.csv", newline="") as file:
+        return [{k: v for k, v in row.items() if k not in TIMING_COLUMNS} for row in csv.DictReader(file)]
+
+
+def assert_same_bits(one: Path, other: Path) -> None:
+    pairs = [(one / name, other / name) for name in ("best.safetensors", "last.safetensors")]
+    for ours, theirs in [*pairs, (saved(one / "state")[-1], saved(other / "state")[-1])]:
+        left, right = load_file(ours), load_file(theirs)
+        assert left.keys() == right.keys()
+        assert [name for name in left if not left[name].equal(right[name])] == []
+    assert rows_of(one) == rows_of(other)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_every_image_is_one_ranks_for_all_set_sizes(size: int) -> None:
+    for count in range(38):
+        shares = [np.arange(count)[Ranks(rank=rank, size=size).share(count)] for rank in range(size)]
+        assert np.concatenate(shares).tolist() == list(range(count))
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+        assert max(map(len, shares)) == Ranks(size=size).longest_share(count)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_ranks_see_each_image_once_an_epoch_in_the_batches_of_one_process(make_loop: Any, size: int) -> None:
+    batches = make_loop().batches
+    for epoch in (0, 1):
+        seen = []
+        for step in range(batches.steps_per_epoch):
+            indices = batches.indices(epoch, step)
+            whole, targets = batches.get(indices, epoch, step)
+            for rank in range(size):
+                share = Ranks(rank=rank, size=size).share(len(indices))
+                pictures, classes = batches.get(indices, epoch, step, share=share)
+                assert pictures.equal(whole[share])
+                assert classes.equal(targets[share])
+                seen += indices[share].tolist()
+        assert sorted(seen) == list(range(batches.num_images))
+
+
+def test_the_place_is_what_torchrun_says_and_names_the_command_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    monkeypatch.setenv("RANK", "7")  # left by another launcher: not a job of torchrun
+    assert runtime.place() == Place()
+    assert runtime.place().command("resume", "my run") == "resnetkit resume 'my run'"
+    threads, memory = runtime.available_threads(), runtime.available_memory()
+    for name, value in {"RANK": 3, "WORLD_SIZE": 8, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    assert runtime.place() == Place(rank=3, size=8, local_rank=1, local_size=2, launched=True)
+    assert runtime.place().command("resume", "a") == (
+        "torchrun --nnodes 4 --nproc-per-node 2 -m resnetkit resume a"
+    )  # fmt: skip
+    assert runtime.available_threads() == max(1, threads // 2)
+    assert memory is None or (runtime.available_memory() or 0) < 0.6 * memory
+
+
+def test_under_torchrun_a_second_signal_does_not_end_a_process_that_saves() -> None:
+    with StopRequest(launched=True) as stop:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal_number == signal.SIGTERM
+
+
+@pytest.fixture
+def two_beats(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Heartbeat, Heartbeat]]:
+    monkeypatch.setattr(heartbeats, "_SECONDS_BETWEEN_BEATS", 0.02)
+    monkeypatch.setattr(heartbeats, "_SECONDS_OF_SILENCE", 0.5)
+    monkeypatch.setattr(heartbeats, "_SECONDS_OF_SILENCE_AFTER_A_BREAK", 0.2)
+    store = dist.HashStore()
+    one, other = (Heartbeat(store, rank=rank, size=2) for rank in range(2))
+    store.set("rank/1", "0")
+    one.start()
+    other.start()
+    yield one, other
+    one.stop()
+    other.stop()
+
+
+def silence(beat: Heartbeat) -> None:
+    """End a heartbeat as `kill -9` does: without a last word."""
+    beat._ended.set()
+    beat._thread.join()
+
+
+def test_a_rank_that_falls_silent_is_named_and_the_first_that_is_left_speaks(
+    two_beats: tuple[Heartbeat, Heartbeat],
+) -> None:
+    one, other = two_beats
+    silence(one)
+    loss = other.loss()
+    assert isinstance(loss, LostRankError)
+    assert str(loss).startswith(f"rank 0 of 2 (process {os.getpid()} on ")
+    assert loss.exit_code == 5
+    assert other.speaks()
+
+
+def test_a_silent_rank_is_found_where_no_connection_breaks(two_beats: tuple[Heartbeat, Heartbeat]) -> None:
+    one, other = two_beats
+    silence(other)
+    one._thread.join(0.4)
+    assert not one._lost
+    deadline = time.monotonic() + 10
+    while not one._lost and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "rank 1 of 2" in one._lost[1]
+
+
+def test_a_rank_that_stopped_by_itself_leaves_its_reason(two_beats: tuple[Heartbeat, Heartbeat]) -> None:
+    one, other = two_beats
+    other.stop(last_words("b.zip: not a zip", exit_code=3))
+    loss = one.loss()
+    assert loss is not None
+    assert str(loss).endswith("stopped: b.zip: not a zip")
+    assert loss.exit_code == 3
+    assert one.speaks()
+
+
+def test_nobody_is_lost_where_all_left_or_are_there(two_beats: tuple[Heartbeat, Heartbeat]) -> None:
+    one, other = two_beats
+    assert one.loss() is None
+    other.stop()
+    begin = time.monotonic()
+    assert one.loss() is None
+    assert time.monotonic() - begin < 0.3
+
+
+JOBS: dict[str, dict[str, Any]] = {
+    "frozen-1": {"size": 1, "arguments": [*FROZEN, "--output", "frozen-1"]},
+    "frozen-2": {"size": 2, "arguments": [*FROZEN, "--output", "frozen-2"]},
+    "frozen-4": {"size": 4, "arguments": [*FROZEN, "--output", "frozen-4"]},
+    "whole": {"size": 2, "arguments": [*LONG, "--output", "whole"]},
+    "stopped": {
+        "size": 2, "arguments": [*LONG, "--output", "stopped"], "run": "stopped", "rows": 3, "signal": signal.SIGTERM,
+    },
+    "resumed": {"size": 2, "arguments": ["resume", "stopped"]},
+    "one-stopped": {
+        "size": 2, "arguments": [*LONG, "--output", "other"],
+        "run": "other", "rows": 2, "signal": signal.SIGINT, "rank": 1,
+    },
+    "without-torchrun": {"size": 1, "arguments": ["resume", "other"], "alone": True},
+    "by-three": {"size": 3, "arguments": ["resume", "other", "--epochs", "4"]},
+    "killed": {
+        "size": 3, "arguments": [*LONG, "--output", "killed"],
+        "run": "killed", "rows": 3, "signal": signal.SIGKILL, "rank": 1,
+    },
+    "restarted": {"size": 3, "arguments": [*LONG, "--output", "killed"], "restart": 1},
+    "first-killed": {
+        "size": 2, "arguments": [*LONG, "--output", "first"],
+        "run": "first", "rows": 1, "signal": signal.SIGKILL, "rank": 0,
+    },
+    "sync": {"size": 2, "arguments": [*TRAIN, "--set", "batchnorm=sync", "--output", "sync"]},
+    "scores-2": {"size": 2, "call": "scores"},
+    "scores-3": {"size": 3, "call": "scores"},
+    "scores-4": {"size": 4, "call": "scores"},
+    "sums": {"size": 3, "call": "sums"},
+    "errors": {"size": 2, "call": "errors"},
+    "one-fails": {"size": 2, "call": "one_fails"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def ends(place: Path) -> dict[str, dict[str, Any]]:
+    """What became of each job; they run one after the other, in one folder."""
+    return dict(zip(JOBS, in_order(list(JOBS.values()), place), strict=True))
+
+
+def test_loss_curves_are_those_of_one_process_at_equal_batch(ends: dict[str, Any], place: Path) -> None:
+    one = rows_of(place / "frozen-1")
+    assert len(one) == 2
+    for size in (2, 4):
+        assert ends[f"frozen-{size}"]["codes"] == [0] * size, ends[f"frozen-{size}"]["said"]
+        for ours, theirs in zip(rows_of(place / f"frozen-{size}"), one, strict=True):
+            for name, value in theirs.items():
+                assert float(ours[name]) == pytest.approx(float(value), abs=1e-4), (size, name)
+
+
+def test_the_first_rank_writes_and_speaks_for_all(ends: dict[str, Any], place: Path) -> None:
+    first, *others = ends["frozen-4"]["said"]
+    assert "epoch   2" in first
+    assert "Accuracy" in first
+    assert others == ["", "", ""]
+    figures = [json.loads((place / f"frozen-{size}" / "metrics.json").read_text()) for size in (1, 4)]
+    assert figures[0]["count"] == figures[1]["count"]
+    assert (place / "frozen-4" / "command.txt").read_text().startswith("torchrun --nproc-per-node 4 -m resnetkit train")
+
+
+def test_sigterm_saves_on_all_ranks_and_resume_ends_with_the_same_bits(ends: dict[str, Any], place: Path) -> None:
+    assert ends["stopped"]["codes"] == [143, 143]
+    first, second = ends["stopped"]["said"]
+    assert "state saved; go on with: torchrun --nproc-per-node 2 -m resnetkit resume stopped" in first
+    assert second == ""
+    assert ends["resumed"]["codes"] == [0, 0], ends["resumed"]["said"]
+    assert_same_bits(place / "whole", place / "stopped")
+
+
+def test_a_signal_to_one_rank_stops_all_at_the_same_step(ends: dict[str, Any]) -> None:
+    assert ends["one-stopped"]["codes"] == [130, 130]
+
+
+def test_another_number_of_ranks_goes_on_under_torchrun_alone(ends: dict[str, Any], place: Path) -> None:
+    assert ends["without-torchrun"]["codes"] == [2]
+    assert "torchrun --nproc-per-node 2 -m resnetkit resume other" in ends["without-torchrun"]["said"][0]
+    assert ends["by-three"]["codes"] == [0, 0, 0], ends["by-three"]["said"]
+    assert "by 2 processes so far and is by 3 now" in ends["by-three"]["said"][0]
+    assert len(rows_of(place / "other")) == 4
+    assert "world_size = 3" in (place / "other" / "recipe.toml").read_text()
+
+
+def test_where_one_rank_is_killed_all_stop_and_one_line_names_it(ends: dict[str, Any]) -> None:
+    killed = ends["killed"]
+    assert killed["codes"] == [5, -signal.SIGKILL, 5]
+    assert killed["seconds"] < 60
+    lines = [line for text in killed["said"] for line in text.splitlines() if line.startswith("resnetkit:")]
+    assert len(lines) == 1
+    assert "rank 1 of 3 (process " in lines[0]
+    assert "resnetkit resume killed" in lines[0]
+
+
+def test_what_torchrun_restarts_takes_up_the_run_it_had_begun(ends: dict[str, Any], place: Path) -> None:
+    assert ends["restarted"]["codes"] == [0, 0, 0], ends["restarted"]["said"]
+    assert [int(row["epoch"]) for row in rows_of(place / "killed")] == list(range(1, 9))
+
+
+def test_the_first_rank_can_be_lost_too(ends: dict[str, Any]) -> None:
+    assert ends["first-killed"]["codes"] == [-signal.SIGKILL, 5]
+    assert "resnetkit: rank 0 of 2 (process " in ends["first-killed"]["said"][1]
+
+
+def test_batchnorm_over_all_ranks_is_refused_on_a_cpu_in_one_line(ends: dict[str, Any], place: Path) -> None:
+    assert ends["sync"]["codes"] == [2, 2]
+    assert "batchnorm=frozen" in ends["sync"]["said"][0]
+    assert ends["sync"]["said"][1] == ""
+    assert not (place / "sync").exists()
+
+
+@pytest.mark.parametrize("check", ["scores-2", "scores-3", "scores-4", "sums", "errors"])
+def test_ranks_hold_the_same(ends: dict[str, Any], check: str) -> None:
+    assert set(ends[check]["codes"]) == {0}, "\n".join(ends[check]["said"])
+
+
+def test_the_reason_of_a_rank_that_stops_reaches_the_others(ends: dict[str, Any]) -> None:
+    first, second = ends["one-fails"]["said"]
+    assert "LostRankError rank 1 of 2" in first
+    assert "stopped: b.zip: not a zip" in first
+    assert "ToldByAnotherRank" in second
