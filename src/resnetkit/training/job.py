@@ -20,7 +20,7 @@ from resnetkit.data.preflight import Prepared, Survey, fingerprint, prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 from resnetkit.data.splits import read_split, write_split
-from resnetkit.errors import DataError, InterruptedRun, UsageError
+from resnetkit.errors import DataError, InterruptedRun, LostRankError, UsageError
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.resnet import ResNet
@@ -29,14 +29,14 @@ from resnetkit.models.surgery import adapt_input, replace_head
 from resnetkit.runtime import Runtime, resolve
 from resnetkit.training import run as runs
 from resnetkit.training import state as states
-from resnetkit.training.augmenter import build_augmenter
+from resnetkit.training.augmenter import build_augmenter, build_mixer
 from resnetkit.training.classification import classification_task
-from resnetkit.training.head import fit_head
-from resnetkit.training.loop import Loop, StopRequest
+from resnetkit.training.head import first_row, words_of
+from resnetkit.training.loop import Loop, StopRequest, Task
 from resnetkit.training.memory import check_memory
 from resnetkit.training.plan import Plan, Request
 from resnetkit.training.ranks import Ranks
-from resnetkit.training.recipe import Recipe
+from resnetkit.training.recipe import Budget, Recipe
 from resnetkit.training.run import RunFolder
 from resnetkit.training.state import State
 from resnetkit.training.whitening import whiten
@@ -73,8 +73,13 @@ class Job:
             with held, StopRequest(launched=self.ranks.place.launched) as stop:
                 return self._loop(watch).run(stop)
         except InterruptedRun as stopped:
-            how = self.ranks.place.command("resume", str(self.folder.path))
-            raise stopped.with_hint(f"go on with: {how}") from None
+            raise stopped.with_hint(self._way_on) from None
+        except LostRankError as lost:
+            raise LostRankError(f"{lost}; the last save is kept, {self._way_on}", exit_code=lost.exit_code) from lost
+
+    @property
+    def _way_on(self) -> str:
+        return f"go on with: {self.ranks.place.command('resume', str(self.folder.path))}"
 
     def _loop(self, watch: Watcher) -> Loop:
         self.runtime.apply()
@@ -82,18 +87,27 @@ class Job:
         network = network.to(device=self.runtime.device, memory_format=self.runtime.memory_format())  # type: ignore[call-overload]
         if self.recipe.batchnorm == "sync" and self.ranks.size > 1:
             network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        train = self.prepared.parts["train"]
-        batches = Batches(
-            train, preprocess=self.preprocess, augment=build_augmenter(self.recipe.augment, self.preprocess),
-            batch_size=self.recipe.batch_size, seed=self.request.seed, runtime=self.runtime,
-        )  # fmt: skip
-        task = classification_task(
-            self.recipe, train=train, val=self.prepared.parts.get("val"), preprocess=self.preprocess,
-            runtime=self.runtime, num_classes=self.spec.num_classes, ranks=self.ranks,
-        )  # fmt: skip
         return Loop(
-            network, state=self.ranks.by_first(self._going_on), batches=batches, task=task, recipe=self.recipe,
-            runtime=self.runtime, folder=self.folder.state, watch=watch, on_saved=self.write, ranks=self.ranks,
+            network, state=self.ranks.by_first(self._going_on), batches=self.batches(), task=self.task(self.ranks),
+            recipe=self.recipe, runtime=self.runtime, folder=self.folder.state, watch=watch, on_saved=self.write,
+            ranks=self.ranks,
+        )  # fmt: skip
+
+    def batches(self) -> Batches:
+        """Return the training pictures as the network gets them."""
+        augment, device = self.recipe.augment, self.runtime.device
+        return Batches(
+            self.prepared.parts["train"], preprocess=self.preprocess,
+            augment=build_augmenter(augment, self.preprocess, device=device),
+            mix=build_mixer(augment, num_classes=self.spec.num_classes), batch_size=self.recipe.batch_size,
+            seed=self.request.seed, runtime=self.runtime,
+        )  # fmt: skip
+
+    def task(self, ranks: Ranks) -> Task:
+        """Return loss and scores of the run's pictures, shared among `ranks`."""
+        return classification_task(
+            self.recipe, train=self.prepared.parts["train"], val=self.prepared.parts.get("val"),
+            preprocess=self.preprocess, runtime=self.runtime, num_classes=self.spec.num_classes, ranks=ranks,
         )  # fmt: skip
 
     def _going_on(self) -> State:
@@ -106,25 +120,25 @@ class Job:
         if any(state.request[name] != value for name, value in now.items()):
             state.request |= now
             state.save(self.folder.state)
-            runs.write_recipe(self.folder.path, _recipe_page(state.request))
             runs.remove_scores(self.folder)
         self.write(state)
         return state
 
     def write(self, state: State) -> None:
-        """Write again from the state: `results.csv`, and the checkpoints once an epoch is done."""
+        """Write again from the state: recipe, `results.csv`, and the checkpoints once an epoch is done."""
+        runs.write_recipe(self.folder.path, _recipe_page(state.request))
         runs.write_results(self.folder, state.rows)
         if state.rows:
-            best, last = state.best_row or {}, state.rows[-1]
-            checkpoint.save(self.folder.last, state.ema or state.model, self._header(last))
-            checkpoint.save(self.folder.best, state.best, self._header(best))
+            best, last, recipe = state.best_row or {}, state.rows[-1], state.request["recipe"]
+            checkpoint.save(self.folder.last, state.ema or state.model, self._header(last, recipe))
+            checkpoint.save(self.folder.best, state.best, self._header(best, recipe))
 
-    def _header(self, row: Mapping[str, Any]) -> Header:
+    def _header(self, row: Mapping[str, Any], recipe: Mapping[str, Any]) -> Header:
         figures = {k: v for k, v in row.items() if k not in runs.TIMING_COLUMNS and v is not None}
         counts = {split: len(part.items) for split, part in self.prepared.parts.items()}
         return Header(
             spec=self.spec, classes=self.prepared.classes, preprocess=self.preprocess, metrics=figures,
-            recipe=self.recipe.to_json() | {"seed": self.request.seed},
+            recipe={**recipe, "seed": self.request.seed},
             data={"sources": list(self.request.data), "counts": counts, "fingerprint": contents(self.prepared)},
             version=version("resnetkit"),
         )  # fmt: skip
@@ -186,7 +200,10 @@ def begin(
         raise DataError("training needs at least two pictures")
     _check_batchnorm(plan, count, num_ranks=ranks.size)
     _check_ranks(ranks, plan.recipe, runtime)
-    check_memory(plan.spec, plan.recipe, size=plan.preprocess.size, count=count, runtime=runtime)
+    if plan.recipe.budget.patience and "val" not in prepared.parts:
+        raise UsageError("budget.patience judges by held-out pictures: hold some out with val_share, or leave it out")
+    if plan.recipe.epochs:
+        check_memory(plan.spec, plan.recipe, size=plan.preprocess.size, count=count, runtime=runtime)
     job = Job(
         folder=RunFolder(path), prepared=prepared, spec=plan.spec, recipe=plan.recipe, runtime=runtime,
         request=request, ranks=ranks,
@@ -205,12 +222,6 @@ def _create(
     if weights is None and plan.spec.stem == "whitening":
         whiten(network, prepared.parts["train"], preprocess=prepared.preprocess)
     network = network.to(device=torch.device(runtime.device), memory_format=runtime.memory_format())  # type: ignore[call-overload]
-    if plan.recipe.head_first:
-        accuracy = fit_head(
-            network, prepared.parts["train"], preprocess=prepared.preprocess, runtime=runtime,
-            balanced=plan.recipe.class_weights == "balanced",
-        )  # fmt: skip
-        watch.note(f"head fitted on frozen features: {100 * accuracy:.1f} % of the training pictures right")
     state = State(
         request={
             "request": request.to_json(), "cwd": os.getcwd(), "spec": plan.spec.to_json(),
@@ -219,8 +230,17 @@ def _create(
             "fingerprint": contents(prepared),
         },
         micro_batch=plan.recipe.micro_batch,
-        model=states.network_tensors(network),
     )  # fmt: skip
+    if plan.recipe.head_first:
+        row = first_row(
+            network, prepared.parts["train"], validate=job.task(Ranks()).validate, recipe=plan.recipe,
+            preprocess=prepared.preprocess, runtime=runtime,
+        )  # fmt: skip
+        watch.note(words_of(row))
+        # Without a validation part later epochs are judged by augmented pictures, and this one could not be compared.
+        if "val" in prepared.parts or not plan.recipe.epochs:
+            state.rows, state.best_row, state.best = [row], row, states.network_tensors(network)
+    state.model = states.network_tensors(network)
     job.ranks.remember("run", str(job.folder.path.resolve()))
     runs.create(
         job.folder.path, recipe=_recipe_page(state.request), command=command, environment=runs.environment(),
@@ -367,7 +387,8 @@ def _longer(folder: RunFolder, state: State, epochs: int | None) -> Recipe:
         return recipe
     if epochs < done or (epochs == done and state.position.step):
         raise UsageError(f"{folder.name} has {done} epochs behind it: --epochs must be more than that")
-    return recipe.changed(epochs=epochs)
+    # Who names a number wants those epochs: minutes that are used up, or patience at its end, no longer count.
+    return recipe.changed(epochs=epochs, budget=Budget())
 
 
 def _from(folder: Path, name: str) -> str:
