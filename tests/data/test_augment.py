@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 
@@ -27,18 +28,18 @@ def mirrored(changed: torch.Tensor) -> torch.Tensor:
 
 
 def test_flip_mirrors_about_half_of_the_pictures_by_a_new_coin_each_epoch() -> None:
-    first, second = (mirrored(augment.flip(PICTURES, chances(epoch=epoch))) for epoch in (0, 1))
+    first, second = (mirrored(augment.flip(PICTURES, augment.random_mirror(chances(epoch=epoch)))) for epoch in (0, 1))
     assert 16 < first.sum() < 48
     assert 16 < (first == second).sum() < 48
 
 
 def test_alternating_flip_shows_every_picture_both_ways_in_each_pair_of_epochs() -> None:
-    epochs = [mirrored(augment.alternating_flip(PICTURES, chances(epoch=epoch))) for epoch in range(5)]
+    epochs = [augment.alternating_mirror(chances(epoch=epoch)) for epoch in range(5)]
     assert 16 < epochs[0].sum() < 48
     for one, next_one in pairwise(epochs):
         assert (one ^ next_one).all()
-    other = mirrored(augment.alternating_flip(PICTURES, chances(seed=1)))
-    assert 16 < (epochs[0] == other).sum() < 48
+    assert 16 < (epochs[0] == augment.alternating_mirror(chances(seed=1))).sum() < 48
+    assert torch.equal(mirrored(augment.flip(PICTURES, epochs[0])), torch.from_numpy(epochs[0]))
 
 
 def test_shift_cuts_a_window_of_the_padded_picture() -> None:
@@ -103,7 +104,21 @@ def test_a_shift_may_be_larger_than_the_picture() -> None:
     assert 30 < (shifted == FILL).all(-1).sum() < 64
 
 
-@pytest.mark.parametrize("name", ["flip", "alternating_flip", "shift", "cutout", "random_resized_crop"])
+@pytest.mark.parametrize("decide", [augment.random_mirror, augment.alternating_mirror])
+def test_a_picture_is_mirrored_alike_in_any_batch(decide: Callable[[Chances], np.ndarray]) -> None:
+    few = np.array([40, 3, 17])
+    assert (decide(Chances(seed=0, epoch=5, images=few)) == decide(chances(epoch=5))[few]).all()
+
+
+def test_a_mirrored_crop_is_the_mirror_image_of_the_crop() -> None:
+    turned = np.arange(64) % 3 == 0
+    for size in (6, 12):
+        plain = augment.random_resized_crop(PICTURES, chances(), size=size, scale=0.3)
+        both = augment.random_resized_crop(PICTURES, chances(), size=size, scale=0.3, mirrored=turned)
+        assert torch.equal(both, augment.flip(plain, turned))
+
+
+@pytest.mark.parametrize("name", ["shift", "cutout", "random_resized_crop"])
 def test_a_picture_is_changed_alike_in_any_batch(name: str) -> None:
     options = {
         "shift": {"by": 2, "fill": FILL},

@@ -13,7 +13,7 @@ from resnetkit.data.chances import Chances
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.training.recipe import Augment
 
-_FLIPS = {"random": augment.flip, "alternating": augment.alternating_flip}
+_MIRRORS = {"random": augment.random_mirror, "alternating": augment.alternating_mirror}
 
 
 def build_augmenter(config: Augment, preprocess: Preprocess, *, device: str) -> Augmenter:
@@ -29,14 +29,14 @@ def build_augmenter(config: Augment, preprocess: Preprocess, *, device: str) -> 
     border = mean if config.border == "mean" else None
 
     def apply(pictures: Pictures, chances: Chances) -> torch.Tensor:
+        mirrored = None if config.flip == "none" else _MIRRORS[config.flip](chances)
         if config.crop == "random_resized":
-            pixels = augment.random_resized_crop(pictures, chances, size=size, scale=config.scale)
+            crops = augment.random_resized_crop(pictures, chances, size=size, scale=config.scale, mirrored=mirrored)
+            pixels = _on(device, crops)
         else:
             assert isinstance(pictures, torch.Tensor), "only random crops take pictures of several shapes"
-            pixels = pictures
-        pixels = _on(device, pixels)
-        if config.flip != "none":
-            pixels = _FLIPS[config.flip](pixels, chances)
+            pixels = _on(device, pictures)
+            pixels = pixels if mirrored is None else augment.flip(pixels, mirrored)
         if config.crop == "shift" and by:
             pixels = augment.shift(pixels, chances, by=by, fill=border)
         if config.cutout:
