@@ -56,6 +56,7 @@ class Runtime:
     channels_last: bool = True
     threads: int = 1
     world_size: int = 1
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         if self.device.split(":")[0] not in DEVICES:
@@ -72,6 +73,8 @@ class Runtime:
         import torch
 
         torch.set_num_threads(self.threads)
+        if self.device == "cpu":
+            _keep_freed_memory()
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.benchmark = False
 
@@ -87,6 +90,25 @@ class Runtime:
         import torch
 
         return torch.channels_last if self.channels_last else torch.contiguous_format
+
+
+# Numbers of glibc's malloc.h, and the largest value an `int` holds.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGEST = -1, -3, 2**31 - 1
+
+
+def _keep_freed_memory() -> None:
+    """Make malloc keep what is freed for the next step (glibc only; nothing happens elsewhere).
+
+    By default it gives each activation back to the system and every page of the next one faults: ResNet-20 trains at
+    980 images/s so and at 1,180 without (benchmarks/README.md). Peak memory stays (within 3 %).
+    """
+    import ctypes
+    import platform
+
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(_M_TRIM_THRESHOLD, _LARGEST)
 
 
 def resolve(

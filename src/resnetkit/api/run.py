@@ -18,6 +18,7 @@ from resnetkit.api.pictures import draw_augmented, draw_history
 from resnetkit.errors import InterruptedRun, UsageError, near_miss, signal_of
 from resnetkit.files import safe_name
 from resnetkit.runtime import Runtime
+from resnetkit.training.compiled import repays
 from resnetkit.training.plan import Origin, Plan, Request, decide, precision_of, weights_wanted
 from resnetkit.watcher import Watcher
 
@@ -221,6 +222,13 @@ def _prepare(
         )
     if len(prepared.classes) != decided.spec.num_classes:
         decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
+    compiled = repays(
+        decided.recipe, decided.spec, size=decided.preprocess.size, num_images=len(prepared.parts["train"]),
+        device=runtime.device,
+    )  # fmt: skip
+    runtime = dataclasses.replace(runtime, compiled=compiled)
+    if compiled:
+        watcher.note("compiled: the first steps take longer, and the run is long enough to repay it")
     ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
     return decided, prepared, tensors, None if origin is None else origin.spec, runtime
 

@@ -21,6 +21,7 @@ from resnetkit.errors import DivergedError, InterruptedRun, ResourceError
 from resnetkit.runtime import Runtime
 from resnetkit.training import budget
 from resnetkit.training import state as states
+from resnetkit.training.compiled import compiled
 from resnetkit.training.optim import build_optimizer, rate_factor, set_rate
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
@@ -93,6 +94,7 @@ class Loop:
         for parameter in network.parameters():
             parameter.requires_grad_(recipe.train == "all" and parameter.requires_grad)
         network.fc.requires_grad_(True)
+        self.forward = compiled(network) if runtime.compiled else network
         self.optimizer = build_optimizer(network, recipe.optim)
         self.unread: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]] = []
         self.last_save = time.monotonic()
@@ -151,7 +153,7 @@ class Loop:
             if not len(x) and self.recipe.batchnorm != "sync":  # whose BatchNorm waits for every rank
                 continue
             with self.runtime.autocast():
-                outputs = self.network(x)
+                outputs = self.forward(x)
             part = self.task.loss(outputs.float(), y) / count
             part.backward()
             loss, right = loss + part.detach(), right + self.task.num_right(outputs, y)

@@ -1,0 +1,57 @@
+"""Whether `torch.compile` repays its compile time within a run: from a table and from sizes, never from a timing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from resnetkit.errors import UsageError
+from resnetkit.models.spec import ResNetSpec
+from resnetkit.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from torch import nn
+
+# Pictures of 32 x 32 pixels after which compiling has repaid itself three times, on a CPU (benchmarks/compile_gain.py).
+# Narrow layers spend their time between the convolutions, which compiling joins into one pass. From 64 channels on
+# convolutions decide, and a compiled network is no faster (ResNet-8 with pooled blocks: 8 % slower).
+_NARROW = 32
+_REPAID_AFTER = 1_000_000
+
+
+def repays(recipe: Recipe, spec: ResNetSpec, *, size: int, num_images: int, device: str) -> bool:
+    """Tell whether a run on `num_images` pictures of `size` pixels is to be compiled; `recipe.compile` can say so.
+
+    Raises `UsageError` where the recipe asks for it and there is no C++ compiler.
+    """
+    if recipe.compile == "off" or recipe.train == "head":
+        return False
+    if recipe.compile == "on":
+        if device == "cpu" and not _has_compiler():
+            raise UsageError("--set compile=on needs a C++ compiler, and there is no g++ here: leave it out")
+        return True
+    narrow = spec.block == "basic" and spec.width <= _NARROW and recipe.micro_batch is None
+    seen = num_images * recipe.epochs * (size / 32) ** 2
+    return device == "cpu" and narrow and seen >= _REPAID_AFTER and _has_compiler()
+
+
+def _has_compiler() -> bool:
+    return shutil.which(os.environ.get("CXX", "g++")) is not None
+
+
+def compiled(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the network's forward pass, compiled once for each shape of batch.
+
+    Not `dynamic`: what is compiled for a shape must not depend on the shapes before it, or a run that is resumed in
+    the middle of an epoch would end with other bits.
+    """
+    import torch
+
+    # It warns of a CUDA toolkit without a GPU, which is nothing to a person who trains on a CPU.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
+    return torch.compile(network, dynamic=False)
