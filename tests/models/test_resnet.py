@@ -48,7 +48,7 @@ def randomised(network: nn.Module) -> nn.Module:
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             bound = (6 / module.weight[0].numel()) ** 0.5
             module.weight.data.uniform_(-bound, bound, generator=generator)
-        if isinstance(module, nn.Linear):
+        if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
             module.bias.data.uniform_(-0.1, 0.1, generator=generator)
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
