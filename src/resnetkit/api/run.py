@@ -222,14 +222,16 @@ def _prepare(
         )
     if len(prepared.classes) != decided.spec.num_classes:
         decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
-    compiled = repays(
-        decided.recipe, decided.spec, size=decided.preprocess.size, num_images=len(prepared.parts["train"]),
-        device=runtime.device,
-    )  # fmt: skip
+    ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
+    share = ranks.longest_share(len(prepared.parts["train"]))
+    compiled = ranks.by_first(
+        lambda: repays(
+            decided.recipe, decided.spec, size=decided.preprocess.size, num_images=share, device=runtime.device
+        )
+    )
     runtime = dataclasses.replace(runtime, compiled=compiled)
     if compiled:
         watcher.note("compiled: the first steps take longer, and the run is long enough to repay it")
-    ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
     return decided, prepared, tensors, None if origin is None else origin.spec, runtime
 
 

@@ -203,7 +203,8 @@ def begin(
     if plan.recipe.budget.patience and "val" not in prepared.parts:
         raise UsageError("budget.patience judges by held-out pictures: hold some out with val_share, or leave it out")
     if plan.recipe.epochs:
-        check_memory(plan.spec, plan.recipe, size=plan.preprocess.size, count=count, runtime=runtime)
+        largest = ranks.longest_share(min(count, plan.recipe.batch_size))
+        check_memory(plan.spec, plan.recipe, size=plan.preprocess.size, count=largest, runtime=runtime)
     job = Job(
         folder=RunFolder(path), prepared=prepared, spec=plan.spec, recipe=plan.recipe, runtime=runtime,
         request=request, ranks=ranks,

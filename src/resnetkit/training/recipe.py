@@ -124,7 +124,8 @@ class Budget:
 class Recipe:
     """Everything that says how a run goes, apart from data, network and seed.
 
-    `micro_batch`: images per forward pass (None: the whole batch); gradients add up, the effective batch stays.
+    `micro_batch`: images per forward pass of each process (None: the whole batch); gradients add up, the effective
+    batch stays.
     `ema`: decay per step of an average of the weights that is evaluated in their place (0: none). `clip_norm`: largest
     gradient norm (0: no clipping). `class_weights`: `balanced` weighs classes by their rarity. `select`: the validation
     figure that the best model is chosen by. `head_first`: fit the new head on frozen features before the first epoch;
