@@ -115,7 +115,7 @@ def test_going_on_to_more_epochs_follows_the_schedule_of_the_longer_run(
     assert resnetkit("resume", "short", "--epochs", "1")[0] == 2
     code, _, err = resnetkit("resume", "short")
     assert code == 0
-    assert "has its head fitted" in err
+    assert "finished" in err
 
 
 def test_a_run_is_resumed_from_another_folder(
@@ -268,7 +268,8 @@ def test_a_probe_is_a_complete_run_without_epochs_that_can_go_on(
     assert code == 0
     assert "recipe    probe: a linear head on frozen features, no epochs" in err
     assert "Accuracy" in out
-    assert {path.name for path in Path("probe").iterdir()} == {path.name for path in finished.path.iterdir()}
+    later = {"evaluations"}  # of other tests
+    assert {path.name for path in Path("probe").iterdir()} == {path.name for path in finished.path.iterdir()} - later
     (row,) = table(Path("probe/results.csv"))
     assert (row["epoch"], row["lr"]) == ("0", "0.0")
     before, after = (load_file(place / "best.safetensors") for place in (finished.path, Path("probe")))
