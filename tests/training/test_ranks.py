@@ -203,6 +203,14 @@ JOBS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
+def test_the_claims_of_the_benchmark_hold_under_the_real_torchrun() -> None:
+    script = HERE.parents[1] / "benchmarks" / "ranks.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all claims hold" in done.stdout
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ranks")
