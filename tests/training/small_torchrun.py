@@ -24,13 +24,11 @@ import torch.distributed as dist
 from resnetkit.report import plots
 
 # What a rank would import by itself, and a fork of this has already: the optimizers alone import torch._dynamo.
-for name in ("training.job", "training.ranks", "inference.engines", "evaluation.evaluate", "cli.train", "cli.resume"):
-    importlib.import_module(f"resnetkit.{name}")
-for name in ("torch._dynamo", "sklearn.datasets"):
-    importlib.import_module(name)
-for drawing in ("history", "confusion", "prediction_grid", "augmented"):  # seconds each, and no rank's business
-    assert hasattr(plots, drawing)
-    setattr(plots, drawing, lambda *_, **__: None)
+EARLY = (
+    *(f"resnetkit.{name}" for name in ("training.job", "inference.engines", "evaluation.evaluate", "cli.train")),
+    *("resnetkit.cli.resume", "torch._dynamo", "sklearn.datasets"),
+)
+DRAWINGS = ("history", "confusion", "prediction_grid", "augmented")  # seconds each, and no rank's business
 
 
 def be_rank(job: dict[str, Any], rank: int, port: int, log: Path) -> int:
@@ -92,6 +90,11 @@ def end_of(job: dict[str, Any], port: int, number: int) -> dict[str, Any]:
 
 def main() -> None:
     torch.set_num_threads(1)
+    for name in EARLY:
+        importlib.import_module(name)
+    for name in DRAWINGS:
+        assert hasattr(plots, name)
+        setattr(plots, name, lambda *_, **__: None)
     ends, store = [], None
     for number, job in enumerate(json.load(sys.stdin)):
         if store is None or not job.get("restart"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,7 +132,10 @@ def watching(*, quiet: bool) -> Iterator[ConsoleWatcher]:
 
     Of the processes that torchrun started only the first is heard.
     """
-    console = ConsoleWatcher(quiet=quiet or place().rank > 0)
+    if place().rank > 0:
+        quiet = True
+        logging.getLogger("resnetkit").setLevel(logging.ERROR)
+    console = ConsoleWatcher(quiet=quiet)
     try:
         yield console
     finally:
