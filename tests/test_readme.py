@@ -127,7 +127,7 @@ def test_commands_options_and_settings_that_are_written_down_exist(page: Path) -
     text = page.read_text(encoding="utf-8")
     surface = (ROOT / "tests" / "cli" / "surface.txt").read_text(encoding="utf-8")
     option = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
-    of_other_programs = {"--index-url"}
+    of_other_programs = {"--index-url", "--seeds"}  # the second is of examples/
     of_torchrun = {"--nproc-per-node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--max-restarts"}
     assert set(option.findall(text)) <= {*option.findall(surface), *of_other_programs, *of_torchrun}
     assert set(re.findall(r"(?:`|\$ |/|^ +)resnetkit ([a-z]+)", text, re.MULTILINE)) <= set(VERBS)
