@@ -283,3 +283,8 @@ def test_reading_losses_late_changes_no_figure(make_loop: MakeLoop, tmp_path: Pa
         with StopRequest() as stop:
             ends.append(loop.run(stop))
     assert_same_bits(*ends)
+
+
+def test_without_a_validation_part_the_newest_is_the_best() -> None:
+    row = {"train_top1": 0.5, "train_loss": 1.0, "val_loss": None, "val_top1": None}
+    assert better(row | {"train_top1": 0.4}, row, "top1")

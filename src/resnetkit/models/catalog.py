@@ -1,10 +1,10 @@
 """Names of networks and of their published weights. Needs no torch.
 
 Networks by name: resnet18/34/50/101/152 and wide_resnet50_2/101_2 as in torchvision, for ImageNet; plain18/34, the
-same without shortcuts; resnet8_fast, made to learn 32x32 pictures in minutes; and for every n >= 1 the CIFAR family of section 4.2 of the paper, `resnet{6n+2}` and
-`plain{6n+2}`: 3x3 stem, three stages of n basic blocks with 16, 32 and 64 channels, shortcut A, 10 classes
-(resnet20, 32, 44, 56, 110, 1202, ...). Two names would mean both: resnet50 (n = 8) and resnet152 (n = 25) are the
-ImageNet networks. 18, 34 and 101 are not of the form 6n+2.
+same without shortcuts; resnet8_fast, made to learn 32x32 pictures in minutes; and for every n >= 1 the CIFAR family of
+section 4.2 of the paper, `resnet{6n+2}` and `plain{6n+2}`: 3x3 stem, three stages of n basic blocks with 16, 32 and 64
+channels, shortcut A, 10 classes (resnet20, 32, 44, 56, 110, 1202, ...). Two names would mean both: resnet50 (n = 8) and
+resnet152 (n = 25) are the ImageNet networks. 18, 34 and 101 are not of the form 6n+2.
 """
 
 from __future__ import annotations

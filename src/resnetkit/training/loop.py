@@ -365,20 +365,19 @@ class Loop:
 
 
 def better(row: Row, than: Row, select: str) -> bool:
-    """Tell whether a row is better by the chosen validation figure (training's where there is no validation).
+    """Tell whether a row is better by the chosen validation figure; without a validation part the newest is the best.
 
     Equal accuracy is decided by the loss; equal in both, the earlier one stays.
     """
-    return _merit(row, select) > _merit(than, select)
+    return row.get("val_loss") is None or _merit(row, select) > _merit(than, select)
 
 
 def _merit(row: Row, select: str) -> tuple[float, float]:
-    part = "val" if row.get("val_loss") is not None else "train"
-    loss = -float(row[f"{part}_loss"])
+    loss = -float(row["val_loss"])
     if select == "loss":
         return loss, 0.0
-    figure = row.get(f"{part}_{select}")
-    return float(row[f"{part}_top1"] if figure is None else figure), loss
+    figure = row.get(f"val_{select}")
+    return float(row["val_top1"] if figure is None else figure), loss
 
 
 def _set_training(network: nn.Module, recipe: Recipe) -> None:

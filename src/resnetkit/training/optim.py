@@ -29,7 +29,7 @@ def parameter_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
 
     The head learns at `lr`, each part before it at `layer_decay` times the rate of the part after it. Under Muon, `lr`
     is that of the filters and all that is no filter learns by `plain_lr`, shifts by `bias_factor` times that (with as
-    much less decay, so that they shrink as fast as the rest).
+    much less decay, so that they shrink as fast as the head); BatchNorm's scales do not decay.
     """
     groups: dict[tuple[int, bool, str], dict[str, Any]] = {}
     stages = {_stage(name) for name, _ in network.named_parameters()}
@@ -37,8 +37,8 @@ def parameter_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        decays = optim.decay_norm_and_bias or parameter.ndim > 1
         kind, full, slower = _kind(name, parameter, optim)
+        decays = kind != "scale" and (optim.decay_norm_and_bias or parameter.ndim > 1)
         stage = _stage(name)
         depth = head if stage is None else stage
         rate = full * optim.layer_decay ** (head - depth)
@@ -59,7 +59,7 @@ def _kind(name: str, parameter: nn.Parameter, optim: Optim) -> tuple[str, float,
         return "filters", optim.lr, 1.0
     if name.endswith(".bias") and _stage(name) is not None:
         return "shift", optim.plain_lr * optim.bias_factor, optim.bias_factor
-    return "plain", optim.plain_lr, 1.0
+    return "scale" if parameter.ndim == 1 and _stage(name) is not None else "plain", optim.plain_lr, 1.0
 
 
 def _stage(name: str) -> int | None:
