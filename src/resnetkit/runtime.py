@@ -100,7 +100,7 @@ def _keep_freed_memory() -> None:
     """Make malloc keep what is freed for the next step (glibc only; nothing happens elsewhere).
 
     By default it gives each activation back to the system and every page of the next one faults: ResNet-20 trains at
-    980 images/s so and at 1,180 without (benchmarks/README.md). Peak memory stays (within 3 %).
+    954 to 979 images/s so and at 1,167 to 1,184 without, on two cores (LOG.md). Peak memory stays within 4 %.
     """
     import ctypes
     import platform
