@@ -59,7 +59,7 @@ def compare(place: Path, name: str, *settings: str, sizes: tuple[int, ...] = SIZ
 
 
 def differs_from(one: list[dict[str, str]], place: Path, name: str, size: int, *settings: str) -> float:
-    """Train by `size` processes, or for 0 by one in micro-batches; print and return how far its losses are from `one`."""
+    """Train by `size` processes, for 0 by one in micro-batches; print and return how far its losses are from `one`."""
     words = f"{size} processes" if size else "1 process, micro-batches of 16"
     curve = trained(place, f"{name}-again", size or 1, *settings, *(() if size else ("micro_batch=16",)))
     by_epoch = [max(abs(float(a[key]) - float(b[key])) for key in FIGURES) for a, b in zip(curve, one, strict=True)]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # Pictures of 32 x 32 pixels after which compiling has repaid itself three times, on a CPU: ResNet-20 trains at 1,510
 # images/s instead of 1,245 (benchmarks/step_throughput.py) and compiles for 20 to 40 s. Narrow layers spend their time
-# between the convolutions, which compiling joins into one pass. In wide ones convolutions decide, and a compiled network
-# is no faster (pooled blocks of 64 to 256 channels: 8 % slower; LOG.md).
+# between the convolutions, which compiling joins into one pass. In wide ones convolutions decide, and compiling makes
+# pooled blocks of 64 to 256 channels 8 % slower (LOG.md).
 _NARROW = 32
 _REPAID_AFTER = 1_000_000
 
