@@ -211,7 +211,10 @@ def cache_folder() -> Path:
     """Return the folder for what can be made again: `RESNETKIT_CACHE`, else the system's cache folder."""
     chosen = os.environ.get("RESNETKIT_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
+        try:
+            return Path(chosen).expanduser()
+        except RuntimeError:
+            raise UsageError(f"RESNETKIT_CACHE={chosen}: there is no such user; name a folder by its path") from None
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "resnetkit"
 

@@ -69,7 +69,7 @@ def test_clear_says_what_went_and_what_is_still_used(cache):
     del in_use
     code, out, err = cache("clear", "--format", "json")
     assert (code, err) == (0, "")
-    assert json.loads(out).keys() == {"files", "bytes", "kept"}
+    assert json.loads(out).keys() == {"files", "bytes", "kept", "failed"}
     assert json.loads(out)["files"] == 1
     assert cache() == (0, "", "no decoded photos are kept\n")
 
@@ -79,3 +79,14 @@ def test_nothing_but_clear_is_understood(cache):
     assert (code, out) == (2, "")
     assert "clear" in err
     assert len(cache_files.entries()) == 2
+
+
+def test_what_cannot_be_removed_ends_with_5_and_a_cache_of_nobody_with_2(cache, monkeypatch):
+    monkeypatch.setattr(cache_files, "_remove", lambda path: False)
+    code, out, err = cache("clear")
+    assert (code, out) == (5, "removed 0 files, 0.0 MB\n")
+    assert "could not be removed" in err
+    monkeypatch.setenv("RESNETKIT_CACHE", "~nobody-of-this-name/x")
+    code, _, err = cache()
+    assert code == 2
+    assert "RESNETKIT_CACHE=~nobody-of-this-name/x" in err

@@ -215,7 +215,7 @@ def test_clearing_removes_what_is_ours_and_nobody_uses(folder, tmp_path):
     (folder / "notes.txt").write_text("mine")
     in_use = found(folder, [1])
     size = first.stat().st_size
-    assert cache_files.clear() == cache_files.Cleared(files=1, bytes=size, kept=1)
+    assert cache_files.clear() == cache_files.Cleared(files=1, bytes=size, kept=1, failed=0)
     assert [first.exists(), second.exists()] == [False, True]
     assert (outside / "photo.pixels").read_bytes() == b"mine"
     assert (folder / "notes.txt").exists()
@@ -229,4 +229,22 @@ def test_clearing_leaves_no_empty_folder(folder):
     kept(folder, [picture(4, 4, 0)])
     cache_files.clear()
     assert not folder.exists()
-    assert cache_files.clear() == cache_files.Cleared(files=0, bytes=0, kept=0)
+    assert cache_files.clear() == cache_files.Cleared(files=0, bytes=0, kept=0, failed=0)
+
+
+def test_clearing_leaves_what_a_run_is_decoding_and_its_lock(folder):
+    with cache_files.writing(folder, "others"):
+        (finished,) = kept(folder, [picture(4, 4, 0)])
+        locks = list(folder.glob("*.lock")) + list(folder.glob(".*.lock"))
+        assert locks
+        cleared = cache_files.clear()
+        assert (cleared.files, cleared.kept) == (0, 1)
+        assert finished.exists()
+        assert all(lock.exists() for lock in locks)
+    assert cache_files.clear().files == 1
+
+
+def test_clearing_counts_what_it_cannot_remove(folder, monkeypatch):
+    kept(folder, [picture(4, 4, 0)])
+    monkeypatch.setattr(cache_files, "_remove", lambda path: False)
+    assert cache_files.clear() == cache_files.Cleared(files=0, bytes=0, kept=0, failed=1)

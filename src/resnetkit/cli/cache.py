@@ -11,6 +11,8 @@ import click
 
 from resnetkit.cli import options
 from resnetkit.cli.tables import print_table
+from resnetkit.errors import ResourceError
+from resnetkit.runtime import cache_folder
 
 
 @click.command()
@@ -46,7 +48,7 @@ def _list(form: str) -> None:
             f"{entry.pictures:,}",
             _size(entry.bytes),
             _row(entry)["last_used"][:16],
-            entry.path,
+            shown(entry.path),
         ]
         for entry in entries
     ]
@@ -65,11 +67,13 @@ def _clear(form: str) -> None:
     cleared = api.clear_cache()
     if form == "json":
         click.echo(json.dumps(asdict(cleared), indent=1))
-        return
-    click.echo(f"removed {_files(cleared.files)}, {_size(cleared.bytes)}")
+    else:
+        click.echo(f"removed {_files(cleared.files)}, {_size(cleared.bytes)}")
     if cleared.kept:
         them = "it" if cleared.kept == 1 else "them"
         click.echo(f"{_files(cleared.kept)} kept: a running process uses {them}", err=True)
+    if cleared.failed:
+        raise ResourceError(f"{_files(cleared.failed)} could not be removed: make {cache_folder()} writable for you")
 
 
 def _files(count: int) -> str:

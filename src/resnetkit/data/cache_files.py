@@ -240,26 +240,33 @@ def entries() -> list[Entry]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cleared:
-    """What `clear` did: files removed and the bytes they took, and those kept because a process uses them."""
+    """What `clear` did: files removed and their bytes, those kept for a process that uses them, those it could not."""
 
     files: int
     bytes: int
     kept: int
+    failed: int
 
 
 def clear() -> Cleared:
     """Remove all decoded pictures except those that a running process uses; nothing else, and behind no link."""
-    num_files = num_bytes = kept = 0
+    num_files = num_bytes = kept = failed = 0
+    decoding = {path.parent for path in _files_of(pixels_folder()) if path.suffix == ".lock" and _in_use(path)}
     for path in _files_of(pixels_folder()):
         size = path.lstat().st_size
-        if path.suffix != ".lock" and _in_use(path):
+        if path.suffix == ".lock":
+            if path.parent not in decoding:
+                _remove(path)
+        elif path.parent in decoding or _in_use(path):
             kept += 1
-        elif _remove(path) and path.suffix != ".lock":
+        elif _remove(path):
             num_files, num_bytes = num_files + 1, num_bytes + size
+        else:
+            failed += 1
     for folder in _folders_of(pixels_folder()):
         with contextlib.suppress(OSError):  # not empty
             folder.rmdir()
-    return Cleared(files=num_files, bytes=num_bytes, kept=kept)
+    return Cleared(files=num_files, bytes=num_bytes, kept=kept, failed=failed)
 
 
 def _folders_of(root: Path) -> list[Path]:

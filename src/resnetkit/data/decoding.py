@@ -159,7 +159,7 @@ def _room(num_bytes: float) -> tuple[int, str | None]:
     except OSError as error:
         return 0, f"{folder} cannot be written to ({error.strerror or error})"
     if num_bytes > _MOST_DISK * free:
-        return free, f"{folder} has {free / 1e9:.1f} GB free for the {num_bytes / 1e9:.1f} GB to add"
+        return free, f"{folder} has {free / 1e6:,.0f} MB free for the {num_bytes / 1e6:,.0f} MB to add"
     return free, None
 
 
