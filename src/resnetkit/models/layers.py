@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from resnetkit.models.resnet import PadShortcut, ResNet
 from resnetkit.models.spec import ResNetSpec
 
+_POOLS = (nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
@@ -45,7 +47,7 @@ def layer_table(spec: ResNetSpec, size: int) -> tuple[Layer, ...]:
         network = ResNet(spec).eval()
         image = torch.empty(1, spec.in_channels, size, size)
     for name, module in network.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Linear, PadShortcut)):
+        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, *_POOLS, nn.Linear, PadShortcut)):
             module.register_forward_hook(_recorder(name, rows))
     with torch.no_grad():
         network(image)
@@ -88,7 +90,7 @@ def _why_not_counted(name: str, module: nn.Module) -> str | None:
         return "on the shortcut, beside the layers that are counted"
     if isinstance(module, nn.BatchNorm2d):
         return "normalisation"
-    if isinstance(module, (nn.MaxPool2d, nn.AdaptiveAvgPool2d)):
+    if isinstance(module, _POOLS):
         return "pooling"
     return None
 
@@ -99,8 +101,11 @@ def _kind(module: nn.Module) -> str:
     if isinstance(module, PadShortcut):
         return f"subsample and zero-pad{_stride(module.stride)}"
     if isinstance(module, nn.MaxPool2d):
-        return "max-pool 3x3, stride 2"
-    return {nn.BatchNorm2d: "batch norm", nn.AdaptiveAvgPool2d: "average pool", nn.Linear: "linear"}[type(module)]
+        return f"max-pool {module.kernel_size}x{module.kernel_size}, stride 2"
+    return {
+        nn.BatchNorm2d: "batch norm", nn.AdaptiveAvgPool2d: "average pool", nn.AdaptiveMaxPool2d: "maximum",
+        nn.Linear: "linear",
+    }[type(module)]  # fmt: skip
 
 
 def _stride(stride: int) -> str:

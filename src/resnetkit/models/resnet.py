@@ -156,7 +156,8 @@ class ResNet(nn.Module):
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if imagenet else nn.Identity()
         # A network of fewer stages passes through the others, so that `forward` reads the same for all.
         self.layer1, self.layer2, self.layer3, self.layer4 = _stages(spec)
-        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        # The maximum is worth half a point to a short training (LOG.md) and is what airbench94_muon.py takes.
+        self.pool = nn.AdaptiveMaxPool2d((1, 1)) if spec.block == "pooled" else nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(spec.num_features, spec.num_classes)
         if not self.conv1.weight.is_meta:
             self._initialise()
@@ -185,7 +186,7 @@ class ResNet(nn.Module):
         x = self.layer2(x)
         x = self.layer3(x)
         x = self.layer4(x)
-        x = torch.flatten(self.avgpool(x), 1)
+        x = torch.flatten(self.pool(x), 1)
         return self.fc(x)
 
     @torch.jit.unused
@@ -267,8 +268,7 @@ def _shape_hint(shape: tuple[int, ...], expected: int) -> str:
 def _stages(spec: ResNetSpec) -> list[nn.Module]:
     stages: list[nn.Module] = []
     in_channels = spec.stem_channels
-    for i, num_blocks in enumerate(spec.blocks):
-        width = spec.width * 2**i
+    for i, (num_blocks, width) in enumerate(zip(spec.blocks, spec.stage_widths, strict=True)):
         stages.append(_stage(spec, in_channels, width, num_blocks, stride=1 if i == 0 else 2))
         in_channels = width * spec.expansion
     return stages + [nn.Identity() for _ in range(MAX_STAGES - len(stages))]

@@ -33,7 +33,8 @@ class ResNetSpec:
     - `block`: `basic` (two 3x3), `bottleneck` (1x1, 3x3, 1x1 with four times the channels at its end) or `pooled` (3x3,
       2x2 max-pool, then a 3x3 with the shortcut around it; every stage halves the size, the first as well).
     - `blocks`: blocks per stage, one to four stages; each stage after the first halves the size, doubles the channels.
-    - `width`: channels of the stem and of the first stage.
+    - `width`: channels of the stem and of the first stage. Stages of pooled blocks after the first all have four times
+      as many, and the maximum before the classifier where the other networks have the mean (`stage_widths`, LOG.md).
     - `widening`: times the channels of a bottleneck's 3x3 (2 in the Wide-ResNets of torchvision).
     - `stem`: `imagenet` (7x7 stride 2, then max-pool), `cifar` (3x3) or `whitening` (2x2, fixed filters that make the
       training pictures' patches uncorrelated, each with its negative; https://arxiv.org/abs/2404.00498).
@@ -83,6 +84,17 @@ class ResNetSpec:
         return BOTTLENECK_EXPANSION if self.block == "bottleneck" else 1
 
     @property
+    def stage_widths(self) -> tuple[int, ...]:
+        """Channels of each stage's 3x3 convolutions, before `widening`.
+
+        >>> ResNetSpec().stage_widths, ResNetSpec(block="pooled", blocks=(1, 1, 1), stem="whitening").stage_widths
+        ((64, 128, 256, 512), (64, 256, 256))
+        """
+        if self.block == "pooled":
+            return (self.width, *(4 * self.width for _ in self.blocks[1:]))
+        return tuple(self.width * 2**i for i in range(len(self.blocks)))
+
+    @property
     def num_layers(self) -> int:
         """The number in the network's name: stem, the blocks' convolutions and the classifier.
 
@@ -101,9 +113,9 @@ class ResNetSpec:
             FeatureInfo(
                 name=f"layer{i + 1}",
                 stride=2 ** (before + i),
-                channels=self.width * 2**i * self.expansion,
+                channels=width * self.expansion,
             )
-            for i in range(len(self.blocks))
+            for i, width in enumerate(self.stage_widths)
         )
         return (stem, *stages)
 

@@ -144,5 +144,5 @@ def pooled_features(
         pixels = centre([torch.from_numpy(picture) for picture in taken], preprocess=preprocess)
         inputs = normalise(pixels.to(runtime.device), preprocess, memory_format=runtime.memory_format())
         last = network.features(inputs)[network.feature_info[-1].name]
-        rows.append(last.mean((2, 3)).float().cpu().numpy())
+        rows.append(network.pool(last).flatten(1).float().cpu().numpy())
     return np.concatenate(rows)
