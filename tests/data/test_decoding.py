@@ -16,6 +16,7 @@ from PIL import Image
 
 from resnetkit import runtime
 from resnetkit.data import cache_files, decoding, images, survey
+from resnetkit.data.decoding import Form
 from resnetkit.data.preflight import Part, Prepared, prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
@@ -166,10 +167,14 @@ def test_large_jpegs_are_decoded_smaller_for_training_and_never_for_evaluation(p
     assert (pictures(unchanged.parts["train"])["0.jpg"] == PHOTO.pixels(image)).all()
 
 
-@pytest.mark.parametrize("short", ["disk", "cache is a file"])
+@pytest.mark.parametrize("short", ["disk", "cache is a file", "another's folder"])
 def test_without_a_place_for_files_photos_stay_in_memory_and_it_is_said(photos, monkeypatch, short):
     if short == "disk":
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000))
+    elif short == "another's folder":  # root may write everywhere, so the answer of the system is played
+        for short_side in (None, WHOLE):
+            Form(preprocess=PHOTO, short_side=short_side).folder().mkdir(parents=True)
+        monkeypatch.setattr(os, "access", lambda path, _: path.name == "pixels")
     else:
         (photos.parent / "cache").write_text("in the way")
     prepared = ready(photos)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -47,13 +48,13 @@ def _list(form: str) -> None:
             entry.what,
             f"{entry.pictures:,}",
             _size(entry.bytes),
-            _row(entry)["last_used"][:16],
-            shown(entry.path),
+            _row(entry)["last_used"][:16].replace("T", " "),
         ]
         for entry in entries
     ]
-    total = ["total", "", f"{sum(e.pictures for e in entries):,}", _size(sum(e.bytes for e in entries)), "", ""]
-    print_table(["data", "decoded to", "pictures", "size", "last used", "in"], [*rows, total])
+    total = ["total", "", f"{sum(e.pictures for e in entries):,}", _size(sum(e.bytes for e in entries)), ""]
+    print_table(["data", "decoded to", "pictures", "size", "last used"], [*rows, total])
+    click.echo(f"in {shown(str(Path(entries[0].path).parent))}")
 
 
 def _row(entry: Any) -> dict[str, Any]:

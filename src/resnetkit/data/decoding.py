@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -131,7 +131,7 @@ def _in_files(decoders: Mapping[Split, _Decoder], each: Mapping[Split, float]) -
     if fits and not any(one.form.side >= _PHOTO for one in decoders.values()):
         return False, ()
     missing = sum(len(one.missing()) * each[part] for part, one in decoders.items())
-    disk, why_not = _room(missing)
+    disk, why_not = _room(missing, {one.form.folder() for one in decoders.values()})
     if why_not is None:
         return True, ()
     if fits:
@@ -146,15 +146,17 @@ def _in_files(decoders: Mapping[Split, _Decoder], each: Mapping[Split, float]) -
     )
 
 
-def _room(num_bytes: float) -> tuple[int, str | None]:
-    """Return how many bytes are free for decoded pictures, and why `num_bytes` cannot be written there."""
+def _room(num_bytes: float, folders: Iterable[Path]) -> tuple[int, str | None]:
+    """Return how many bytes are free for decoded pictures, and why `num_bytes` cannot be written to `folders`."""
     folder = cache_files.pixels_folder()
     if not num_bytes:
         return 0, None
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=cache_files.OWNER_ONLY)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        for needed in (folder, *(there for there in folders if there.exists())):
+            if not os.access(needed, os.W_OK | os.X_OK):
+                folder = needed
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         free = shutil.disk_usage(folder).free
     except OSError as error:
         return 0, f"{folder} cannot be written to ({error.strerror or error})"
@@ -215,9 +217,11 @@ class _Decoder:
                 for path in cache_files.write(folder, pictures, about=about):
                     self.bytes_written += path.stat().st_size
         except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            what_to_do = "free some space, or set" if full else "set"
             raise ResourceError(
-                f"{folder}: decoded pictures cannot be kept ({error.strerror or error}): free some space, or set "
-                "RESNETKIT_CACHE to a folder with more room"
+                f"{folder}: decoded pictures cannot be kept ({error.strerror or error}): {what_to_do} "
+                "RESNETKIT_CACHE to a folder that can be written to"
             ) from error
         for item in self.items:
             why = self.failed.get(alike[self.digests[item.source]].source)

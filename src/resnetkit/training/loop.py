@@ -22,7 +22,7 @@ from resnetkit.runtime import Runtime
 from resnetkit.training import budget
 from resnetkit.training import state as states
 from resnetkit.training.compiled import compiled
-from resnetkit.training.optim import build_optimizer, rate_factor, set_rate
+from resnetkit.training.optim import build_optimizer, current_rate, rate_factor, set_rate
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.state import Position, Row, State
@@ -175,7 +175,7 @@ class Loop:
 
     def _diverged(self, loss: float, step: int, indices: Any) -> DivergedError:
         names = self.batches.sources(indices)
-        rate = max(group["lr"] for group in self.optimizer.param_groups)
+        rate = current_rate(self.optimizer)
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         return DivergedError(
             f"the loss or its gradient is not finite (loss {loss:.4g}) at epoch {self.state.position.epoch + 1}, "
@@ -219,7 +219,7 @@ class Loop:
             "epoch": position.epoch + 1,
             "seconds": round(train_seconds + time.monotonic() - begin, 3),
             "images_per_second": round(count / max(train_seconds, 1e-9), 2),
-            "lr": max(group["lr"] for group in self.optimizer.param_groups),
+            "lr": current_rate(self.optimizer),
             "train_loss": position.loss_sum / count,
             "train_top1": position.num_right / count,
             **scores,
@@ -358,7 +358,7 @@ class Loop:
             Step(
                 epoch=position.epoch + 1, epochs=self.recipe.epochs, step=position.step,
                 steps=self.batches.steps_per_epoch, loss=position.loss_sum / seen, top1=position.num_right / seen,
-                lr=max(group["lr"] for group in self.optimizer.param_groups),
+                lr=current_rate(self.optimizer),
                 images_per_second=speed, seconds_left=(total - done) / speed,
             )
         )  # fmt: skip

@@ -76,6 +76,12 @@ def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
         group["lr"] = group["base_lr"] * factor
 
 
+def current_rate(optimizer: torch.optim.Optimizer) -> float:
+    """Return the rate that people are told: that of the filters under Muon, else the highest."""
+    groups = optimizer.param_groups
+    return float(max(group["lr"] for group in [group for group in groups if group.get("filters")] or groups))
+
+
 def rate_factor(schedule: Schedule, *, step: int, steps_per_epoch: int, epochs: int) -> float:
     """Return the factor on the learning rate at `step` (0-based, over the whole run).
 
