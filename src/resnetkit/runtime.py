@@ -161,9 +161,14 @@ def has_fast_bf16(device: str) -> bool:
 def available_threads() -> int:
     """Return the number of cores this process may use: its CPU affinity, capped by the container's quota.
 
-    The processes that torchrun started on this machine share them evenly.
+    Two logical processors of one core count once: they share the units that convolutions keep busy. The processes that
+    torchrun started on this machine share the cores evenly.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+        cores = len({_read(siblings.format(number)) or str(number) for number in os.sched_getaffinity(0)})
+    else:
+        cores = os.cpu_count() or 1
     return max(1, min(cores, int(_quota() or cores)) // place().local_size)
 
 

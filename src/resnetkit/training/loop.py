@@ -118,7 +118,7 @@ class Loop:
     def _train_epoch(self, stop: StopRequest) -> None:
         _set_training(self.network, self.recipe)
         position, steps = self.state.position, self.batches.steps_per_epoch
-        started, seen = time.monotonic(), 0
+        started, seen, first = time.monotonic(), 0, position.step
         while position.step < steps:
             begin = time.monotonic()
             seen += self._step(position)
@@ -126,6 +126,8 @@ class Loop:
             position.seconds += time.monotonic() - begin
             self._read(at_least=1 if self.runtime.device == "cpu" else _STEPS_BETWEEN_READS)
             self._show(position, seen / (time.monotonic() - started))
+            if position.step == first + 1:  # it compiled, or touched its memory for the first time
+                started, seen = time.monotonic(), 0
             self._save_if_due(stop)
         self._read(at_least=1)
 
