@@ -59,6 +59,13 @@ def test_json_has_every_figure(cache):
     assert datetime.fromisoformat(rows[0]["last_used"]).timestamp() == 1e9
 
 
+def test_a_file_that_a_kill_left_half_written_is_listed_and_cleared(cache):
+    (cache_files.pixels_folder() / "whole-20" / ".0123.pixels.x.tmp").write_bytes(b"0" * 1_000_000)
+    (unfinished,) = (line for line in cache()[1].splitlines() if "unfinished" in line)
+    assert unfinished.split()[:4] == ["unfinished", "0", "1.0", "MB"]
+    assert "removed 3 files" in cache("clear")[1]
+
+
 def test_clear_says_what_went_and_what_is_still_used(cache):
     folder = cache_files.pixels_folder() / "whole-20"
     in_use = Pixels(cache_files.find(folder, [f"{1:032}"]).mapped([f"{1:032}"], channels=3))

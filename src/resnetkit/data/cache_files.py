@@ -216,17 +216,22 @@ class Entry:
 
 
 def entries() -> list[Entry]:
-    """Return what decoded pictures are kept, last used first; files that are broken or no one's are not listed."""
+    """Return what decoded pictures are kept, last used first; files that are broken or no one's are not listed.
+
+    Files that are being written, or that a killed process left, are one entry of each folder, with no pictures.
+    """
     grouped: dict[tuple[str, str, str], list[tuple[int, int, float]]] = {}
     for path in _files_of(pixels_folder()):
         try:
             opened = _opened(path) if path.suffix == SUFFIX else None
+            status = path.stat()
         except OSError:
             continue
-        if opened is not None:
+        if path.suffix == ".tmp":
+            grouped.setdefault(("", "unfinished", str(path.parent)), []).append((0, status.st_size, status.st_mtime))
+        elif opened is not None:
             _, _, about = opened
             name = (str(about.get("data", "")), str(about.get("what", "")), str(path.parent))
-            status = path.stat()
             grouped.setdefault(name, []).append((int(about["pictures"]), status.st_size, status.st_mtime))
     found = [
         Entry(

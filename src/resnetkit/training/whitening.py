@@ -23,7 +23,10 @@ def whiten(network: ResNet, part: Part, *, preprocess: Preprocess) -> None:
     Each eigenvector of the patches' covariance becomes a filter, divided by its standard deviation, and each filter is
     there with its negative too (section 3.1 of https://arxiv.org/abs/2404.00498).
     """
-    taken = part.pixels.take(np.arange(min(len(part), _NUM_PICTURES)))
+    spread = np.linspace(
+        0, len(part), min(len(part), _NUM_PICTURES), endpoint=False, dtype=np.int64
+    )  # over all classes
+    taken = part.pixels.take(spread)
     pixels = centre([torch.from_numpy(picture) for picture in taken], preprocess=preprocess)
     images = normalise(pixels, preprocess, memory_format=torch.contiguous_format)
     filters = whitening_filters(images, side=network.conv1.weight.shape[-1])
