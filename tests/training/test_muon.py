@@ -32,7 +32,9 @@ def test_filters_turn_at_their_rate_and_the_rest_descends_as_under_sgd() -> None
     torch.manual_seed(0)
     network = build("resnet8")
     twin = copy.deepcopy(network)
-    muon = build_optimizer(network, Optim(name="muon", lr=0.1, plain_lr=0.02, momentum=0.6, weight_decay=0.0))
+    muon = build_optimizer(
+        network, Optim(name="muon", lr=0.1, plain_lr=0.02, momentum=0.9, plain_momentum=0.6, weight_decay=0.0)
+    )
     sgd = build_optimizer(twin, Optim(name="sgd", lr=0.02, momentum=0.6, weight_decay=0.0))
     images = torch.randn(4, 3, 16, 16)
     for each, optimizer in ((network, muon), (twin, sgd)):
@@ -62,7 +64,7 @@ def test_weight_decay_shrinks_what_is_no_filter() -> None:
 def test_a_run_taken_up_from_its_saved_momenta_goes_on_with_the_same_bits() -> None:
     torch.manual_seed(0)
     network = build("resnet8").to(memory_format=torch.channels_last)
-    optim = Optim(name="muon", lr=0.1, plain_lr=0.02, momentum=0.6)
+    optim = Optim(name="muon", lr=0.1, plain_lr=0.02, momentum=0.6, plain_momentum=0.8)
     optimizer = build_optimizer(network, optim)
 
     def step(each: torch.nn.Module, with_optimizer: torch.optim.Optimizer) -> None:

@@ -113,6 +113,8 @@ class PooledBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = _conv3x3(width, width)
         self.bn2 = nn.BatchNorm2d(width, momentum=0.6)
+        for norm in (self.bn1, self.bn2):
+            norm.weight.requires_grad_(False)  # as in airbench94_muon.py: only shifts are learnt, at high rates
 
     def initialise(self) -> None:
         """Let the first filters pass their channel on unchanged, so that the signal comes through from the start."""

@@ -23,8 +23,8 @@ class Muon(torch.optim.Optimizer):
     decay. `torch.optim.Muon` takes matrices only and scales them otherwise.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], *, momentum: float) -> None:
-        super().__init__(groups, {"momentum": momentum, "filters": False, "weight_decay": 0.0})
+    def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
+        super().__init__(groups, {"momentum": 0.9, "filters": False, "weight_decay": 0.0})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

@@ -16,7 +16,7 @@ def build_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     """Return the optimizer over the parameters that require a gradient; each group carries its `base_lr`."""
     groups = parameter_groups(network, optim)
     if optim.name == "muon":
-        return Muon(groups, momentum=optim.momentum)
+        return Muon(groups)
     if optim.name == "sgd":
         nesterov = optim.nesterov and optim.momentum > 0
         return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=nesterov, foreach=True)
@@ -46,7 +46,8 @@ def parameter_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
             "params": [], "lr": rate, "base_lr": rate, "weight_decay": optim.weight_decay / slower if decays else 0.0,
         }  # fmt: skip
         if optim.name == "muon":
-            empty["filters"] = kind == "filters"
+            filters = kind == "filters"
+            empty |= {"filters": filters, "momentum": optim.momentum if filters else optim.plain_momentum}
         groups.setdefault((depth, decays, kind), empty)["params"].append(parameter)
     return list(groups.values())
 

@@ -33,8 +33,8 @@ def _one_of(known: tuple[str, ...], **values: str) -> None:
 class Optim:
     """The optimizer. `layer_decay`: each earlier stage learns this factor slower than the one after it.
 
-    `plain_lr`: under Muon, whose `lr` is for filters, the rate of all that is no filter (biases, BatchNorm, the head);
-    the shifts of BatchNorm and the stem's bias learn `bias_factor` times faster than that.
+    `plain_lr`, `plain_momentum`: under Muon, whose `lr` and `momentum` are for filters, those of all that is no filter
+    (biases, BatchNorm, the head); the shifts of BatchNorm and the stem's bias learn `bias_factor` times faster.
     """
 
     name: Literal["sgd", "adam", "adamw", "muon"] = "sgd"
@@ -42,6 +42,7 @@ class Optim:
     plain_lr: float = 0.1
     bias_factor: float = 1.0
     momentum: float = 0.9
+    plain_momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4
     decay_norm_and_bias: bool = True
@@ -50,8 +51,9 @@ class Optim:
     def __post_init__(self) -> None:
         _one_of(("sgd", "adam", "adamw", "muon"), **{"optim.name": self.name})
         _at_least(0, **{"optim.lr": self.lr, "optim.plain_lr": self.plain_lr, "optim.weight_decay": self.weight_decay})
-        if not 0 <= self.momentum < 1:
-            raise UsageError(f"optim.momentum must be in [0, 1), not {self.momentum}")
+        for name in ("momentum", "plain_momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"optim.{name} must be in [0, 1), not {getattr(self, name)}")
         if not 0 < self.layer_decay <= 1:
             raise UsageError(f"optim.layer_decay must be in (0, 1], not {self.layer_decay}")
 
