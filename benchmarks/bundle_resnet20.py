@@ -119,7 +119,6 @@ def count_of(run: RunFolder, part: str) -> int:
 
 def halved(run: RunFolder) -> dict[str, torch.Tensor]:
     """Return the tensors of the last epoch in half precision; counters stay whole numbers."""
-    # The last epoch and not the best: with nothing held out, only training's own figures could choose another.
     tensors = checkpoint.load_tensors(run.last)
     tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
     beyond = [name for name, value in tensors.items() if not torch.isfinite(value).all()]

@@ -42,6 +42,7 @@ NEED_TORCH = {
     "models.surgery",
     "models.weights",
     "training.augmenter",
+    "training.checks",
     "training.classification",
     "training.head",
     "training.heartbeat",

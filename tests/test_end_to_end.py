@@ -281,11 +281,38 @@ def test_a_probe_is_a_complete_run_without_epochs_that_can_go_on(
     assert [row["epoch"] for row in table(Path("probe/results.csv"))] == ["0", "1"]
 
 
-def test_patience_needs_pictures_to_judge_by(resnetkit: Callable[..., Output], digits: Path) -> None:
-    settings = ("--set", "budget.patience=3", "--set", "val_share=0")
-    code, _, err = resnetkit("train", digits, *QUICK, *settings)
+@pytest.mark.parametrize("more", [(), ("--dry-run",)], ids=["train", "dry run"])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--set", "budget.patience=3", "--set", "val_share=0"), "val_share"),
+        (("--set", "optim.name=muon", "--set", "batchnorm=frozen"), "optim.name=sgd"),
+        (("--model", "resnet8_fast"), "--image-size 16"),
+        (("--set", "compile=on"), "g++"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_before_anything_is_decoded(
+    resnetkit: Callable[..., Output], digits: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...], says: str, more: tuple[str, ...],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("resnetkit.training.job.prepare", lambda *_, **__: pytest.fail("pictures were decoded"))
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    code, _, err = resnetkit("train", digits, *QUICK, *arguments, *more)
     assert code == 2
-    assert "val_share" in err
+    assert says in err.splitlines()[-1]
+    assert not Path("runs").exists()
+
+
+def test_a_compiled_run_is_not_taken_up_without_a_compiler(
+    resnetkit: Callable[..., Output], digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnetkit.training.loop.compiled", lambda network: network)
+    compiling = ("--set", "compile=on", "--epochs", "1", "--output", "compiled")
+    assert resnetkit("train", digits, *QUICK, *compiling)[0] == 0
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    code, _, err = resnetkit("resume", "compiled", "--epochs", "2")
+    assert code == 2
+    assert "install g++" in err
 
 
 def test_a_run_that_lost_patience_is_finished_and_goes_on_when_told(

@@ -107,8 +107,9 @@ def _keep_freed_memory() -> None:
 
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-        libc.mallopt(_M_TRIM_THRESHOLD, _LARGEST)
+        # Older versions refuse more than 32 MB; without that the second setting would make things worse.
+        if libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30) or libc.mallopt(_M_MMAP_THRESHOLD, 32 << 20):
+            libc.mallopt(_M_TRIM_THRESHOLD, _LARGEST)
 
 
 def resolve(

@@ -12,8 +12,9 @@ from resnetkit.errors import InterruptedRun
 from resnetkit.training import budget
 from resnetkit.training import state as states
 from resnetkit.training.budget import epochs_that_fit, fewer_epochs, seconds_per_epoch
-from resnetkit.training.loop import Loop, StopRequest
+from resnetkit.training.loop import Loop
 from resnetkit.training.recipe import Budget, Recipe
+from resnetkit.training.stopping import StopRequest
 from resnetkit.watcher import Watcher
 from tests.training.test_loop import assert_same_bits
 

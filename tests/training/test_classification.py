@@ -8,9 +8,10 @@ from torch.nn import functional
 from resnetkit.data.batches import seeded
 from resnetkit.runtime import Runtime
 from resnetkit.training.classification import classification_task
-from resnetkit.training.loop import Loop, StopRequest, Task
+from resnetkit.training.loop import Loop, Task
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Augment, Optim, Recipe
+from resnetkit.training.stopping import StopRequest
 from tests.training.conftest import PREPROCESS, make_part
 
 MakeLoop = Callable[..., Loop]

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,15 @@ from safetensors.torch import load_file
 
 from resnetkit.errors import UsageError
 from resnetkit.models.catalog import spec_of
+from resnetkit.runtime import Runtime
+from resnetkit.training import budget
 from resnetkit.training import compiled as module
-from resnetkit.training.compiled import repays
-from resnetkit.training.recipe import Recipe
+from resnetkit.training import loop as loop_module
+from resnetkit.training.compiled import check_compiler, repays
+from resnetkit.training.loop import Loop
+from resnetkit.training.recipe import Budget, Recipe
+from resnetkit.training.stopping import StopRequest
+from tests.training.test_loop import assert_same_bits
 
 
 @pytest.fixture(autouse=True)
@@ -20,8 +27,9 @@ def _a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def told(recipe: Recipe, name: str, **changes: object) -> bool:
-    asked: dict = {"size": 32, "num_images": 50_000, "device": "cpu"} | changes
-    return repays(recipe, spec_of(name), **asked)
+    asked: dict = {"size": 32, "num_images": 50_000, "device": "cpu"}
+    asked |= {key: changes.pop(key) for key in tuple(changes) if key in asked}
+    return repays(recipe, spec_of(name, **changes), **asked)
 
 
 def test_only_long_runs_of_narrow_networks_on_a_cpu_are_compiled() -> None:
@@ -31,6 +39,7 @@ def test_only_long_runs_of_narrow_networks_on_a_cpu_are_compiled() -> None:
     assert not told(long.changed(epochs=10), "resnet20")
     assert not told(long, "resnet18")
     assert not told(long, "resnet8_fast")
+    assert not told(long, "resnet18", width=32, stem="cifar"), "its last stage is wide"
     assert not told(long, "resnet20", device="cuda")
     assert not told(long, "resnet20", size=8)
     assert not told(long.changed(train="head"), "resnet20")
@@ -42,7 +51,37 @@ def test_the_recipe_can_ask_for_it_or_rule_it_out(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "_has_compiler", lambda: False)
     assert not told(Recipe(epochs=100), "resnet20")
     with pytest.raises(UsageError, match=r"g\+\+"):
-        told(Recipe(compile="on"), "resnet20")
+        check_compiler("cpu")
+    check_compiler("cuda")
+
+
+def test_every_length_of_batch_is_compiled_before_anything_is_timed_and_costs_no_bit(
+    make_loop: Callable[..., Loop], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    timed: list[int] = []
+
+    def pretended(network: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+        def forward(images: torch.Tensor) -> torch.Tensor:
+            seen.append(len(images))
+            return network(images)
+
+        return forward
+
+    def seconds(*_: object, **__: object) -> float:
+        timed.extend(seen)
+        return 1.0
+
+    monkeypatch.setattr(loop_module, "compiled", pretended)
+    monkeypatch.setattr(budget, "seconds_per_epoch", seconds)
+    with StopRequest() as stop:
+        plain = make_loop(folder=tmp_path / "plain").run(stop)
+        runtime = Runtime(dtype="bf16", threads=1, compiled=True)
+        loop = make_loop(folder=tmp_path / "compiled", runtime=runtime, budget=Budget(minutes=1))
+        state = loop.run(stop)
+    assert timed == [8, 7], "37 pictures in batches of at most 8"
+    assert set(seen) == set(timed)
+    assert_same_bits(state, plain)
 
 
 RUN = """

@@ -14,9 +14,10 @@ from safetensors.torch import load_file
 from resnetkit.errors import DivergedError, InterruptedRun, ResourceError
 from resnetkit.runtime import Runtime
 from resnetkit.training import state as states
-from resnetkit.training.loop import Loop, StopRequest, better
+from resnetkit.training.loop import Loop, better
 from resnetkit.training.recipe import Optim, Recipe
 from resnetkit.training.state import State
+from resnetkit.training.stopping import StopRequest
 from resnetkit.watcher import Step, Watcher
 
 MakeLoop = Callable[..., Loop]

@@ -21,10 +21,10 @@ from resnetkit.errors import LostRankError
 from resnetkit.runtime import Place
 from resnetkit.training import heartbeat as heartbeats
 from resnetkit.training.heartbeat import Heartbeat, last_words
-from resnetkit.training.loop import StopRequest
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.run import TIMING_COLUMNS
 from resnetkit.training.state import saved
+from resnetkit.training.stopping import StopRequest
 
 HERE = Path(__file__).parent
 TRAIN = ["train", "digits", "--model", "resnet8", "--limit", "300", "--set", "augment.flip=none", "--threads", "1"]

@@ -55,6 +55,9 @@ def test_what_derives_from_a_recipe_is_checked_again(name: str) -> None:
             recipe.changed(**wrong)
     for room, wrong in (
         ("optim", {"lr": -1.0}),
+        ("optim", {"bias_factor": 0.0}),
+        ("optim", {"bias_factor": float("nan")}),
+        ("optim", {"plain_momentum": 1.0}),
         ("budget", {"minutes": 0.0}),
         ("budget", {"patience": -1}),
         ("schedule", {"name": "step"}),

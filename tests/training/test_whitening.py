@@ -8,6 +8,7 @@ from resnetkit.data.dataset import Item
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.catalog import build
+from resnetkit.training import whitening
 from resnetkit.training.whitening import whiten, whitening_filters
 
 
@@ -24,6 +25,23 @@ def test_filtered_patches_are_uncorrelated_and_of_variance_one(smooth: torch.Ten
     assert torch.allclose(moments, torch.diag(torch.diagonal(moments)), atol=1e-3)
     assert torch.diagonal(moments)[0] > 0.99
     assert (torch.diagonal(moments) > 0.5).all()
+
+
+def test_the_filters_are_those_of_pictures_from_the_whole_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whitening, "_NUM_PIXELS", 4 * 12**2)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 3), dtype=np.uint8)
+    pixels[10:] //= 8  # another class, darker
+    items = tuple(Item(source=str(i), label="a", split="train", group=None) for i in range(20))
+
+    def filters(chosen: slice) -> torch.Tensor:
+        network = build("resnet8_fast", width=8)
+        targets = np.zeros(20, np.int64)[chosen]
+        part = Part(items=items[chosen], targets=targets, pixels=Pixels(pixels[chosen]))
+        whiten(network, part, preprocess=Preprocess.for_size(12))
+        return network.conv1.weight.detach()
+
+    assert torch.equal(filters(slice(None)), filters(slice(None, None, 5)))
+    assert not torch.allclose(filters(slice(None)), filters(slice(4)))
 
 
 def test_the_stem_gets_each_filter_and_its_negative_and_keeps_them_fixed() -> None:

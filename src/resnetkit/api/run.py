@@ -178,6 +178,7 @@ def _prepare(
     from resnetkit.data.splits import read_split
     from resnetkit.training import job as jobs
     from resnetkit.training import run as runs
+    from resnetkit.training.checks import check_batches, check_plan
 
     dataset = jobs.open_request_data(request)
     with watcher.counting("reading pictures") as progress:
@@ -208,6 +209,7 @@ def _prepare(
     rows = None
     if request.split_from is not None:
         rows = read_split(runs.open_run(request.split_from, root=RUNS).split)
+    check_plan(decided, holds_out=jobs.holds_out(dataset, decided, rows), runtime=runtime, ranks=ranks)
     with watcher.counting("decoding pictures") as progress:
         prepared = jobs.prepare_data(
             request,
@@ -223,6 +225,7 @@ def _prepare(
     if len(prepared.classes) != decided.spec.num_classes:
         decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
     ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
+    check_batches(decided, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
     share = ranks.longest_share(len(prepared.parts["train"]))
     compiled = ranks.by_first(
         lambda: repays(

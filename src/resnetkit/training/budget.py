@@ -1,7 +1,8 @@
 """How long a run may take: the epochs that fit into its minutes, and the end of its patience.
 
-Nothing here raises the number of epochs. Each decision is a new number of epochs, which the run records: a run that is
-given that number, and no budget, ends with the same bits.
+Nothing here raises the number of epochs. Each decision is a new number of epochs, which the run records. A run that is
+given the number chosen before the first step, and no budget, ends with the same bits; a later decision ends or bends a
+schedule that was planned longer.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def seconds_per_epoch(
     return steps * statistics.median(taken[_WARM_UP_STEPS:]) + clock() - begin
 
 
-def epochs_that_fit(recipe: Recipe, rows: Sequence[Row], *, each: float) -> Decision:
+def epochs_that_fit(recipe: Recipe, rows: Sequence[Row], *, each: float, compiled: bool = False) -> Decision:
     """Return how many of the recipe's epochs fit into its minutes, at least one, where an epoch takes `each` seconds.
 
     Time that `rows` have used, such as that of the fitted head, is not there any more.
@@ -60,9 +61,9 @@ def epochs_that_fit(recipe: Recipe, rows: Sequence[Row], *, each: float) -> Deci
     assert minutes is not None
     fit = max(1, min(recipe.epochs, int((60 * minutes - seconds_used(rows)) / each)))
     words = f"all {fit} epochs fit" if fit == recipe.epochs else f"{fit} of {recipe.epochs} epochs"
+    again = f"--epochs {fit}{' --set compile=on' if compiled else ''} and no budget"
     return Decision(
-        epochs=fit,
-        why=f"{minutes:g} minutes: {words}, {each:.3g} s each; the same bits again with --epochs {fit} and no budget",
+        epochs=fit, why=f"{minutes:g} minutes: {words}, {each:.3g} s each; the same bits again with {again}"
     )
 
 

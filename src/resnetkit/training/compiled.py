@@ -21,24 +21,23 @@ if TYPE_CHECKING:
 # images/s instead of 1,245 (benchmarks/step_throughput.py) and compiles for 20 to 40 s. Narrow layers spend their time
 # between the convolutions, which compiling joins into one pass. In wide ones convolutions decide, and compiling makes
 # pooled blocks of 64 to 256 channels 8 % slower (LOG.md).
-_NARROW = 32
+_NARROW = 64  # channels of the widest stage
 _REPAID_AFTER = 1_000_000
 
 
 def repays(recipe: Recipe, spec: ResNetSpec, *, size: int, num_images: int, device: str) -> bool:
-    """Tell whether a run on `num_images` pictures of `size` pixels is to be compiled; `recipe.compile` can say so.
-
-    Raises `UsageError` where the recipe asks for it and there is no C++ compiler.
-    """
-    if recipe.compile == "off" or recipe.train == "head":
-        return False
-    if recipe.compile == "on":
-        if device == "cpu" and not _has_compiler():
-            raise UsageError("--set compile=on needs a C++ compiler, and there is no g++ here: leave it out")
-        return True
-    narrow = spec.block == "basic" and spec.width <= _NARROW and recipe.micro_batch is None
+    """Tell whether a run on `num_images` pictures of `size` pixels is to be compiled; `recipe.compile` can say so."""
+    if recipe.compile != "auto" or recipe.train == "head":
+        return recipe.compile == "on" and recipe.train == "all"
+    narrow = spec.block == "basic" and max(spec.stage_widths) <= _NARROW and recipe.micro_batch is None
     seen = num_images * recipe.epochs * (size / 32) ** 2
     return device == "cpu" and narrow and seen >= _REPAID_AFTER and _has_compiler()
+
+
+def check_compiler(device: str) -> None:
+    """Raise `UsageError` where a compiled step is asked for and there is no C++ compiler for it."""
+    if device == "cpu" and not _has_compiler():
+        raise UsageError("a compiled training step needs a C++ compiler: install g++, or train with --set compile=off")
 
 
 def _has_compiler() -> bool:

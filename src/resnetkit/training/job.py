@@ -30,15 +30,17 @@ from resnetkit.runtime import Runtime, resolve
 from resnetkit.training import run as runs
 from resnetkit.training import state as states
 from resnetkit.training.augmenter import build_augmenter, build_mixer
+from resnetkit.training.checks import check_batches, check_ranks
 from resnetkit.training.classification import classification_task
+from resnetkit.training.compiled import check_compiler
 from resnetkit.training.head import first_row, words_of
-from resnetkit.training.loop import Loop, StopRequest, Task
-from resnetkit.training.memory import check_memory
+from resnetkit.training.loop import Loop, Task
 from resnetkit.training.plan import Plan, Request
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Budget, Recipe
 from resnetkit.training.run import RunFolder
 from resnetkit.training.state import State
+from resnetkit.training.stopping import StopRequest
 from resnetkit.training.whitening import whiten
 from resnetkit.watcher import Watcher
 
@@ -161,6 +163,11 @@ def open_request_data(request: Request) -> Dataset:
     return dataset
 
 
+def holds_out(dataset: Dataset, plan: Plan, split_rows: Mapping[str, Any] | None) -> bool:
+    """Tell whether some of the pictures will be a validation part."""
+    return plan.recipe.val_share > 0 or split_rows is not None or any(i.split == "val" for i in dataset.items)
+
+
 def prepare_data(
     request: Request, dataset: Dataset, plan: Plan, *, runtime: Runtime, split_rows: Mapping[str, Any] | None,
     surveyed: Survey | None = None, report_to: Callable[[Report], None] | None = None,
@@ -168,10 +175,9 @@ def prepare_data(
 ) -> Prepared:  # fmt: skip
     """Split and decode the data as the plan wants it; see `preflight.prepare` for what it raises."""
     whole = plan.recipe.augment.crop == "random_resized"
-    holds_out = plan.recipe.val_share > 0 or split_rows is not None or any(i.split == "val" for i in dataset.items)
     return prepare(
         dataset,
-        parts=SPLITS if holds_out else ("train", "test"),
+        parts=SPLITS if holds_out(dataset, plan, split_rows) else ("train", "test"),
         preprocess=plan.preprocess,
         bad_images=request.bad_images,
         val_share=plan.recipe.val_share,
@@ -195,16 +201,6 @@ def begin(
     `weights`: tensors to start from, of a network as `weights_spec` describes it (its head is replaced).
     """
     runtime.apply()
-    count = len(prepared.parts["train"].items)
-    if count < 2:
-        raise DataError("training needs at least two pictures")
-    _check_batchnorm(plan, count, num_ranks=ranks.size)
-    _check_ranks(ranks, plan.recipe, runtime)
-    if plan.recipe.budget.patience and "val" not in prepared.parts:
-        raise UsageError("budget.patience judges by held-out pictures: hold some out with val_share, or leave it out")
-    if plan.recipe.epochs:
-        largest = ranks.longest_share(min(count, plan.recipe.batch_size))
-        check_memory(plan.spec, plan.recipe, size=plan.preprocess.size, count=largest, runtime=runtime)
     job = Job(
         folder=RunFolder(path), prepared=prepared, spec=plan.spec, recipe=plan.recipe, runtime=runtime,
         request=request, ranks=ranks,
@@ -238,7 +234,7 @@ def _create(
             preprocess=prepared.preprocess, runtime=runtime,
         )  # fmt: skip
         watch.note(words_of(row))
-        # Without a validation part later epochs are judged by augmented pictures, and this one could not be compared.
+        # Without a validation part the newest epoch is the best, and no figure of this one could be compared with it.
         if "val" in prepared.parts or not plan.recipe.epochs:
             state.rows, state.best_row, state.best = [row], row, states.network_tensors(network)
     state.model = states.network_tensors(network)
@@ -247,37 +243,6 @@ def _create(
         job.folder.path, recipe=_recipe_page(state.request), command=command, environment=runs.environment(),
         state=state, write_split=lambda file: write_split(file, prepared.items), contents=_contents(prepared),
     )  # fmt: skip
-
-
-def _check_batchnorm(plan: Plan, count: int, *, num_ranks: int) -> None:
-    """Refuse batches of one picture where BatchNorm would have a single number to take the variance of."""
-    recipe = plan.recipe
-    smallest = max(1, count // -(-count // recipe.batch_size) // num_ranks)
-    smallest //= -(-smallest // min(recipe.micro_batch or smallest, smallest))
-    one_pixel = plan.preprocess.size <= plan.spec.feature_info[-1].stride
-    if smallest < 2 and one_pixel and recipe.batchnorm == "batch" and recipe.train == "all":
-        raise UsageError(
-            f"{count} pictures in batches of {recipe.batch_size} leave one picture alone, and BatchNorm needs two at "
-            f"{plan.preprocess.size} pixels: use a --batch-size of {4 * num_ranks} or more, or --set batchnorm=frozen"
-        )
-
-
-def _check_ranks(ranks: Ranks, recipe: Recipe, runtime: Runtime) -> None:
-    """Refuse several ranks on one GPU, and BatchNorm over all ranks where torch has none.
-
-    For one rank `batchnorm="sync"` is what BatchNorm is.
-    """
-    here, device = ranks.place.local_size, runtime.device
-    if recipe.batchnorm == "sync" and ranks.size > 1 and not device.startswith("cuda"):
-        raise UsageError(
-            f"batchnorm=sync works between GPUs only, not between processes on {device}: "
-            "leave it out, or use --set batchnorm=frozen"
-        )
-    if here > 1 and device.startswith("cuda") and (device != "cuda" or here > torch.cuda.device_count()):
-        raise UsageError(
-            f"{here} processes on this machine need a GPU each, and --device {device} gives them "
-            f"{1 if device != 'cuda' else torch.cuda.device_count()}: say --device cuda and --nproc-per-node gpu"
-        )
 
 
 def _first_network(
@@ -320,7 +285,9 @@ def take_up(
     recipe = _longer(folder, state, epochs)
     runtime = Runtime(**said["runtime"])
     resolve(device=runtime.device)
-    _check_ranks(ranks, recipe, runtime)
+    check_ranks(ranks, recipe, runtime)
+    if runtime.compiled:
+        check_compiler(runtime.device)
     if state.position.epoch < recipe.epochs:
         runtime = _among(ranks, runtime, folder, recipe, watch)
     request = Request.from_json(said["request"])
@@ -336,6 +303,8 @@ def take_up(
     prepared = prepare_data(request, dataset, plan, runtime=runtime, split_rows=rows, progress=progress)
     if contents(prepared) != said["fingerprint"] or list(prepared.classes) != said["classes"]:
         raise DataError(_what_changed(folder, prepared))
+    if state.position.epoch < recipe.epochs:
+        check_batches(plan, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
     return Job(
         folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request, ranks=ranks
     )

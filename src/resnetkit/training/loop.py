@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -26,6 +23,7 @@ from resnetkit.training.optim import build_optimizer, current_rate, rate_factor,
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.state import Position, Row, State
+from resnetkit.training.stopping import Stopped, StopRequest
 from resnetkit.watcher import Step, Watcher
 
 # A device that works ahead of Python is asked for its losses this often, so that no step waits for it.
@@ -45,41 +43,6 @@ class Task:
     validate: Callable[[nn.Module, Callable[[], None]], Row]
 
 
-@dataclass
-class StopRequest:
-    """Ctrl-C and SIGTERM ask the loop to save and stop; a second signal ends the process at once.
-
-    Not so under torchrun (`launched`), where a process may hear the same signal from the scheduler, from torchrun and
-    because another rank has left; torchrun ends those that stay too long.
-    """
-
-    launched: bool = False
-    signal_number: int | None = None
-    _before: dict[int, Any] = field(default_factory=dict)
-
-    def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._hear)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _hear(self, number: int, _frame: FrameType | None) -> None:
-        self.signal_number = number
-        for each in () if self.launched else self._before:
-            signal.signal(each, signal.SIG_DFL)
-
-
-class _Stopped(Exception):  # noqa: N818
-    """A signal came while the validation part was being scored."""
-
-    def __init__(self, signal_number: int) -> None:
-        self.signal_number = signal_number
-
-
 class Loop:
     """One run between its first step and its last; `state` is always able to be saved."""
 
@@ -95,6 +58,7 @@ class Loop:
             parameter.requires_grad_(recipe.train == "all" and parameter.requires_grad)
         network.fc.requires_grad_(True)
         self.forward = compiled(network) if runtime.compiled else network
+        self.compiled_ahead = False
         self.optimizer = build_optimizer(network, recipe.optim)
         self.unread: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]] = []
         self.last_save = time.monotonic()
@@ -108,12 +72,29 @@ class Loop:
         """
         while self.state.position.epoch < self.recipe.epochs:
             try:
+                self._compile_ahead()
                 self._fit_into_budget(stop)
                 self._train_epoch(stop)
                 self._finish_epoch(stop)
             except torch.OutOfMemoryError as error:
                 self._halve_micro_batch(error)
         return self.state
+
+    def _compile_ahead(self) -> None:
+        """Compile for every length of batch before anything is timed; weights and statistics stay as they are."""
+        if not self.runtime.compiled or self.compiled_ahead:
+            return
+        _set_training(self.network, self.recipe)
+        before = [buffer.clone() for buffer in self.network.buffers()]
+        for step in sorted({0, self.batches.steps_per_epoch - 1}):  # batches have two lengths, the longer ones first
+            indices = self.batches.indices(0, step)
+            inputs, targets = self.batches.get(indices, 0, step, share=self.ranks.share(len(indices)))
+            self._backward(inputs, targets, count=len(indices))
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for buffer, kept in zip(self.network.buffers(), before, strict=True):
+                buffer.copy_(kept)
+        self.compiled_ahead = True
 
     def _train_epoch(self, stop: StopRequest) -> None:
         _set_training(self.network, self.recipe)
@@ -212,7 +193,7 @@ class Loop:
         set_rate(self.optimizer, self._rate_factor(position.step - 1))
         try:
             scores = self.task.validate(self.averaged.eval(), lambda: self._check(stop))
-        except _Stopped as stopped:
+        except Stopped as stopped:
             self._save_and_leave(stopped.signal_number)
         if not math.isfinite(scores.get("val_loss") or 0.0):
             raise DivergedError(f"the held-out loss is not finite after epoch {position.epoch + 1}; {self._way_back()}")
@@ -241,17 +222,23 @@ class Loop:
         """Before a run with a time budget begins: time a few steps, undo them, and choose the number of epochs."""
         if self.recipe.budget.minutes is None or "timed" in self.state.request:
             return
+        number, each = 0, 0.0
         try:
             each = budget.seconds_per_epoch(
                 self._rehearse, lambda: self.task.validate(self.averaged.eval(), lambda: self._check(stop)),
                 steps=self.batches.steps_per_epoch,
             )  # fmt: skip
-        except _Stopped as stopped:
-            self._leave(stopped.signal_number)
+            number = self._signal(stop)
+        except Stopped as stopped:
+            number = stopped.signal_number
         finally:
             self._take_up(self.ranks.by_first(lambda: states.newest(self.folder)))
+        if number:
+            self._leave(number)
         self.state.request["timed"] = True
-        self._decide(lambda: budget.epochs_that_fit(self.recipe, self.state.rows, each=each))
+        self._decide(
+            lambda: budget.epochs_that_fit(self.recipe, self.state.rows, each=each, compiled=self.runtime.compiled)
+        )
         self.save()
 
     def _rehearse(self, step: int) -> None:
@@ -294,7 +281,7 @@ class Loop:
 
     def _check(self, stop: StopRequest) -> None:
         if number := self._signal(stop):
-            raise _Stopped(number)
+            raise Stopped(number)
 
     def _save_and_leave(self, signal_number: int) -> None:
         self.save()
@@ -318,7 +305,8 @@ class Loop:
 
     def _halve_micro_batch(self, error: torch.OutOfMemoryError) -> None:
         """Go back to the last save with half the micro-batch; the effective batch stays."""
-        present = self.state.micro_batch or self.ranks.longest_share(self.recipe.batch_size)
+        batch = min(self.recipe.batch_size, self.batches.num_images)
+        present = min(self.state.micro_batch or batch, self.ranks.longest_share(batch))
         if present == 1:
             raise ResourceError("one image does not fit the device's memory: use a smaller --image-size") from error
         half = (present + 1) // 2

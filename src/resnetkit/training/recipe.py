@@ -51,6 +51,8 @@ class Optim:
     def __post_init__(self) -> None:
         _one_of(("sgd", "adam", "adamw", "muon"), **{"optim.name": self.name})
         _at_least(0, **{"optim.lr": self.lr, "optim.plain_lr": self.plain_lr, "optim.weight_decay": self.weight_decay})
+        if not 0 < self.bias_factor < math.inf:
+            raise UsageError(f"optim.bias_factor must be a number above 0, not {self.bias_factor}")
         for name in ("momentum", "plain_momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"optim.{name} must be in [0, 1), not {getattr(self, name)}")

@@ -12,7 +12,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.resnet import ResNet
 
 # 5,000 pictures of 32 pixels have 4.8 million patches, far more than the 12 x 12 numbers of their covariance ask for.
-_NUM_PICTURES = 5000
+_NUM_PIXELS = 5000 * 32**2
 # Added to the variances, so that directions in which patches hardly differ are not blown up (airbench94_muon.py).
 _LEAST_VARIANCE = 5e-4
 
@@ -23,9 +23,8 @@ def whiten(network: ResNet, part: Part, *, preprocess: Preprocess) -> None:
     Each eigenvector of the patches' covariance becomes a filter, divided by its standard deviation, and each filter is
     there with its negative too (section 3.1 of https://arxiv.org/abs/2404.00498).
     """
-    spread = np.linspace(
-        0, len(part), min(len(part), _NUM_PICTURES), endpoint=False, dtype=np.int64
-    )  # over all classes
+    count = min(len(part), max(1, _NUM_PIXELS // preprocess.size**2))
+    spread = np.linspace(0, len(part), count, endpoint=False, dtype=np.int64)  # over all classes
     taken = part.pixels.take(spread)
     pixels = centre([torch.from_numpy(picture) for picture in taken], preprocess=preprocess)
     images = normalise(pixels, preprocess, memory_format=torch.contiguous_format)

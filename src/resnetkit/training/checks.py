@@ -1,0 +1,74 @@
+"""What cannot be trained is refused before the run has a folder, most of it before any picture is decoded."""
+
+from __future__ import annotations
+
+import torch
+
+from resnetkit.errors import DataError, UsageError
+from resnetkit.runtime import Runtime
+from resnetkit.training.compiled import check_compiler
+from resnetkit.training.memory import check_memory
+from resnetkit.training.plan import Plan
+from resnetkit.training.ranks import Ranks
+from resnetkit.training.recipe import Recipe
+
+
+def check_plan(plan: Plan, *, holds_out: bool, runtime: Runtime, ranks: Ranks) -> None:
+    """Raise `UsageError` for what contradicts each other whatever the pictures are; `holds_out`: some will be."""
+    recipe, spec, size = plan.recipe, plan.spec, plan.preprocess.size
+    if recipe.budget.patience and not holds_out:
+        raise UsageError("budget.patience judges by held-out pictures: hold some out with val_share, or leave it out")
+    if recipe.optim.name == "muon" and recipe.batchnorm == "frozen" and recipe.train == "all":
+        raise UsageError(
+            "optim.name=muon changes the scale of filters, which only BatchNorm that learns makes up for: "
+            "use optim.name=sgd, or leave batchnorm=frozen out"
+        )
+    if spec.block == "pooled" and size <= 2 ** len(spec.blocks):
+        raise UsageError(
+            f"this network halves its pictures {len(spec.blocks)} times, too often for {size} pixels: "
+            f"use --image-size {2 ** (len(spec.blocks) + 1)}, or another --model"
+        )
+    if recipe.compile == "on":
+        check_compiler(runtime.device)
+    check_ranks(ranks, recipe, runtime)
+
+
+def check_batches(plan: Plan, count: int, *, runtime: Runtime, ranks: Ranks) -> None:
+    """Raise where `count` training pictures do not make batches that this network and this machine can train on."""
+    if count < 2:
+        raise DataError("training needs at least two pictures")
+    _check_batchnorm(plan, count, num_ranks=ranks.size)
+    if plan.recipe.epochs:
+        largest = ranks.longest_share(min(count, plan.recipe.batch_size))
+        check_memory(plan.spec, plan.recipe, size=plan.preprocess.size, count=largest, runtime=runtime)
+
+
+def _check_batchnorm(plan: Plan, count: int, *, num_ranks: int) -> None:
+    """Refuse batches of one picture where BatchNorm would have a single number to take the variance of."""
+    recipe = plan.recipe
+    smallest = max(1, count // -(-count // recipe.batch_size) // num_ranks)
+    smallest //= -(-smallest // min(recipe.micro_batch or smallest, smallest))
+    one_pixel = plan.preprocess.size <= plan.spec.feature_info[-1].stride
+    if smallest < 2 and one_pixel and recipe.batchnorm == "batch" and recipe.train == "all":
+        raise UsageError(
+            f"{count} pictures in batches of {recipe.batch_size} leave one picture alone, and BatchNorm needs two at "
+            f"{plan.preprocess.size} pixels: use a --batch-size of {4 * num_ranks} or more, or --set batchnorm=frozen"
+        )
+
+
+def check_ranks(ranks: Ranks, recipe: Recipe, runtime: Runtime) -> None:
+    """Refuse several ranks on one GPU, and BatchNorm over all ranks where torch has none.
+
+    For one rank `batchnorm="sync"` is what BatchNorm is.
+    """
+    here, device = ranks.place.local_size, runtime.device
+    if recipe.batchnorm == "sync" and ranks.size > 1 and not device.startswith("cuda"):
+        raise UsageError(
+            f"batchnorm=sync works between GPUs only, not between processes on {device}: "
+            "leave it out, or use --set batchnorm=frozen"
+        )
+    if here > 1 and device.startswith("cuda") and (device != "cuda" or here > torch.cuda.device_count()):
+        raise UsageError(
+            f"{here} processes on this machine need a GPU each, and --device {device} gives them "
+            f"{1 if device != 'cuda' else torch.cuda.device_count()}: say --device cuda and --nproc-per-node gpu"
+        )
