@@ -1,12 +1,14 @@
 """Accuracy on CIFAR-10 against time and arithmetic: train a recipe with several seeds, or read finished runs.
 
     python benchmarks/cifar10.py --data cifar10.zip --recipe cifar10-fast --seeds 3 --threads 2 --into runs/cifar10
+    python benchmarks/cifar10.py --data cifar10.zip --set model.width=96 --epochs 16 --threads 2 --into runs/cifar10
     python benchmarks/cifar10.py --runs runs/cifar10/* --output curve.png
 
-Prints for each recipe and number of epochs: minutes of training (epochs alone, from results.csv), minutes of the whole
-command where this script ran it in one go (reading the pictures and scoring the test part included), petaFLOP of all
-forward and backward passes, accuracy on the test part of the last epoch's weights, plainly and with the recipe's
-test-time averaging: mean, spread, n, and the figures of each seed. `--output` draws accuracy against hours.
+Prints for each recipe, with what `--set` changed in it, and number of epochs: minutes of training (epochs alone, from
+results.csv), minutes of the whole command where this script ran it in one go (reading the pictures and scoring the test
+part included), petaFLOP of all forward and backward passes, accuracy of the best weights (the last, where nothing was
+held out) on the test part, plainly and with the recipe's test-time averaging: mean, spread, n, and the figures of each
+seed. `--output` draws accuracy against hours.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -29,6 +32,7 @@ from resnetkit.errors import UsageError
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.report.canvas import RIGHT, WRONG, sheet
+from resnetkit.training.recipes import recipe_named
 from resnetkit.training.run import open_run
 
 _COMMAND_MINUTES = "minutes.txt"  # beside a run's own files: what the whole command took
@@ -38,7 +42,7 @@ _COMMAND_MINUTES = "minutes.txt"  # beside a run's own files: what the whole com
 class Finished:
     """One finished run; accuracies in percent of the test part."""
 
-    recipe: str
+    recipe: str  # its name, and what was changed in it: "cifar10-fast model.width=96"
     epochs: int
     seed: int
     minutes: float
@@ -54,6 +58,7 @@ def main() -> None:
     parser.add_argument("--data", help="train on these instead, or go on with what is in --into")
     parser.add_argument("--recipe", default="cifar10-fast")
     parser.add_argument("--epochs", type=int, nargs="+", help="lengths, in place of the recipe's")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--into", type=Path, default=Path("runs/cifar10"), help="folder of the runs it trains")
@@ -72,7 +77,7 @@ def trained(options: argparse.Namespace) -> list[Path]:
     paths = []
     for epochs in options.epochs or [None]:
         for seed in range(options.seeds):
-            path = options.into / f"{options.recipe}{'' if epochs is None else f'-{epochs}'}-{seed}"
+            path = options.into / "-".join(map(str, filter(None, [options.recipe, *options.set, epochs, f"s{seed}"])))
             paths.append(path)
             if (path / "metrics.json").exists():
                 continue
@@ -81,6 +86,7 @@ def trained(options: argparse.Namespace) -> list[Path]:
             if not begun:
                 command += ["--seed", seed, "--output", path, *(["--epochs", epochs] if epochs else [])]
                 command += ["--threads", options.threads] if options.threads else []
+                command += [word for setting in options.set for word in ("--set", setting)]
             begin = time.monotonic()
             subprocess.run([sys.executable, "-m", "resnetkit", *map(str, command)], check=True)
             if not begun:
@@ -99,7 +105,7 @@ def read(path: Path) -> Finished:
     minutes = run.path / _COMMAND_MINUTES
     tta = run.metrics.get("tta")
     return Finished(
-        recipe=described["recipe"]["name"],
+        recipe=" ".join([described["recipe"]["name"], *changes(described["recipe"])]),
         epochs=len(run.history),
         seed=described["seed"],
         minutes=sum(float(row["seconds"]) for row in run.history) / 60,
@@ -108,6 +114,19 @@ def read(path: Path) -> Finished:
         top1=100 * run.metrics["top1"],
         tta_top1=None if tta is None else 100 * tta["top1"],
     )
+
+
+def changes(recipe: dict[str, Any]) -> list[str]:
+    """Return how a recorded recipe differs from the one of its name, its epochs apart, as `--set` would be told."""
+    named = _flat(recipe_named(recipe["name"]).to_json())
+    return [f"{key}={value}" for key, value in _flat(recipe).items() if key != "epochs" and named.get(key) != value]
+
+
+def _flat(values: dict[str, Any], within: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{key}.") if isinstance(value, dict) else {f"{within}{key}": value}
+    return flat
 
 
 @cache
@@ -121,15 +140,16 @@ def flop_per_image(spec: ResNetSpec) -> float:
 
 def print_table(finished: Sequence[Finished]) -> None:
     """Print a line for each recipe and number of epochs."""
+    wide = max(len(one.recipe) for one in finished)
     print(
-        f"{'recipe':<18} {'epochs':>6} {'n':>2} {'minutes':>9} {'command':>9} {'petaFLOP':>8}  "
+        f"{'recipe':<{wide}} {'epochs':>6} {'n':>2} {'minutes':>9} {'command':>9} {'petaFLOP':>8}  "
         f"{'top-1, %':<34} with TTA"
     )
     for (recipe, epochs), group in grouped(finished).items():
         commands = [one.command_minutes for one in group if one.command_minutes is not None]
         command = f"{statistics.mean(commands):.1f}" if len(commands) == len(group) else "-"
         print(
-            f"{recipe:<18} {epochs:>6} {len(group):>2} {statistics.mean(one.minutes for one in group):>9.1f} "
+            f"{recipe:<{wide}} {epochs:>6} {len(group):>2} {statistics.mean(one.minutes for one in group):>9.1f} "
             f"{command:>9} {group[0].petaflop:>8.2f}  "
             f"{_figures([one.top1 for one in group]):<34} "
             f"{_figures([one.tta_top1 for one in group if one.tta_top1 is not None])}"
