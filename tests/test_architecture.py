@@ -52,7 +52,6 @@ NEED_TORCH = {
     "training.muon",
     "training.optim",
     "training.ranks",
-    "training.run",
     "training.state",
     "training.whitening",
 }

@@ -121,7 +121,7 @@ def test_the_temperature_comes_from_what_the_twin_held_out(
 def test_the_temperature_of_a_file_reaches_predictions(made: Path, digits: Path) -> None:
     picture = next((digits / "test" / "seven").iterdir())
     temperature = read_header(made).decision["temperature"]
-    model = rk.load(made, threads=1)
+    model = rk.load(made, threads=1, precision="fp32")
     tempered = dict(model.predict(picture, top_k=10).top)
     network, header = checkpoint.load(made)
     plain = dict(

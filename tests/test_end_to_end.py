@@ -82,7 +82,7 @@ def test_a_run_leaves_the_files_of_the_design(finished: rk.Run) -> None:
 
 def test_the_checkpoint_answers_the_same_with_nothing_beside_it(finished: rk.Run, digits: Path, tmp_path: Path) -> None:
     shutil.copy(finished.path / "best.safetensors", tmp_path / "alone.safetensors")
-    model = rk.load(tmp_path / "alone.safetensors", threads=1)
+    model = rk.load(tmp_path / "alone.safetensors", threads=1, precision="fp32")
     rows = {row["source"]: row for row in table(finished.path / "predictions.csv")}
     sources = list(rows)[:20]
     for prediction in model.predict_many(sources):

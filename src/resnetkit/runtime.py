@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -134,6 +135,8 @@ def resolve(
 
 
 def _resolve_device(device: str) -> str:
+    if device == "cpu" or (device == "auto" and not _may_have_gpu()):
+        return "cpu"
     import torch
 
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
@@ -145,6 +148,11 @@ def _resolve_device(device: str) -> str:
     if not has[kind]:
         raise UsageError(f"--device {device}: this machine has none that torch can use; try --device auto")
     return device
+
+
+def _may_have_gpu() -> bool:
+    """Tell whether asking torch for a GPU, which takes seconds, could find one: on Linux a driver leaves a device."""
+    return not sys.platform.startswith("linux") or any(os.path.exists(f"/dev/{n}") for n in ("nvidiactl", "kfd", "dxg"))
 
 
 def has_fast_bf16(device: str) -> bool:

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from resnetkit.evaluation.averaging import VIEWS, averaged_logits, shifted
+from tests.fakes import OneByOne
 
 
-class Positions:
+class Positions(OneByOne):
     """Logits that know where colours are: each is the sum of the pixels under its own random weights."""
-
-    batch_size = 4
 
     def __init__(self, side: int, num_classes: int = 3) -> None:
         self.weights = np.random.default_rng(1).normal(size=(side * side * 3, num_classes))

@@ -11,12 +11,11 @@ from resnetkit.data.dataset import Item
 from resnetkit.errors import DataError, UsageError
 from resnetkit.evaluation.evaluate import choose_split, evaluate_part, targets_of, write_evaluation
 from resnetkit.inference.decision import Decision
+from tests.fakes import OneByOne
 
 
-class PaintedAnswers:
+class PaintedAnswers(OneByOne):
     """The first pixel of a picture holds the index of the answer; `batches` the sizes it was given."""
-
-    batch_size = 4
 
     def __init__(self, num_classes):
         self.num_classes, self.batches = num_classes, []
@@ -110,9 +109,7 @@ def test_an_empty_part_and_outputs_that_are_not_finite_are_refused():
     with pytest.raises(DataError, match="no picture"):
         evaluate(part_of([], []), ("a", "b"))
 
-    class Diverged:
-        batch_size = 4
-
+    class Diverged(OneByOne):
         def logits(self, pixels):
             return np.full((len(pixels), 2), np.inf, np.float32)
 

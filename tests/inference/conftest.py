@@ -10,14 +10,13 @@ from PIL import Image
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.inference.decision import Decision
 from resnetkit.inference.predictor import Predictor
+from tests.fakes import OneByOne
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
 
-class ColourEngine:
+class ColourEngine(OneByOne):
     """Logits are the mean of each channel in [0, 10]; `batches` holds the sizes it was given."""
-
-    batch_size = 4
 
     def __init__(self) -> None:
         self.batches: list[int] = []

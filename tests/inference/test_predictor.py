@@ -15,6 +15,7 @@ from resnetkit.data.sources import open_pictures
 from resnetkit.errors import DataError, UsageError
 from resnetkit.inference.decision import Decision
 from resnetkit.inference.predictor import Prediction
+from tests.fakes import OneByOne
 
 KEYS = ["source", "status", "label", "probability", "top", "warnings", "error"]
 
@@ -121,9 +122,7 @@ def test_below_the_threshold_the_best_guess_stays_visible(predictor, paint):
 
 
 def test_outputs_that_are_not_finite_become_errors_not_answers(predictor, paint):
-    class Diverged:
-        batch_size = 4
-
+    class Diverged(OneByOne):
         def logits(self, pixels):
             return np.full((len(pixels), 3), np.nan, np.float32)
 
@@ -202,7 +201,7 @@ from resnetkit.data.sources import open_pictures
 from resnetkit.inference import decision, engines, output, predictor, sorting
 
 class Engine:
-    batch_size = 4
+    batch_size, ahead = 4, 0
     def logits(self, pixels):
         return pixels.mean(axis=(1, 2)) / 25.5
 

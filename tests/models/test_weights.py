@@ -16,8 +16,9 @@ from resnetkit.errors import DataError, NetworkError, ResNetKitError, UsageError
 from resnetkit.models import catalog, checkpoint
 from resnetkit.models.catalog import build, spec_of
 from resnetkit.models.foreign import clean, infer_spec
+from resnetkit.models.hub import fetch_weights, hub_folder
 from resnetkit.models.resnet import ResNet, without_values
-from resnetkit.models.weights import hub_folder, load_weights, open_weights, published
+from resnetkit.models.weights import load_weights, open_weights, published
 
 SMALL = {"width": 8, "num_classes": 5}
 
@@ -343,7 +344,7 @@ def test_published_weights_come_into_the_hub_cache_and_say_what_they_are(mirror:
 def test_offline_the_ways_out_are_named(mirror: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESNETKIT_OFFLINE", "1")
     with pytest.raises(NetworkError) as raised:
-        published("resnet18.imagenet1k_v1", purpose="transfer")
+        fetch_weights(catalog.record("resnet18.imagenet1k_v1"), purpose="transfer")
     for way in ("resnetkit download resnet18.imagenet1k_v1 --output FILE", "--weights FILE", "--weights none"):
         assert way in str(raised.value)
 

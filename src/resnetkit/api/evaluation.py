@@ -57,20 +57,21 @@ def evaluate(
     rename: Mapping[str, str] | None = None,
     bad_images: str = "stop",
     limit: int | None = None,
-    device: str = "auto",
-    threads: int | None = None,
     watcher: Watcher | None = None,
+    **computing: Any,
 ) -> Evaluation:
     """Score a model on labelled pictures: `split` is auto (test, else validation, else everything), train, val, test.
 
     Pictures that the model's run was trained on are recognised by its `split.csv` and left out unless `split="train"`
     asks for them. `tta` is none, flip or flip_shift: what averaging over such views of each picture reaches is reported
-    beside the figures without it. The files go to `output`; without it to `evaluations/` of the run, where the model
-    is one.
+    beside the figures without it. `computing` are the options of `load` that say what computes: device, engine,
+    precision, threads. The files go to `output`; without it to `evaluations/` of the run, where the model is one.
     """
     watcher, views = watcher or Watcher(), _known_views(tta)
     if not isinstance(model, Model):
-        model = load(model, device=device, threads=threads, watcher=watcher)
+        model = load(model, watcher=watcher, **computing)
+    if model.computes:
+        watcher.note(model.computes)
     folder = model.run
     if output is not None and (Path(output) / "state").is_dir():
         raise UsageError(f"--output {output} is a run, whose own figures are not overwritten: name another folder")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnetkit import runtime as machine
 from resnetkit.data.sources import open_pictures
-from resnetkit.errors import UsageError
+from resnetkit.errors import DataError, UsageError
+from resnetkit.inference import prepared
 from resnetkit.inference.decision import Decision
-from resnetkit.inference.engines import TorchEngine
+from resnetkit.inference.engines import Engine, EngineName, TorchEngine, choose
+from resnetkit.inference.openvino_engine import OpenVINOEngine, prepare
 from resnetkit.inference.predictor import Prediction, Predictor
 from resnetkit.models import catalog
-from resnetkit.models.checkpoint import Header, read_header
+from resnetkit.models.checkpoint import Header, is_checkpoint, load_arrays, read_header
+from resnetkit.models.hub import fetch_weights
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Precision, Runtime
 from resnetkit.watcher import Watcher
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+    from resnetkit.inference.prepared import Prepared
     from resnetkit.models.resnet import ResNet
     from resnetkit.training.run import RunFolder
 
@@ -39,9 +43,26 @@ class Model:
     """
 
     def __init__(
-        self, network: ResNet, header: Header, *, name: str, runtime: Runtime, run: RunFolder | None = None
+        self,
+        network: ResNet | Callable[[], tuple[ResNet, Header]],
+        header: Header,
+        *,
+        name: str,
+        runtime: Runtime,
+        run: RunFolder | None = None,
+        engine: Engine | None = None,
+        computes: str = "",
     ) -> None:
-        self.network, self.header, self.name, self.runtime, self.run = network, header, name, runtime, run
+        """Take a network, or what opens it where `engine` can do without; `computes` says in words what computes."""
+        self._network, self._engine = network, engine
+        self.header, self.name, self.runtime, self.run, self.computes = header, name, runtime, run, computes
+
+    @cached_property
+    def network(self) -> ResNet:
+        """The `torch.nn.Module`, in evaluation mode."""
+        from resnetkit.models.resnet import ResNet
+
+        return self._network if isinstance(self._network, ResNet) else self._network()[0]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -49,8 +70,10 @@ class Model:
         return self.header.classes
 
     @cached_property
-    def engine(self) -> TorchEngine:
+    def engine(self) -> Engine:
         """What computes the logits."""
+        if self._engine is not None:
+            return self._engine
         self.runtime.apply()
         return TorchEngine(self.network, self.header.preprocess, self.runtime)
 
@@ -101,44 +124,92 @@ def load(
     *,
     weights: str | Path | None = None,
     device: str = "auto",
-    precision: Precision = "fp32",
+    precision: Precision = "auto",
+    engine: EngineName = "auto",
     threads: int | None = None,
     watcher: Watcher | None = None,
 ) -> Model:
     """Open a model: a catalog name (its published weights, downloaded once and verified), a run, or a weights file.
 
     `weights`: a file that holds the published weights of the network `model` names, for a computer without network.
+    `engine` auto is OpenVINO on the processor and PyTorch on a GPU; `precision` auto is bf16 where the hardware has it
+    and fp32 elsewhere. A model is prepared for OpenVINO once and kept in the cache; PyTorch is then not loaded.
     Raises `UsageError` for a name there is not, `NetworkError` where weights cannot be had, `DataError` for a file
     that is none.
     """
-    network, header, name = open_model(str(model), weights=weights, watcher=watcher or Watcher())
-    runtime = machine.resolve(device=device, precision=precision, threads=threads)
-    return Model(network, header, name=name, runtime=runtime, run=run_of(model))
+    watcher = watcher or Watcher()
+    chosen = choose(engine=engine, precision=precision, device=device, threads=threads)
+    source = locate(str(model), weights=weights, watcher=watcher)
+    if chosen.engine == "torch":
+        network, header = source.open()
+        return Model(network, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why)
+    found = _prepared(source, watcher)
+    return Model(
+        source.open, found.header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
+        engine=OpenVINOEngine(found, chosen.runtime),
+    )  # fmt: skip
 
 
-def open_model(
-    text: str, *, weights: str | Path | None, watcher: Watcher, purpose: catalog.Purpose = "accuracy"
-) -> tuple[ResNet, Header, str]:
-    """Resolve a MODEL given as text; the only place that does."""
-    from resnetkit.models import checkpoint
-    from resnetkit.models import weights as weights_files
+def _prepared(source: Source, watcher: Watcher) -> Prepared:
+    """Return the model as OpenVINO reads it, converted now where no earlier process did."""
+    key = prepared.key_of(source.path, arch=source.arch)
+    found = prepared.find(key)
+    if found is not None:
+        return found
+    watcher.note(f"preparing {source.name} for this processor, once")
+    header, tensors = source.tensors()
+    try:
+        return prepare(key, header, tensors)
+    except DataError as error:
+        raise DataError(f"{source.path}: {error}") from error
 
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """The file of weights that a MODEL given as text means, and what people call it.
+
+    `arch` is the network whose weights the file is said to hold, `record` the published weights that it is.
+    """
+
+    path: Path
+    name: str
+    arch: str | None = None
+    record: catalog.WeightsRecord | None = None
+
+    def open(self) -> tuple[ResNet, Header]:
+        """Return the network, in evaluation mode, and what is known about it."""
+        from resnetkit.models import weights
+
+        if self.record is not None:
+            return weights.open_published(self.record, self.path)
+        return weights.open_weights(self.path, arch=self.arch)
+
+    def tensors(self) -> tuple[Header, dict[str, np.ndarray]]:
+        """Return what is known about the network and its state dict; our own checkpoints need no torch for that."""
+        if self.arch is None and is_checkpoint(self.path):
+            return read_header(self.path), load_arrays(self.path)
+        network, header = self.open()
+        return header, {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+
+
+def locate(
+    text: str, *, weights: str | Path | None = None, watcher: Watcher, purpose: catalog.Purpose = "accuracy"
+) -> Source:
+    """Resolve a MODEL given as text, the only place that does; published weights are downloaded where they are not."""
     path = Path(text).expanduser()
     folder = run_of(text) if path.is_dir() or (RUNS / text).is_dir() else None
     if weights is not None and (folder is not None or path.is_file()):
         raise UsageError(f"{text} has its weights in it, so --weights {weights} contradicts it: leave one of them out")
     if weights is not None:
-        network, header = weights_files.open_weights(weights, arch=text.partition(".")[0])
-        return network, header, f"{text} ({weights})"
+        catalog.spec_of(text.partition(".")[0])
+        return Source(path=Path(weights), name=f"{text} ({weights})", arch=text.partition(".")[0])
     if path.is_file():
-        network, header = weights_files.open_weights(path)
-        return network, header, str(path)
+        return Source(path=path, name=str(path))
     if folder is not None:
-        return *checkpoint.load(_finished(folder)), folder.name
+        return Source(path=_finished(folder), name=folder.name)
     record = _record_of(text, purpose)
     with watcher.counting(f"fetching {record.name}", " bytes") as progress:
-        network, header = weights_files.published(record.name, progress=progress, purpose=purpose)
-    return network, header, record.name
+        return Source(path=fetch_weights(record, progress, purpose=purpose), name=record.name, record=record)
 
 
 def _finished(folder: RunFolder) -> Path:

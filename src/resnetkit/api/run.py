@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from resnetkit import runtime as machine
 from resnetkit.api.evaluation import Evaluation, evaluate, score
-from resnetkit.api.model import RUNS, Model, load, open_model
+from resnetkit.api.model import RUNS, Model, load, locate
 from resnetkit.api.pictures import draw_augmented, draw_history
 from resnetkit.errors import InterruptedRun, UsageError, near_miss, signal_of
 from resnetkit.files import safe_name
@@ -189,8 +189,9 @@ def _prepare(
     origin, tensors = None, None
     if wanted is not None:
         with ranks.one_first_on_each_machine():
-            network, header, origin_name = open_model(wanted, weights=None, watcher=watcher, purpose="transfer")
-        origin = Origin(name=origin_name, spec=network.spec, preprocess=header.preprocess)
+            source = locate(wanted, watcher=watcher, purpose="transfer")
+            network, header = source.open()
+        origin = Origin(name=source.name, spec=network.spec, preprocess=header.preprocess)
         tensors = network.state_dict()
     decided = decide(
         request, origin=origin, median_side=side, num_classes=max(2, len(dataset.classes)),
@@ -303,7 +304,10 @@ def _score(job: Job, state: State, watcher: Watcher) -> None:
     if part is None:
         watcher.note("nothing was held out, so nothing is scored: evaluate the run on other pictures")
         return
-    model = load(job.folder.path, device=job.runtime.device, threads=job.runtime.threads)
+    # PyTorch in fp32 is the reference that every faster way to compute is compared with.
+    model = load(
+        job.folder.path, device=job.runtime.device, threads=job.runtime.threads, engine="torch", precision="fp32"
+    )
     try:
         result = score(
             model, job.prepared.parts[part], split=part, tta=job.recipe.tta, folder=job.folder.path, watcher=watcher

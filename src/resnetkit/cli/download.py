@@ -20,7 +20,7 @@ from resnetkit.cli.progress import watching
 def download(name: str, output: str | None, quiet: bool) -> None:
     """Fetch the published weights NAME (resnet18.imagenet1k_v1, or resnet18 for the most accurate) and verify them."""
     from resnetkit.models import catalog
-    from resnetkit.models.weights import fetch_weights
+    from resnetkit.models.hub import fetch_weights
 
     record = catalog.default_record(name, purpose="accuracy") if "." not in name else None
     record = record or catalog.record(name)

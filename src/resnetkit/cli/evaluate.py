@@ -23,6 +23,7 @@ from resnetkit.cli.progress import watching
 @click.option("--bad-images", type=click.Choice(["stop", "skip"]), default="stop", help="When a file is unreadable.")
 @options.rename
 @click.option("--limit", type=int, help="Score at most this many pictures.")
+@options.engine
 @options.format_option("table", "json")
 @options.computing
 def evaluate(data: tuple[str, ...], rename: tuple[str, ...], form: str, quiet: bool, **given: Any) -> None:

@@ -26,6 +26,16 @@ quiet = click.option("--quiet", is_flag=True, help="No progress, only results an
 device = click.option("--device", default="auto", metavar="auto|cpu|cuda|mps", help="Where to compute.")
 threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads; default: all this process may use.")
 computing = stacked(device, threads, quiet, debug)
+engine = stacked(
+    click.option(
+        "--engine", type=click.Choice(["auto", "openvino", "torch"]), default="auto",
+        help="What computes; auto: OpenVINO on the processor, PyTorch on a GPU.",
+    ),
+    click.option(
+        "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto",
+        help="Arithmetic; auto: bf16 where the hardware has it, else fp32.",
+    ),
+)  # fmt: skip
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the recipe, the network or the preprocessing."
 )

@@ -21,7 +21,7 @@ from resnetkit.cli.progress import ConsoleWatcher, watching
 @click.option("--batch-size", type=click.IntRange(min=1), help="Pictures per pass; default: what suits the device.")
 @click.option("--output", metavar="FILE", help="Write .csv, .json or .jsonl in place of stdout.")
 @click.option("--sort-into", metavar="DIR", help="Copy the pictures into a folder per predicted class.")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="fp32", help="Arithmetic.")
+@options.engine
 @options.format_option("table", "json", "jsonl", "csv")
 @options.computing
 def predict(
@@ -50,6 +50,7 @@ def predict(
         if model is None and given["weights"] is not None:
             model = given.pop("weights")  # the file says which network it is
         opened = api.load(model or "resnet18", watcher=console, **given)
+        console.note(opened.computes)
         predictions, tally = [], outputs.Tally()
         with contextlib.ExitStack() as stack:
             if output is not None:

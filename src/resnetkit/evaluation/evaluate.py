@@ -88,7 +88,8 @@ def part_logits(
     """
     if not part.items:
         raise DataError("there is no picture to score; choose another part with --split")
-    size = batch_size or engine.batch_size
+    # An engine that works on several batches at once gets enough of them that its waiting at the end costs little.
+    size = batch_size or engine.batch_size * max(1, 16 * engine.ahead)
     plain, averaged = [], []
     for start in range(0, len(part.items), size):
         pixels = part.pixels.take(np.arange(start, min(start + size, len(part.items))))

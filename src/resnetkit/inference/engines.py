@@ -1,18 +1,28 @@
-"""What computes the logits: PyTorch on any device. An engine knows pixels and numbers, no files and no names."""
+"""What computes the logits: OpenVINO on the processor, PyTorch on any device. An engine knows no files and no names."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Protocol
+import importlib.util
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 
+from resnetkit import runtime as machine
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.errors import ResourceError
-from resnetkit.runtime import Runtime
+from resnetkit.errors import ResourceError, UsageError
+from resnetkit.runtime import Precision, Runtime
 
 if TYPE_CHECKING:
     import torch
+
+
+EngineName = Literal["auto", "openvino", "torch"]
+Asked = TypeVar("Asked")
 
 
 class Engine(Protocol):
@@ -23,9 +33,80 @@ class Engine(Protocol):
         """The number of pictures that are computed fastest at once."""
         ...
 
+    @property
+    def ahead(self) -> int:
+        """The batches that are best under way at once, besides the one that is waited for."""
+        ...
+
+    def submit(self, pixels: np.ndarray) -> Future[np.ndarray]:
+        """Begin with one batch; the future gives what `logits` would."""
+        ...
+
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """Return float32 `[N, K]` logits of `[N, S, S, C]` uint8 pixels, as `Preprocess.pixels` makes them."""
         ...
+
+
+def overlapped(
+    engine: Engine, batches: Iterable[tuple[Asked, np.ndarray | None]]
+) -> Iterator[tuple[Asked, np.ndarray | None]]:
+    """Yield each thing that was asked with the logits of its pixels (None for None), in order.
+
+    The engine works on several batches while the next ones are being made.
+    """
+    waiting: deque[tuple[Asked, Future[np.ndarray] | None]] = deque()
+    for asked, pixels in batches:
+        waiting.append((asked, None if pixels is None else engine.submit(pixels)))
+        if len(waiting) > engine.ahead:
+            yield _finished(*waiting.popleft())
+    while waiting:
+        yield _finished(*waiting.popleft())
+
+
+def _finished(asked: Asked, future: Future[np.ndarray] | None) -> tuple[Asked, np.ndarray | None]:
+    return asked, None if future is None else future.result()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """What will compute: the engine, how it computes, and why, in words."""
+
+    engine: Literal["openvino", "torch"]
+    runtime: Runtime
+    why: str
+
+
+def choose(
+    *, engine: EngineName = "auto", precision: Precision = "auto", device: str = "auto", threads: int | None = None
+) -> Choice:
+    """Decide what computes: `auto` takes OpenVINO on the processor and PyTorch elsewhere, and bf16 where it is fast.
+
+    Raises `UsageError` for an engine that cannot do what is asked.
+    """
+    if engine not in get_args(EngineName):
+        raise UsageError(f"unknown engine {engine!r}: choose {', '.join(get_args(EngineName))}")
+    runtime = machine.resolve(device=device, precision=precision, threads=threads)
+    installed = importlib.util.find_spec("openvino") is not None
+    if engine == "openvino" and runtime.device != "cpu":
+        raise UsageError(f"--engine openvino computes on the processor, not on {runtime.device}: add --device cpu")
+    if engine == "openvino" and not installed:
+        raise UsageError("--engine openvino: it is not installed: pip install openvino, or use --engine torch")
+    chosen = engine
+    if chosen == "auto":
+        chosen = "openvino" if runtime.device == "cpu" and installed else "torch"
+    return Choice(engine=chosen, runtime=runtime, why=_why(chosen, runtime, precision))
+
+
+def _why(engine: str, runtime: Runtime, precision: Precision) -> str:
+    """Say in a line what computes and what would be exact."""
+    name = {"openvino": "OpenVINO", "torch": "PyTorch"}[engine]
+    where = f"{runtime.threads} cores of the processor" if runtime.device == "cpu" else runtime.device
+    if runtime.threads == 1 and runtime.device == "cpu":
+        where = "one core of the processor"
+    line = f"computing with {name} in {runtime.dtype} on {where}"
+    if precision == "auto" and runtime.dtype == "bf16":
+        line += ", which has instructions for it (--precision fp32: exact, and slower)"
+    return line
 
 
 # resnet18 in bf16 on two cores of a Xeon with AMX, 128 photos decoded alongside, best of 3: 138, 161, 177, 173 pictures
@@ -52,6 +133,17 @@ class TorchEngine:
         """The number of pictures that are computed fastest at once, as far as the memory holds them."""
         preferred = _BATCH_ON_CPU if self.runtime.device == "cpu" else _BATCH_ON_GPU
         return min(preferred, self.largest_batch or preferred)
+
+    @property
+    def ahead(self) -> int:
+        """None: a batch is computed as soon as it is there."""
+        return 0
+
+    def submit(self, pixels: np.ndarray) -> Future[np.ndarray]:
+        """Compute the logits of a batch; the future is done."""
+        future: Future[np.ndarray] = Future()
+        future.set_result(self.logits(pixels))
+        return future
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """Return float32 `[N, K]` logits of `[N, S, S, C]` uint8 pixels, N >= 1.

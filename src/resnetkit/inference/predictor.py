@@ -21,11 +21,13 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_pictures
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.inference.decision import Decision
-from resnetkit.inference.engines import Engine
+from resnetkit.inference.engines import Engine, overlapped
 from resnetkit.runtime import available_threads
 
 # For pictures of 32 pixels that is 96, from where on `train` takes pictures for photos.
 _FAR_LARGER = 3
+# So few pictures are named one by one: an engine takes longer to get ready for many.
+_FEW = 4
 Status = Literal["ok", "not_sure", "error"]
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -134,7 +136,8 @@ class Predictor:
             read = self._read(pictures, _only(pictures, os.fspath(picture)))
         else:
             read = self._read_image(_opened(picture), source=_source_of(picture))
-        [prediction] = self._answer([read], top_k=top_k)
+        pixels = _stacked([read])
+        [prediction] = self._answer([read], None if pixels is None else self.engine.logits(pixels), top_k=top_k)
         if prediction.error is not None:
             raise DataError(prediction.error)
         return prediction
@@ -148,7 +151,9 @@ class Predictor:
         pictures. A picture that cannot be read becomes a prediction with status `error`; the rest go on. `top_k`
         says how many classes `top` holds at most; `batch_size` is the engine's choice where it is not given.
         """
-        batch_size = self.engine.batch_size if batch_size is None else batch_size
+        few = batch_size is None and len(pictures) <= _FEW
+        if batch_size is None:
+            batch_size = 1 if few else self.engine.batch_size
         _check_counts(top_k=top_k, batch_size=batch_size)
         reads = _ahead(
             lambda item: self._read(pictures, item),
@@ -156,11 +161,18 @@ class Predictor:
             threads=threads or available_threads(),
             limit=2 * batch_size,
         )
-        return self._stream(reads, top_k=top_k, batch_size=batch_size)
+        batches = iter(lambda: list(itertools.islice(reads, batch_size)), [])
+        return self._stream(batches, top_k=top_k, few=few)
 
-    def _stream(self, reads: Iterator[_Read], *, top_k: int, batch_size: int) -> Iterator[Prediction]:
-        while batch := list(itertools.islice(reads, batch_size)):
-            yield from self._answer(batch, top_k=top_k)
+    def _stream(self, batches: Iterator[list[_Read]], *, top_k: int, few: bool) -> Iterator[Prediction]:
+        asked = ((batch, _stacked(batch)) for batch in batches)
+        answered: Iterator[tuple[list[_Read], np.ndarray | None]]
+        if few:
+            answered = ((batch, None if pixels is None else self.engine.logits(pixels)) for batch, pixels in asked)
+        else:
+            answered = overlapped(self.engine, asked)
+        for batch, logits in answered:
+            yield from self._answer(batch, logits, top_k=top_k)
 
     def _read(self, pictures: Dataset, item: Item) -> _Read:
         """Read and preprocess one picture; what is wrong with it becomes its one line."""
@@ -184,10 +196,9 @@ class Predictor:
         what = f"{self.name} knows only {len(self.classes)} classes of {side}x{side} pictures"
         return (f"{what}, and this one has {width}x{height} pixels: its answer may mean nothing",)
 
-    def _answer(self, batch: Sequence[_Read], *, top_k: int) -> list[Prediction]:
-        """Run the network on what could be read and return one prediction per picture, in order."""
-        pixels = [read.pixels for read in batch if read.pixels is not None]
-        rows = iter(self.decision.probabilities(self.engine.logits(np.stack(pixels))) if pixels else ())
+    def _answer(self, batch: Sequence[_Read], logits: np.ndarray | None, *, top_k: int) -> list[Prediction]:
+        """Return one prediction per picture, in order; `logits` are those of the ones that could be read."""
+        rows = iter(() if logits is None else self.decision.probabilities(logits))
         return [
             Prediction(source=read.source, status="error", error=read.error)
             if read.pixels is None
@@ -214,6 +225,12 @@ class Predictor:
             top=top,
             warnings=read.warnings,
         )
+
+
+def _stacked(batch: Sequence[_Read]) -> np.ndarray | None:
+    """Return the pixels of those that could be read, or None where none could."""
+    pixels = [read.pixels for read in batch if read.pixels is not None]
+    return np.stack(pixels) if pixels else None
 
 
 def _check_counts(**counts: int) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from resnetkit import files
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError, ResourceError, UsageError
@@ -30,6 +32,7 @@ MAX_IMAGE_SIZE = 16_384
 _MAX_HEADER_BYTES = 100_000_000
 _FLOATING = ("F32", "F16", "BF16", "F64")
 # Bytes of one number; types that are not here are measured by safetensors itself.
+_NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8"}
 _NUM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
@@ -298,6 +301,27 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, KeyError) as error:  # The KeyError is a dtype that this torch has not.
         raise DataError(f"{path}: its tensors are damaged ({error}); fetch or copy it again") from error
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read the tensors of any safetensors file as NumPy arrays, without torch; bf16 and fp16 become fp32.
+
+    Raises `DataError` for a damaged file and for a type of numbers that NumPy has not.
+    """
+    entries = read_safetensors_header(path)
+    entries.pop("__metadata__", None)
+    data = np.memmap(path, np.uint8, "r", offset=8 + struct.unpack("<Q", first_bytes(path, 8))[0]) if entries else None
+    arrays = {}
+    for name, entry in entries.items():
+        begin, end = entry["data_offsets"]
+        dtype = _NUMPY_TYPES.get(entry["dtype"])
+        if dtype is None:
+            raise DataError(f"{path}: {name} holds {entry['dtype']}, which is not read; make it again in F32")
+        values = np.frombuffer(data[begin:end], dtype).reshape(entry["shape"]) if data is not None else np.empty(0)
+        if entry["dtype"] == "BF16":  # the upper half of an fp32
+            values = (values.astype(np.uint32) << 16).view(np.float32)
+        arrays[name] = values.astype(np.float32) if entry["dtype"] == "F16" else values
+    return arrays
 
 
 def _check_tensors(path: Path, spec: ResNetSpec) -> None:

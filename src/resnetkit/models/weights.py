@@ -1,24 +1,23 @@
-"""Weights into networks: published ones from torch's hub cache, and those of other programs, with a full diff."""
+"""Weights into networks: published ones and those of other programs, with a full diff."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor
 
-from resnetkit.data.fetch import Progress, fetch, sha256_of
+from resnetkit.data.fetch import Progress, sha256_of
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.models import catalog, checkpoint
-from resnetkit.models.catalog import Purpose, WeightsRecord
+from resnetkit.models.catalog import WeightsRecord
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.foreign import clean, infer_spec, read_state, tutorial_note
+from resnetkit.models.hub import fetch_weights
 from resnetkit.models.resnet import ResNet, without_values
 from resnetkit.models.spec import ResNetSpec
 
@@ -154,46 +153,21 @@ def _called(spec: ResNetSpec) -> str:
     )
 
 
-def hub_folder() -> Path:
-    """Return the folder where torch keeps published weights, as `torch.hub` works it out."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("TORCH_HOME") or Path(base) / "torch").expanduser() / "hub" / "checkpoints"
-
-
-def fetch_weights(record: WeightsRecord, progress: Progress | None = None, *, purpose: Purpose = "accuracy") -> Path:
-    """Return the verified file of published weights, downloading it into torch's hub cache where it is not there yet.
-
-    Raises `NetworkError` with the ways out when it cannot be had.
-    """
+def open_published(record: WeightsRecord, path: Path) -> tuple[ResNet, Header]:
+    """Return the network with the published weights that lie at `path`, in evaluation mode."""
     if record.path is not None:
-        return record.path
-    assert record.url, f"{record.name} is neither bundled nor anywhere"
-    assert record.checksum, f"{record.name} has no checksum"
-    return fetch(
-        record.url,
-        hub_folder() / PurePosixPath(urlsplit(record.url).path).name,
-        checksum=record.checksum,
-        what=f"the weights {record.name}",
-        progress=progress,
-        ways_out=(
-            f"`resnetkit download {record.name} --output FILE` on a computer with a network",
-            "--weights FILE for a file you have",
-            *(("--weights none to start without",) if purpose == "transfer" else ()),
-        ),
-    )
+        return checkpoint.load(path)
+    return _filled(catalog.published_header(record), read_state(path), path)
 
 
-def published(name: str, progress: Progress | None = None, *, purpose: Purpose = "accuracy") -> tuple[ResNet, Header]:
+def published(name: str, progress: Progress | None = None) -> tuple[ResNet, Header]:
     """Return the network with the published weights `ARCH.TAG` (a bare ARCH: its most accurate), in evaluation mode.
 
     Raises `UsageError` where none are published under that name, `NetworkError` where they cannot be had.
     """
     record = catalog.default_record(name, purpose="accuracy") if "." not in name else None
     record = record or catalog.record(name)
-    path = fetch_weights(record, progress, purpose=purpose)
-    if record.path is not None:
-        return checkpoint.load(path)
-    return _filled(catalog.published_header(record), read_state(path), path)
+    return open_published(record, fetch_weights(record, progress))
 
 
 def open_weights(path: str | Path, *, arch: str | None = None) -> tuple[ResNet, Header]:

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
-
-import tomli_w
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from resnetkit import files, runtime
 from resnetkit.errors import DataError, UsageError, near_miss
-from resnetkit.training.state import Row, State
+
+if TYPE_CHECKING:
+    from resnetkit.training.state import Row, State
 
 COLUMNS = ("epoch", "seconds", "images_per_second", "lr", "train_loss", "train_top1", "val_loss", "val_top1")
 TIMING_COLUMNS = ("seconds", "images_per_second")
@@ -121,6 +120,8 @@ def held(folder: RunFolder) -> Iterator[None]:
 
     Raises `UsageError` where another process holds it. The system lets go of the lock when a process dies.
     """
+    from filelock import FileLock, Timeout
+
     lock = FileLock(folder.state / ".lock")
     try:
         lock.acquire(timeout=0)
@@ -136,6 +137,8 @@ def held(folder: RunFolder) -> Iterator[None]:
 
 def write_recipe(folder: Path, recipe: dict[str, Any]) -> None:
     """Write `recipe.toml`: what was run, resolved."""
+    import tomli_w
+
     files.write_text(folder / "recipe.toml", tomli_w.dumps(_without_none(recipe)))
 
 

@@ -1,0 +1,199 @@
+"""OpenVINO on the processor: one stream that uses all cores for a single picture, several for many."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from resnetkit.errors import DataError
+from resnetkit.inference import prepared
+from resnetkit.inference.prepared import Prepared
+from resnetkit.models.checkpoint import Header
+from resnetkit.runtime import Runtime
+
+if TYPE_CHECKING:
+    import openvino
+
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+# Sizes that are tried, as far as a batch has no more pixels than 16 photos: small pictures want many at once.
+_BATCH_SIZES, _MOST_PIXELS = (1, 4, 16, 64), 16 * 224**2
+_TIMED_S = 0.2
+
+
+@cache
+def _core() -> openvino.Core:
+    with _without_telemetry():
+        import openvino
+    return openvino.Core()
+
+
+@contextlib.contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Keep OpenVINO from loading what reports its use and writes into the home folder; it has a stand-in."""
+    name = "openvino_telemetry"
+    absent = name not in sys.modules
+    if absent:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules[name]
+
+
+def prepare(key: str, header: Header, tensors: Mapping[str, np.ndarray]) -> Prepared:
+    """Convert the network that `header` describes, with its state dict, and keep it under `key`.
+
+    Raises `DataError` for tensors that are not those of the network, `ResourceError` where the cache takes no files.
+    """
+    from resnetkit.inference.graph import network_graph
+
+    core = _core()
+    try:
+        graph = network_graph(header.spec, tensors, header.preprocess, reads="pixels")
+        model = core.read_model(graph.SerializeToString())
+    except (KeyError, RuntimeError) as error:
+        raise DataError("its tensors are not those it describes; fetch or make it again") from error
+    import openvino
+
+    return prepared.keep(key, header, lambda path: openvino.save_model(model, path, compress_to_fp16=False))
+
+
+class OpenVINOEngine:
+    """Runs a prepared network in `runtime.dtype` on `runtime.threads` cores.
+
+    One picture gets all cores. Of many, several requests of `batch_size` run side by side, which is faster. What a
+    picture gets does not depend on the others.
+    """
+
+    def __init__(self, model: Prepared, runtime: Runtime) -> None:
+        self.prepared, self.runtime = model, runtime
+
+    @cached_property
+    def batch_size(self) -> int:
+        """The number of pictures in a request: measured the first time many are asked for, and kept with the model."""
+        computing = f"{self.runtime.dtype} {self.runtime.threads}"
+        known = prepared.batch_sizes(self.prepared)
+        if computing not in known:
+            known = known | {computing: self._fastest_batch_size()}
+            prepared.keep_batch_sizes(self.prepared, known)
+        return known[computing]
+
+    @property
+    def ahead(self) -> int:
+        """Batches that are best under way at once, besides the one that is waited for."""
+        return len(self._requests)
+
+    def submit(self, pixels: np.ndarray) -> Future[np.ndarray]:
+        """Begin with a batch; the future gives what `logits` does. Waits while all requests are busy."""
+        future: Future[np.ndarray] = Future()
+        starts = range(0, len(pixels), self.batch_size)
+        whole = _Whole(future, parts=len(starts))
+        for part, start in enumerate(starts):
+            some = pixels[start : start + self.batch_size]
+            batch = _filled(some, self.batch_size)
+            # OpenVINO reads the array where it lies and does not keep it alive: it has to be part of what is asked.
+            self._requests.start_async({0: batch}, (whole, part, len(some), batch), share_inputs=True)
+        return future
+
+    def logits(self, pixels: np.ndarray) -> np.ndarray:
+        """Return float32 `[N, K]` logits of `[N, S, S, C]` uint8 pixels, N >= 1."""
+        if len(pixels) == 1:
+            return self._alone.infer({0: pixels}, share_inputs=True)[0].copy()
+        return self.submit(pixels).result()
+
+    @cached_property
+    def _alone(self) -> openvino.InferRequest:
+        return self._compiled(1, hint="LATENCY").create_infer_request()
+
+    @cached_property
+    def _requests(self) -> openvino.AsyncInferQueue:
+        import openvino
+
+        queue = openvino.AsyncInferQueue(self._compiled(self.batch_size, hint="THROUGHPUT"))
+        queue.set_callback(_done)
+        return queue
+
+    def _fastest_batch_size(self) -> int:
+        """Time a few sizes; the smallest that is within a twentieth of the fastest."""
+        import openvino
+
+        speeds = {}
+        side = self.prepared.header.preprocess.size
+        for size in _BATCH_SIZES:
+            if size * side**2 > _MOST_PIXELS and size > 1:
+                break
+            queue = openvino.AsyncInferQueue(self._compiled(size, hint="THROUGHPUT", kept=False))
+            speeds[size] = size * requests_per_second(queue)
+        return min(size for size, speed in speeds.items() if speed >= 0.95 * max(speeds.values()))
+
+    def _compiled(self, batch_size: int, *, hint: str, kept: bool = True) -> openvino.CompiledModel:
+        """Compile for a batch size, or take what an earlier process compiled."""
+        core = _core()
+        model = core.read_model(self.prepared.network)
+        model.reshape([batch_size, *model.inputs[0].partial_shape[1:]])
+        # The precision is always stated: OpenVINO's own choice is bf16 where the processor has it.
+        settings: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": _HINTS[self.runtime.dtype],
+            "PERFORMANCE_HINT": hint,
+            "INFERENCE_NUM_THREADS": self.runtime.threads,
+            # The threads that decode need cores too.
+            "ENABLE_CPU_PINNING": False,
+        }
+        return core.compile_model(model, "CPU", settings | ({"CACHE_DIR": str(self.prepared.compiled)} if kept else {}))
+
+
+def requests_per_second(queue: openvino.AsyncInferQueue) -> float:
+    """Return the speed of a queue whose requests hold zeros, after one round to warm up."""
+    begun, finished = 0.0, 0
+    for number in itertools.count():
+        if number == len(queue):
+            queue.wait_all()
+            begun = time.monotonic()
+        if number > 2 * len(queue) and time.monotonic() - begun > _TIMED_S:
+            finished = number - len(queue)
+            break
+        queue.start_async()
+    queue.wait_all()
+    return finished / (time.monotonic() - begun)
+
+
+class _Whole:
+    """The logits of pictures that went to several requests, which finish in any order."""
+
+    def __init__(self, future: Future[np.ndarray], *, parts: int) -> None:
+        self.future = future
+        self.parts: list[np.ndarray | None] = [None] * parts
+        self.missing = parts
+        self.lock = threading.Lock()
+
+    def add(self, part: int, logits: np.ndarray) -> None:
+        with self.lock:
+            self.parts[part] = logits
+            self.missing -= 1
+            last = not self.missing
+        if last:
+            self.future.set_result(np.concatenate([part for part in self.parts if part is not None]))
+
+
+def _done(request: openvino.InferRequest, asked: tuple[_Whole, int, int, np.ndarray]) -> None:
+    whole, part, count, _ = asked
+    whole.add(part, request.get_output_tensor(0).data[:count].copy())
+
+
+def _filled(pixels: np.ndarray, batch_size: int) -> np.ndarray:
+    """Return a whole batch: the last one of a set is filled up with black, whose answers nobody reads."""
+    if len(pixels) == batch_size:
+        return np.ascontiguousarray(pixels)
+    whole = np.zeros((batch_size, *pixels.shape[1:]), pixels.dtype)
+    whole[: len(pixels)] = pixels
+    return whole

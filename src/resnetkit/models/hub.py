@@ -1,0 +1,39 @@
+"""Published weights as verified files in torch's hub cache; needs no torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from resnetkit.data.fetch import Progress, fetch
+from resnetkit.models.catalog import Purpose, WeightsRecord
+
+
+def hub_folder() -> Path:
+    """Return the folder where torch keeps published weights, as `torch.hub` works it out."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("TORCH_HOME") or Path(base) / "torch").expanduser() / "hub" / "checkpoints"
+
+
+def fetch_weights(record: WeightsRecord, progress: Progress | None = None, *, purpose: Purpose = "accuracy") -> Path:
+    """Return the verified file of published weights, downloading it into torch's hub cache where it is not there yet.
+
+    Raises `NetworkError` with the ways out when it cannot be had.
+    """
+    if record.path is not None:
+        return record.path
+    assert record.url, f"{record.name} is neither bundled nor anywhere"
+    assert record.checksum, f"{record.name} has no checksum"
+    return fetch(
+        record.url,
+        hub_folder() / PurePosixPath(urlsplit(record.url).path).name,
+        checksum=record.checksum,
+        what=f"the weights {record.name}",
+        progress=progress,
+        ways_out=(
+            f"`resnetkit download {record.name} --output FILE` on a computer with a network",
+            "--weights FILE for a file you have",
+            *(("--weights none to start without",) if purpose == "transfer" else ()),
+        ),
+    )
