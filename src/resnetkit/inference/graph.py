@@ -23,8 +23,11 @@ Reads = Literal["images", "pixels", "picture"]
 _IR_VERSION, _OPSET = 9, 19
 # BatchNorm's epsilon, as in torch.nn.BatchNorm2d.
 _EPSILON = 1e-5
+_FLOAT, _UINT8 = 1, 2  # onnx.TensorProto's numbers of these types
 # Nodes whose names begin so resize the picture; they stay in fp32 whatever the network computes in.
 RESIZING = "resizing_"
+# What the resized picture and the logits are called within the graph that reads a whole picture.
+RESIZED, LOGITS = f"{RESIZING}done", "logits"
 
 
 def network_graph(
@@ -61,22 +64,21 @@ def network_graph(
     if reads != "images":
         images = _normalised(graph, images, preprocess)
     answer = _network(graph, spec, tensors, images)
+    assert answer == LOGITS
     used = {constant.name for constant in graph.constants}
     unused = [name for name in tensors if name not in used and not name.endswith("num_batches_tracked")]
     if unused:
         raise KeyError(f"the network has no {unused[0]}")
-    result = "logits"
     if reads == "picture":
-        answer = graph.add("Softmax", graph.add("Div", answer, graph.constant(np.float32(temperature))), axis=-1)
-        result = "probabilities"
-    graph.rename(answer, result)
+        tempered = graph.add("Div", answer, graph.constant(np.array(temperature, np.float32)))
+        answer = graph.add("Softmax", tempered, called="probabilities", axis=-1)
     count = 1 if reads == "picture" else "N"
     kind = TensorProto.FLOAT if reads == "images" else TensorProto.UINT8
     made = helper.make_graph(
         graph.nodes,
         "resnetkit",
         [helper.make_tensor_value_info(reads, kind, shapes[reads])],
-        [helper.make_tensor_value_info(result, TensorProto.FLOAT, [count, spec.num_classes])],
+        [helper.make_tensor_value_info(answer, TensorProto.FLOAT, [count, spec.num_classes])],
         initializer=graph.constants,
     )
     model = helper.make_model(
@@ -94,11 +96,11 @@ class Graph:
         self.constants: list[onnx.TensorProto] = []
         self.prefix = ""
 
-    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+    def add(self, operator: str, *inputs: str, called: str | None = None, **attributes: Any) -> str:
         """Add a node and return the name of its output."""
         from onnx import helper
 
-        name = f"{self.prefix}{operator}_{len(self.nodes)}"
+        name = called or f"{self.prefix}{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 
@@ -111,14 +113,9 @@ class Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
         return name
 
-    def rename(self, old: str, new: str) -> None:
-        """Give the output of the last node its name."""
-        assert list(self.nodes[-1].output) == [old], f"{old} is not the last output"
-        self.nodes[-1].output[0] = new
-
 
 def resized(graph: Graph, picture: str, preprocess: Preprocess) -> str:
-    """Add what `Preprocess.pixels` does to an upright `[1, H, W, C] uint8` picture; returns `[1, S, S, C] float32`.
+    """Add what `Preprocess.pixels` does to an upright `[1, H, W, C] uint8` picture; returns `[1, S, S, C] uint8`.
 
     Resizing is two matrix products, across and then down as in Pillow, whose weights are built from the picture's own
     size. Both are rounded to whole grey levels as Pillow rounds; computed in fp32, a value that Pillow puts beside the
@@ -131,10 +128,11 @@ def resized(graph: Graph, picture: str, preprocess: Preprocess) -> str:
     across = _weights(graph, width, new_width, preprocess)
     down = _weights(graph, height, new_height, preprocess)
     # [1, H, W, C] -> [1, C, H, W], so that both products are of plain matrices.
-    planes = graph.add("Transpose", graph.add("Cast", picture, to=1), perm=[0, 3, 1, 2])
-    planes = _whole_levels(graph, graph.add("MatMul", planes, graph.add("Transpose", across, perm=[1, 0])))
-    planes = _whole_levels(graph, graph.add("MatMul", down, planes))
-    pixels = graph.add("Transpose", planes, perm=[0, 2, 3, 1])
+    planes = graph.add("Transpose", picture, perm=[0, 3, 1, 2])
+    across = graph.add("Transpose", across, perm=[1, 0])
+    planes = _whole_levels(graph, graph.add("MatMul", graph.add("Cast", planes, to=_FLOAT), across))
+    planes = _whole_levels(graph, graph.add("MatMul", down, graph.add("Cast", planes, to=_FLOAT)))
+    pixels = graph.add("Transpose", planes, called=RESIZED, perm=[0, 2, 3, 1])
     graph.prefix = ""
     return pixels
 
@@ -178,14 +176,14 @@ def _weights(graph: Graph, length: str, new_length: str, preprocess: Preprocess)
     )
     # In output pixels where the picture shrinks, in input pixels where it grows: the filter never gets narrower.
     unit = graph.add("Mul", graph.add("Max", length, new_length), graph.constant([2]))
-    x = graph.add("Abs", graph.add("Div", graph.add("Cast", distance, to=1), graph.add("Cast", unit, to=1)))
+    x = graph.add("Abs", graph.add("Div", graph.add("Cast", distance, to=_FLOAT), graph.add("Cast", unit, to=_FLOAT)))
     weights = _triangle(graph, x) if preprocess.interpolation == "bilinear" else _cubic(graph, x)
     inside = graph.add(
         "And",
         graph.add("GreaterOrEqual", rows, graph.constant([0])),
         graph.add("Less", rows, new_length),
     )
-    kept = graph.add("Unsqueeze", graph.add("Cast", inside, to=1), graph.constant([1]))
+    kept = graph.add("Unsqueeze", graph.add("Cast", inside, to=_FLOAT), graph.constant([1]))
     total = graph.add("ReduceSum", weights, graph.constant([1]), keepdims=1)
     # Far outside the picture there is nothing to divide by.
     total = graph.add("Add", total, graph.add("Sub", graph.constant(np.ones((1, 1), np.float32)), kept))
@@ -234,14 +232,18 @@ def _polynomial(graph: Graph, x: str, coefficients: list[float]) -> str:
 
 
 def _whole_levels(graph: Graph, values: str) -> str:
-    """Add rounding to grey levels 0 to 255, halves up as Pillow."""
+    """Add rounding to grey levels 0 to 255, halves up as Pillow.
+
+    They are bytes again, from which OpenVINO goes on in fp32 where the network runs in bf16.
+    """
     rounded = graph.add("Floor", graph.add("Add", values, graph.constant(np.float32(0.5))))
-    return graph.add("Clip", rounded, graph.constant(np.float32(0)), graph.constant(np.float32(255)))
+    clipped = graph.add("Clip", rounded, graph.constant(np.float32(0)), graph.constant(np.float32(255)))
+    return graph.add("Cast", clipped, to=_UINT8)
 
 
 def _normalised(graph: Graph, pixels: str, preprocess: Preprocess) -> str:
     """Add (x / 255 - mean) / std and channels first, as `data.batches.normalise`."""
-    values = graph.add("Div", graph.add("Cast", pixels, to=1), graph.constant(np.float32(255)))
+    values = graph.add("Div", graph.add("Cast", pixels, to=_FLOAT), graph.constant(np.float32(255)))
     values = graph.add("Sub", values, graph.constant(np.array(preprocess.mean, np.float32)))
     values = graph.add("Div", values, graph.constant(np.array(preprocess.std, np.float32)))
     return graph.add("Transpose", values, perm=[0, 3, 1, 2])
@@ -265,7 +267,7 @@ def _network(graph: Graph, spec: ResNetSpec, tensors: Mapping[str, np.ndarray], 
     x = graph.add("GlobalMaxPool" if spec.block == "pooled" else "GlobalAveragePool", x)
     x = graph.add("Flatten", x)
     weight, bias = (graph.constant(_floats(tensors[f"fc.{name}"]), name=f"fc.{name}") for name in ("weight", "bias"))
-    return graph.add("Gemm", x, weight, bias, transB=1)
+    return graph.add("Gemm", x, weight, bias, called=LOGITS, transB=1)
 
 
 def _block(layers: _Layers, spec: ResNetSpec, name: str, x: str, *, stride: int) -> str:
