@@ -3,9 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resnetkit.api import Evaluation, Model, Run, evaluate, load, plan, predict, resume, runs, train
+    from resnetkit.api import Evaluation, Export, Model, Run, evaluate, export, load, plan, predict, resume, runs, train
 
-__all__ = ["Evaluation", "Model", "Run", "evaluate", "load", "plan", "predict", "resume", "runs", "train"]
+__all__ = [
+    "Evaluation", "Export", "Model", "Run", "evaluate", "export", "load", "plan", "predict", "resume", "runs", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """The calls users write; they compose the rooms. Importing them needs no torch."""
 
 from resnetkit.api.evaluation import Evaluation, evaluate, headline
+from resnetkit.api.exporting import Export, export
 from resnetkit.api.model import Model, describe, load, predict
 from resnetkit.api.run import Run, plan, resume, runs, train
 from resnetkit.data.cache_files import clear as clear_cache
@@ -8,12 +9,14 @@ from resnetkit.data.cache_files import entries as cached
 
 __all__ = [
     "Evaluation",
+    "Export",
     "Model",
     "Run",
     "cached",
     "clear_cache",
     "describe",
     "evaluate",
+    "export",
     "headline",
     "load",
     "plan",

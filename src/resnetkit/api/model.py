@@ -8,19 +8,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnetkit.data.sources import open_pictures
+from resnetkit.data.sources import Dataset, open_pictures
 from resnetkit.errors import DataError, UsageError
-from resnetkit.inference import prepared
+from resnetkit.exporting import folder as exports
+from resnetkit.exporting.folder import Exported
+from resnetkit.inference import bulk, prepared
 from resnetkit.inference.decision import Decision
 from resnetkit.inference.engines import Engine, EngineName, TorchEngine, choose
-from resnetkit.inference.openvino_engine import OpenVINOEngine, prepare
+from resnetkit.inference.openvino_engine import OpenVINOEngine, prepare, prepare_exported
 from resnetkit.inference.predictor import Prediction, Predictor
 from resnetkit.models import catalog
 from resnetkit.models.checkpoint import Header, is_checkpoint, load_arrays, read_header
 from resnetkit.models.hub import fetch_weights
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Precision, Runtime
-from resnetkit.watcher import Watcher
+from resnetkit.watcher import Count, Watcher
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,8 +54,13 @@ class Model:
         run: RunFolder | None = None,
         engine: Engine | None = None,
         computes: str = "",
+        weights: Path | None = None,
     ) -> None:
-        """Take a network, or what opens it where `engine` can do without; `computes` says in words what computes."""
+        """Take a network, or what opens it where `engine` can do without.
+
+        `computes` says in words what computes, `weights` is the file that the network was read from.
+        """
+        self.weights = weights
         self._network, self._engine = network, engine
         self.header, self.name, self.runtime, self.run, self.computes = header, name, runtime, run, computes
 
@@ -102,8 +109,32 @@ class Model:
         self, sources: str | Path | Sequence[str | Path], *, top_k: int = 5, batch_size: int | None = None
     ) -> Iterator[Prediction]:
         """Name every picture of files, folders, globs and archives, one after the other, in constant memory."""
-        pictures = open_pictures(*([sources] if isinstance(sources, (str, Path)) else sources))
+        pictures = _opened(sources)
         return self.predictor.predict_many(pictures, top_k=top_k, batch_size=batch_size, threads=self.runtime.threads)
+
+    def predict_into(
+        self, folder: str | Path, sources: str | Path | Sequence[str | Path] | Dataset, *, top_k: int = 5,
+        shard: bulk.Shard | None = None, batch_size: int | None = None, progress: Count = lambda done, total: None,
+    ) -> bulk.Summary:  # fmt: skip
+        """Name every picture of millions into a folder of parts; the same call again goes on where it stopped.
+
+        `rows/` gets CSV, `rows.jsonl/` JSON lines, `rows.parquet/` Parquet; `shard` is which of several processes this
+        is. Raises `UsageError` for a folder of other pictures or another model, `InterruptedRun` on Ctrl-C and SIGTERM.
+        """
+        pictures = sources if isinstance(sources, Dataset) else _opened(sources)
+        if self.weights is None:
+            raise UsageError(f"{self.name} lies in no file yet: save() it and load() that, so that parts can name it")
+        folder = Path(folder)
+        record = bulk.record_of(
+            pictures, self.predictor, weights=self.weights, precision=self.runtime.dtype, top_k=top_k,
+            format=bulk.format_of(folder),
+        )  # fmt: skip
+        rows = bulk.open_folder(folder, record)
+        rows.make(
+            self.predictor, pictures, shard=shard, batch_size=batch_size, threads=self.runtime.threads,
+            progress=progress,
+        )  # fmt: skip
+        return rows.summary(shard)
 
     def features(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the named stages of the network for normalised images `[N, C, H, W]`, for other people's heads."""
@@ -117,6 +148,10 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {len(self.classes)} classes, {self.header.preprocess.size} pixels)"
+
+
+def _opened(sources: str | Path | Sequence[str | Path]) -> Dataset:
+    return open_pictures(*([sources] if isinstance(sources, (str, Path)) else sources))
 
 
 def load(
@@ -138,25 +173,31 @@ def load(
     that is none.
     """
     watcher = watcher or Watcher()
-    chosen = choose(engine=engine, precision=precision, device=device, threads=threads)
     source = locate(str(model), weights=weights, watcher=watcher)
+    stored = None if source.exported is None else source.exported.precision
+    chosen = choose(engine=engine, precision=precision, device=device, threads=threads, stored=stored)
     if chosen.engine == "torch":
         network, header = source.open()
-        return Model(network, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why)
+        return Model(
+            network, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
+            weights=source.path,
+        )  # fmt: skip
     found = _prepared(source, watcher)
     return Model(
         source.open, found.header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
-        engine=OpenVINOEngine(found, chosen.runtime),
+        engine=OpenVINOEngine(found, chosen.runtime), weights=source.path,
     )  # fmt: skip
 
 
 def _prepared(source: Source, watcher: Watcher) -> Prepared:
     """Return the model as OpenVINO reads it, converted now where no earlier process did."""
-    key = prepared.key_of(source.path, arch=source.arch)
+    key = source.key
     found = prepared.find(key)
     if found is not None:
         return found
     watcher.note(f"preparing {source.name} for this processor, once")
+    if source.exported is not None and source.exported.format != "torchvision":
+        return prepare_exported(key, source.exported.header, source.path)
     header, tensors = source.tensors()
     try:
         return prepare(key, header, tensors)
@@ -168,13 +209,21 @@ def _prepared(source: Source, watcher: Watcher) -> Prepared:
 class Source:
     """The file of weights that a MODEL given as text means, and what people call it.
 
-    `arch` is the network whose weights the file is said to hold, `record` the published weights that it is.
+    `arch` is the network whose weights the file is said to hold, `record` the published weights that it is, `exported`
+    the export folder it lies in.
     """
 
     path: Path
     name: str
     arch: str | None = None
     record: catalog.WeightsRecord | None = None
+    exported: Exported | None = None
+
+    @property
+    def key(self) -> str:
+        """The key of the prepared model."""
+        with_weights = self.exported is not None and self.exported.format == "openvino"
+        return prepared.key_of(self.path, *([self.path.with_suffix(".bin")] if with_weights else []), arch=self.arch)
 
     def open(self) -> tuple[ResNet, Header]:
         """Return the network, in evaluation mode, and what is known about it."""
@@ -182,6 +231,13 @@ class Source:
 
         if self.record is not None:
             return weights.open_published(self.record, self.path)
+        if self.exported is not None and self.exported.format == "torchvision":
+            return weights.open_described(self.path, self.exported.header)
+        if self.exported is not None:
+            raise UsageError(
+                f"{self.exported.folder}: holds a graph for {self.exported.format}, no PyTorch network: "
+                "use the run or checkpoint it was exported from"
+            )
         return weights.open_weights(self.path, arch=self.arch)
 
     def tensors(self) -> tuple[Header, dict[str, np.ndarray]]:
@@ -205,6 +261,9 @@ def locate(
         return Source(path=Path(weights), name=f"{text} ({weights})", arch=text.partition(".")[0])
     if path.is_file():
         return Source(path=path, name=str(path))
+    if exports.is_export(path):
+        exported = exports.read(path)
+        return Source(path=exported.model, name=exported.name, exported=exported)
     if folder is not None:
         return Source(path=_finished(folder), name=folder.name)
     record = _record_of(text, purpose)

@@ -21,6 +21,7 @@ _VERBS = {
     "resume": "Go on with a run where it stopped.",
     "evaluate": "Score a model on labelled pictures.",
     "predict": "Name what is on pictures.",
+    "export": "Hand a model over: a folder that needs nothing of this package.",
     "models": "List networks and published weights, or describe one.",
     "runs": "List the runs of this folder.",
     "recipes": "List the recipes, or show one in full.",

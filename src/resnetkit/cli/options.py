@@ -32,7 +32,7 @@ engine = stacked(
         help="What computes; auto: OpenVINO on the processor, PyTorch on a GPU.",
     ),
     click.option(
-        "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto",
+        "--precision", type=click.Choice(["auto", "fp32", "bf16", "int8"]), default="auto",
         help="Arithmetic; auto: bf16 where the hardware has it, else fp32.",
     ),
 )  # fmt: skip

@@ -77,15 +77,28 @@ class Choice:
 
 
 def choose(
-    *, engine: EngineName = "auto", precision: Precision = "auto", device: str = "auto", threads: int | None = None
+    *,
+    engine: EngineName = "auto",
+    precision: str = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    stored: str | None = None,
 ) -> Choice:
     """Decide what computes: `auto` takes OpenVINO on the processor and PyTorch elsewhere, and bf16 where it is fast.
 
-    Raises `UsageError` for an engine that cannot do what is asked.
+    `stored` is the precision of an export, where the model is one: one in int8 is computed so, and the rest of it in
+    fp32, as it was scored when it was made. Raises `UsageError` for an engine that cannot do what is asked.
     """
     if engine not in get_args(EngineName):
         raise UsageError(f"unknown engine {engine!r}: choose {', '.join(get_args(EngineName))}")
-    runtime = machine.resolve(device=device, precision=precision, threads=threads)
+    if stored == "int8":
+        precision = _int8(engine, precision)
+    elif precision == "int8":
+        raise UsageError(
+            "--precision int8 needs a model that was made for it on your pictures: "
+            "resnetkit export MODEL --int8 --calibrate DATA, then name that folder as --model"
+        )
+    runtime = machine.resolve(device="cpu" if stored == "int8" else device, precision=precision, threads=threads)  # type: ignore[arg-type]
     installed = importlib.util.find_spec("openvino") is not None
     if engine == "openvino" and runtime.device != "cpu":
         raise UsageError(f"--engine openvino computes on the processor, not on {runtime.device}: add --device cpu")
@@ -94,16 +107,24 @@ def choose(
     chosen = engine
     if chosen == "auto":
         chosen = "openvino" if runtime.device == "cpu" and installed else "torch"
-    return Choice(engine=chosen, runtime=runtime, why=_why(chosen, runtime, precision))
+    return Choice(engine=chosen, runtime=runtime, why=_why(chosen, runtime, precision, stored or runtime.dtype))
 
 
-def _why(engine: str, runtime: Runtime, precision: Precision) -> str:
+def _int8(engine: EngineName, precision: str) -> Precision:
+    """Return the precision of what an int8 model does not compute in int8."""
+    if precision not in ("auto", "int8") or engine == "torch":
+        raise UsageError("this model was exported in int8 for OpenVINO: leave --engine and --precision out")
+    return "fp32"
+
+
+def _why(engine: str, runtime: Runtime, precision: str, computed: str) -> str:
     """Say in a line what computes and what would be exact."""
+    computed = runtime.dtype if computed == "fp32" else computed
     name = {"openvino": "OpenVINO", "torch": "PyTorch"}[engine]
     where = f"{runtime.threads} cores of the processor" if runtime.device == "cpu" else runtime.device
     if runtime.threads == 1 and runtime.device == "cpu":
         where = "one core of the processor"
-    line = f"computing with {name} in {runtime.dtype} on {where}"
+    line = f"computing with {name} in {computed} on {where}"
     if precision == "auto" and runtime.dtype == "bf16":
         line += ", which has instructions for it (--precision fp32: exact, and slower)"
     return line

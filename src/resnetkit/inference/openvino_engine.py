@@ -10,13 +10,17 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from functools import cache, cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError
 from resnetkit.inference import prepared
+from resnetkit.inference.graph import LOGITS
 from resnetkit.inference.prepared import Prepared
+from resnetkit.inference.resizing import RESIZED
 from resnetkit.models.checkpoint import Header
 from resnetkit.runtime import Runtime
 
@@ -30,7 +34,8 @@ _TIMED_S = 0.2
 
 
 @cache
-def _core() -> openvino.Core:
+def core() -> openvino.Core:
+    """Return OpenVINO's entry, loaded without what reports its use."""
     with _without_telemetry():
         import openvino
     return openvino.Core()
@@ -57,15 +62,56 @@ def prepare(key: str, header: Header, tensors: Mapping[str, np.ndarray]) -> Prep
     """
     from resnetkit.inference.graph import network_graph
 
-    core = _core()
     try:
         graph = network_graph(header.spec, tensors, header.preprocess, reads="pixels")
-        model = core.read_model(graph.SerializeToString())
+        model = core().read_model(graph.SerializeToString())
     except (KeyError, RuntimeError) as error:
         raise DataError("its tensors are not those it describes; fetch or make it again") from error
     import openvino
 
     return prepared.keep(key, header, lambda path: openvino.save_model(model, path, compress_to_fp16=False))
+
+
+def prepare_exported(key: str, header: Header, model: Path) -> Prepared:
+    """Keep under `key` the part from pixels to logits of a graph that `network_graph` wrote, whatever it reads.
+
+    The pixels then come from Pillow, whose bytes those of the graph are. Raises `DataError` for another graph.
+    """
+    import openvino
+
+    try:
+        whole = core().read_model(model)
+        reads = whole.inputs[0].get_any_name()
+        outputs = {name: out for node in whole.get_ops() for out in node.outputs() for name in out.get_names()}
+        begin, end = outputs[RESIZED] if reads == "picture" else whole.inputs[0], outputs[LOGITS]
+    except (KeyError, RuntimeError) as error:
+        raise DataError(f"{model}: is no model that resnetkit exported; export it again") from error
+    part = _from_pixels(begin, end, header.preprocess) if reads == "picture" else _normalising(whole, header.preprocess)
+    return prepared.keep(key, header, lambda path: openvino.save_model(part, path, compress_to_fp16=False))
+
+
+def _from_pixels(begin: openvino.Output, end: openvino.Output, preprocess: Preprocess) -> openvino.Model:
+    """Return what lies between the resized picture and the logits."""
+    import openvino
+
+    shape = [-1, preprocess.size, preprocess.size, preprocess.channels]
+    pixels = openvino.opset13.parameter(shape, np.uint8, name="pixels")
+    for reader in begin.get_target_inputs():
+        reader.replace_source_output(pixels.output(0))
+    return openvino.Model([openvino.opset13.result(end)], [pixels])
+
+
+def _normalising(bare: openvino.Model, preprocess: Preprocess) -> openvino.Model:
+    """Return the bare network with (x / 255 - mean) / std before it."""
+    from openvino import Layout, Type
+    from openvino.preprocess import PrePostProcessor
+
+    steps = PrePostProcessor(bare)
+    steps.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
+    steps.input().model().set_layout(Layout("NCHW"))
+    means, scales = ([255 * value for value in values] for values in (preprocess.mean, preprocess.std))
+    steps.input().preprocess().convert_element_type(Type.f32).mean(means).scale(scales)
+    return steps.build()
 
 
 class OpenVINOEngine:
@@ -138,8 +184,7 @@ class OpenVINOEngine:
 
     def _compiled(self, batch_size: int, *, hint: str, kept: bool = True) -> openvino.CompiledModel:
         """Compile for a batch size, or take what an earlier process compiled."""
-        core = _core()
-        model = core.read_model(self.prepared.network)
+        model = core().read_model(self.prepared.network)
         model.reshape([batch_size, *model.inputs[0].partial_shape[1:]])
         # The precision is always stated: OpenVINO's own choice is bf16 where the processor has it.
         settings: dict[str, Any] = {
@@ -149,7 +194,9 @@ class OpenVINOEngine:
             # The threads that decode need cores too.
             "ENABLE_CPU_PINNING": False,
         }
-        return core.compile_model(model, "CPU", settings | ({"CACHE_DIR": str(self.prepared.compiled)} if kept else {}))
+        return core().compile_model(
+            model, "CPU", settings | ({"CACHE_DIR": str(self.prepared.compiled)} if kept else {})
+        )
 
 
 def requests_per_second(queue: openvino.AsyncInferQueue) -> float:

@@ -51,18 +51,19 @@ def prepared_folder() -> Path:
     return runtime.cache_folder() / "prepared"
 
 
-def key_of(path: Path, *, arch: str | None = None) -> str:
-    """Return the name under which the network of a weights file is kept.
+def key_of(*paths: Path, arch: str | None = None) -> str:
+    """Return the name under which the network of a file of weights, or of several together, is kept.
 
-    Made from the file's bytes, from `arch` where the file was opened as that network, and from the versions that
+    Made from the files' bytes, from `arch` where the file was opened as that network, and from the versions that
     convert. Raises `DataError` where the file cannot be read.
     """
-    try:
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); a file of weights is wanted") from error
-    digest.update(f"{arch} {_GRAPH} {metadata.version('openvino')}".encode())
+    digest = hashlib.sha256(f"{arch} {_GRAPH} {metadata.version('openvino')}".encode())
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}); a file of weights is wanted") from error
     return digest.hexdigest()[:32]
 
 

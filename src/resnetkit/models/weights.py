@@ -160,6 +160,11 @@ def open_published(record: WeightsRecord, path: Path) -> tuple[ResNet, Header]:
     return _filled(catalog.published_header(record), read_state(path), path)
 
 
+def open_described(path: Path, header: Header) -> tuple[ResNet, Header]:
+    """Return the network that `header` describes with the weights at `path`, in evaluation mode."""
+    return _filled(header, read_state(path), path)
+
+
 def published(name: str, progress: Progress | None = None) -> tuple[ResNet, Header]:
     """Return the network with the published weights `ARCH.TAG` (a bare ARCH: its most accurate), in evaluation mode.
 

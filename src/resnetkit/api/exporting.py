@@ -1,0 +1,255 @@
+"""Handing a model over: an export folder, checked against the model before it appears."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import io
+import json
+import os
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnetkit import files
+from resnetkit.api.model import Source, locate, run_of
+from resnetkit.errors import ResNetKitError, ResourceError, UsageError, missing_extra
+from resnetkit.exporting.folder import FORMATS, Exported, Format, Reads
+from resnetkit.inference.decision import Decision
+from resnetkit.runtime import Runtime, available_threads
+from resnetkit.watcher import Watcher
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from resnetkit.data.dataset import Dataset
+    from resnetkit.data.fetch import Progress
+    from resnetkit.exporting.parity import Parity
+    from resnetkit.models.checkpoint import Header
+    from resnetkit.training.run import RunFolder
+
+# Enough for every kind of file a folder has, in well under a minute.
+_MOST_COMPARED = 100
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Export:
+    """A finished export folder and how it was compared with the model."""
+
+    exported: Exported
+    parity: Parity
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.exported.folder
+
+
+def export(
+    model: str | Path,
+    *,
+    to: str = "openvino",
+    preprocess: str = "inside",
+    images: Sequence[str | Path] = (),
+    output: str | Path | None = None,
+    weights: str | Path | None = None,
+    threads: int | None = None,
+    watcher: Watcher | None = None,
+) -> Export:
+    """Write a model as a folder that needs nothing of this package, and compare the two on pictures.
+
+    `to` is openvino, onnx or torchvision. With `preprocess` inside the graph reads a decoded picture of any size and
+    answers with probabilities; outside it is the bare network, and `preprocess.json` says what comes before it
+    (torchvision: always). `images` are the pictures to compare on: without any those that the model's run held out,
+    and generated ones where there are none. Raises `DataError`, and writes nothing, where the export answers otherwise
+    than the model.
+    """
+    watcher = watcher or Watcher()
+    format, reads = _known(to, preprocess)
+    source = locate(str(model), weights=weights, watcher=watcher)
+    pictures, whose = _pictures(images, run_of(model))
+    header, tensors = source.tensors()
+    place = Path(output) if output is not None else Path(f"{Path(source.name).stem}-{format}")
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise UsageError(f"--output {place}: is there already; name another folder, or take it away")
+    with _appearing(place) as making:
+        made = Exported(
+            folder=making, name=source.name, format=format, reads=reads, header=header,
+            torchvision=_torchvision(format, header),
+        )  # fmt: skip
+        _write(made, tensors)
+        reference = _reference(source, threads or available_threads())
+        parity = _compared(made, reference, pictures, watcher)
+        _describe(made, parity, whose)
+    return Export(exported=_at(made, place), parity=parity)
+
+
+def _known(to: str, preprocess: str) -> tuple[Format, Reads]:
+    for format in FORMATS:
+        if format == to:
+            if preprocess not in ("inside", "outside"):
+                raise UsageError(f"unknown preprocess {preprocess!r}: choose inside, outside")
+            return format, "picture" if preprocess == "inside" and format != "torchvision" else "images"
+    raise UsageError(f"unknown format {to!r}: choose {', '.join(FORMATS)}")
+
+
+def _torchvision(format: Format, header: Header) -> str | None:
+    from resnetkit.exporting.formats import torchvision_name
+
+    return torchvision_name(header.spec) if format == "torchvision" else None
+
+
+def _write(made: Exported, tensors: Mapping[str, np.ndarray]) -> None:
+    from resnetkit.exporting import formats
+
+    formats.write(made, tensors, temperature=Decision.from_json(made.header.decision).temperature)
+    made.write_record()
+
+
+def _reference(source: Source, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what maps `[1, S, S, C] uint8` pixels to `[K]` probabilities: PyTorch in fp32."""
+    from resnetkit.inference.engines import TorchEngine
+
+    network, header = source.open()
+    runtime = Runtime(threads=threads)
+    runtime.apply()
+    engine, decision = TorchEngine(network, header.preprocess, runtime), Decision.from_json(header.decision)
+    return lambda pixels: decision.probabilities(engine.logits(pixels))[0]
+
+
+def _compared(
+    made: Exported, reference: Callable[[np.ndarray], np.ndarray], pictures: Iterator[tuple[str, bytes]],
+    watcher: Watcher,
+) -> Parity:  # fmt: skip
+    from resnetkit.exporting.parity import compare
+
+    runtime = _runtime_of(made)
+    with watcher.counting("comparing pictures") as progress:
+        counted = _counting(pictures, progress)
+        parity = compare(counted, reference=reference, exported=runtime, preprocess=made.header.preprocess)
+    parity.check()
+    return parity
+
+
+def _runtime_of(made: Exported) -> Callable[[np.ndarray], np.ndarray]:
+    """Open the export with the very code of its `predict.py`."""
+    record = made.to_json()
+    if made.format == "onnx":
+        if importlib.util.find_spec("onnxruntime") is None:
+            raise missing_extra("ONNX exports, which are compared with the model before they appear,", "onnx")
+        from resnetkit.exporting.standalone.onnx_runtime import opened as opened_onnx
+
+        return opened_onnx(made.folder, record)
+    if made.format == "openvino":
+        from resnetkit.exporting.standalone.openvino_runtime import opened as opened_openvino
+        from resnetkit.inference.openvino_engine import core
+
+        core()  # loads OpenVINO without what reports its use
+        return opened_openvino(made.folder, record)
+    from resnetkit.exporting.standalone.torchvision_runtime import opened as opened_torchvision
+
+    return opened_torchvision(made.folder, record)
+
+
+def _counting(pictures: Iterator[tuple[str, bytes]], progress: Progress) -> Iterator[tuple[str, bytes]]:
+    for number, picture in enumerate(pictures, start=1):
+        yield picture
+        progress(number, None)
+
+
+def _pictures(given: Sequence[str | Path], run: RunFolder | None) -> tuple[Iterator[tuple[str, bytes]], str]:
+    """Return up to `_MOST_COMPARED` picture files, spread over what there is, and whose they are, in words."""
+    from resnetkit.data.sources import open_pictures
+
+    if given:
+        return _spread(open_pictures(*given)), "the pictures that were given"
+    held_out = None if run is None else _held_out(run)
+    if held_out is not None:
+        return _spread(held_out), "pictures that the run held out"
+    return _generated(), "generated pictures, none of yours: compare on yours with --images"
+
+
+def _held_out(run: RunFolder) -> Dataset | None:
+    """Return the pictures of the run's test or validation part, or None where they are no longer there."""
+    from resnetkit.data.sources import open_data
+    from resnetkit.data.splits import read_split
+
+    described = tomllib.loads((run.path / "recipe.toml").read_text(encoding="utf-8"))
+    try:
+        data = open_data(*described["data"]["sources"])
+    except ResNetKitError:
+        return None
+    parts = read_split(run.split)
+    items = tuple(item for item in data.items if parts.get(item.source) in ("test", "val"))
+    return dataclasses.replace(data, items=items) if items else None
+
+
+def _spread(pictures: Dataset) -> Iterator[tuple[str, bytes]]:
+    step = max(1, -(-len(pictures) // _MOST_COMPARED))
+    for item in pictures.items[::step]:
+        content = pictures.read(item)
+        yield item.source, content if isinstance(content, bytes) else _png(content)
+
+
+def _generated() -> Iterator[tuple[str, bytes]]:
+    """Yield smooth noise in several shapes."""
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    for number, (height, width) in enumerate(((32, 32), (480, 640), (640, 480), (300, 1000), (97, 31), (1200, 1600))):
+        coarse = generator.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
+        yield f"generated {number + 1}", _png(coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, :width])
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, format="PNG")
+    return content.getvalue()
+
+
+def _describe(made: Exported, parity: Parity, whose: str) -> None:
+    """Write what goes with the model: the script, the card, how it was compared, and the preprocessing."""
+    from resnetkit.exporting.card import write_card
+    from resnetkit.exporting.script import write_script
+
+    write_script(made)
+    files.write_text(
+        made.folder / "parity.json", json.dumps(parity.to_json() | {"compared_on": whose}, indent=1) + "\n"
+    )
+    if made.reads == "images":
+        described = {"input": [None, *_shape(made.header)], "preprocess": made.header.preprocess.to_json()}
+        files.write_text(made.folder / "preprocess.json", json.dumps(described, indent=1) + "\n")
+    write_card(made, parity, whose)
+
+
+def _shape(header: Header) -> tuple[int, int, int]:
+    return header.preprocess.channels, header.preprocess.size, header.preprocess.size
+
+
+@contextlib.contextmanager
+def _appearing(place: Path) -> Iterator[Path]:
+    """Yield a folder beside `place` that takes its name when the block ends well, and is gone otherwise."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(prefix=f".{place.name[:80]}.", dir=place.parent))
+    except OSError as error:
+        raise ResourceError(f"--output {place}: cannot be written ({error.strerror}); name another place") from error
+    try:
+        yield making
+        os.chmod(making, 0o755)
+        if place.is_dir():
+            place.rmdir()  # an empty one, as was seen before
+        os.rename(making, place)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _at(made: Exported, place: Path) -> Exported:
+    return dataclasses.replace(made, folder=place)

@@ -1,0 +1,84 @@
+"""The card of an export: what the model is, how good, trained on what, and the lines to use it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from resnetkit import files
+from resnetkit.exporting.folder import Exported
+from resnetkit.exporting.parity import Parity
+from resnetkit.exporting.script import needed
+
+_WIDTH = 78
+_MOST_CLASSES = 20
+
+
+def write_card(exported: Exported, parity: Parity, whose: str) -> None:
+    """Write `README.txt`."""
+    header = exported.header
+    paragraphs = [
+        f"{exported.name}: a ResNet that names pictures, for {_RUNTIME[exported.format]}",
+        f"Use it:\n\n    pip install {needed(exported.format)}\n    python predict.py PHOTO...",
+        _classes(header.classes),
+        _accuracy(header.metrics),
+        _trained_on(header.data),
+        f"Licence of the weights: {header.license or 'not stated'}.",
+        _input(exported),
+        f"Compared with the original on {parity.pictures} files ({whose}): the first class is the same for "
+        f"{parity.same_top1}, probabilities differ by at most {parity.largest_difference:.1e} (parity.json).",
+    ]
+    text = "\n\n".join(_wrapped(paragraph) for paragraph in paragraphs if paragraph)
+    files.write_text(exported.folder / "README.txt", text + "\n")
+
+
+_RUNTIME = {"openvino": "OpenVINO", "onnx": "ONNX Runtime", "torchvision": "torchvision"}
+
+
+def _wrapped(paragraph: str) -> str:
+    if "\n\n    " in paragraph:
+        return paragraph
+    return textwrap.fill(paragraph, _WIDTH)
+
+
+def _classes(classes: tuple[str, ...]) -> str:
+    shown = ", ".join(classes[:_MOST_CLASSES])
+    more = ", ... (all in record.json)" if len(classes) > _MOST_CLASSES else ""
+    return f"{len(classes)} classes: {shown}{more}."
+
+
+def _accuracy(metrics: Mapping[str, Any]) -> str:
+    """Say the accuracy with its interval, where it was measured."""
+    top1, count = metrics.get("top1"), metrics.get("count")
+    if top1 is None or not count:
+        return "Accuracy: not measured."
+    interval = metrics.get("top1_interval")
+    between = f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)" if interval else ""
+    return (
+        f"Accuracy: {100 * top1:.1f} % of {count:,} {_PART.get(metrics.get('split', ''), 'other')} pictures{between}."
+    )
+
+
+_PART = {"test": "test", "val": "held-out"}
+
+
+def _trained_on(data: Mapping[str, Any]) -> str:
+    sources = data.get("name") or ", ".join(str(source) for source in data.get("sources", ()))
+    count = data.get("counts", {}).get("train")
+    if not sources:
+        return "Trained on: not stated."
+    return f"Trained on: {sources}" + (f", {count:,} pictures." if isinstance(count, int) else ".")
+
+
+def _input(exported: Exported) -> str:
+    preprocess = exported.header.preprocess
+    if exported.reads == "picture":
+        return (
+            f"The model reads `picture`, a decoded upright picture [1, H, W, {preprocess.channels}] of bytes of any "
+            "size, and answers with `probabilities`: resize, crop, normalisation and softmax are inside it."
+        )
+    return (
+        f"The model reads normalised images [N, {preprocess.channels}, {preprocess.size}, {preprocess.size}] and "
+        "answers with logits: preprocess.json says what comes before it, and predict.py does it."
+    )

@@ -1,0 +1,76 @@
+"""Writes a network in the format of a runtime, with its record in the metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from resnetkit.errors import UsageError
+from resnetkit.exporting.folder import Exported
+from resnetkit.inference.graph import network_graph
+from resnetkit.models import catalog
+from resnetkit.models.spec import ResNetSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+# The networks of torchvision.models that a spec can be.
+_TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2")
+_KEY = "resnetkit"
+
+
+def torchvision_name(spec: ResNetSpec) -> str:
+    """Return the function of torchvision.models that builds this network with the right `num_classes`.
+
+    Raises `UsageError` where none does.
+    """
+    for name in _TORCHVISION:
+        if catalog.spec_of(name, num_classes=spec.num_classes) == spec:
+            return name
+    raise UsageError(
+        "torchvision has no such network (it has ResNet-18 to 152 with an ImageNet stem for colour pictures): "
+        "use --to onnx or --to openvino"
+    )
+
+
+def write(exported: Exported, tensors: Mapping[str, np.ndarray], *, temperature: float) -> None:
+    """Write the model of `exported` with the state dict `tensors` into its folder."""
+    if exported.format == "torchvision":
+        _write_weights(exported, tensors)
+        return
+    graph = network_graph(
+        exported.header.spec, tensors, exported.header.preprocess, reads=exported.reads, temperature=temperature
+    )
+    if exported.format == "onnx":
+        write_onnx(exported, graph)
+    else:
+        from resnetkit.inference.openvino_engine import core
+
+        write_openvino(exported, core().read_model(graph.SerializeToString()))
+
+
+def write_onnx(exported: Exported, graph: onnx.ModelProto) -> None:
+    """Write an ONNX graph; its metadata has the record under `resnetkit`."""
+    import onnx
+
+    onnx.helper.set_model_props(graph, {_KEY: json.dumps(exported.to_json(), ensure_ascii=False)})
+    onnx.save(graph, exported.model)
+
+
+def write_openvino(exported: Exported, model: Any) -> None:
+    """Write an `openvino.Model` in fp32; its runtime information has the record under `resnetkit`."""
+    import openvino
+
+    model.set_rt_info(json.dumps(exported.to_json(), ensure_ascii=False), _KEY)
+    openvino.save_model(model, exported.model, compress_to_fp16=False)
+
+
+def _write_weights(exported: Exported, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write a state dict that `load_state_dict` of torchvision's network takes as it is."""
+    import torch
+
+    state = {name: torch.from_numpy(np.array(values)) for name, values in tensors.items()}
+    torch.save(state, exported.model)

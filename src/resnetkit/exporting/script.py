@@ -1,0 +1,60 @@
+"""Joins the `predict.py` of an export from the modules in `standalone`."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from importlib import resources
+
+from resnetkit import files
+from resnetkit.exporting.folder import Exported, Format
+
+_PACKAGE = "resnetkit.exporting.standalone"
+_RUNTIMES: dict[Format, str] = {
+    "onnx": "onnx_runtime",
+    "openvino": "openvino_runtime",
+    "torchvision": "torchvision_runtime",
+}
+_NEEDS: dict[Format, str] = {
+    "onnx": "onnxruntime numpy pillow",
+    "openvino": "openvino numpy pillow",
+    "torchvision": "torch torchvision numpy pillow",
+}
+
+
+def needed(format: Format) -> str:
+    """Return the packages that the `predict.py` of a format needs, as pip takes them."""
+    return _NEEDS[format]
+
+
+def write_script(exported: Exported) -> None:
+    """Write `predict.py`: one file that needs the runtime, NumPy and Pillow."""
+    files.write_text(exported.folder / "predict.py", script(exported.format))
+
+
+def script(format: Format) -> str:
+    """Return the text of `predict.py` for a format."""
+    names = ["pictures", "resizing", _RUNTIMES[format], "main"]
+    sources = [resources.files(_PACKAGE).joinpath(f"{name}.py").read_text(encoding="utf-8") for name in names]
+    docstring = (
+        '"""Name pictures with the model in this folder: python predict.py PHOTO...\n\n'
+        f'It needs: pip install {needed(format)}\n"""'
+    )
+    bodies = [source.split("\n\n\n", 1)[1].strip() for source in sources]  # what follows docstring and imports
+    return "\n\n".join([docstring, _imports(sources)]) + "\n\n\n" + "\n\n\n".join(bodies) + "\n"
+
+
+def _imports(sources: list[str]) -> str:
+    """Return the imports of all the modules but those of each other, the standard library's first."""
+    whole: set[str] = set()
+    parts: dict[str, set[str]] = {}
+    for node in (node for source in sources for node in ast.parse(source).body):
+        if isinstance(node, ast.Import):
+            whole.add(ast.unparse(node))
+        elif isinstance(node, ast.ImportFrom) and not (node.module or "").startswith(_PACKAGE):
+            parts.setdefault(node.module or "", set()).update(alias.name for alias in node.names)
+    lines = sorted(whole) + [
+        f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(parts.items())
+    ]
+    ours = [line for line in lines if line.split()[1].split(".")[0] in sys.stdlib_module_names]
+    return "\n".join(ours) + "\n\n" + "\n".join(line for line in lines if line not in ours)

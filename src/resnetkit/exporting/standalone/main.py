@@ -1,0 +1,35 @@
+"""The command: names pictures and prints the most probable classes."""
+
+import json
+import sys
+from pathlib import Path
+
+from resnetkit.exporting.standalone.onnx_runtime import opened
+from resnetkit.exporting.standalone.pictures import read
+
+
+def main() -> None:
+    """Name each picture of the command line; the exit code is 1 where one could not be read."""
+    folder = Path(__file__).resolve().parent
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    header, failed = record["header"], False
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    run = opened(folder, record)
+    threshold = header["decision"].get("threshold")
+    for path in sys.argv[1:]:
+        try:
+            picture = read(path, header["preprocess"]["channels"], header["preprocess"]["depth"])
+        except (OSError, SyntaxError, ValueError) as problem:
+            print(f"{path}: {problem}", file=sys.stderr)
+            failed = True
+            continue
+        probabilities = run(picture)
+        best = sorted(zip(probabilities.tolist(), header["classes"], strict=True), reverse=True)[:5]
+        unsure = "not sure: " if threshold is not None and best[0][0] < threshold else ""
+        print(f"{path}: {unsure}" + ", ".join(f"{name} {100 * p:.1f} %" for p, name in best))
+    sys.exit(int(failed))
+
+
+if __name__ == "__main__":
+    main()

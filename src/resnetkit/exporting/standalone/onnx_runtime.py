@@ -1,0 +1,22 @@
+"""Run an exported ONNX graph."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from resnetkit.exporting.standalone.resizing import images_of, probabilities_of
+
+
+def opened(folder: Path, record: dict[str, Any]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from a `[H, W, C]` uint8 picture to `[K]` probabilities."""
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    if record["reads"] == "picture":
+        return lambda picture: session.run(["probabilities"], {"picture": picture[None]})[0][0]
+    temperature = record["header"]["decision"].get("temperature", 1.0)
+    preprocess = record["header"]["preprocess"]
+    return lambda picture: probabilities_of(
+        session.run(["logits"], {"images": images_of(picture, preprocess)})[0], temperature
+    )

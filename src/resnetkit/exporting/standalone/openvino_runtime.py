@@ -1,0 +1,22 @@
+"""Run an exported OpenVINO graph in fp32 (an int8 graph in the arithmetic that it holds)."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+
+from resnetkit.exporting.standalone.resizing import images_of, probabilities_of
+
+
+def opened(folder: Path, record: dict[str, Any]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function from a `[H, W, C]` uint8 picture to `[K]` probabilities."""
+    # Without this OpenVINO computes in bf16 where the processor has it.
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    run = openvino.Core().compile_model(str(folder / "model.xml"), "CPU", settings)
+    if record["reads"] == "picture":
+        return lambda picture: run(picture[None])[0][0]
+    temperature = record["header"]["decision"].get("temperature", 1.0)
+    preprocess = record["header"]["preprocess"]
+    return lambda picture: probabilities_of(run(images_of(picture, preprocess))[0], temperature)

@@ -1,0 +1,104 @@
+"""What `predict.py` reads is what the package reads, file by file."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnetkit.data import images
+from resnetkit.errors import ResNetKitError
+from resnetkit.exporting.standalone.pictures import read
+
+RNG = np.random.default_rng(0)
+
+
+def saved(image: Image.Image, **options: object) -> bytes:
+    content = io.BytesIO()
+    image.save(content, **({"format": "PNG"} | options))
+    return content.getvalue()
+
+
+def ours(content: bytes, channels: int, depth: int | None = None) -> np.ndarray:
+    image = images.convert(images.decode(content, name="x"), mode="RGB" if channels == 3 else "L", depth=depth)
+    return np.asarray(image).reshape(image.height, image.width, channels)
+
+
+def turned(image: Image.Image, orientation: int) -> bytes:
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    return saved(image, format="JPEG", quality=95, exif=exif)
+
+
+NOISE = RNG.integers(0, 256, (9, 14, 4), dtype=np.uint8)
+GREY16 = RNG.integers(0, 4096, (9, 14)).astype(np.uint16)
+PALETTE = Image.fromarray(NOISE[:, :, :3]).quantize(7)
+KINDS = {
+    "RGB": saved(Image.fromarray(NOISE[:, :, :3])),
+    "L": saved(Image.fromarray(NOISE[:, :, 0])),
+    "RGBA": saved(Image.fromarray(NOISE)),
+    "LA": saved(Image.fromarray(NOISE).convert("LA")),
+    "1": saved(Image.fromarray(NOISE[:, :, 0]).convert("1")),
+    "P": saved(PALETTE),
+    "P transparent": saved(PALETTE, transparency=3),
+    "CMYK": saved(Image.fromarray(NOISE[:, :, :3]).convert("CMYK"), format="TIFF"),
+    "12 of 16 bits": saved(Image.fromarray(GREY16)),
+    "float": saved(Image.fromarray((GREY16 / 5000).astype(np.float32)), format="TIFF"),
+    **{f"turned {number}": turned(Image.fromarray(NOISE[:, :, :3]), number) for number in range(1, 9)},
+}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_picture_is_read_as_the_package_reads_it(kind: str, channels: int) -> None:
+    for depth in (None, 14):
+        expected = ours(KINDS[kind], channels, depth)
+        answer = read(io.BytesIO(KINDS[kind]), channels, depth)
+        assert answer.shape == expected.shape
+        assert (answer == expected).all()
+
+
+def test_what_it_cannot_read_as_the_package_does_it_refuses() -> None:
+    content = _png_of_16_bit_colours()
+    assert ours(content, 3).shape == (1, 2, 3)
+    with pytest.raises(ValueError, match="16-bit colours"):
+        read(io.BytesIO(content), 3)
+    negative = saved(Image.fromarray(np.full((4, 4), -3.0, np.float32)), format="TIFF")
+    with pytest.raises(ValueError, match="below 0"):
+        read(io.BytesIO(negative), 3)
+
+
+def _png_of_16_bit_colours() -> bytes:
+    """A 2x1 PNG of colour type 2 and 16 bits, written by hand: Pillow writes none."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    row = b"\0" + struct.pack(">6H", 4000, 20, 300, 65535, 1, 2)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+
+
+def test_odd_files_of_the_world_are_read_alike_or_refused(shared_data: Path) -> None:
+    alike, refused, different = 0, [], []
+    for path in sorted((shared_data / "odd_images").rglob("*")):
+        if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+            continue
+        try:
+            expected = ours(path.read_bytes(), 3)
+        except ResNetKitError:
+            continue
+        try:
+            answer = read(path, 3)
+        except (OSError, SyntaxError, ValueError):
+            refused.append(path.name)
+            continue
+        if answer.shape == expected.shape and (answer == expected).all():
+            alike += 1
+        else:
+            different.append(path.name)
+    assert alike > 150
+    assert different == []
