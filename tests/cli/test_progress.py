@@ -24,6 +24,22 @@ def test_in_a_pipe_there_are_lines_and_no_bar(capsys: pytest.CaptureFixture[str]
     ]
 
 
+def test_what_is_counted_tells_its_rate_and_time_left_every_half_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with watching(quiet=False) as console, console.counting("naming pictures") as show:
+        show(5_000, 60_000)  # done by an earlier command: no speed of this one
+        for done in range(5_100, 12_001, 100):
+            now += 1
+            show(done, 60_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "naming pictures: 8,100 of 60,000, 100/s, 8 min 39 s left",
+        "naming pictures: 11,200 of 60,000, 100/s, 8 min 08 s left",
+    ]
+
+
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with watching(quiet=True) as console:
         console.step(STEP)

@@ -3,11 +3,12 @@ import io
 import json
 import math
 import os
+import sys
 
 import pytest
 
-from resnetkit.errors import UsageError
-from resnetkit.inference.output import Tally, csv_columns, format_of, json_line, shown, to_file, to_stream
+from resnetkit.errors import DataError, UsageError
+from resnetkit.inference.output import Tally, answers, csv_columns, format_of, json_line, shown, to_file, to_stream
 from resnetkit.inference.predictor import Prediction
 
 
@@ -184,3 +185,38 @@ def test_the_tally_knows_the_exit_code():
     only_bad.add(failed())
     assert str(only_bad) == "1 picture: 0 named, 1 could not be read or named"
     assert only_bad.exit_code == 3
+
+
+def test_parquet_holds_typed_columns_and_nothing_as_null(tmp_path):
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "out.parquet"
+    with to_file(path, top_k=2) as write:
+        for prediction in MIXED * 300:  # more than a group of rows
+            write(prediction)
+    rows = pq.read_table(path).to_pylist()
+    assert len(rows) == 1200
+    assert list(rows[0]) == csv_columns(2)
+    first = ["a.jpg", "ok", "cat", 0.9, "dog", 0.1, None, None]
+    assert list(rows[0].values()) == first
+    assert list(rows[1].values()) == ["bad.jpg", "error", *[None] * 5, "bad.jpg: cut short; copy it again"]
+    assert rows[3]["source"] == "caf\\udce9.jpg"
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_answers_are_read_back(tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    with to_file(path, top_k=2) as write:
+        for prediction in MIXED:
+            write(prediction)
+    expected = [{"status": p.status, "label": p.label, "error": p.error} for p in MIXED]
+    assert list(answers(path)) == expected
+    path.write_bytes(b"\xff\xfe nothing of ours\n")
+    with pytest.raises(DataError, match=f"out{suffix}: is no whole"):
+        list(answers(path))
+
+
+def test_parquet_without_pyarrow_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match=r"resnetkit\[parquet\]"):
+        format_of(tmp_path / "out.parquet")

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from resnetkit.cli import options
 from resnetkit.cli.progress import ConsoleWatcher, watching
+from resnetkit.runtime import place
+
+if TYPE_CHECKING:
+    from resnetkit.api import Model
+    from resnetkit.data.dataset import Dataset
+    from resnetkit.inference.bulk import Shard, Summary
 
 
 @click.command()
@@ -19,66 +26,151 @@ from resnetkit.cli.progress import ConsoleWatcher, watching
 @click.option("--weights", metavar="FILE", help="A file with the published weights, where there is no network.")
 @click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Classes per picture.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Pictures per pass; default: what suits the device.")
-@click.option("--output", metavar="FILE", help="Write .csv, .json or .jsonl in place of stdout.")
+@click.option(
+    "--output", metavar="FILE|DIR/",
+    help="Write .csv, .json, .jsonl or .parquet in place of stdout; for millions, a folder of parts that the same "
+    "command goes on with: rows/ (CSV), rows.jsonl/, rows.parquet/.",
+)  # fmt: skip
+@click.option("--shard", metavar="I/N", help="Make only the parts of process I of N; under torchrun: by rank.")
 @click.option("--sort-into", metavar="DIR", help="Copy the pictures into a folder per predicted class.")
 @options.engine
 @options.format_option("table", "json", "jsonl", "csv")
 @options.computing
 def predict(
     sources: tuple[str, ...], model: str | None, top_k: int, batch_size: int | None, output: str | None,
-    sort_into: str | None, form: str, quiet: bool, **given: Any,
+    shard: str | None, sort_into: str | None, form: str, quiet: bool, **given: Any,
 ) -> int:  # fmt: skip
-    """Name what is on pictures: files, folders, archives, globs.
+    """Name what is on pictures: files, folders, archives, lists, globs.
 
     Pictures that cannot be read are reported and the rest go on; the exit code is then 4 (3 when none could be read).
     """
-    from resnetkit import api
     from resnetkit.data.sources import open_pictures
-    from resnetkit.inference import output as outputs
-    from resnetkit.inference import sorting
+    from resnetkit.inference import bulk, sorting
 
-    if output is not None:
-        wanted = outputs.format_of(Path(output))
-        if form not in ("table", wanted):
-            raise click.UsageError(f"--format {form} contradicts --output {output}: the suffix sets the format")
+    in_bulk = output is not None and bulk.is_folder(output)
+    _refuse_contradictions(output, form, in_bulk=in_bulk, shard=shard, sort_into=sort_into)
+    part_of_work = bulk.shard_of(shard)
     pictures = open_pictures(*sources)
     if sort_into is not None:
         sorting.refuse_own_output(pictures, Path(sort_into))
     with watching(quiet=quiet) as console:
-        if model is None and given["weights"] is None:
-            console.note(_which_model(api.runs()))
-        if model is None and given["weights"] is not None:
-            model = given.pop("weights")  # the file says which network it is
-        opened = api.load(model or "resnet18", watcher=console, **given)
-        console.note(opened.computes)
-        predictions, tally = [], outputs.Tally()
-        with contextlib.ExitStack() as stack:
-            if output is not None:
-                write = stack.enter_context(outputs.to_file(Path(output), top_k=top_k))
-            else:
-                write = stack.enter_context(outputs.to_stream(sys.stdout, format=form, top_k=top_k))  # type: ignore[arg-type]
-            show = stack.enter_context(console.counting("naming pictures"))
-            for prediction in opened.predictor.predict_many(
-                pictures, top_k=top_k, batch_size=batch_size, threads=opened.runtime.threads
-            ):
-                write(prediction)
-                tally.add(prediction)
-                show(tally.total, len(pictures))
-                if sort_into is not None:
-                    predictions.append(prediction)
-        if pictures.ignored:
-            console.note(f"{outputs.counted(len(pictures.ignored), 'file')} left out, being no pictures")
-        if output is not None or tally.errors:
-            console.note(f"{tally}" + (f"; rows in {output}" if output else ""))
+        opened = _opened(model, given, console)
+        _note_what_is_left_out(pictures, console)
+        if output is not None and in_bulk:
+            with console.counting("naming pictures") as show:
+                summary = opened.predict_into(
+                    output, pictures, top_k=top_k, shard=part_of_work, batch_size=batch_size, progress=show
+                )
+            return _told(summary, part_of_work, form, console)
+        return _one_by_one(
+            opened, pictures, console, top_k=top_k, batch_size=batch_size, output=output, form=form,
+            sort_into=sort_into,
+        )  # fmt: skip
+
+
+def _refuse_contradictions(
+    output: str | None, form: str, *, in_bulk: bool, shard: str | None, sort_into: str | None
+) -> None:
+    """Raise `UsageError` before anything is read."""
+    from resnetkit.inference import bulk
+    from resnetkit.inference import output as outputs
+
+    if output is not None and in_bulk:
+        bulk.format_of(Path(output))
+        if form not in ("table", "json"):
+            raise click.UsageError(
+                f"--format {form} contradicts --output {output}: stdout gets a summary, and the suffix of the folder "
+                "sets the format of its parts"
+            )
         if sort_into is not None:
-            _sort(predictions, Path(sort_into), pictures, opened.classes, console)
-    return tally.exit_code
+            raise click.UsageError(f"--sort-into sorts what one command names: give it without --output {output}")
+        return
+    if shard is not None or place().size > 1:
+        divided = f"--shard {shard} divides" if shard is not None else "several processes divide"
+        raise click.UsageError(f"{divided} parts in a folder: add --output rows/")
+    if output is not None:
+        wanted = outputs.format_of(Path(output))
+        if form not in ("table", wanted):
+            raise click.UsageError(f"--format {form} contradicts --output {output}: the suffix sets the format")
+
+
+def _opened(model: str | None, given: dict[str, Any], console: ConsoleWatcher) -> Model:
+    from resnetkit import api
+
+    if model is None and given["weights"] is None:
+        console.note(_which_model(api.runs()))
+    if model is None and given["weights"] is not None:
+        model = given.pop("weights")  # the file says which network it is
+    opened = api.load(model or "resnet18", watcher=console, **given)
+    console.note(opened.computes)
+    if opened.runtime.device == "cuda" and place().launched:
+        import torch
+
+        torch.cuda.set_device(place().local_rank % torch.cuda.device_count())
+    return opened
 
 
 def _which_model(runs: list[Any]) -> str:
     """Say which model answers where none was asked for, and which might have been meant."""
     newest = f"; for your newest run: --model {runs[0].path}" if runs else ""
     return f"answering: resnet18 with its ImageNet weights{newest}"
+
+
+def _note_what_is_left_out(pictures: Dataset, console: ConsoleWatcher) -> None:
+    from resnetkit.inference.output import counted, shown
+
+    if pictures.ignored:
+        console.note(f"{counted(len(pictures.ignored), 'file')} left out, being no pictures")
+    for folder, why in pictures.unreadable:
+        console.note(shown(f"{folder}: cannot be listed ({why}), and what lies in it is left out"))
+
+
+def _told(summary: Summary, shard: Shard, form: str, console: ConsoleWatcher) -> int:
+    """Write what all parts hold, and return the exit code.
+
+    Under torchrun the process that finds nothing missing speaks for all. There a code other than 0 would make torchrun
+    end the processes that are still at work, so unreadable pictures are told by the counts alone.
+    """
+    from resnetkit.inference import output as outputs
+
+    launched = place().launched
+    if launched and summary.missing:
+        console.note(f"shard {shard} is done; {summary.where()}")
+    elif form == "json":
+        print(json.dumps(summary.to_json(), ensure_ascii=False, indent=1))
+    else:
+        outputs.draw_summary(summary.tally, summary.problems, sys.stdout)
+        print(summary.where())
+    return 0 if launched else summary.own.exit_code
+
+
+def _one_by_one(
+    opened: Model, pictures: Dataset, console: ConsoleWatcher, *, top_k: int, batch_size: int | None,
+    output: str | None, form: str, sort_into: str | None,
+) -> int:  # fmt: skip
+    """Write the rows to stdout or to one file, sort copies where asked, and return the exit code."""
+    from resnetkit.inference import output as outputs
+
+    predictions, tally = [], outputs.Tally()
+    with contextlib.ExitStack() as stack:
+        if output is not None:
+            write = stack.enter_context(outputs.to_file(Path(output), top_k=top_k))
+        else:
+            write = stack.enter_context(outputs.to_stream(sys.stdout, format=form, top_k=top_k))  # type: ignore[arg-type]
+        show = stack.enter_context(console.counting("naming pictures"))
+        for prediction in opened.predictor.predict_many(
+            pictures, top_k=top_k, batch_size=batch_size, threads=opened.runtime.threads
+        ):
+            write(prediction)
+            tally.add(prediction)
+            show(tally.total, len(pictures))
+            if sort_into is not None:
+                predictions.append(prediction)
+    if output is not None or tally.errors:
+        console.note(f"{tally}" + (f"; rows in {output}" if output else ""))
+    if sort_into is not None:
+        _sort(predictions, Path(sort_into), pictures, opened.classes, console)
+    return tally.exit_code
 
 
 def _sort(predictions: list[Any], directory: Path, pictures: Any, classes: Any, console: ConsoleWatcher) -> None:

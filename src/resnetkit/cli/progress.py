@@ -16,6 +16,7 @@ from resnetkit.runtime import place
 from resnetkit.watcher import Count, Step, Watcher
 
 _SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_BEFORE_A_RATE = 3.0
 
 
 def percent(fraction: float | None) -> str:
@@ -107,9 +108,10 @@ class ConsoleWatcher(Watcher):
 
     @contextmanager
     def counting(self, what: str, unit: str = "") -> Iterator[Count]:
-        """Yield a function (done, total) that shows how far `what` is."""
+        """Yield a function (done, total) that shows how far `what` is, how fast it goes and when it ends."""
+        pace = _Pace(unit)
         if self.quiet or not self.console.is_terminal:
-            yield lambda done, total: None
+            yield lambda done, total: self._line(what, pace, done, total)
             return
         columns = (TextColumn(what), BarColumn(bar_width=20), TextColumn("{task.fields[text]}"))
         self.bar = Progress(*columns, console=self.console, transient=True)
@@ -117,13 +119,37 @@ class ConsoleWatcher(Watcher):
         with self.bar as bar:
 
             def show(done: int, total: int | None) -> None:
-                text = f"{done:,}" + (f" of {total:,}" if total else "") + unit
-                bar.update(task, completed=done, total=total, text=text)
+                bar.update(task, completed=done, total=total, text=pace.text(done, total))
 
             try:
                 yield show
             finally:
                 self.bar = None
+
+    def _line(self, what: str, pace: _Pace, done: int, total: int | None) -> None:
+        text = pace.text(done, total)
+        if time.monotonic() - self.last_line > _SECONDS_BETWEEN_LINES:
+            self.last_line = time.monotonic()
+            self.note(f"{what}: {text}")
+
+
+class _Pace:
+    """How far something is that is counted, in words; what was done at the first count took no time of ours."""
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self.first: tuple[float, int] | None = None
+
+    def text(self, done: int, total: int | None) -> str:
+        """Return e.g. `12,000 of 60,000, 950/s, 51 s left`; rate and time left from the third second on."""
+        now = time.monotonic()
+        began, before = self.first = self.first or (now, done)
+        text = f"{done:,}" + (f" of {total:,}" if total else "") + self.unit
+        if now - began < _SECONDS_BEFORE_A_RATE or done <= before:
+            return text
+        rate = (done - before) / (now - began)
+        left = f", {duration((total - done) / rate)} left" if total else ""
+        return f"{text}, {rate:,.{0 if rate >= 10 else 1}f}{self.unit}/s{left}"
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Predictions as people and programs read them: a table, JSON, JSON lines, CSV; on a stream or in a file."""
+"""Predictions as people and programs read them: a table, JSON, JSON lines, CSV, Parquet; on a stream or in a file."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, TextIO, get_args
 
 from resnetkit.data.classes import steers_terminal
-from resnetkit.errors import UsageError, near_miss
+from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.files import replacing
+from resnetkit.inference import parquet
 from resnetkit.inference.predictor import Prediction, percent
 
-Format = Literal["table", "json", "jsonl", "csv"]
+Format = Literal["table", "json", "jsonl", "csv", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Write = Callable[[Prediction], None]
 
 MOST_ROWS = 50
 _MOST_CLASSES = 20
-_MOST_PROBLEMS = 10
+MOST_PROBLEMS = 10
 _SCREEN = 80
-_ROWS_HINT = "every row: --output predictions.csv (or .json, .jsonl), or --format csv"
+_ROWS_HINT = "every row: --output predictions.csv (or .json, .jsonl, .parquet), or --format csv"
 
 
 @dataclass(slots=True)
@@ -38,11 +40,15 @@ class Tally:
 
     def add(self, prediction: Prediction) -> None:
         """Count one prediction; only answers with status `ok` count for their class."""
+        self.count(prediction.status, prediction.label)
+
+    def count(self, status: str, label: str | None) -> None:
+        """Count one row as `add` does."""
         self.total += 1
-        self.not_sure += prediction.status == "not_sure"
-        self.errors += prediction.status == "error"
-        if prediction.status == "ok" and prediction.label is not None:
-            self.labels[prediction.label] += 1
+        self.not_sure += status == "not_sure"
+        self.errors += status == "error"
+        if status == "ok" and label is not None:
+            self.labels[label] += 1
 
     @property
     def exit_code(self) -> int:
@@ -59,12 +65,17 @@ class Tally:
 
 
 def format_of(path: Path) -> Format:
-    """Return the format that a file's suffix asks for; raises `UsageError` for any but .json, .jsonl, .csv."""
+    """Return the format that a file's suffix asks for.
+
+    Raises `UsageError` for any but .json, .jsonl, .csv, .parquet, and for the last where pyarrow is not installed.
+    """
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in FORMATS or suffix == "table":
         known = [f".{name}" for name in FORMATS if name != "table"]
         hint = near_miss(f".{suffix}", known)
         raise UsageError(f"--output {path.name}: the suffix sets the format and must be {', '.join(known)}{hint}")
+    if suffix == "parquet":
+        parquet.require()
     return suffix
 
 
@@ -77,12 +88,31 @@ def to_file(path: Path, *, top_k: int) -> Iterator[Write]:
     format = format_of(path)
     if path.is_dir():
         raise UsageError(f"--output {path}: is a folder; name a file")
-    with (
-        replacing(path) as temporary,
-        open(temporary, "w", encoding="utf-8", newline="") as stream,
-        to_stream(stream, format=format, top_k=top_k) as write,
-    ):
-        yield write
+    with replacing(path) as temporary, contextlib.ExitStack() as stack:
+        if format == "parquet":
+            columns, row = csv_columns(top_k), partial(csv_row, top_k=top_k)
+            yield stack.enter_context(parquet.to_parquet(temporary, columns=columns, row=row))
+        else:
+            stream = stack.enter_context(open(temporary, "w", encoding="utf-8", newline=""))
+            yield stack.enter_context(to_stream(stream, format=format, top_k=top_k))
+
+
+def answers(path: Path) -> Iterator[dict[str, str | None]]:
+    """Yield `status`, `label` and `error` of each row of a .csv, .jsonl or .parquet file that `to_file` wrote.
+
+    Raises `DataError` for a file that is none.
+    """
+    format = format_of(path)
+    assert format in ("csv", "jsonl", "parquet"), "a list in JSON is no stream of rows"
+    if format == "parquet":
+        yield from parquet.answers(path)
+        return
+    try:
+        with open(path, encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream, strict=True) if format == "csv" else map(json.loads, stream):
+                yield {name: row[name] or None for name in ("status", "label", "error")}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise DataError(f"{path}: is no whole file of predictions") from error
 
 
 @contextlib.contextmanager
@@ -91,6 +121,7 @@ def to_stream(stream: TextIO, *, format: Format, top_k: int) -> Iterator[Write]:
 
     `top_k` sets the number of columns of CSV. A table is drawn at the end, and becomes a summary above 50 rows.
     """
+    assert format != "parquet", "Parquet is no text: to_file writes it"
     if format == "json":
         yield from _json(stream)
     elif format == "jsonl":
@@ -186,28 +217,30 @@ class _Table:
 
     def draw(self, stream: TextIO) -> None:
         """Write the table, or the summary where the rows are too many."""
+        problems = self.errors + self.warnings
         if self.tally.total > MOST_ROWS:
-            self._draw_summary(stream)
-        elif len(self.rows) == 1 and self.rows[0].top:
+            draw_summary(self.tally, problems, stream)
+            print(_ROWS_HINT, file=stream)
+            return
+        if len(self.rows) == 1 and self.rows[0].top:
             _draw(stream, _HEADER[1:3], [[shown(label), percent(p)] for label, p in self.rows[0].top])
         elif self.rows:
             _draw(stream, *_fitting([_cells(prediction) for prediction in self.rows]))
-        problems = self.errors + self.warnings
-        for problem in problems[: _MOST_PROBLEMS if self.tally.total > MOST_ROWS else None]:
+        for problem in problems:
             print(shown(problem), file=stream)
-        if self.tally.total > MOST_ROWS:
-            print(_ROWS_HINT, file=stream)
 
-    def _draw_summary(self, stream: TextIO) -> None:
-        counts = self.tally.labels.most_common()
-        rows = [
-            [shown(label), f"{count:,}", percent(count / self.tally.total)] for label, count in counts[:_MOST_CLASSES]
-        ]
-        print(self.tally, file=stream)
-        if rows:
-            _draw(stream, ("class", "pictures", "share"), rows)
-        if len(counts) > _MOST_CLASSES:
-            print(f"and {len(counts) - _MOST_CLASSES:,} more classes", file=stream)
+
+def draw_summary(tally: Tally, problems: Sequence[str], stream: TextIO) -> None:
+    """Write how many pictures were named, the largest classes and the first of `problems`."""
+    counts = tally.labels.most_common()
+    rows = [[shown(label), f"{count:,}", percent(count / tally.total)] for label, count in counts[:_MOST_CLASSES]]
+    print(tally, file=stream)
+    if rows:
+        _draw(stream, ("class", "pictures", "share"), rows)
+    if len(counts) > _MOST_CLASSES:
+        print(f"and {len(counts) - _MOST_CLASSES:,} more classes", file=stream)
+    for problem in problems[:MOST_PROBLEMS]:
+        print(shown(problem), file=stream)
 
 
 _HEADER = ("picture", "class", "probability", "second")
