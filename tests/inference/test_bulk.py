@@ -41,7 +41,7 @@ def begin(pictures: Dataset, predictor: Predictor) -> Callable[..., Bulk]:
 
     def open_it(folder: str = "rows", **changes: object) -> Bulk:
         how = {"format": bulk.format_of(Path(folder)), "top_k": 2, "precision": "fp32", **changes}
-        record = bulk.record_of(pictures, predictor, weights=Path("model.safetensors"), **how)  # type: ignore[arg-type]
+        record = bulk.record_of(pictures, predictor, files=[Path("model.safetensors")], **how)  # type: ignore[arg-type]
         return open_folder(Path(folder), replace(record, part_size=3))
 
     return open_it
@@ -201,7 +201,7 @@ def test_another_model_and_other_pictures_are_refused(
 
     def again(pictures: Dataset, predictor: Predictor) -> Bulk:
         record = bulk.record_of(
-            pictures, predictor, weights=Path("model.safetensors"), precision="fp32", top_k=2, format="csv"
+            pictures, predictor, files=[Path("model.safetensors")], precision="fp32", top_k=2, format="csv"
         )
         return open_folder(rows.folder, record)
 
@@ -311,3 +311,16 @@ def test_a_folder_is_told_from_a_file_by_its_name(tmp_path: Path) -> None:
     assert [bulk.format_of(Path(f"rows.{name}")) for name in bulk.FORMATS] == list(bulk.FORMATS)
     with pytest.raises(UsageError, match=r"rows.json/: the suffix of a folder .*; did you mean '.jsonl'"):
         bulk.format_of(Path("rows.json"))
+
+
+def test_weights_beside_a_graph_count_too(pictures: Dataset, predictor: Predictor) -> None:
+    graph, beside = Path("model.safetensors"), Path("model.bin")
+
+    def weights() -> str:
+        beside.write_bytes(contents.pop())
+        how = {"precision": "fp32", "top_k": 2, "format": "csv"}
+        return bulk.record_of(pictures, predictor, files=[graph, beside], **how).weights  # type: ignore[arg-type]
+
+    contents = [b"one", b"one", b"other"]
+    first, second, third = weights(), weights(), weights()
+    assert second == third != first

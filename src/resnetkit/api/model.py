@@ -54,13 +54,13 @@ class Model:
         run: RunFolder | None = None,
         engine: Engine | None = None,
         computes: str = "",
-        weights: Path | None = None,
+        files: tuple[Path, ...] = (),
     ) -> None:
         """Take a network, or what opens it where `engine` can do without.
 
-        `computes` says in words what computes, `weights` is the file that the network was read from.
+        `computes` says in words what computes, `files` are those that the network was read from.
         """
-        self.weights = weights
+        self.files = files
         self._network, self._engine = network, engine
         self.header, self.name, self.runtime, self.run, self.computes = header, name, runtime, run, computes
 
@@ -122,11 +122,11 @@ class Model:
         is. Raises `UsageError` for a folder of other pictures or another model, `InterruptedRun` on Ctrl-C and SIGTERM.
         """
         pictures = sources if isinstance(sources, Dataset) else _opened(sources)
-        if self.weights is None:
+        if not self.files:
             raise UsageError(f"{self.name} lies in no file yet: save() it and load() that, so that parts can name it")
         folder = Path(folder)
         record = bulk.record_of(
-            pictures, self.predictor, weights=self.weights, precision=self.runtime.dtype, top_k=top_k,
+            pictures, self.predictor, files=self.files, precision=self.runtime.dtype, top_k=top_k,
             format=bulk.format_of(folder),
         )  # fmt: skip
         rows = bulk.open_folder(folder, record)
@@ -180,12 +180,12 @@ def load(
         network, header = source.open()
         return Model(
             network, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
-            weights=source.path,
+            files=source.files,
         )  # fmt: skip
     found = _prepared(source, watcher)
     return Model(
         source.open, found.header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
-        engine=OpenVINOEngine(found, chosen.runtime), weights=source.path,
+        engine=OpenVINOEngine(found, chosen.runtime), files=source.files,
     )  # fmt: skip
 
 
@@ -220,10 +220,15 @@ class Source:
     exported: Exported | None = None
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """All that makes the network what it is; the weights of an OpenVINO graph lie beside it."""
+        beside = self.exported is not None and self.exported.format == "openvino"
+        return (self.path, self.path.with_suffix(".bin")) if beside else (self.path,)
+
+    @property
     def key(self) -> str:
         """The key of the prepared model."""
-        with_weights = self.exported is not None and self.exported.format == "openvino"
-        return prepared.key_of(self.path, *([self.path.with_suffix(".bin")] if with_weights else []), arch=self.arch)
+        return prepared.key_of(*self.files, arch=self.arch)
 
     def open(self) -> tuple[ResNet, Header]:
         """Return the network, in evaluation mode, and what is known about it."""

@@ -16,13 +16,13 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from resnetkit import files
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.errors import DataError, InterruptedRun, ResourceError, UsageError, near_miss, signal_of
+from resnetkit.files import write_text
 from resnetkit.inference import output as outputs
 from resnetkit.inference.output import Tally, counted
 from resnetkit.inference.predictor import Prediction, Predictor
@@ -43,6 +43,7 @@ class Shard:
     """
 
     number: int = 1
+    _: KW_ONLY
     of: int = 1
 
     def __post_init__(self) -> None:
@@ -61,13 +62,13 @@ def shard_of(text: str | None) -> Shard:
     """Return the shard that `I/N` means, or without a text this process's place among those that torchrun started."""
     here = place()
     if text is None:
-        return Shard(here.rank + 1, here.size)
+        return Shard(here.rank + 1, of=here.size)
     if here.launched:
         raise UsageError(f"--shard {text}: torchrun divides the work among its processes already; leave it out")
     number, _, of = text.partition("/")
     if not (number.isdecimal() and of.isdecimal()):
         raise UsageError(f"--shard {text}: write it as I/N, for two processes 1/2 and 2/2")
-    return Shard(int(number), int(of))
+    return Shard(int(number), of=int(of))
 
 
 def is_folder(output: str) -> bool:
@@ -144,19 +145,19 @@ class Record:
 
 
 def record_of(
-    pictures: Dataset, predictor: Predictor, *, weights: Path, precision: str, top_k: int, format: str
+    pictures: Dataset, predictor: Predictor, *, files: Sequence[Path], precision: str, top_k: int, format: str
 ) -> Record:
-    """Return what parts of `pictures` by a model are made from and with; `weights` is the model's file, or folder."""
+    """Return what parts of `pictures` by a model are made from and with; `files` hold its weights."""
     return Record(
-        model=predictor.name, weights=_digest_of(weights), precision=precision, top_k=top_k, format=format,
+        model=predictor.name, weights=_weights_digest(files), precision=precision, top_k=top_k, format=format,
         pictures=len(pictures), sources=_sources_digest(pictures.items),
     )  # fmt: skip
 
 
-def _digest_of(path: Path) -> str:
+def _weights_digest(paths: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(inside for inside in path.rglob("*") if inside.is_file()):
-        with open(file, "rb") as opened:
+    for path in paths:
+        with open(path, "rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()[:32]
 
@@ -323,7 +324,7 @@ def open_folder(folder: Path, record: Record) -> Bulk:
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             _refuse_others(folder)
-            files.write_text(path, json.dumps(asdict(record), ensure_ascii=False, indent=1) + "\n")
+            write_text(path, json.dumps(asdict(record), ensure_ascii=False, indent=1) + "\n")
     except OSError as error:
         raise ResourceError(f"{folder}/: cannot be written to ({error.strerror or error})") from error
     there = _read(path)
