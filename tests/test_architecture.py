@@ -57,7 +57,7 @@ NEED_TORCH = {
     "training.whitening",
 }
 BANNED_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers"}
-OPTIONAL = {"pillow_heif", "mplfonts", "pyarrow"}
+OPTIONAL = {"pillow_heif", "mplfonts", "nncf", "pyarrow"}
 MOST_LINES = 400
 
 

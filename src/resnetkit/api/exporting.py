@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnetkit import files
+from resnetkit.api import int8 as quantising
 from resnetkit.api.model import Source, locate, run_of
 from resnetkit.errors import ResNetKitError, ResourceError, UsageError, missing_extra
 from resnetkit.exporting.folder import FORMATS, Exported, Format, Reads
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from resnetkit.data.dataset import Dataset
     from resnetkit.data.fetch import Progress
+    from resnetkit.exporting.int8 import Cost
     from resnetkit.exporting.parity import Parity
     from resnetkit.models.checkpoint import Header
     from resnetkit.training.run import RunFolder
@@ -39,10 +41,11 @@ _MOST_COMPARED = 100
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Export:
-    """A finished export folder and how it was compared with the model."""
+    """A finished export folder, how it was compared with the model, and what int8 costs where it is in int8."""
 
     exported: Exported
     parity: Parity
+    cost: Cost | None = None
 
     @property
     def folder(self) -> Path:
@@ -56,6 +59,9 @@ def export(
     to: str = "openvino",
     preprocess: str = "inside",
     images: Sequence[str | Path] = (),
+    int8: bool = False,
+    calibrate: Sequence[str | Path] = (),
+    max_loss: float = 0.01,
     output: str | Path | None = None,
     weights: str | Path | None = None,
     threads: int | None = None,
@@ -66,27 +72,44 @@ def export(
     `to` is openvino, onnx or torchvision. With `preprocess` inside the graph reads a decoded picture of any size and
     answers with probabilities; outside it is the bare network, and `preprocess.json` says what comes before it
     (torchvision: always). `images` are the pictures to compare on: without any those that the model's run held out,
-    and generated ones where there are none. Raises `DataError`, and writes nothing, where the export answers otherwise
-    than the model.
+    and generated ones where there are none. With `int8` the graph is calibrated and scored on the labelled pictures
+    `calibrate`, and may lose `max_loss` (a fraction) of its accuracy. Raises `DataError`, and writes nothing, where the
+    export answers otherwise than the model, or loses more.
     """
     watcher = watcher or Watcher()
     format, reads = _known(to, preprocess)
+    _check_int8(int8, format, calibrate)
     source = locate(str(model), weights=weights, watcher=watcher)
     pictures, whose = _pictures(images, run_of(model))
     header, tensors = source.tensors()
-    place = Path(output) if output is not None else Path(f"{Path(source.name).stem}-{format}")
+    calibrating = quantising.calibration(calibrate, classes=header.classes) if int8 else None
+    runtime = Runtime(threads=threads or available_threads())
+    place = Path(output) if output is not None else Path(f"{Path(source.name).stem}-{'int8-' * int8}{format}")
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise UsageError(f"--output {place}: is there already; name another folder, or take it away")
     with _appearing(place) as making:
         made = Exported(
             folder=making, name=source.name, format=format, reads=reads, header=header,
-            torchvision=_torchvision(format, header),
+            torchvision=_torchvision(format, header), precision="int8" if int8 else "fp32",
         )  # fmt: skip
-        _write(made, tensors)
-        reference = _reference(source, threads or available_threads())
-        parity = _compared(made, reference, pictures, watcher)
-        _describe(made, parity, whose)
-    return Export(exported=_at(made, place), parity=parity)
+        _write(made, tensors, calibrating and calibrating[0])
+        cost = None
+        if calibrating is not None:
+            ours, others = calibrating
+            cost = quantising.cost(source, made, others, calibrated_on=len(ours), runtime=runtime, watcher=watcher)
+            cost.check(max_loss=max_loss)
+        parity = _compared(made, _reference(source, runtime), pictures, watcher)
+        _describe(made, parity, whose, cost)
+    return Export(exported=_at(made, place), parity=parity, cost=cost)
+
+
+def _check_int8(int8: bool, format: Format, calibrate: Sequence[str | Path]) -> None:
+    if int8 and format != "openvino":
+        raise UsageError(f"--int8 is for OpenVINO, not for {format}: leave --to out")
+    if int8 and not calibrate:
+        raise UsageError("--int8 is calibrated and scored on labelled pictures: name them with --calibrate DATA")
+    if calibrate and not int8:
+        raise UsageError("--calibrate is for --int8: add that, or leave it out")
 
 
 def _known(to: str, preprocess: str) -> tuple[Format, Reads]:
@@ -104,19 +127,24 @@ def _torchvision(format: Format, header: Header) -> str | None:
     return torchvision_name(header.spec) if format == "torchvision" else None
 
 
-def _write(made: Exported, tensors: Mapping[str, np.ndarray]) -> None:
+def _write(made: Exported, tensors: Mapping[str, np.ndarray], calibrating: Dataset | None) -> None:
     from resnetkit.exporting import formats
+    from resnetkit.exporting.int8 import quantised
 
-    formats.write(made, tensors, temperature=Decision.from_json(made.header.decision).temperature)
+    temperature = Decision.from_json(made.header.decision).temperature
+    if calibrating is None:
+        formats.write(made, tensors, temperature=temperature)
+    else:
+        model = formats.openvino_model(made, tensors, temperature=temperature)
+        formats.write_openvino(made, quantised(model, quantising.inputs(calibrating, made)))
     made.write_record()
 
 
-def _reference(source: Source, threads: int) -> Callable[[np.ndarray], np.ndarray]:
+def _reference(source: Source, runtime: Runtime) -> Callable[[np.ndarray], np.ndarray]:
     """Return what maps `[1, S, S, C] uint8` pixels to `[K]` probabilities: PyTorch in fp32."""
     from resnetkit.inference.engines import TorchEngine
 
     network, header = source.open()
-    runtime = Runtime(threads=threads)
     runtime.apply()
     engine, decision = TorchEngine(network, header.preprocess, runtime), Decision.from_json(header.decision)
     return lambda pixels: decision.probabilities(engine.logits(pixels))[0]
@@ -132,7 +160,8 @@ def _compared(
     with watcher.counting("comparing pictures") as progress:
         counted = _counting(pictures, progress)
         parity = compare(counted, reference=reference, exported=runtime, preprocess=made.header.preprocess)
-    parity.check()
+    if made.precision == "fp32":
+        parity.check()
     return parity
 
 
@@ -214,19 +243,18 @@ def _png(pixels: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-def _describe(made: Exported, parity: Parity, whose: str) -> None:
+def _describe(made: Exported, parity: Parity, whose: str, cost: Cost | None) -> None:
     """Write what goes with the model: the script, the card, how it was compared, and the preprocessing."""
     from resnetkit.exporting.card import write_card
     from resnetkit.exporting.script import write_script
 
     write_script(made)
-    files.write_text(
-        made.folder / "parity.json", json.dumps(parity.to_json() | {"compared_on": whose}, indent=1) + "\n"
-    )
+    compared = parity.to_json() | {"compared_on": whose} | ({"int8": cost.to_json()} if cost else {})
+    files.write_text(made.folder / "parity.json", json.dumps(compared, indent=1) + "\n")
     if made.reads == "images":
         described = {"input": [None, *_shape(made.header)], "preprocess": made.header.preprocess.to_json()}
         files.write_text(made.folder / "preprocess.json", json.dumps(described, indent=1) + "\n")
-    write_card(made, parity, whose)
+    write_card(made, parity, whose, cost)
 
 
 def _shape(header: Header) -> tuple[int, int, int]:

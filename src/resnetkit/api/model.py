@@ -182,14 +182,14 @@ def load(
             network, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
             files=source.files,
         )  # fmt: skip
-    found = _prepared(source, watcher)
+    found = prepared_model(source, watcher)
     return Model(
         source.open, found.header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
         engine=OpenVINOEngine(found, chosen.runtime), files=source.files,
     )  # fmt: skip
 
 
-def _prepared(source: Source, watcher: Watcher) -> Prepared:
+def prepared_model(source: Source, watcher: Watcher) -> Prepared:
     """Return the model as OpenVINO reads it, converted now where no earlier process did."""
     key = source.key
     found = prepared.find(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -21,13 +22,19 @@ from resnetkit.cli.progress import watching
     help="inside: reads a decoded picture of any size, answers with probabilities; outside: the bare network.",
 )  # fmt: skip
 @click.option("--images", multiple=True, metavar="SOURCE", help="Pictures to compare the export with the model on.")
+@click.option("--int8", is_flag=True, help="In 8-bit whole numbers (OpenVINO), calibrated on your pictures.")
+@click.option("--calibrate", multiple=True, metavar="DATA", help="Labelled pictures to calibrate and score int8 on.")
+@click.option(
+    "--max-loss", type=click.FloatRange(0, 1), default=0.01, show_default=True,
+    help="Accuracy that int8 may lose, as a fraction.",
+)  # fmt: skip
 @click.option("--output", metavar="DIR", help="The folder; default: named after model and format.")
 @click.option("--weights", metavar="FILE", help="A file with the published weights, where there is no network.")
 @options.format_option("table", "json")
 @options.threads
 @options.quiet
 @options.debug
-def export(model: str, images: tuple[str, ...], form: str, quiet: bool, **given: str) -> None:
+def export(model: str, form: str, quiet: bool, **given: Any) -> None:
     """Write MODEL as a folder to hand over: model, predict.py, README.txt, and how it was compared with the original.
 
     Nothing is written where the export answers otherwise than the model.
@@ -35,7 +42,7 @@ def export(model: str, images: tuple[str, ...], form: str, quiet: bool, **given:
     from resnetkit import api
 
     with watching(quiet=quiet) as console:
-        made = api.export(model, images=images, watcher=console, **given)  # type: ignore[arg-type]
+        made = api.export(model, watcher=console, **given)
     parity = made.parity.to_json()
     if form == "json":
         click.echo(json.dumps({"folder": str(made.folder)} | parity, ensure_ascii=False))
@@ -44,6 +51,12 @@ def export(model: str, images: tuple[str, ...], form: str, quiet: bool, **given:
         f"{made.folder}/ answers as {made.exported.name} on {parity['pictures']} files: first class the same for "
         f"{parity['same_top1']}, probabilities within {parity['largest_difference']:.1e}"
     )
+    if made.cost is not None:
+        cost = made.cost
+        click.echo(
+            f"in int8 {100 * cost.top1_int8:.2f} % of {cost.pictures:,} pictures right, in fp32 "
+            f"{100 * cost.top1_fp32:.2f} %; the same answer for {cost.same_answer:,}"
+        )
     for line in _remarks(parity):
         click.echo(line, err=True)
     click.echo(f"\nNext:\n  python {made.folder}/predict.py PHOTO\n  resnetkit predict PHOTO --model {made.folder}")

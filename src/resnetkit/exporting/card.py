@@ -8,6 +8,7 @@ from typing import Any
 
 from resnetkit import files
 from resnetkit.exporting.folder import Exported
+from resnetkit.exporting.int8 import Cost
 from resnetkit.exporting.parity import Parity
 from resnetkit.exporting.script import needed
 
@@ -15,7 +16,7 @@ _WIDTH = 78
 _MOST_CLASSES = 20
 
 
-def write_card(exported: Exported, parity: Parity, whose: str) -> None:
+def write_card(exported: Exported, parity: Parity, whose: str, cost: Cost | None) -> None:
     """Write `README.txt`."""
     header = exported.header
     paragraphs = [
@@ -26,6 +27,7 @@ def write_card(exported: Exported, parity: Parity, whose: str) -> None:
         _trained_on(header.data),
         f"Licence of the weights: {header.license or 'not stated'}.",
         _input(exported),
+        "" if cost is None else _cost(cost),
         f"Compared with the original on {parity.pictures} files ({whose}): the first class is the same for "
         f"{parity.same_top1}, probabilities differ by at most {parity.largest_difference:.1e} (parity.json).",
     ]
@@ -69,6 +71,13 @@ def _trained_on(data: Mapping[str, Any]) -> str:
     if not sources:
         return "Trained on: not stated."
     return f"Trained on: {sources}" + (f", {count:,} pictures." if isinstance(count, int) else ".")
+
+
+def _cost(cost: Cost) -> str:
+    return (
+        f"In int8, calibrated on {cost.calibrated_on} pictures: {100 * cost.top1_int8:.2f} % of {cost.pictures:,} "
+        f"others right, in fp32 {100 * cost.top1_fp32:.2f} %; the same answer for {cost.same_answer:,}."
+    )
 
 
 def _input(exported: Exported) -> str:

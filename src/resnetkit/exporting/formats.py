@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from resnetkit.models.spec import ResNetSpec
 
 if TYPE_CHECKING:
     import onnx
+    import openvino
 
 # The networks of torchvision.models that a spec can be.
 _TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2")
@@ -41,15 +42,23 @@ def write(exported: Exported, tensors: Mapping[str, np.ndarray], *, temperature:
     if exported.format == "torchvision":
         _write_weights(exported, tensors)
         return
-    graph = network_graph(
+    if exported.format == "onnx":
+        write_onnx(exported, _graph(exported, tensors, temperature))
+    else:
+        write_openvino(exported, openvino_model(exported, tensors, temperature=temperature))
+
+
+def openvino_model(exported: Exported, tensors: Mapping[str, np.ndarray], *, temperature: float) -> openvino.Model:
+    """Return the model of `exported` as OpenVINO's."""
+    from resnetkit.inference.openvino_engine import core
+
+    return core().read_model(_graph(exported, tensors, temperature).SerializeToString())
+
+
+def _graph(exported: Exported, tensors: Mapping[str, np.ndarray], temperature: float) -> onnx.ModelProto:
+    return network_graph(
         exported.header.spec, tensors, exported.header.preprocess, reads=exported.reads, temperature=temperature
     )
-    if exported.format == "onnx":
-        write_onnx(exported, graph)
-    else:
-        from resnetkit.inference.openvino_engine import core
-
-        write_openvino(exported, core().read_model(graph.SerializeToString()))
 
 
 def write_onnx(exported: Exported, graph: onnx.ModelProto) -> None:
@@ -60,8 +69,8 @@ def write_onnx(exported: Exported, graph: onnx.ModelProto) -> None:
     onnx.save(graph, exported.model)
 
 
-def write_openvino(exported: Exported, model: Any) -> None:
-    """Write an `openvino.Model` in fp32; its runtime information has the record under `resnetkit`."""
+def write_openvino(exported: Exported, model: openvino.Model) -> None:
+    """Write an OpenVINO model, its numbers as they are; its runtime information has the record under `resnetkit`."""
     import openvino
 
     model.set_rt_info(json.dumps(exported.to_json(), ensure_ascii=False), _KEY)
