@@ -3,10 +3,25 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from resnetkit.api import Evaluation, Export, Model, Run, evaluate, export, load, plan, predict, resume, runs, train
+    from resnetkit.api import (
+        Evaluation,
+        Export,
+        Model,
+        Run,
+        benchmark,
+        evaluate,
+        export,
+        load,
+        plan,
+        predict,
+        resume,
+        runs,
+        train,
+    )
 
 __all__ = [
-    "Evaluation", "Export", "Model", "Run", "evaluate", "export", "load", "plan", "predict", "resume", "runs", "train",
+    "Evaluation", "Export", "Model", "Run",
+    "benchmark", "evaluate", "export", "load", "plan", "predict", "resume", "runs", "train",
 ]  # fmt: skip
 
 

@@ -211,6 +211,16 @@ def available_memory() -> int | None:
     return None if free is None else free // place().local_size
 
 
+def peak_memory() -> int:
+    """Return the most bytes of main memory that this process has held."""
+    for line in _read("/proc/self/status").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    import resource  # elsewhere; on Linux it begins with what the parent process held
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def cpu_name() -> str:
     """Return the processor's name as the system states it."""
     import platform

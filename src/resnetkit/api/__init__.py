@@ -1,5 +1,6 @@
 """The calls users write; they compose the rooms. Importing them needs no torch."""
 
+from resnetkit.api.benchmarking import Measured, benchmark, recommended
 from resnetkit.api.evaluation import Evaluation, evaluate, headline
 from resnetkit.api.exporting import Export, export
 from resnetkit.api.model import Model, describe, load, predict
@@ -10,8 +11,10 @@ from resnetkit.data.cache_files import entries as cached
 __all__ = [
     "Evaluation",
     "Export",
+    "Measured",
     "Model",
     "Run",
+    "benchmark",
     "cached",
     "clear_cache",
     "describe",
@@ -21,6 +24,7 @@ __all__ = [
     "load",
     "plan",
     "predict",
+    "recommended",
     "resume",
     "runs",
     "train",

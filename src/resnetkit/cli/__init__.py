@@ -22,6 +22,7 @@ _VERBS = {
     "evaluate": "Score a model on labelled pictures.",
     "predict": "Name what is on pictures.",
     "export": "Hand a model over: a folder that needs nothing of this package.",
+    "benchmark": "Measure how fast a model answers here, every way to compute it.",
     "models": "List networks and published weights, or describe one.",
     "runs": "List the runs of this folder.",
     "recipes": "List the recipes, or show one in full.",

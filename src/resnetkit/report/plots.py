@@ -121,6 +121,30 @@ def confusion(metrics: Mapping[str, Any], path: Path) -> str | None:
     return draw(matrix, names, title, path)
 
 
+def speeds(rows: Sequence[Mapping[str, Any]], path: Path, *, machine: str) -> None:
+    """Draw pictures per second and the latency of one, a bar for each way to compute; `rows` as in benchmark.json."""
+    names = [f"{Path(row['model']).name}, {row['engine']} {row['precision']}" for row in rows]
+    with sheet(path, texts=names) as drawn:
+        height = 40 + 34 * len(rows)
+        drawn.resize(1200, 170 + height)
+        drawn.header("How fast it answers here", machine)
+        columns = (
+            (320, "pictures a second", "images_per_second", 1),
+            (800, "ms for one picture", "latency_p50_s", 1e3),
+        )
+        for left, words, figure, factor in columns:
+            drawn.text(left, 108, words)
+            axes = drawn.axes(left, 128, 340, height)
+            values = [factor * row[figure] for row in rows]
+            axes.barh(range(len(rows)), values, color=RIGHT, height=0.6)
+            axes.set_yticks(range(len(rows)), names if left == 320 else [""] * len(rows))
+            axes.invert_yaxis()
+            axes.set_xlim(0, 1.2 * max(values))
+            axes.tick_params(length=0)
+            for row, value in enumerate(values):
+                axes.annotate(f"{value:,.4g}", (value, row), xytext=(4, -4), textcoords="offset points", fontsize=9)
+
+
 def _number(value: object) -> float:
     """Return a cell of results.csv as a number; what is empty or not finite is left out of a curve, as NaN."""
     number = float(str(value)) if value not in (None, "") else math.nan

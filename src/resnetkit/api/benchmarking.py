@@ -1,0 +1,201 @@
+"""`benchmark`: every way to compute a model here, each in a process of its own, side by side."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from resnetkit import runtime as machine
+from resnetkit.api.model import Model, load, locate
+from resnetkit.data.dataset import Dataset
+from resnetkit.data.sources import open_data, open_pictures
+from resnetkit.errors import ResNetKitError, UsageError
+from resnetkit.watcher import Watcher
+
+# A way that names so many pictures as the reference does may be recommended.
+_SAME_ENOUGH = 0.99
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """One way to compute a model: seconds, pictures per second, bytes, fractions.
+
+    `load_s` from the beginning of loading to the first answer; `cold_start_s` the whole command `resnetkit predict` for
+    one photo, prepared before; `memory_bytes` the most its process held; `agreement` with the first row's answers and
+    `accuracy`, where the pictures have labels, on the data that were given.
+    """
+
+    model: str
+    engine: str
+    precision: str
+    threads: int
+    load_s: float
+    cold_start_s: float
+    latency_p50_s: float
+    latency_p99_s: float
+    images_per_second: float
+    memory_bytes: int
+    batch_size: int
+    agreement: float | None = None
+    accuracy: float | None = None
+    pictures: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict."""
+        return asdict(self)
+
+
+def benchmark(
+    *models: str | Path,
+    data: Sequence[str | Path] = (),
+    seconds: float = 4.0,
+    threads: int | None = None,
+    device: str = "auto",
+    watcher: Watcher | None = None,
+) -> list[Measured]:
+    """Measure every way to compute each model on this machine, PyTorch in fp32, the reference, first.
+
+    `data` are pictures on which the ways are compared; with labels that the model knows the test part, else the
+    validation part, else all of them is scored too. Raises `UsageError` for a model there is not.
+    """
+    watcher = watcher or Watcher()
+    if not seconds > 0:
+        raise UsageError(f"seconds must be above 0, not {seconds}")
+    if data:
+        open_pictures(*data)  # what is missing is said before anything is measured
+    ways = [(str(model), *way) for model in models for way in _ways(str(model), device, watcher)]
+    rows: list[Measured] = []
+    answers: list[list[str | None]] = []
+    with tempfile.TemporaryDirectory() as folder, watcher.counting("measuring") as progress:
+        for number, (model, engine, precision) in enumerate(ways, start=1):
+            asked = {
+                "model": model, "engine": engine, "precision": precision, "seconds": seconds, "device": device,
+                "threads": threads or machine.available_threads(), "data": [str(source) for source in data],
+            }  # fmt: skip
+            row, named = _measured_apart(asked, Path(folder))
+            answers.append(named)
+            rows.append(Measured(**row, agreement=_agreement(answers[0], named)))
+            progress(number, len(ways))
+    return rows
+
+
+def recommended(rows: Sequence[Measured]) -> Measured:
+    """Return the fastest way among those that answer as the reference does (all, where nothing was compared)."""
+    alike = [row for row in rows if row.agreement is None or row.agreement >= _SAME_ENOUGH]
+    return max(alike or rows, key=lambda row: row.images_per_second)
+
+
+def _ways(model: str, device: str, watcher: Watcher) -> list[tuple[str, str]]:
+    """Return the engines and precisions that can compute a model here."""
+    source = locate(model, watcher=watcher)
+    exported = None if source.exported is None else source.exported
+    if exported is not None and exported.precision == "int8":
+        return [("openvino", "int8")]
+    resolved = machine.resolve(device=device)
+    precisions = ["fp32", *(["bf16"] if resolved.dtype == "bf16" else [])]
+    graph = exported is not None and exported.format != "torchvision"
+    engines = [*([] if graph else ["torch"]), *(["openvino"] if resolved.device == "cpu" else [])]
+    return [(engine, precision) for engine in engines for precision in precisions]
+
+
+def _measured_apart(asked: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[str | None]]:
+    """Measure one way in a process of its own: nothing loaded before, and its memory alone."""
+    call = "import sys; from resnetkit.api.benchmarking import worker; worker(sys.argv[1])"
+    ran = subprocess.run([sys.executable, "-c", call, json.dumps(asked)], capture_output=True, text=True)
+    if ran.returncode != 0:
+        last = ran.stderr.strip().splitlines()[-1:] or ["it ended without a word"]
+        raise ResNetKitError(f"{asked['model']} with {asked['engine']} in {asked['precision']}: {last[0]}")
+    row = json.loads(ran.stdout.splitlines()[-1])
+    named = row.pop("named")
+    return row | {"cold_start_s": _cold_start(asked, row.pop("side"), folder)}, named
+
+
+def worker(asked_text: str) -> None:
+    """Measure one way in this process and print it as JSON; `benchmark` starts it."""
+    import numpy as np
+
+    from resnetkit.inference.speed import measure
+
+    asked = json.loads(asked_text)
+    begun = time.perf_counter()
+    model = load(
+        asked["model"], engine=asked["engine"], precision=asked["precision"], threads=asked["threads"],
+        device=asked["device"],
+    )  # fmt: skip
+    preprocess = model.header.preprocess
+    side = preprocess.size
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, preprocess.channels), dtype=np.uint8)
+    model.engine.logits(pixels[None])
+    load_s = time.perf_counter() - begun
+    speed = measure(model.engine, pixels, seconds=asked["seconds"])
+    memory = machine.peak_memory()
+    named, accuracy = _answered(model, asked["data"]) if asked["data"] else ([], None)
+    row = {
+        "model": asked["model"], "engine": asked["engine"], "precision": asked["precision"],
+        "threads": asked["threads"], "load_s": load_s, "latency_p50_s": speed.latency_p50_s,
+        "latency_p99_s": speed.latency_p99_s, "images_per_second": speed.images_per_second, "memory_bytes": memory,
+        "batch_size": model.engine.batch_size, "named": named, "side": side, "accuracy": accuracy,
+        "pictures": len(named),
+    }  # fmt: skip
+    print(json.dumps(row))
+
+
+def _cold_start(asked: dict[str, Any], side: int, folder: Path) -> float:
+    """Return the seconds of the whole command for one photo, the faster of two."""
+    import numpy as np
+    from PIL import Image
+
+    photo = folder / "photo.jpg"
+    if not photo.exists():
+        noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((640, 480)).save(photo)
+    command = [
+        sys.executable, "-m", "resnetkit", "predict", str(photo), "--model", asked["model"], "--quiet", "--engine",
+        asked["engine"], "--precision", asked["precision"], "--threads", str(asked["threads"]), "--device",
+        asked["device"],
+    ]  # fmt: skip
+    times = []
+    for _ in range(2):
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        times.append(time.perf_counter() - begun)
+    return min(times)
+
+
+def _answered(model: Model, data: Sequence[str]) -> tuple[list[str | None], float | None]:
+    """Return what the model calls each picture, and how many of them it calls right where they have labels."""
+    pictures = _pictures(data, model.classes)
+    named = [answer.label for answer in model.predictor.predict_many(pictures, top_k=1)]
+    labels = [item.label for item in pictures.items]
+    if None in labels:
+        return named, None
+    return named, sum(label == name for label, name in zip(labels, named, strict=True)) / len(named)
+
+
+def _pictures(data: Sequence[str], classes: Sequence[str]) -> Dataset:
+    """Return the pictures to compare on, with labels where the model knows all of them."""
+    from resnetkit.evaluation.evaluate import choose_split
+
+    try:
+        labelled = open_data(*data)
+    except ResNetKitError:
+        return open_pictures(*data)
+    if not set(labelled.classes) <= set(classes):
+        return open_pictures(*data)
+    part = choose_split("auto", {item.split or "train" for item in labelled.items})
+    items = tuple(item for item in labelled.items if part == "all" or item.split == part)
+    return replace(labelled, items=items)
+
+
+def _agreement(reference: list[str | None], named: list[str | None]) -> float | None:
+    """Return the share of pictures that two ways call the same; None where none were given."""
+    if not named or len(reference) != len(named):
+        return None
+    return sum(a == b for a, b in zip(reference, named, strict=True)) / len(named)

@@ -1,0 +1,30 @@
+import time
+
+import numpy as np
+import pytest
+
+from resnetkit.inference.speed import measure
+from tests.fakes import OneByOne
+
+
+class Sleepy(OneByOne):
+    """Takes 4 ms for a call and 1 ms for each picture."""
+
+    def logits(self, pixels):
+        time.sleep(0.004 + 0.001 * len(pixels))
+        return np.zeros((len(pixels), 2), np.float32)
+
+
+def test_latency_is_of_one_picture_and_throughput_of_whole_batches():
+    speed = measure(Sleepy(), np.zeros((8, 8, 3), np.uint8), seconds=0.6)
+    assert speed.latency_p50_s >= 0.005
+    assert speed.latency_p50_s <= speed.latency_p99_s
+    assert speed.runs >= 10
+    assert speed.images_per_second <= 4 / 0.008
+    assert speed.images_per_second * speed.latency_p50_s > 1.2, "a batch of 4 takes less than 4 alone"
+
+
+def test_an_engine_slower_than_the_time_is_still_measured():
+    speed = measure(Sleepy(), np.zeros((8, 8, 3), np.uint8), seconds=0.001)
+    assert speed.runs == 3
+    assert speed.images_per_second == pytest.approx(500, rel=0.5)
