@@ -39,12 +39,12 @@ def test_the_table_shows_what_is_kept_and_the_total(cache):
     code, out, err = cache()
     assert (code, err) == (0, "")
     header, first, second, total, where = out.splitlines()
-    assert header.split("  ")[0] == "data"
+    assert header.split("  ")[0] == "data or model"
     assert first.startswith("photos ")
     assert "whole, short side 300" in first
     assert "0.3 MB" in first
     assert "\x1b" not in second, "a name changes nothing on the terminal"
-    assert where == f"in {cache_files.pixels_folder()}"
+    assert where == f"in {cache_files.pixels_folder().parent}"
     assert total.split() == ["total", "2", "0.3", "MB"]
 
 
@@ -62,7 +62,7 @@ def test_json_has_every_figure(cache):
 def test_a_file_that_a_kill_left_half_written_is_listed_and_cleared(cache):
     (cache_files.pixels_folder() / "whole-20" / ".0123.pixels.x.tmp").write_bytes(b"0" * 1_000_000)
     (unfinished,) = (line for line in cache()[1].splitlines() if "unfinished" in line)
-    assert unfinished.split()[:4] == ["unfinished", "0", "1.0", "MB"]
+    assert unfinished.split()[:4] == ["unfinished", "-", "1.0", "MB"]
     assert "removed 3 files" in cache("clear")[1]
 
 
@@ -78,7 +78,7 @@ def test_clear_says_what_went_and_what_is_still_used(cache):
     assert (code, err) == (0, "")
     assert json.loads(out).keys() == {"files", "bytes", "kept", "failed"}
     assert json.loads(out)["files"] == 1
-    assert cache() == (0, "", "no decoded photos are kept\n")
+    assert cache() == (0, "", "nothing is kept\n")
 
 
 def test_nothing_but_clear_is_understood(cache):

@@ -47,7 +47,7 @@ def file(network: ResNet, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def model(file: Path, cache: Path) -> prepared.Prepared:
-    return prepare(prepared.key_of(file), checkpoint.read_header(file), load_arrays(file))
+    return prepare(prepared.key_of(file), "small", checkpoint.read_header(file), load_arrays(file))
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 32])
@@ -98,6 +98,19 @@ def test_a_prepared_model_is_found_again_and_made_again_where_it_is_broken(file:
     assert [path.name for path in (cache / "prepared").iterdir()] == [folder.name]
 
 
+def test_prepared_models_are_listed_and_cleared(file: Path, cache: Path) -> None:
+    model = rk.load(file, precision="fp32")
+    before = model.predict(some(1, 40, 40)[0])
+    [entry] = rk.api.cached()
+    assert (entry.data, entry.what, entry.pictures) == (str(file), "for OpenVINO", 0)
+    assert entry.bytes > file.stat().st_size / 2
+    assert model.predict(some(1, 40, 40)[0]) == before
+    cleared = rk.api.clear_cache()
+    assert (cleared.bytes, cleared.failed) == (entry.bytes, 0)
+    assert rk.api.cached() == []
+    assert rk.load(file, precision="fp32").predict(some(1, 40, 40)[0]) == before
+
+
 def test_other_weights_are_another_prepared_model(file: Path, cache: Path, network: ResNet) -> None:
     before = rk.load(file, precision="fp32").predict(some(1, 40, 40)[0], top_k=5).top
     with torch.no_grad():
@@ -120,11 +133,11 @@ def test_a_cache_that_takes_no_files_says_what_to_do(file: Path, tmp_path: Path,
 def test_tensors_that_are_not_the_networks_are_refused(file: Path, cache: Path) -> None:
     header, tensors = checkpoint.read_header(file), load_arrays(file)
     with pytest.raises(DataError, match="not those it describes"):
-        prepare("a", header, {name: value for name, value in tensors.items() if name != "layer2.0.conv2.weight"})
+        prepare("a", "a", header, {name: value for name, value in tensors.items() if name != "layer2.0.conv2.weight"})
     with pytest.raises(DataError, match="not those it describes"):
-        prepare("b", header, tensors | {"layer2.0.conv2.weight": np.zeros((7, 7, 3, 3), np.float32)})
+        prepare("b", "b", header, tensors | {"layer2.0.conv2.weight": np.zeros((7, 7, 3, 3), np.float32)})
     with pytest.raises(DataError, match="not those it describes"):
-        prepare("c", header, tensors | {"layer9.0.conv1.weight": np.zeros((7, 7, 3, 3), np.float32)})
+        prepare("c", "c", header, tensors | {"layer9.0.conv1.weight": np.zeros((7, 7, 3, 3), np.float32)})
     assert not list((cache / "prepared").glob("*"))
 
 

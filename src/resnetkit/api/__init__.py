@@ -1,12 +1,11 @@
 """The calls users write; they compose the rooms. Importing them needs no torch."""
 
 from resnetkit.api.benchmarking import Measured, benchmark, recommended
+from resnetkit.api.cache import cached, clear_cache
 from resnetkit.api.evaluation import Evaluation, evaluate, headline
 from resnetkit.api.exporting import Export, export
 from resnetkit.api.model import Model, describe, load, predict
 from resnetkit.api.run import Run, plan, resume, runs, train
-from resnetkit.data.cache_files import clear as clear_cache
-from resnetkit.data.cache_files import entries as cached
 
 __all__ = [
     "Evaluation",

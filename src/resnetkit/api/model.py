@@ -197,10 +197,10 @@ def prepared_model(source: Source, watcher: Watcher) -> Prepared:
         return found
     watcher.note(f"preparing {source.name} for this processor, once")
     if source.exported is not None and source.exported.format != "torchvision":
-        return prepare_exported(key, source.exported.header, source.path)
+        return prepare_exported(key, source.name, source.exported.header, source.path)
     header, tensors = source.tensors()
     try:
-        return prepare(key, header, tensors)
+        return prepare(key, source.name, header, tensors)
     except DataError as error:
         raise DataError(f"{source.path}: {error}") from error
 

@@ -27,7 +27,7 @@ _VERBS = {
     "runs": "List the runs of this folder.",
     "recipes": "List the recipes, or show one in full.",
     "download": "Fetch published weights, also for another computer.",
-    "cache": "List the decoded photos that are kept for later runs, or clear them.",
+    "cache": "List the decoded photos and prepared models that are kept, or clear them.",
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -21,9 +20,9 @@ from resnetkit.runtime import cache_folder
 @options.format_option("table", "json")
 @options.debug
 def cache(action: str | None, form: str) -> None:
-    """List the decoded photos that are kept for later runs, last used first; `clear` removes them.
+    """List the decoded photos and prepared models that are kept, last used first; `clear` removes them.
 
-    What is removed is made again when a run needs it. Photos that a running process uses stay.
+    What is removed is made again when it is needed. Photos that a running process uses stay.
     """
     if action == "clear":
         _clear(form)
@@ -40,21 +39,21 @@ def _list(form: str) -> None:
         click.echo(json.dumps([_row(entry) for entry in entries], ensure_ascii=False, indent=1))
         return
     if not entries:
-        click.echo("no decoded photos are kept", err=True)
+        click.echo("nothing is kept", err=True)
         return
     rows = [
         [
             shown(entry.data),
             entry.what,
-            f"{entry.pictures:,}",
+            f"{entry.pictures:,}" if entry.pictures else "-",
             _size(entry.bytes),
             _row(entry)["last_used"][:16].replace("T", " "),
         ]
         for entry in entries
     ]
     total = ["total", "", f"{sum(e.pictures for e in entries):,}", _size(sum(e.bytes for e in entries)), ""]
-    print_table(["data", "decoded to", "pictures", "size", "last used"], [*rows, total])
-    click.echo(f"in {shown(str(Path(entries[0].path).parent))}")
+    print_table(["data or model", "kept as", "pictures", "size", "last used"], [*rows, total])
+    click.echo(f"in {shown(str(cache_folder()))}")
 
 
 def _row(entry: Any) -> dict[str, Any]:

@@ -55,8 +55,8 @@ def _without_telemetry() -> Iterator[None]:
             del sys.modules[name]
 
 
-def prepare(key: str, header: Header, tensors: Mapping[str, np.ndarray]) -> Prepared:
-    """Convert the network that `header` describes, with its state dict, and keep it under `key`.
+def prepare(key: str, name: str, header: Header, tensors: Mapping[str, np.ndarray]) -> Prepared:
+    """Convert the network `name` that `header` describes, with its state dict, and keep it under `key`.
 
     Raises `DataError` for tensors that are not those of the network, `ResourceError` where the cache takes no files.
     """
@@ -69,10 +69,10 @@ def prepare(key: str, header: Header, tensors: Mapping[str, np.ndarray]) -> Prep
         raise DataError("its tensors are not those it describes; fetch or make it again") from error
     import openvino
 
-    return prepared.keep(key, header, lambda path: openvino.save_model(model, path, compress_to_fp16=False))
+    return prepared.keep(key, name, header, lambda path: openvino.save_model(model, path, compress_to_fp16=False))
 
 
-def prepare_exported(key: str, header: Header, model: Path) -> Prepared:
+def prepare_exported(key: str, name: str, header: Header, model: Path) -> Prepared:
     """Keep under `key` the part from pixels to logits of a graph that `network_graph` wrote, whatever it reads.
 
     The pixels then come from Pillow, whose bytes those of the graph are. Raises `DataError` for another graph.
@@ -87,7 +87,7 @@ def prepare_exported(key: str, header: Header, model: Path) -> Prepared:
     except (KeyError, RuntimeError) as error:
         raise DataError(f"{model}: is no model that resnetkit exported; export it again") from error
     part = _from_pixels(begin, end, header.preprocess) if reads == "picture" else _normalising(whole, header.preprocess)
-    return prepared.keep(key, header, lambda path: openvino.save_model(part, path, compress_to_fp16=False))
+    return prepared.keep(key, name, header, lambda path: openvino.save_model(part, path, compress_to_fp16=False))
 
 
 def _from_pixels(begin: openvino.Output, end: openvino.Output, preprocess: Preprocess) -> openvino.Model:

@@ -18,8 +18,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from resnetkit import files, runtime
+from resnetkit.data.cache_files import Cleared, Entry
 from resnetkit.errors import DataError, ResourceError
 from resnetkit.models.checkpoint import Header
 
@@ -71,14 +73,22 @@ def find(key: str) -> Prepared | None:
     """Return the prepared model of that key, or None where there is none that is whole."""
     folder = prepared_folder() / key
     try:
-        header = Header.from_json(json.loads((folder / _HEADER).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        header = Header.from_json(_described(folder)["header"])
+    except (OSError, ValueError, TypeError, LookupError):
         return None
-    return Prepared(folder=folder, header=header) if (folder / _NETWORK).is_file() else None
+    if not (folder / _NETWORK).is_file():
+        return None
+    with contextlib.suppress(OSError):  # a cache that only others may write to is read all the same
+        os.utime(folder)
+    return Prepared(folder=folder, header=header)
 
 
-def keep(key: str, header: Header, write: Callable[[Path], None]) -> Prepared:
-    """Keep under `key` the network that `header` describes; `write` makes the file that it is given the path of.
+def _described(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / _HEADER).read_text(encoding="utf-8"))
+
+
+def keep(key: str, name: str, header: Header, write: Callable[[Path], None]) -> Prepared:
+    """Keep under `key` the network `name` that `header` describes; `write` makes the file it is given the path of.
 
     Raises `ResourceError` where the cache takes no files.
     """
@@ -90,7 +100,7 @@ def keep(key: str, header: Header, write: Callable[[Path], None]) -> Prepared:
         raise _no_room(place.parent, error) from error
     try:
         write(making / _NETWORK)
-        files.write_text(making / _HEADER, json.dumps(header.to_json(), ensure_ascii=False))
+        files.write_text(making / _HEADER, json.dumps({"name": name, "header": header.to_json()}, ensure_ascii=False))
         (making / _COMPILED).mkdir()
         os.chmod(making, 0o755)
         if place.exists():  # one that is broken, or another process was faster; both are as good as ours or worse
@@ -105,6 +115,39 @@ def keep(key: str, header: Header, write: Callable[[Path], None]) -> Prepared:
     if found is None:
         raise ResourceError(f"{place}: the prepared model is gone or broken: resnetkit cache clear, then try again")
     return found
+
+
+def entries() -> list[Entry]:
+    """Return the models that are kept; `data` is what people called them."""
+    listed = []
+    for folder in _folders():
+        try:
+            name = str(_described(folder)["name"])
+        except (OSError, ValueError, TypeError, LookupError):
+            name = "unfinished"
+        used = folder.stat().st_mtime
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        listed.append(Entry(data=name, what="for OpenVINO", pictures=0, bytes=size, last_used=used, path=str(folder)))
+    return listed
+
+
+def clear() -> Cleared:
+    """Remove all prepared models; a process that has one open goes on with it."""
+    files_of = {folder: [path for path in folder.rglob("*") if path.is_file()] for folder in _folders()}
+    removed = num_bytes = failed = 0
+    for folder, paths in files_of.items():
+        size = sum(path.stat().st_size for path in paths)
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            failed += len(paths)
+        else:
+            removed, num_bytes = removed + len(paths), num_bytes + size
+    return Cleared(files=removed, bytes=num_bytes, kept=0, failed=failed)
+
+
+def _folders() -> list[Path]:
+    root = prepared_folder()
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink()) if root.is_dir() else []
 
 
 def batch_sizes(model: Prepared) -> dict[str, int]:
