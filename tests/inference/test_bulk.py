@@ -2,6 +2,7 @@ import csv
 import errno
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -121,6 +122,7 @@ def test_the_same_command_goes_on_where_a_signal_stopped_it(
     with pytest.raises(InterruptedRun, match=r"2 of 6 parts are in rows/, and the same command goes on") as stopped:
         begin().make(predictor, pictures, progress=stops)
     assert stopped.value.exit_code == code
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]  # none is left waiting
     first = {name: os.stat(f"rows/{name}").st_ino for name in part_names("rows")}
     assert len(first) == 2
     heard: list[tuple[int, int | None]] = []
@@ -324,3 +326,16 @@ def test_weights_beside_a_graph_count_too(pictures: Dataset, predictor: Predicto
     contents = [b"one", b"one", b"other"]
     first, second, third = weights(), weights(), weights()
     assert second == third != first
+
+
+def test_a_signal_while_the_engine_computes_leaves_no_threads(
+    begin: Callable[..., Bulk], predictor: Predictor, pictures: Dataset
+) -> None:
+    class Stopped(OneByOne):
+        def logits(self, pixels: np.ndarray) -> np.ndarray:
+            raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedRun, match="0 of 6 parts") as stopped:
+        begin().make(replace(predictor, engine=Stopped()), pictures)
+    assert stopped.value.exit_code == 130
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]

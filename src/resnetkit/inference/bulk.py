@@ -11,11 +11,12 @@ the pictures are kept in memory; pictures and answers are not, beyond those of o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -203,13 +204,14 @@ class Bulk:
         progress(finished, total)
         predictions = self._predictions(predictor, pictures, waiting, batch_size=batch_size, threads=threads)
         try:
-            for part in waiting:
-                rows: list[Prediction] = []
-                for prediction in itertools.islice(predictions, self._num_pictures([part])):
-                    rows.append(prediction)
-                    progress(finished + len(rows), total)
-                self._write(part, rows)
-                finished += len(rows)
+            with contextlib.closing(predictions):
+                for part in waiting:
+                    rows: list[Prediction] = []
+                    for prediction in itertools.islice(predictions, self._num_pictures([part])):
+                        rows.append(prediction)
+                        progress(finished + len(rows), total)
+                    self._write(part, rows)
+                    finished += len(rows)
         except KeyboardInterrupt as stopped:
             raise InterruptedRun(f"stopped; {self._way_on()}", signal_number=signal_of(stopped)) from None
 
@@ -218,12 +220,12 @@ class Bulk:
 
     def _predictions(
         self, predictor: Predictor, pictures: Dataset, parts: Sequence[int], **how: int | None
-    ) -> Iterator[Prediction]:
+    ) -> Generator[Prediction]:
         """Yield the predictions of several parts as one stream: the engine does not run dry between them."""
         if not parts:
-            return iter(())
+            return
         items = tuple(item for part in parts for item in pictures.items[self.record.rows(part)])
-        return predictor.predict_many(replace(pictures, items=items), top_k=self.record.top_k, **how)
+        yield from predictor.predict_many(replace(pictures, items=items), top_k=self.record.top_k, **how)
 
     def _write(self, part: int, rows: Sequence[Prediction]) -> None:
         path = self.folder / self.record.name(part)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import itertools
 import os
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -144,7 +145,7 @@ class Predictor:
 
     def predict_many(
         self, pictures: Dataset, *, top_k: int = 5, batch_size: int | None = None, threads: int | None = None
-    ) -> Iterator[Prediction]:
+    ) -> Generator[Prediction]:
         """Yield a `Prediction` for every item of `pictures`, in their order.
 
         Threads decode ahead of the network, at most two batches, so the memory needed does not grow with the number of
@@ -161,18 +162,20 @@ class Predictor:
             threads=threads or available_threads(),
             limit=2 * batch_size,
         )
-        batches = iter(lambda: list(itertools.islice(reads, batch_size)), [])
-        return self._stream(batches, top_k=top_k, few=few)
+        return self._stream(reads, top_k=top_k, batch_size=batch_size, few=few)
 
-    def _stream(self, batches: Iterator[list[_Read]], *, top_k: int, few: bool) -> Iterator[Prediction]:
+    def _stream(self, reads: Generator[_Read], *, top_k: int, batch_size: int, few: bool) -> Generator[Prediction]:
+        batches = iter(lambda: list(itertools.islice(reads, batch_size)), [])
         asked = ((batch, _stacked(batch)) for batch in batches)
         answered: Iterator[tuple[list[_Read], np.ndarray | None]]
         if few:
             answered = ((batch, None if pixels is None else self.engine.logits(pixels)) for batch, pixels in asked)
         else:
             answered = overlapped(self.engine, asked)
-        for batch, logits in answered:
-            yield from self._answer(batch, logits, top_k=top_k)
+        # An error keeps what it passed alive: the threads that decode end here, not when that is collected some day.
+        with contextlib.closing(reads):
+            for batch, logits in answered:
+                yield from self._answer(batch, logits, top_k=top_k)
 
     def _read(self, pictures: Dataset, item: Item) -> _Read:
         """Read and preprocess one picture; what is wrong with it becomes its one line."""
@@ -239,7 +242,7 @@ def _check_counts(**counts: int) -> None:
             raise UsageError(f"{name} must be at least 1, not {count}")
 
 
-def _ahead(function: Callable[[Given], Made], items: Iterable[Given], *, threads: int, limit: int) -> Iterator[Made]:
+def _ahead(function: Callable[[Given], Made], items: Iterable[Given], *, threads: int, limit: int) -> Generator[Made]:
     """Yield `function(item)` in the order of `items`, computed by threads at most `limit` items ahead."""
     remaining = iter(items)
     pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode")
