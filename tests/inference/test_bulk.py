@@ -54,6 +54,14 @@ def rows_of(folder: str | Path) -> Iterator[dict[str, str]]:
             yield from csv.DictReader(file)
 
 
+def assert_no_thread_decodes() -> None:
+    """Fail where threads wait for more to decode; those that have just been told to end may take a moment."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("decode"):
+            thread.join(timeout=5)
+            assert not thread.is_alive()
+
+
 def part_names(folder: str | Path) -> list[str]:
     return sorted(path.name for path in Path(folder).iterdir() if path.name.startswith("part-"))
 
@@ -122,7 +130,7 @@ def test_the_same_command_goes_on_where_a_signal_stopped_it(
     with pytest.raises(InterruptedRun, match=r"2 of 6 parts are in rows/, and the same command goes on") as stopped:
         begin().make(predictor, pictures, progress=stops)
     assert stopped.value.exit_code == code
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]  # none is left waiting
+    assert_no_thread_decodes()
     first = {name: os.stat(f"rows/{name}").st_ino for name in part_names("rows")}
     assert len(first) == 2
     heard: list[tuple[int, int | None]] = []
@@ -338,4 +346,4 @@ def test_a_signal_while_the_engine_computes_leaves_no_threads(
     with pytest.raises(InterruptedRun, match="0 of 6 parts") as stopped:
         begin().make(replace(predictor, engine=Stopped()), pictures)
     assert stopped.value.exit_code == 130
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+    assert_no_thread_decodes()

@@ -158,11 +158,13 @@ def watching(*, quiet: bool) -> Iterator[ConsoleWatcher]:
 
     Of the processes that torchrun started only the first is heard.
     """
-    if place().rank > 0:
-        quiet = True
-        logging.getLogger("resnetkit").setLevel(logging.ERROR)
-    console = ConsoleWatcher(quiet=quiet)
+    unheard, logger = place().rank > 0, logging.getLogger("resnetkit")
+    level = logger.level
+    if unheard:
+        logger.setLevel(logging.ERROR)
+    console = ConsoleWatcher(quiet=quiet or unheard)
     try:
         yield console
     finally:
         console.close()
+        logger.setLevel(level)

@@ -253,7 +253,9 @@ def _ahead(function: Callable[[Given], Made], items: Iterable[Given], *, threads
             waiting.extend(pool.submit(function, item) for item in itertools.islice(remaining, 1))
             yield made
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        # Not waited for: where this runs because the garbage collector found a stream that nobody reads on, in a thread
+        # that is just starting and holds a lock of `threading`, joining others would never end (seen in a test).
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _only(pictures: Dataset, path: str) -> Item:

@@ -38,7 +38,10 @@ def cifar10() -> Recipe:
 def cifar10_fast() -> Recipe:
     """Train the pooled network to 94 % of CIFAR-10 in minutes, after airbench94_muon.py and cifar10-fast.
 
-    RESULT
+    Reached 94.11 % (sd 0.06, 3 seeds) of the 10,000 test pictures with flips and shifts averaged, 93.30 % (sd 0.19)
+    without, in 10.1 minutes of the whole command on two CPU cores (Xeon with AMX; 38 s an epoch, 0.50 petaFLOP). Wider
+    and longer, `--set model.width=96 --epochs 16`, it reached 94.16 % without averaging (94.21 and 94.11, n = 2),
+    94.80 % with it, in 24 minutes beside other work (1.23 petaFLOP): `benchmarks/cifar10.py`.
     """
     return cifar10().changed(
         name="cifar10-fast",
@@ -59,8 +62,8 @@ def cifar10_fast() -> Recipe:
 def cifar10_resnet20() -> Recipe:
     """Train the ResNet-20 of the paper on all of CIFAR-10, as accurately as its 0.27 million parameters allow.
 
-    Muon on the filters, alternating flips, a linear decay to zero. Reached 89.35 % of the 10,000 test pictures (n = 1)
-    with `--epochs 10`.
+    Muon on the filters, alternating flips, a linear decay to zero. Reached 92.47 % of the 10,000 test pictures (n = 1),
+    93.24 % with flips averaged, in 127 minutes on one core; 89.35 % (n = 1) with `--epochs 10`.
     """
     return cifar10().changed(
         name="cifar10-resnet20",
