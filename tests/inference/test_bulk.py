@@ -2,7 +2,6 @@ import csv
 import errno
 import json
 import os
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from resnetkit.inference import bulk
 from resnetkit.inference.bulk import Bulk, Shard, is_folder, open_folder, shard_of
 from resnetkit.inference.predictor import Predictor
 from tests.fakes import OneByOne
+from tests.inference.test_predictor import assert_no_thread_decodes
 
 BROKEN = "pictures/005.png"
 
@@ -52,14 +52,6 @@ def rows_of(folder: str | Path) -> Iterator[dict[str, str]]:
     for part in sorted(Path(folder).glob("part-*.csv")):
         with open(part, encoding="utf-8", newline="") as file:
             yield from csv.DictReader(file)
-
-
-def assert_no_thread_decodes() -> None:
-    """Fail where threads wait for more to decode; those that have just been told to end may take a moment."""
-    for thread in threading.enumerate():
-        if thread.name.startswith("decode"):
-            thread.join(timeout=5)
-            assert not thread.is_alive()
 
 
 def part_names(folder: str | Path) -> list[str]:

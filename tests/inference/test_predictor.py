@@ -182,6 +182,14 @@ def test_decoding_looks_ahead_but_never_further_than_three_batches(predictor):
     assert 4 < most <= 12
 
 
+def assert_no_thread_decodes() -> None:
+    """Fail where threads wait for more to decode; those that have just been told to end may take a moment."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("decode"):
+            thread.join(timeout=5)
+            assert not thread.is_alive()
+
+
 def test_stopping_early_stops_the_decoding(predictor):
     pictures = Counting(500, seconds=0.002)
     stream = predictor.predict_many(pictures, batch_size=20, threads=2)
@@ -189,7 +197,7 @@ def test_stopping_early_stops_the_decoding(predictor):
     stream.close()
     # One batch was needed; of the two ahead only what was being decoded is finished.
     assert 20 <= pictures.opened < 30
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+    assert_no_thread_decodes()
 
 
 WITHOUT_TORCH = """

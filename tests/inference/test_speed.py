@@ -3,7 +3,8 @@ import time
 import numpy as np
 import pytest
 
-from resnetkit.inference.speed import measure
+from resnetkit.cli import main
+from resnetkit.inference.speed import keep_speed, kept_speeds, measure
 from tests.fakes import OneByOne
 
 
@@ -28,3 +29,17 @@ def test_an_engine_slower_than_the_time_is_still_measured():
     speed = measure(Sleepy(), np.zeros((8, 8, 3), np.uint8), seconds=0.001)
     assert speed.runs == 3
     assert speed.images_per_second == pytest.approx(500, rel=0.5)
+
+
+def test_measured_speeds_are_kept_and_shown_beside_the_published_weights(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RESNETKIT_CACHE", str(tmp_path))
+    for name, way, speed in (("resnet18.imagenet1k_v1", "torch fp32", 27.3), ("runs/a", "openvino bf16", 5)):
+        keep_speed(name, way, speed)
+    keep_speed("resnet18.imagenet1k_v1", "openvino bf16", 1114.26)
+    assert kept_speeds()["resnet18.imagenet1k_v1"] == {"torch fp32": 27.3, "openvino bf16": 1114.3}
+    with pytest.raises(SystemExit):
+        main(["models"])
+    [row] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("resnet18.imagenet1k_v1")]
+    assert row.split()[-7:] == ["M", "1.81", "47", "MB", "1,114/s", "openvino", "bf16"]
+    (tmp_path / "speeds.json").write_text("[")
+    assert kept_speeds() == {}

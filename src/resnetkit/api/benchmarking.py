@@ -17,6 +17,7 @@ from resnetkit.api.model import Model, load, locate
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.sources import open_data, open_pictures
 from resnetkit.errors import ResNetKitError, UsageError
+from resnetkit.inference.speed import keep_speed, measure
 from resnetkit.watcher import Watcher
 
 # A way that names so many pictures as the reference does may be recommended.
@@ -82,6 +83,7 @@ def benchmark(
             row, named = _measured_apart(asked, Path(folder))
             answers.append(named)
             rows.append(Measured(**row, agreement=_agreement(answers[0], named)))
+            keep_speed(model, f"{engine} {precision}", rows[-1].images_per_second)
             progress(number, len(ways))
     return rows
 
@@ -120,8 +122,6 @@ def _measured_apart(asked: dict[str, Any], folder: Path) -> tuple[dict[str, Any]
 def worker(asked_text: str) -> None:
     """Measure one way in this process and print it as JSON; `benchmark` starts it."""
     import numpy as np
-
-    from resnetkit.inference.speed import measure
 
     asked = json.loads(asked_text)
     begun = time.perf_counter()

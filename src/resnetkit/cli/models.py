@@ -34,6 +34,7 @@ def models(name: str | None, layers: bool, image_size: int | None, form: str) ->
 
 
 def _list(form: str) -> None:
+    from resnetkit.inference.speed import kept_speeds
     from resnetkit.models import catalog
 
     records = catalog.records()
@@ -42,11 +43,17 @@ def _list(form: str) -> None:
             json.dumps({"networks": catalog.architectures(), "weights": [_record(r) for r in records]}, indent=1)
         )
         return
+    speeds = kept_speeds()
     rows = [
-        [r.name, f"{100 * (r.top1 or 0):.1f} %", _millions(r.num_params), f"{r.giga_macs:.2f}" if r.giga_macs else "-"]
+        [
+            r.name, f"{100 * (r.top1 or 0):.1f} %", _millions(r.num_params), f"{_macs(r) / 1e9:.2f}",
+            f"{(r.num_bytes or 0) / 1e6:.0f} MB", _fastest(speeds.get(r.name, {})),
+        ]
         for r in records
-    ]
-    print_table(["weights", "top-1", "parameters", "GMACs"], rows)
+    ]  # fmt: skip
+    print_table(["weights", "top-1", "parameters", "GMACs", "file", "speed here"], rows)
+    if not any(record.name in speeds for record in records):
+        click.echo("\nspeed here: measured by resnetkit benchmark NAME")
     trained = {r.arch for r in records}
     others = [name for name in catalog.architectures() if name not in trained]
     click.echo("\nwithout published weights, and any other resnet{6n+2} or plain{6n+2}:")
@@ -54,18 +61,42 @@ def _list(form: str) -> None:
 
 
 def _record(record: Any) -> dict[str, Any]:
+    from resnetkit.inference.speed import kept_speeds
+
     return {
         "name": record.name, "top1": record.top1, "top5": record.top5, "data": record.data, "url": record.url,
-        "parameters": record.num_params, "giga_macs": record.giga_macs, "license": record.license,
+        "parameters": record.num_params, "giga_macs": round(_macs(record) / 1e9, 3), "bytes": record.num_bytes,
+        "images_per_second_here": kept_speeds().get(record.name, {}), "license": record.license,
     }  # fmt: skip
+
+
+def _macs(record: Any) -> int:
+    from resnetkit.models import catalog
+    from resnetkit.models.macs import num_macs
+
+    return num_macs(catalog.spec_of(record.arch), record.preprocess.size)
+
+
+def _fastest(speeds: dict[str, float]) -> str:
+    """Return the fastest way that was measured here."""
+    if not speeds:
+        return "-"
+    way = max(speeds, key=lambda way: speeds[way])
+    return f"{speeds[way]:,.0f}/s {way}"
 
 
 def _describe(name: str, form: str) -> None:
     from resnetkit import api
     from resnetkit.inference.output import shown
+    from resnetkit.inference.speed import kept_speeds
+    from resnetkit.models.macs import num_macs
 
     spec, header = api.describe(name)
+    size = header.preprocess.size if header else 224 if spec.stem == "imagenet" else 32
     values: dict[str, Any] = {"spec": spec.to_json(), "layers": spec.num_layers}
+    values |= {"GMACs": round(num_macs(spec, size) / 1e9, 4), "at pixels": size}
+    if name in kept_speeds():
+        values["speed here"] = {way: f"{speed:,.0f}/s" for way, speed in kept_speeds()[name].items()}
     if header is not None:
         values |= {
             "classes": list(header.classes), "preprocess": header.preprocess.to_json(), "metrics": dict(header.metrics),

@@ -1,14 +1,18 @@
-"""How fast an engine answers: alone, and as many pictures as it can."""
+"""How fast an engine answers: alone, and as many pictures as it can; and what was measured here before."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from resnetkit import files, runtime
 from resnetkit.inference.engines import Engine, overlapped
 
 _WARMING_S = 0.2
@@ -37,6 +41,27 @@ def measure(engine: Engine, pixels: np.ndarray, *, seconds: float) -> Speed:
         runs=len(times),
         images_per_second=_throughput(engine, batch, seconds / 2),
     )
+
+
+def keep_speed(name: str, way: str, images_per_second: float) -> None:
+    """Keep what was measured for a model called `name`, computed in a `way`; nothing where the cache takes no files."""
+    speeds = kept_speeds()
+    speeds.setdefault(name, {})[way] = round(images_per_second, 1)
+    with contextlib.suppress(OSError):
+        files.write_text(_file(), json.dumps(speeds, ensure_ascii=False, indent=1))
+
+
+def kept_speeds() -> dict[str, dict[str, float]]:
+    """Return the pictures per second that were measured on this machine, by model and way."""
+    try:
+        kept = json.loads(_file().read_text(encoding="utf-8"))
+        return {name: {way: float(speed) for way, speed in ways.items()} for name, ways in kept.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _file() -> Path:
+    return runtime.cache_folder() / "speeds.json"
 
 
 def _for(seconds: float, call: Callable[[], object]) -> list[float]:
