@@ -256,7 +256,7 @@ def test_training_starts_from_it_where_it_is_asked_for_and_cifar10_is_not_the_re
 def test_it_is_listed_and_described(carried: Path, resnetkit: Callable[..., Output]) -> None:
     _, out, _ = resnetkit("models")
     [line] = [line for line in out.splitlines() if line.startswith("resnet20.cifar10")]
-    assert line.split() == ["resnet20.cifar10", "10.0", "%", "0.3", "M", "-"]
+    assert line.split() == ["resnet20.cifar10", "10.0", "%", "0.3", "M", "0.04", "1", "MB", "-"]
     assert catalog.record("resnet20.cifar10").num_params == sum(
         p.numel() for p in catalog.build("resnet20").parameters()
     )
