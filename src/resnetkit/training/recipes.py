@@ -62,8 +62,9 @@ def cifar10_fast() -> Recipe:
 def cifar10_resnet20() -> Recipe:
     """Train the ResNet-20 of the paper on all of CIFAR-10, as accurately as its 0.27 million parameters allow.
 
-    Muon on the filters, alternating flips, a linear decay to zero. Reached 92.47 % of the 10,000 test pictures (n = 1),
-    93.24 % with flips averaged, in 127 minutes on one core; 89.35 % (n = 1) with `--epochs 10`.
+    Muon on the filters, alternating flips, cutout of 8 pixels, a linear decay to zero. Reached 93.34 % of the 10,000
+    test pictures (n = 1), 93.95 % with flips averaged, in about two hours on one core, 1.45 petaFLOP; without cutout
+    92.47 and 93.24 % (n = 1).
     """
     return cifar10().changed(
         name="cifar10-resnet20",
@@ -72,7 +73,7 @@ def cifar10_resnet20() -> Recipe:
         batch_size=250,
         optim=Optim(name="muon", lr=0.03, plain_lr=0.05, momentum=0.9, weight_decay=1e-3),
         schedule=Schedule(name="linear"),
-        augment=Augment(flip="alternating", crop="shift"),
+        augment=Augment(flip="alternating", crop="shift", cutout=8),
         val_share=0.0,
         tta="flip",
     )
