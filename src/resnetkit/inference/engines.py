@@ -25,6 +25,14 @@ EngineName = Literal["auto", "openvino", "torch"]
 Asked = TypeVar("Asked")
 
 
+class Answer(Protocol):
+    """The logits of a batch that an engine is at; a `Future` is one."""
+
+    def result(self) -> np.ndarray:
+        """Wait for the logits and return them."""
+        ...
+
+
 class Engine(Protocol):
     """Turns preprocessed pixels into logits; the result for a picture does not depend on its batch."""
 
@@ -38,8 +46,8 @@ class Engine(Protocol):
         """The batches that are best under way at once, besides the one that is waited for."""
         ...
 
-    def submit(self, pixels: np.ndarray) -> Future[np.ndarray]:
-        """Begin with one batch; the future gives what `logits` would."""
+    def submit(self, pixels: np.ndarray) -> Answer:
+        """Begin with one batch; the answer's result is what `logits` would give."""
         ...
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
@@ -54,7 +62,7 @@ def overlapped(
 
     The engine works on several batches while the next ones are being made.
     """
-    waiting: deque[tuple[Asked, Future[np.ndarray] | None]] = deque()
+    waiting: deque[tuple[Asked, Answer | None]] = deque()
     for asked, pixels in batches:
         waiting.append((asked, None if pixels is None else engine.submit(pixels)))
         if len(waiting) > engine.ahead:
@@ -63,8 +71,8 @@ def overlapped(
         yield _finished(*waiting.popleft())
 
 
-def _finished(asked: Asked, future: Future[np.ndarray] | None) -> tuple[Asked, np.ndarray | None]:
-    return asked, None if future is None else future.result()
+def _finished(asked: Asked, answer: Answer | None) -> tuple[Asked, np.ndarray | None]:
+    return asked, None if answer is None else answer.result()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,8 +7,10 @@ import itertools
 import sys
 import threading
 import time
+import weakref
+from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,6 +125,8 @@ class OpenVINOEngine:
 
     def __init__(self, model: Prepared, runtime: Runtime) -> None:
         self.prepared, self.runtime = model, runtime
+        self._lock = threading.RLock()
+        self._under_way: deque[_Part] = deque()
 
     @cached_property
     def batch_size(self) -> int:
@@ -137,37 +141,54 @@ class OpenVINOEngine:
     @property
     def ahead(self) -> int:
         """Batches that are best under way at once, besides the one that is waited for."""
-        return len(self._requests)
+        with self._lock:
+            return len(self._idle) + len(self._under_way)
 
-    def submit(self, pixels: np.ndarray) -> Future[np.ndarray]:
-        """Begin with a batch; the future gives what `logits` does. Waits while all requests are busy."""
-        future: Future[np.ndarray] = Future()
+    def submit(self, pixels: np.ndarray) -> _Answer:
+        """Begin with a batch; the answer's `result` is what `logits` gives. Waits while all requests are busy."""
         starts = range(0, len(pixels), self.batch_size)
-        whole = _Whole(future, parts=len(starts))
-        for part, start in enumerate(starts):
+        answer = _Answer(self, parts=len(starts))
+        for start in starts:
             some = pixels[start : start + self.batch_size]
-            batch = _filled(some, self.batch_size)
-            # OpenVINO reads the array where it lies and does not keep it alive: it has to be part of what is asked.
-            self._requests.start_async({0: batch}, (whole, part, len(some), batch), share_inputs=True)
-        return future
+            with self._lock:
+                if not self._idle:
+                    self._finish_oldest()
+                part = _Part(answer.parts, len(some), _filled(some, self.batch_size), self._idle.pop())
+                part.request.start_async({0: part.batch}, share_inputs=True)
+                self._under_way.append(part)
+        return answer
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """Return float32 `[N, K]` logits of `[N, S, S, C]` uint8 pixels, N >= 1."""
-        if len(pixels) == 1:
+        if len(pixels) > 1:
+            return self.submit(pixels).result()
+        with self._lock:
             return self._alone.infer({0: pixels}, share_inputs=True)[0].copy()
-        return self.submit(pixels).result()
 
     @cached_property
     def _alone(self) -> openvino.InferRequest:
         return self._compiled(1, hint="LATENCY").create_infer_request()
 
     @cached_property
-    def _requests(self) -> openvino.AsyncInferQueue:
-        import openvino
+    def _idle(self) -> list[openvino.InferRequest]:
+        """The requests that have nothing to do; as many as OpenVINO thinks best run side by side."""
+        compiled = self._compiled(self.batch_size, hint="THROUGHPUT")
+        # Requests that nobody waits for any more would write into memory that is gone, also when the process ends.
+        weakref.finalize(self, _wait_for, self._under_way)
+        count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        return [compiled.create_infer_request() for _ in range(count)]
 
-        queue = openvino.AsyncInferQueue(self._compiled(self.batch_size, hint="THROUGHPUT"))
-        queue.set_callback(_done)
-        return queue
+    def _finish_oldest(self) -> None:
+        """Wait for the request that began first, and keep its logits.
+
+        OpenVINO's threads run none of our code: one that waited for Python while the process ends would abort it.
+        """
+        part = self._under_way.popleft()
+        try:
+            part.request.wait()
+            part.answer.append(part.request.get_output_tensor(0).data[: part.count].copy())
+        finally:
+            self._idle.append(part.request)
 
     def _fastest_batch_size(self) -> int:
         """Time a few sizes; the smallest that is within a twentieth of the fastest."""
@@ -214,27 +235,34 @@ def requests_per_second(queue: openvino.AsyncInferQueue) -> float:
     return finished / (time.monotonic() - begun)
 
 
-class _Whole:
-    """The logits of pictures that went to several requests, which finish in any order."""
+class _Answer:
+    """The logits of pictures that went to several requests."""
 
-    def __init__(self, future: Future[np.ndarray], *, parts: int) -> None:
-        self.future = future
-        self.parts: list[np.ndarray | None] = [None] * parts
-        self.missing = parts
-        self.lock = threading.Lock()
+    def __init__(self, engine: OpenVINOEngine, *, parts: int) -> None:
+        self.engine, self.expected = engine, parts
+        self.parts: list[np.ndarray] = []
 
-    def add(self, part: int, logits: np.ndarray) -> None:
-        with self.lock:
-            self.parts[part] = logits
-            self.missing -= 1
-            last = not self.missing
-        if last:
-            self.future.set_result(np.concatenate([part for part in self.parts if part is not None]))
+    def result(self) -> np.ndarray:
+        """Wait for the logits, float32 `[N, K]`."""
+        with self.engine._lock:
+            while len(self.parts) < self.expected:
+                self.engine._finish_oldest()
+        return np.concatenate(self.parts)
 
 
-def _done(request: openvino.InferRequest, asked: tuple[_Whole, int, int, np.ndarray]) -> None:
-    whole, part, count, _ = asked
-    whole.add(part, request.get_output_tensor(0).data[:count].copy())
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one request is at; OpenVINO reads the batch where it lies and does not keep it alive."""
+
+    answer: list[np.ndarray]
+    count: int
+    batch: np.ndarray
+    request: openvino.InferRequest
+
+
+def _wait_for(parts: deque[_Part]) -> None:
+    for part in parts:
+        part.request.wait()
 
 
 def _filled(pixels: np.ndarray, batch_size: int) -> np.ndarray:
