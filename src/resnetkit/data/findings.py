@@ -53,6 +53,11 @@ class Report:
         """Return the number of images of one part."""
         return sum(count.get(part, 0) for count in self.counts.values())
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Return one sentence for each thing a person should know; details are indented by two spaces."""
+        return tuple(_findings(self))
+
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
         return asdict(self)

@@ -116,6 +116,20 @@ class Preprocess:
             image = self._resized(image, target)
         return _center_crop(image, self.size)
 
+    def seen(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return the box (left, top, right, bottom) of an upright picture that `pixels` shows, in its own pixels.
+
+        Where `pixels` adds black, the box reaches outside of the picture.
+
+        >>> Preprocess(resize=256, size=224).seen(1024, 512), Preprocess(size=224, crop="pad").seen(200, 100)
+        ((288, 32, 736, 480), (0, -50, 200, 150))
+        """
+        if self.crop == "squash":
+            return 0, 0, width, height
+        side = max(width, height) if self.crop == "pad" else min(width, height) * self.size / self.resize
+        left, top = (width - side) / 2, (height - side) / 2
+        return round(left), round(top), round(left + side), round(top + side)
+
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
