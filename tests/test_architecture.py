@@ -20,7 +20,7 @@ ORDER = (
     {"models"},
     {"inference"},
     {"evaluation"},
-    {"explain"},
+    {"explaining"},  # as `exporting` below: a room `explain` would hide the call resnetkit.explain
     {"training"},
     {"check", "exporting"},  # not `export`: a room of that name would hide the call resnetkit.export
     {"dense", "medical", "video"},
@@ -36,6 +36,7 @@ NEED_TORCH = {
     "data.augment",
     "data.batches",
     "data.mixing",
+    "explaining.heatmaps",
     "exporting.standalone.torchvision_runtime",
     "models.foreign",
     "models.layers",
@@ -57,7 +58,7 @@ NEED_TORCH = {
     "training.whitening",
 }
 BANNED_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers"}
-OPTIONAL = {"pillow_heif", "mplfonts", "nncf", "pyarrow"}
+OPTIONAL = {"captum", "pillow_heif", "mplfonts", "nncf", "pyarrow"}
 MOST_LINES = 400
 
 

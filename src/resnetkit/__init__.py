@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from resnetkit.api import (
         Evaluation,
+        Explanation,
         Export,
         Model,
         Run,
         benchmark,
         evaluate,
+        explain,
         export,
         load,
         plan,
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Evaluation", "Export", "Model", "Run",
-    "benchmark", "evaluate", "export", "load", "plan", "predict", "resume", "runs", "train",
+    "Evaluation", "Explanation", "Export", "Model", "Run",
+    "benchmark", "evaluate", "explain", "export", "load", "plan", "predict", "resume", "runs", "train",
 ]  # fmt: skip
 
 

@@ -3,12 +3,14 @@
 from resnetkit.api.benchmarking import Measured, benchmark, recommended
 from resnetkit.api.cache import cached, clear_cache
 from resnetkit.api.evaluation import Evaluation, evaluate, headline
+from resnetkit.api.explaining import Explanation, explain, explained, open_explainable, write_explanations
 from resnetkit.api.exporting import Export, export
 from resnetkit.api.model import Model, describe, load, predict
 from resnetkit.api.run import Run, plan, resume, runs, train
 
 __all__ = [
     "Evaluation",
+    "Explanation",
     "Export",
     "Measured",
     "Model",
@@ -18,13 +20,17 @@ __all__ = [
     "clear_cache",
     "describe",
     "evaluate",
+    "explain",
+    "explained",
     "export",
     "headline",
     "load",
+    "open_explainable",
     "plan",
     "predict",
     "recommended",
     "resume",
     "runs",
     "train",
+    "write_explanations",
 ]

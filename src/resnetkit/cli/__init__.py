@@ -21,6 +21,7 @@ _VERBS = {
     "resume": "Go on with a run where it stopped.",
     "evaluate": "Score a model on labelled pictures.",
     "predict": "Name what is on pictures.",
+    "explain": "Show what in a picture speaks for a class, as a heat map with a score.",
     "export": "Hand a model over: a folder that needs nothing of this package.",
     "benchmark": "Measure how fast a model answers here, every way to compute it.",
     "models": "List networks and published weights, or describe one.",

@@ -1,0 +1,202 @@
+"""Why a model answers as it does: heat maps over pictures, and how good they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from resnetkit.api.model import Model, locate, run_of
+from resnetkit.data.dataset import Dataset, Item
+from resnetkit.errors import DataError, ResNetKitError, UsageError, near_miss
+from resnetkit.files import safe_name, write_text
+from resnetkit.watcher import Watcher
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from resnetkit.explaining.heatmaps import Explainer, Method
+    from resnetkit.report.explanations import ClassMap
+
+_SHOWN_SIDE = 600
+METHOD_NAMES = {"gradcam": "Grad-CAM", "occlusion": "Occlusion"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Explanation:
+    """What in one picture speaks for each of a few classes, most probable first; `error` where it cannot be read.
+
+    `picture` is `[h, w, C] uint8`, the part of the picture that the model sees; each of `maps` has `label`,
+    `probability`, `heat` `[S, S]` in [0, 1], `scores` and a `verdict` in words.
+    """
+
+    source: str
+    method: str
+    picture: np.ndarray | None = field(default=None, repr=False)
+    maps: tuple[ClassMap, ...] = field(default=(), repr=False)
+    error: str | None = None
+
+    @property
+    def status(self) -> Literal["ok", "error"]:
+        """`ok`, or `error` where the picture cannot be read."""
+        return "ok" if self.error is None else "error"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain values, without the maps."""
+        return {
+            "source": self.source,
+            "status": self.status,
+            "method": self.method,
+            "classes": [
+                {
+                    "label": one.label, "probability": round(one.probability, 6), "verdict": one.verdict,
+                    **one.scores.to_json(),
+                }
+                for one in self.maps
+            ],
+            "error": self.error,
+        }  # fmt: skip
+
+    def save(self, folder: str | Path) -> Path:
+        """Draw the picture beside its heat maps into `folder`, under a name that is free, and return the file."""
+        from resnetkit.report.explanations import draw
+
+        if self.picture is None:
+            raise DataError(str(self.error))
+        name = Path(self.source.rpartition("::")[2])
+        path = free_file(Path(folder), safe_name(name.stem), ".png")
+        draw(self.picture, self.maps, path, title=name.name, method=METHOD_NAMES[self.method])
+        return path
+
+
+def explain(
+    *sources: str | Path,
+    model: str | Path | Model = "resnet18",
+    label: str | None = None,
+    method: str = "gradcam",
+    top_k: int = 3,
+    device: str = "auto",
+    threads: int | None = None,
+    watcher: Watcher | None = None,
+) -> Iterator[Explanation]:
+    """Yield for every picture what in it speaks for the class `label`, or for the `top_k` most probable ones.
+
+    `method` is `gradcam` or `occlusion`, which takes longer and needs no gradients. A picture that cannot be read
+    becomes an explanation with an error. Raises `UsageError` for a class or method there is not, for an export, which
+    has no network to look into, and where the extra `explain` is not installed.
+    """
+    from resnetkit.data.sources import open_pictures
+
+    pictures = open_pictures(*sources)
+    opened = (
+        model if isinstance(model, Model) else open_explainable(model, device=device, threads=threads, watcher=watcher)
+    )
+    return explained(opened, pictures, label=label, method=method, top_k=top_k)
+
+
+def explained(
+    model: Model, pictures: Dataset, *, label: str | None = None, method: str = "gradcam", top_k: int = 3
+) -> Iterator[Explanation]:
+    """Yield what `explain` does; wrong usage is told before the first picture is asked for."""
+    maker = Maker(model, method)
+    chosen = None if label is None else maker.index_of(label)
+    if top_k < 1:
+        raise UsageError(f"top_k must be at least 1, not {top_k}")
+    return (_one(maker, pictures, item, chosen=chosen, top_k=top_k) for item in pictures.items)
+
+
+def open_explainable(
+    model: str | Path, *, device: str = "auto", threads: int | None = None, watcher: Watcher | None = None
+) -> Model:
+    """Open a model as PyTorch's network in fp32: OpenVINO's has no gradients. Raises as `explain` does."""
+    from resnetkit import runtime as machine
+    from resnetkit.explaining.heatmaps import require_captum
+
+    require_captum()
+    source = locate(str(model), watcher=watcher or Watcher())
+    network, header = source.open()
+    runtime = machine.resolve(device=device, precision="fp32", threads=threads)
+    return Model(network, header, name=source.name, runtime=runtime, run=run_of(model), files=source.files)
+
+
+class Maker:
+    """A model that is ready to be looked into: heat maps with their scores, for one picture after the other."""
+
+    def __init__(self, model: Model, method: str) -> None:
+        from resnetkit.explaining.heatmaps import Explainer, known_method
+        from resnetkit.inference.engines import TorchEngine
+        from resnetkit.runtime import Runtime
+
+        self.method: Method = known_method(method)
+        self.model, self.preprocess, self.decision = model, model.header.preprocess, model.decision
+        runtime = Runtime(device=model.runtime.device, dtype="fp32", threads=model.runtime.threads)
+        runtime.apply()
+        self.explainer: Explainer = Explainer(model.network, self.preprocess, device=runtime.device)
+        self.engine = TorchEngine(self.explainer.network, self.preprocess, runtime)
+
+    def index_of(self, label: str) -> int:
+        """Return the output of a class by its name or alias; raises `UsageError` with the nearest."""
+        classes = self.model.classes
+        name = self.model.header.aliases.get(label, label)
+        if name not in classes:
+            hint = near_miss(label, classes) or f": it knows {', '.join(classes[:10])}{', ...' * (len(classes) > 10)}"
+            raise UsageError(f"{self.model.name} has no class {label!r}{hint}")
+        return classes.index(name)
+
+    def probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        """Return `[N, K]` of `[N, S, S, C] uint8`."""
+        return self.decision.probabilities(self.engine.logits(pixels))
+
+    def maps(self, image: Image.Image, *, chosen: int | None, top_k: int) -> tuple[ClassMap, ...]:
+        """Return the maps of the `chosen` class, or of the most probable ones, with their scores."""
+        import numpy as np
+
+        from resnetkit.explaining.scores import score
+        from resnetkit.report.explanations import ClassMap
+
+        pixels = self.preprocess.pixels(image)
+        answer = self.probabilities(pixels[None])[0]
+        targets = [chosen] if chosen is not None else np.argsort(-answer, kind="stable")[:top_k].tolist()
+        fill = np.round(255 * np.array(self.preprocess.mean))
+        maps = self.explainer.heat(pixels, targets, method=self.method)
+        return tuple(
+            ClassMap(
+                label=self.model.classes[target],
+                probability=float(answer[target]),
+                heat=heat,
+                scores=score(heat, pixels, partial(self._probability, target), fill=fill),
+            )
+            for target, heat in zip(targets, maps, strict=True)
+        )
+
+    def _probability(self, target: int, pixels: np.ndarray) -> np.ndarray:
+        return self.probabilities(pixels)[:, target]
+
+
+def _one(maker: Maker, pictures: Dataset, item: Item, *, chosen: int | None, top_k: int) -> Explanation:
+    from resnetkit.explaining.overlay import seen_picture
+
+    try:
+        image = pictures.open(item)
+        maps = maker.maps(image, chosen=chosen, top_k=top_k)
+        picture = seen_picture(image, maker.preprocess, longest=_SHOWN_SIDE)
+    except ResNetKitError as problem:
+        return Explanation(source=item.source, method=maker.method, error=" ".join(str(problem).split()))
+    return Explanation(source=item.source, method=maker.method, picture=picture, maps=maps)
+
+
+def write_explanations(rows: Sequence[Mapping[str, Any]], folder: Path) -> Path:
+    """Write what `to_json` gave to `explanations.json` in a folder, or the next free name, and return the file."""
+    path = free_file(folder, "explanations", ".json")
+    write_text(path, json.dumps(rows, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+    return path
+
+
+def free_file(folder: Path, stem: str, suffix: str) -> Path:
+    """Return the first of `stem.suffix`, `stem-2.suffix`, ... that is not there."""
+    candidates = (folder / f"{stem}{'' if number == 1 else f'-{number}'}{suffix}" for number in range(1, 1_000_000))
+    return next(path for path in candidates if not path.exists())

@@ -1,0 +1,90 @@
+"""How good a heat map is: what happens to the answer when the pixels it names are taken away, or alone are shown."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+# `[N, S, S, C] uint8` pixels to the `[N]` probabilities of the class that is explained.
+Probability = Callable[[np.ndarray], np.ndarray]
+
+STEPS = 16
+NUM_RANDOM = 4
+_RANDOM_CELLS = 8
+_BLUR = 10  # the blurred picture that insertion begins with has a radius of the side divided by this
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scores:
+    """Deletion and insertion of a heat map, and the mean of random maps of the same kind on the same picture.
+
+    Both are mean probabilities of the class in [0, 1] while pixels go, or come, hottest first (Petsiuk et al. 2018,
+    arXiv:1806.07421). A good map has low deletion and high insertion.
+    """
+
+    deletion: float
+    insertion: float
+    random_deletion: float
+    random_insertion: float
+
+    @property
+    def beats_random(self) -> bool:
+        """Tell whether taking away what the map names hurts the answer more than taking away anything else."""
+        return self.deletion < self.random_deletion
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, rounded to 6 decimals."""
+        rounded = {name: round(value, 6) for name, value in asdict(self).items()}
+        return rounded | {"beats_random": self.beats_random}
+
+
+def score(heat: np.ndarray, pixels: np.ndarray, probability: Probability, *, fill: np.ndarray) -> Scores:
+    """Score a `[S, S]` heat map of `[S, S, C] uint8` pixels; `fill` is the `[C]` colour of what is taken away.
+
+    The random maps are the same whenever the picture is.
+    """
+    others = [_curves(random, pixels, probability, fill) for random in random_maps(pixels)]
+    deletion, insertion = _curves(heat, pixels, probability, fill)
+    random_deletion, random_insertion = np.mean(others, axis=0)
+    return Scores(
+        deletion=deletion, insertion=insertion, random_deletion=float(random_deletion),
+        random_insertion=float(random_insertion),
+    )  # fmt: skip
+
+
+def random_maps(pixels: np.ndarray, *, count: int = NUM_RANDOM) -> np.ndarray:
+    """Return `[count, S, S] float32` random maps as smooth as heat maps are, drawn by the content of the picture.
+
+    Smooth, because single pixels that are missing everywhere confuse a network more than any region does.
+    """
+    generator = np.random.default_rng(zlib.crc32(np.ascontiguousarray(pixels).tobytes()))
+    coarse = generator.random((count, _RANDOM_CELLS, _RANDOM_CELLS), dtype=np.float32)
+    side = pixels.shape[0]
+    return np.stack([np.asarray(Image.fromarray(c).resize((side, side), Image.Resampling.BILINEAR)) for c in coarse])
+
+
+def _curves(heat: np.ndarray, pixels: np.ndarray, probability: Probability, fill: np.ndarray) -> tuple[float, float]:
+    """Return the deletion and the insertion score."""
+    place = np.empty(heat.size, dtype=np.int64)
+    # Equal heat: from the top left on, so that the score of a map of zeros is a fixed one too.
+    place[np.argsort(-heat.ravel(), kind="stable")] = np.arange(heat.size)
+    gone = place.reshape(heat.shape) < np.linspace(0, heat.size, STEPS + 1)[:, None, None]
+    # The first and the last of either end are the same for every map, and still part of the area under the curve.
+    deleted = np.where(gone[..., None], fill.astype(np.uint8), pixels)
+    inserted = np.where(gone[..., None], pixels, _blurred(pixels))
+    return _area(probability(deleted)), _area(probability(inserted))
+
+
+def _area(values: np.ndarray) -> float:
+    return float(np.trapezoid(values.astype(np.float64), dx=1 / STEPS))
+
+
+def _blurred(pixels: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[..., 0])
+    blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(max(1.0, pixels.shape[0] / _BLUR))))
+    return blurred.reshape(pixels.shape)
