@@ -176,10 +176,21 @@ def test_a_damaged_export_is_refused(file: Path, photos: Path, tmp_path: Path) -
     (folder / "record.json").write_text(record[:100])
     with pytest.raises(DataError, match="is damaged"):
         rk.load(folder)
+    (folder / "record.json").unlink()
+    with pytest.raises(DataError, match="record.json: cannot be read"):
+        rk.load(folder)
     (folder / "record.json").write_text(record)
     (folder / "model.xml").unlink()
     with pytest.raises(DataError, match="its model is missing"):
         rk.load(folder)
+
+
+def test_classes_renamed_in_an_export_are_those_it_answers_with(file: Path, photos: Path, tmp_path: Path) -> None:
+    folder = rk.export(file, images=[photos], output=tmp_path / "out").folder
+    before = rk.load(folder).classes
+    record = (folder / "record.json").read_text(encoding="utf-8")
+    (folder / "record.json").write_text(record.replace(json.dumps(CLASSES[0], ensure_ascii=False), '"other"'))
+    assert rk.load(folder).classes == ("other", *before[1:])
 
 
 def test_pictures_that_nobody_can_read_are_no_proof(file: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """OpenVINO answers as PyTorch does, whatever the batch; a prepared model is made once and needs no torch."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,32 @@ def test_a_prepared_model_is_found_again_and_made_again_where_it_is_broken(file:
     (folder / "header.json").write_text('{"format": 1')
     assert rk.load(file).classes == CLASSES
     assert [path.name for path in (cache / "prepared").iterdir()] == [folder.name]
+
+
+def test_a_prepared_model_that_was_cut_off_is_made_again_and_a_damaged_one_is_told(file: Path, cache: Path) -> None:
+    before = rk.load(file, precision="fp32").predict(some(1, 40, 40)[0])
+    [folder] = (cache / "prepared").iterdir()
+    os.truncate(folder / "network.bin", 100)
+    assert rk.load(file, precision="fp32").predict(some(1, 40, 40)[0]) == before
+    graph = folder / "network.xml"
+    graph.write_bytes(b"#" * graph.stat().st_size)
+    with pytest.raises(ResourceError, match="damaged: resnetkit cache clear"):
+        rk.load(file, precision="fp32").predict(some(1, 40, 40)[0])
+
+
+def test_a_process_may_end_while_requests_are_under_way(file: Path, cache: Path) -> None:
+    program = """if True:
+        import sys
+        import numpy as np
+        import resnetkit as rk
+        engine = rk.load(sys.argv[1], threads=2).engine
+        pixels = np.zeros((engine.batch_size, 32, 32, 3), np.uint8)
+        engine.submit(pixels).result()
+        answers = [engine.submit(pixels) for _ in range(50)]
+    """
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", program, str(file)], capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_prepared_models_are_listed_and_cleared(file: Path, cache: Path) -> None:

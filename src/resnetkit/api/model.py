@@ -227,8 +227,9 @@ class Source:
 
     @property
     def key(self) -> str:
-        """The key of the prepared model."""
-        return prepared.key_of(*self.files, arch=self.arch)
+        """The key of the prepared model; the record of an export is part of it, since it names the classes."""
+        record = () if self.exported is None else (self.exported.record,)
+        return prepared.key_of(*self.files, *record, arch=self.arch)
 
     def open(self) -> tuple[ResNet, Header]:
         """Return the network, in evaluation mode, and what is known about it."""

@@ -39,6 +39,11 @@ class Exported:
         """The file that the runtime opens."""
         return self.folder / _FILES[self.format]
 
+    @property
+    def record(self) -> Path:
+        """The file that says what the model is."""
+        return self.folder / RECORD
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of `record.json`, which is also the metadata of the model."""
         plain = {"name": self.name, "format": self.format, "reads": self.reads, "precision": self.precision}
@@ -46,12 +51,12 @@ class Exported:
 
     def write_record(self) -> None:
         """Write `record.json`."""
-        files.write_text(self.folder / RECORD, json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n")
+        files.write_text(self.record, json.dumps(self.to_json(), ensure_ascii=False, indent=1) + "\n")
 
 
 def is_export(folder: Path) -> bool:
-    """Tell whether a folder is an export."""
-    return (folder / RECORD).is_file()
+    """Tell whether a folder is an export, or what is left of one."""
+    return any((folder / name).is_file() for name in (RECORD, *_FILES.values()))
 
 
 def read(folder: Path) -> Exported:
@@ -63,7 +68,9 @@ def read(folder: Path) -> Exported:
         exported = Exported(folder=folder, header=Header.from_json(values["header"]), **kept)
     except ResNetKitError as error:
         raise DataError(f"{path}: {error}") from error
-    except (OSError, ValueError, TypeError, LookupError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); export the model again") from error
+    except (ValueError, TypeError, LookupError) as error:
         raise DataError(f"{path}: is damaged ({error}); export the model again") from error
     if exported.format not in FORMATS or not exported.model.is_file():
         raise DataError(f"{folder}: its model is missing; export it again")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.errors import DataError
+from resnetkit.errors import DataError, ResourceError
 from resnetkit.inference import prepared
 from resnetkit.inference.graph import LOGITS
 from resnetkit.inference.prepared import Prepared
@@ -82,7 +82,7 @@ def prepare_exported(key: str, name: str, header: Header, model: Path) -> Prepar
     import openvino
 
     try:
-        whole = core().read_model(model)
+        whole = read_model(model)
         reads = whole.inputs[0].get_any_name()
         outputs = {name: out for node in whole.get_ops() for out in node.outputs() for name in out.get_names()}
         begin, end = outputs[RESIZED] if reads == "picture" else whole.inputs[0], outputs[LOGITS]
@@ -90,6 +90,16 @@ def prepare_exported(key: str, name: str, header: Header, model: Path) -> Prepar
         raise DataError(f"{model}: is no model that resnetkit exported; export it again") from error
     part = _from_pixels(begin, end, header.preprocess) if reads == "picture" else _normalising(whole, header.preprocess)
     return prepared.keep(key, name, header, lambda path: openvino.save_model(part, path, compress_to_fp16=False))
+
+
+def read_model(path: Path) -> openvino.Model:
+    """Read a graph of OpenVINO or ONNX; raises `RuntimeError` for any other file.
+
+    What is no XML is not shown to OpenVINO: it would try every reader it has, and they complain on stderr.
+    """
+    if path.suffix == ".xml" and not path.read_bytes().startswith(b"<?xml"):
+        raise RuntimeError("no graph of OpenVINO")
+    return core().read_model(path)
 
 
 def _from_pixels(begin: openvino.Output, end: openvino.Output, preprocess: Preprocess) -> openvino.Model:
@@ -205,7 +215,12 @@ class OpenVINOEngine:
 
     def _compiled(self, batch_size: int, *, hint: str, kept: bool = True) -> openvino.CompiledModel:
         """Compile for a batch size, or take what an earlier process compiled."""
-        model = core().read_model(self.prepared.network)
+        try:
+            model = read_model(self.prepared.network)
+        except RuntimeError as error:
+            raise ResourceError(
+                f"{self.prepared.folder}: the prepared model is damaged: resnetkit cache clear, then try again"
+            ) from error
         model.reshape([batch_size, *model.inputs[0].partial_shape[1:]])
         # The precision is always stated: OpenVINO's own choice is bf16 where the processor has it.
         settings: dict[str, Any] = {

@@ -1,6 +1,6 @@
 """Models prepared for OpenVINO: converted once and kept in the cache, found by what the weights file holds. No torch.
 
-`prepared/KEY/` below the cache folder holds `header.json` (what a checkpoint says of itself), `network.xml` and
+`prepared/KEY/` below the cache folder holds `header.json` (what a checkpoint says of itself, and the bytes of the graph's files), `network.xml` and
 `network.bin` (OpenVINO's graph, pixels to logits), `compiled/` (what OpenVINO made of it for this processor) and
 `batch_sizes.json` (what was measured). It appears by rename with the first three files; OpenVINO fills `compiled/` and
 checks what lies there itself.
@@ -73,14 +73,21 @@ def find(key: str) -> Prepared | None:
     """Return the prepared model of that key, or None where there is none that is whole."""
     folder = prepared_folder() / key
     try:
-        header = Header.from_json(_described(folder)["header"])
+        described = _described(folder)
+        header = Header.from_json(described["header"])
+        whole = described["bytes"] == _sizes(folder)
     except (OSError, ValueError, TypeError, LookupError):
         return None
-    if not (folder / _NETWORK).is_file():
+    if not whole:
         return None
     with contextlib.suppress(OSError):  # a cache that only others may write to is read all the same
         os.utime(folder)
     return Prepared(folder=folder, header=header)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of the graph's files, which tell one that was cut off."""
+    return {path.name: path.stat().st_size for path in sorted(folder.glob("network.*"))}
 
 
 def _described(folder: Path) -> dict[str, Any]:
@@ -100,7 +107,8 @@ def keep(key: str, name: str, header: Header, write: Callable[[Path], None]) -> 
         raise _no_room(place.parent, error) from error
     try:
         write(making / _NETWORK)
-        files.write_text(making / _HEADER, json.dumps({"name": name, "header": header.to_json()}, ensure_ascii=False))
+        described = {"name": name, "header": header.to_json(), "bytes": _sizes(making)}
+        files.write_text(making / _HEADER, json.dumps(described, ensure_ascii=False))
         (making / _COMPILED).mkdir()
         os.chmod(making, 0o755)
         if place.exists():  # one that is broken, or another process was faster; both are as good as ours or worse
