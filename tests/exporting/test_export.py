@@ -177,7 +177,7 @@ def test_a_damaged_export_is_refused(file: Path, photos: Path, tmp_path: Path) -
     with pytest.raises(DataError, match="is damaged"):
         rk.load(folder)
     (folder / "record.json").unlink()
-    with pytest.raises(DataError, match="record.json: cannot be read"):
+    with pytest.raises(DataError, match=r"record\.json: cannot be read"):
         rk.load(folder)
     (folder / "record.json").write_text(record)
     (folder / "model.xml").unlink()

@@ -1,9 +1,9 @@
 """Models prepared for OpenVINO: converted once and kept in the cache, found by what the weights file holds. No torch.
 
-`prepared/KEY/` below the cache folder holds `header.json` (what a checkpoint says of itself, and the bytes of the graph's files), `network.xml` and
-`network.bin` (OpenVINO's graph, pixels to logits), `compiled/` (what OpenVINO made of it for this processor) and
-`batch_sizes.json` (what was measured). It appears by rename with the first three files; OpenVINO fills `compiled/` and
-checks what lies there itself.
+`prepared/KEY/` below the cache folder holds `header.json` (what a checkpoint says of itself, and the sizes of the
+graph's files), `network.xml` and `network.bin` (OpenVINO's graph, pixels to logits), `compiled/` (what OpenVINO made of
+it for this processor) and `batch_sizes.json` (what was measured). It appears by rename with the first three files;
+OpenVINO fills `compiled/` and checks what lies there itself.
 """
 
 from __future__ import annotations
