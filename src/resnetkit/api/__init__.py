@@ -6,6 +6,7 @@ from resnetkit.api.evaluation import Evaluation, evaluate, headline
 from resnetkit.api.explaining import Explanation, explain, explained, open_explainable, write_explanations
 from resnetkit.api.exporting import Export, export
 from resnetkit.api.model import Model, describe, load, predict
+from resnetkit.api.reporting import report
 from resnetkit.api.run import Run, plan, resume, runs, train
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "plan",
     "predict",
     "recommended",
+    "report",
     "resume",
     "runs",
     "train",

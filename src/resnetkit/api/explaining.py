@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -103,7 +102,7 @@ def explained(
 ) -> Iterator[Explanation]:
     """Yield what `explain` does; wrong usage is told before the first picture is asked for."""
     maker = Maker(model, method)
-    chosen = None if label is None else maker.index_of(label)
+    chosen = () if label is None else (maker.index_of(label),)
     if top_k < 1:
         raise UsageError(f"top_k must be at least 1, not {top_k}")
     return (_one(maker, pictures, item, chosen=chosen, top_k=top_k) for item in pictures.items)
@@ -151,8 +150,8 @@ class Maker:
         """Return `[N, K]` of `[N, S, S, C] uint8`."""
         return self.decision.probabilities(self.engine.logits(pixels))
 
-    def maps(self, image: Image.Image, *, chosen: int | None, top_k: int) -> tuple[ClassMap, ...]:
-        """Return the maps of the `chosen` class, or of the most probable ones, with their scores."""
+    def maps(self, image: Image.Image, *, chosen: Sequence[int] = (), top_k: int = 3) -> tuple[ClassMap, ...]:
+        """Return the maps of the `chosen` classes, or of the `top_k` most probable ones, with their scores."""
         import numpy as np
 
         from resnetkit.explaining.scores import score
@@ -160,24 +159,17 @@ class Maker:
 
         pixels = self.preprocess.pixels(image)
         answer = self.probabilities(pixels[None])[0]
-        targets = [chosen] if chosen is not None else np.argsort(-answer, kind="stable")[:top_k].tolist()
+        targets = list(chosen) or np.argsort(-answer, kind="stable")[:top_k].tolist()
         fill = np.round(255 * np.array(self.preprocess.mean))
-        maps = self.explainer.heat(pixels, targets, method=self.method)
+        heats = self.explainer.heat(pixels, targets, method=self.method)
+        scores = score(heats, targets, pixels, self.probabilities, fill=fill)
         return tuple(
-            ClassMap(
-                label=self.model.classes[target],
-                probability=float(answer[target]),
-                heat=heat,
-                scores=score(heat, pixels, partial(self._probability, target), fill=fill),
-            )
-            for target, heat in zip(targets, maps, strict=True)
+            ClassMap(label=self.model.classes[target], probability=float(answer[target]), heat=heat, scores=scored)
+            for target, heat, scored in zip(targets, heats, scores, strict=True)
         )
 
-    def _probability(self, target: int, pixels: np.ndarray) -> np.ndarray:
-        return self.probabilities(pixels)[:, target]
 
-
-def _one(maker: Maker, pictures: Dataset, item: Item, *, chosen: int | None, top_k: int) -> Explanation:
+def _one(maker: Maker, pictures: Dataset, item: Item, *, chosen: Sequence[int], top_k: int) -> Explanation:
     from resnetkit.explaining.overlay import seen_picture
 
     try:

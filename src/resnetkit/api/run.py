@@ -15,6 +15,7 @@ from resnetkit import runtime as machine
 from resnetkit.api.evaluation import Evaluation, evaluate, score
 from resnetkit.api.model import RUNS, Model, load, locate
 from resnetkit.api.pictures import draw_augmented, draw_history
+from resnetkit.api.reporting import report, write_at_the_end
 from resnetkit.errors import InterruptedRun, UsageError, near_miss, signal_of
 from resnetkit.files import safe_name
 from resnetkit.runtime import Runtime
@@ -86,6 +87,10 @@ class Run:
     def evaluate(self, *data: str | Path, **options: Any) -> Evaluation:
         """Score the best model on other pictures; the options are those of `evaluate`."""
         return evaluate(*data, model=self.path, **options)
+
+    def report(self, **options: Any) -> Path:
+        """Write the run's page again and return the file; the options are those of `reporting.report`."""
+        return report(self.path, **options)
 
     def __repr__(self) -> str:
         figure = "" if self.metrics is None else f", {100 * self.metrics['top1']:.1f} % of {self.metrics['count']}"
@@ -291,8 +296,14 @@ def _resumed(
 def _train(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Watcher) -> Run:
     """Train, then score and draw."""
     state = job.train(watcher if on_epoch is None else _Also(watcher, on_epoch))
-    job.ranks.by_first(lambda: _score(job, state, watcher))
+    job.ranks.by_first(lambda: _finish(job, state, watcher))
     return Run(job.folder)
+
+
+def _finish(job: Job, state: State, watcher: Watcher) -> None:
+    """Score the run, then gather it all on one page."""
+    _score(job, state, watcher)
+    write_at_the_end(job.folder, findings=job.prepared.report.sentences, runtime=job.runtime, watcher=watcher)
 
 
 def _score(job: Job, state: State, watcher: Watcher) -> None:

@@ -22,6 +22,7 @@ _VERBS = {
     "evaluate": "Score a model on labelled pictures.",
     "predict": "Name what is on pictures.",
     "explain": "Show what in a picture speaks for a class, as a heat map with a score.",
+    "report": "Write the page of a run again: one file to open, print or send.",
     "export": "Hand a model over: a folder that needs nothing of this package.",
     "benchmark": "Measure how fast a model answers here, every way to compute it.",
     "models": "List networks and published weights, or describe one.",

@@ -49,6 +49,7 @@ def demo(output: str, device: str, threads: int | None, quiet: bool) -> None:
     click.echo(f"\nDone in {duration(time.monotonic() - started)}. Pictures to look at:")
     for name in sorted(picture.name for picture in path.glob("*.png")):
         click.echo(f"  {path / name}")
+    click.echo(f"All of it on one page:\n  {path / 'report.html'}")
     click.echo("Next, with your own pictures in a folder per class:")
     click.echo("  resnetkit train my_pictures/")
 

@@ -77,6 +77,8 @@ def show_run(run: Any, *, form: str) -> None:
         click.echo(api.headline(metrics))
     pictures = ", ".join(sorted(path.name for path in run.path.glob("*.png")))
     click.echo(f"\nPictures in {run.path}/:\n  {pictures}")
+    if (page := run.path / "report.html").is_file():
+        click.echo(f"All of it on one page: {page}")
     click.echo("Next:")
     click.echo(f"  resnetkit predict PICTURES --model {shlex.quote(str(run.path))}")
     click.echo(f"  resnetkit evaluate DATA --model {shlex.quote(str(run.path))}")

@@ -27,11 +27,14 @@ def seen_picture(image: Image.Image, preprocess: Preprocess, *, longest: int) ->
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
+def overlay(picture: np.ndarray, heat: np.ndarray, *, at_least: int = 1) -> np.ndarray:
     """Return the `[h, w, C] uint8` picture as `[h, w, 3]` with the `[S, S]` heat map in [0, 1] over it.
 
-    Where the map is cold the picture is dark, where it is hot it glows.
+    Where the map is cold the picture is dark, where it is hot it glows. The pixels of a picture whose longer side is
+    less than half of `at_least` are repeated, so that the smooth heat over them stays smooth.
     """
+    times = max(1, at_least // max(picture.shape[:2]))
+    picture = picture.repeat(times, axis=0).repeat(times, axis=1)
     height, width = picture.shape[:2]
     spread = Image.fromarray(heat.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
     hot = np.clip(np.asarray(spread, dtype=np.float64), 0, 1)

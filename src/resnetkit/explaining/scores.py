@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-# `[N, S, S, C] uint8` pixels to the `[N]` probabilities of the class that is explained.
-Probability = Callable[[np.ndarray], np.ndarray]
+# `[N, S, S, C] uint8` pixels to `[N, K]` probabilities.
+Probabilities = Callable[[np.ndarray], np.ndarray]
 
-STEPS = 16
-NUM_RANDOM = 4
+STEPS = 14
+NUM_RANDOM = 3
 _RANDOM_CELLS = 8
 _BLUR = 10  # the blurred picture that insertion begins with has a radius of the side divided by this
 
@@ -43,18 +43,25 @@ class Scores:
         return rounded | {"beats_random": self.beats_random}
 
 
-def score(heat: np.ndarray, pixels: np.ndarray, probability: Probability, *, fill: np.ndarray) -> Scores:
-    """Score a `[S, S]` heat map of `[S, S, C] uint8` pixels; `fill` is the `[C]` colour of what is taken away.
+def score(
+    heats: np.ndarray, targets: Sequence[int], pixels: np.ndarray, probabilities: Probabilities, *, fill: np.ndarray
+) -> list[Scores]:
+    """Score the `[T, S, S]` heat maps of T target classes on one picture, `[S, S, C] uint8`.
 
-    The random maps are the same whenever the picture is.
+    `fill` is the `[C]` colour of what is taken away. The random maps are the same whenever the picture is.
     """
-    others = [_curves(random, pixels, probability, fill) for random in random_maps(pixels)]
-    deletion, insertion = _curves(heat, pixels, probability, fill)
-    random_deletion, random_insertion = np.mean(others, axis=0)
-    return Scores(
-        deletion=deletion, insertion=insertion, random_deletion=float(random_deletion),
-        random_insertion=float(random_insertion),
-    )  # fmt: skip
+    others = np.mean([areas(random, pixels, probabilities, fill=fill) for random in random_maps(pixels)], axis=0)
+    found = []
+    for heat, target in zip(heats, targets, strict=True):
+        own = areas(heat, pixels, probabilities, fill=fill)[:, target]
+        random = others[:, target]
+        found.append(
+            Scores(
+                deletion=float(own[0]), insertion=float(own[1]), random_deletion=float(random[0]),
+                random_insertion=float(random[1]),
+            )
+        )  # fmt: skip
+    return found
 
 
 def random_maps(pixels: np.ndarray, *, count: int = NUM_RANDOM) -> np.ndarray:
@@ -68,20 +75,16 @@ def random_maps(pixels: np.ndarray, *, count: int = NUM_RANDOM) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(c).resize((side, side), Image.Resampling.BILINEAR)) for c in coarse])
 
 
-def _curves(heat: np.ndarray, pixels: np.ndarray, probability: Probability, fill: np.ndarray) -> tuple[float, float]:
-    """Return the deletion and the insertion score."""
+def areas(heat: np.ndarray, pixels: np.ndarray, probabilities: Probabilities, *, fill: np.ndarray) -> np.ndarray:
+    """Return `[2, K]`: deletion and insertion of every class under one `[S, S]` map."""
     place = np.empty(heat.size, dtype=np.int64)
     # Equal heat: from the top left on, so that the score of a map of zeros is a fixed one too.
     place[np.argsort(-heat.ravel(), kind="stable")] = np.arange(heat.size)
     gone = place.reshape(heat.shape) < np.linspace(0, heat.size, STEPS + 1)[:, None, None]
-    # The first and the last of either end are the same for every map, and still part of the area under the curve.
     deleted = np.where(gone[..., None], fill.astype(np.uint8), pixels)
     inserted = np.where(gone[..., None], pixels, _blurred(pixels))
-    return _area(probability(deleted)), _area(probability(inserted))
-
-
-def _area(values: np.ndarray) -> float:
-    return float(np.trapezoid(values.astype(np.float64), dx=1 / STEPS))
+    both = (probabilities(some).astype(np.float64) for some in (deleted, inserted))
+    return np.stack([np.trapezoid(curve, dx=1 / STEPS, axis=0) for curve in both])
 
 
 def _blurred(pixels: np.ndarray) -> np.ndarray:

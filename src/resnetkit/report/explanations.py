@@ -53,7 +53,7 @@ def draw(picture: np.ndarray, maps: Sequence[ClassMap], path: Path, *, title: st
         drawn.text(MARGIN, bottom + 18, "as the model sees it", size=14, color=FAINT)
         for number, (one, name) in enumerate(zip(maps, names, strict=True), start=1):
             left = MARGIN + number * (_SIDE + _GAP)
-            glowing = overlay(_enlarged(picture), one.heat)
+            glowing = overlay(picture, one.heat, at_least=_SIDE)
             drawn.image(glowing, left, bottom, _SIDE, frame=LINE, thickness=1)
             percent = f"{100 * one.probability:.1f} %"
             room = _SIDE - drawn.width_of(percent, size=16) - 12
@@ -69,9 +69,3 @@ def draw(picture: np.ndarray, maps: Sequence[ClassMap], path: Path, *, title: st
             for line, text in enumerate(words):
                 drawn.text(left, bottom + 64 + 18 * line, text, size=12.5, color=FAINT)
     return drawn.warning
-
-
-def _enlarged(picture: np.ndarray) -> np.ndarray:
-    """Repeat the pixels of a small picture, so that the smooth heat over it stays smooth."""
-    times = max(1, _SIDE // max(picture.shape[:2]))
-    return picture.repeat(times, axis=0).repeat(times, axis=1)

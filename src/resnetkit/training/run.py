@@ -110,7 +110,7 @@ def read_contents(folder: RunFolder) -> dict[str, str]:
 
 def remove_scores(folder: RunFolder) -> None:
     """Take away the final evaluation of a run that goes on: it is of older weights."""
-    for name in ("metrics.json", "predictions.csv", "predictions.png", "confusion_matrix.png"):
+    for name in ("metrics.json", "predictions.csv", "predictions.png", "confusion_matrix.png", "report.html"):
         (folder.path / name).unlink(missing_ok=True)
 
 

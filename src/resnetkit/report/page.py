@@ -1,0 +1,257 @@
+"""The page of a run that a colleague can open: one file that needs nothing else, not even a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnetkit import files
+from resnetkit.data.classes import steers_terminal
+from resnetkit.evaluation.metrics import num_correct, photos
+from resnetkit.report import page_charts, page_tables
+from resnetkit.report.page_tables import Row, percent
+from resnetkit.report.thumbnails import Album, confident_errors
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+MOST_ERRORS = 12
+_PARTS = {"train": "training", "val": "validation", "test": "test"}
+_MOST_COUNTED = 30
+_CRISP_SIDE = 40
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeatOnError:
+    """A wrong row with the heat maps of what was said and what it is.
+
+    `picture` and the `uri` of each of `maps` are data addresses; a map has label, probability, verdict, deletion and
+    random (deletion of random maps).
+    """
+
+    row: Row
+    picture: str
+    maps: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Content:
+    """What a run's files say, as plain values; None or empty where a run lacks it.
+
+    `counts`: class -> part -> pictures. `findings`: what the pass over the data found, None where it was not kept.
+    `album`: None without photos. `notes`: sentences about pictures, `heat_note` why there are no heat maps. `facts`
+    has pairs for the lists `training`, `machine`, `size`, `speed`, `versions`.
+    """
+
+    name: str
+    version: str
+    metrics: Mapping[str, Any] | None
+    rows: Sequence[Row]
+    history: Sequence[Mapping[str, Any]]
+    best_epoch: int | None
+    counts: Mapping[str, Mapping[str, int]]
+    findings: Sequence[str] | None
+    facts: Mapping[str, Sequence[tuple[str, str]]]
+    commands: Sequence[str]
+    album: Album | None
+    notes: Sequence[str] = ()
+    heat: Sequence[HeatOnError] = ()
+    heat_note: str = ""
+    picture_side: int = 224
+
+
+def write_page(content: Content, path: Path) -> None:
+    """Write the page to `path`, whole or not at all."""
+    files.write_text(path, render(content))
+
+
+def render(content: Content) -> str:
+    """Return the page as HTML; every name from outside is escaped, and none can steer the text around it."""
+    return _templates().get_template("page.html").render(_values(content))
+
+
+@cache
+def _templates() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("resnetkit.report")
+    templates = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_tame,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+    templates.globals |= {name: _own_text(templates, file) for name, file in _OWN.items()}
+    return templates
+
+
+_OWN = {"style": "style.css", "script": "script.js"}
+
+
+def _own_text(templates: Any, file: str) -> Any:
+    """Return a part of the page that we wrote and that is not escaped."""
+    from markupsafe import Markup
+
+    assert templates.loader is not None
+    return Markup(templates.loader.get_source(templates, file)[0])
+
+
+def _tame(value: Any) -> Any:
+    """Replace what would turn the direction of other words, end a line, or cannot be written as UTF-8."""
+    if type(value) is not str or (value.isascii() and value.isprintable()):  # Markup is ours
+        return value
+    return "".join("\ufffd" if steers_terminal(letter) else letter for letter in value)
+
+
+def _values(content: Content) -> dict[str, Any]:
+    """Return everything the template shows."""
+    metrics = content.metrics
+    values = {
+        "name": content.name, "version": content.version, "what": _what(content),
+        "crisp": content.picture_side <= _CRISP_SIDE, "footer": f"Written by ResNetKit {content.version}.",
+        "headline": _headline(metrics) if metrics else None, "tiles": _tiles(metrics) if metrics else [],
+        "counts": _counts(content.counts), "findings": _plain(content.findings), "commands": content.commands,
+        "curves": page_charts.curves(content.history, best_epoch=content.best_epoch),
+        "curves_words": _curves_words(content), "looks": _looks(metrics),
+        "photo_notes": content.notes, "heat_note": content.heat_note, "heat": [_heat(one) for one in content.heat],
+        "trust": _trust(metrics or {}),
+        **{name: content.facts[name] for name in ("training", "machine", "size", "speed", "versions")},
+    }  # fmt: skip
+    values |= _tables(content) if metrics else {"classes": [], "galleries": []}
+    return values | {"contents": list(_contents(values))}
+
+
+def _tables(content: Content) -> dict[str, Any]:
+    assert content.metrics is not None
+    matrix = page_tables.Matrix(content.metrics, page_tables.cells(content.rows), content.album)
+    wrong, here = confident_errors(content.rows), content.album.pictures if content.album else {}
+    shown = [number for number in wrong if number in here][:MOST_ERRORS]
+    return {
+        "classes": page_tables.classes(content.metrics), "class_count": len(content.metrics["classes"]),
+        "matrix": matrix.table, "pairs": matrix.pairs(), "worst_pairs": matrix.pairs(5), "any_errors": bool(wrong),
+        "confident": [page_tables.picture(content.rows[number], here[number]) for number in shown],
+        "galleries": matrix.galleries(content.rows),
+        "gallery_words": "Errors first, the most confident before all; right answers begin with the least sure.",
+    }  # fmt: skip
+
+
+def _what(content: Content) -> str:
+    training = dict(content.facts["training"])
+    pictures = sum(counts.get("train", 0) for counts in content.counts.values())
+    return f"{training['network']}, trained on {pictures:,} pictures of {len(content.counts):,} classes"
+
+
+def _headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = metrics["top1_interval"]
+    majority = metrics["majority"]
+    warning = ""
+    if low <= majority["top1"]:
+        warning = "That lies inside the interval: the model is not clearly better than always giving that answer."
+    return {
+        "percent": percent(metrics["top1"]),
+        "words": f"named right: {num_correct(metrics):,} of {photos(metrics['split'], metrics['count'])}",
+        "interval": f"95 % interval {100 * low:.1f} to {percent(high)}.",
+        "majority": f"Always answering “{majority['label']}” would be right for {percent(majority['top1'])}.",
+        "warning": warning, "at": round(100 * metrics["top1"], 2), "low": round(100 * low, 2),
+        "width": round(100 * (high - low), 2), "majority_at": round(100 * majority["top1"], 2),
+    }  # fmt: skip
+
+
+def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    intervals = metrics.get("intervals") or {}
+    areas = (metrics.get("roc_auc") or {}).get("macro")
+    calibration = metrics.get("calibration") or {}
+    balanced = _between(intervals, "balanced_accuracy") or "mean over classes"
+    tiles = [
+        ("balanced accuracy", percent(metrics["balanced_accuracy"]), balanced),
+        ("loss", f"{metrics['loss']:.3f}", _between(intervals, "loss", factor=1) or "cross-entropy, nats"),
+    ]  # fmt: skip
+    if metrics.get("top5") is not None:
+        tiles.append(("among first five", percent(metrics["top5"]), _between(intervals, "top5") or "the right name"))
+    if areas is not None:
+        tiles.append(("area under ROC", f"{areas:.3f}", "mean over classes"))
+    if calibration.get("before"):
+        after = calibration.get("after") or calibration["before"]
+        tempered = calibration.get("temperature") != 1
+        before = f"; {100 * calibration['before']['ece']:.1f} before its temperature" if tempered else ""
+        words = f"calibration error{before}"
+        tiles.append(("off in confidence", f"{100 * after['ece']:.1f} points", words))
+    if "tta" in metrics:
+        tiles.append(("with averaging", percent(metrics["tta"]["top1"]), f"over views ({metrics['tta']['views']})"))
+    return [{"name": name, "value": value, "note": note} for name, value, note in tiles]
+
+
+def _between(intervals: Mapping[str, Any], key: str, *, factor: int = 100) -> str:
+    if not intervals.get(key):
+        return ""
+    low, high = (factor * bound for bound in intervals[key])
+    return f"{low:.1f} to {high:.1f} %" if factor == 100 else f"{low:.3f} to {high:.3f}"
+
+
+def _counts(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    """Return the table of classes and parts; of many classes only the smallest."""
+    parts = [part for part in _PARTS if any(part in of for of in counts.values())]
+    rows = [(label, [of.get(part, 0) for part in parts]) for label, of in counts.items()]
+    total = [sum(numbers[i] for _, numbers in rows) for i in range(len(parts))]
+    caption = "Pictures"
+    if len(rows) > _MOST_COUNTED:
+        caption = f"Pictures: the {_MOST_COUNTED} smallest of {len(rows):,} classes"
+        rows = sorted(rows, key=lambda row: row[1][0])[:_MOST_COUNTED]
+    shown = [(label, [f"{number:,}" for number in numbers]) for label, numbers in [*rows, ("all classes", total)]]
+    return {"parts": [_PARTS[part] for part in parts], "rows": shown, "caption": caption}
+
+
+def _plain(findings: Sequence[str] | None) -> list[str] | None:
+    return None if findings is None else [sentence.strip() for sentence in findings]
+
+
+def _curves_words(content: Content) -> str:
+    if content.best_epoch is None or not content.metrics or not any(row.get("val_top1") for row in content.history):
+        return "No part was held out for choosing, so the last epoch is the model."
+    return f"The model is that of epoch {content.best_epoch}, which did best on the validation part."
+
+
+def _looks(metrics: Mapping[str, Any] | None) -> str:
+    count = (metrics or {}).get("test_looks")
+    if metrics is None or count is None:
+        return ""
+    times = "once" if count == 1 else f"{count:,} times"
+    more = "" if count == 1 else " Each look makes it likelier that choices were fitted to these very pictures."
+    return f"Figures of the test part were computed {times} for this run.{more}"
+
+
+def _trust(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    calibration = metrics.get("calibration") or {}
+    where = {"val": "the validation part", "crossfit": "these pictures, each half by the other"}
+    words = []
+    if calibration.get("fitted_on"):
+        fitted, temperature = where.get(calibration["fitted_on"], calibration["fitted_on"]), calibration["temperature"]
+        tempered = "helps nothing, so there is none" if temperature == 1 else f"is {temperature:.2f}"
+        words.append(f"The temperature that divides its logits {tempered}; it was fitted on {fitted}.")
+    return {"charts": page_charts.trust(metrics), "sentences": words, "tables": page_tables.unsure(metrics)}
+
+
+def _heat(one: HeatOnError) -> dict[str, Any]:
+    return page_tables.picture(one.row, one.picture) | {
+        "maps": [
+            {
+                **shown, "alt": f"heat map for {shown['label']}", "probability": percent(shown["probability"]),
+                "deletion": f"{shown['deletion']:.2f}", "random": f"{shown['random']:.2f}",
+                "role": "is" if shown["label"] == one.row["label"] else "called",
+                "look": "" if str(shown["verdict"]).startswith("better") else "wrong",
+            }
+            for shown in one.maps
+        ]
+    }  # fmt: skip
+
+
+def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    there = (
+        ("result", "Result", True), ("setup", "Setup and data", True), ("curves", "Curves", values["curves"]),
+        ("classes", "Classes", values["classes"]), ("confusion", "Confusion", values["classes"]),
+        ("errors", "Errors", values["headline"]), ("heat", "Heat maps", values["heat"]),
+        ("confidence", "Confidence", any(values["trust"].values())),
+        ("galleries", "All pictures", values["galleries"]), ("speed", "Speed", True), ("again", "The same again", True),
+    )  # fmt: skip
+    return [(anchor, words) for anchor, words, shown in there if shown]

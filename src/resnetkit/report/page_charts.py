@@ -1,0 +1,127 @@
+"""The charts of a run's page, from `results.csv` and `metrics.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from resnetkit.report.charts import Axis, Chart, Line, Point, lower, upper
+
+_DIAGONAL = Line(name="as sure as right", points=((0.0, 0.0), (1.0, 1.0)), look="ideal")
+_DOTTED_UP_TO = 40
+
+
+def curves(history: Sequence[Mapping[str, Any]], *, best_epoch: int | None) -> list[Chart]:
+    """Return loss and accuracy over the epochs; none for a run of fewer than two rows."""
+    if len(history) < 2:
+        return []
+    epochs = [float(row["epoch"]) for row in history]
+    across = Axis(label="epoch", low=min(epochs), high=max(epochs), whole=True)
+    charts = []
+    for figure, title in (("loss", "Loss"), ("top1", "Accuracy, %")):
+        lines = [
+            _curve(history, f"{part}_{figure}", name=name, look=look, best=best_epoch if part == "val" else None)
+            for part, name, look in (("val", "held-out", "own"), ("train", "training", "other"))
+        ]
+        drawn = tuple(line for line in lines if line.points)
+        values = [y for line in drawn for _, y in line.points]
+        if not values:
+            continue
+        percent = figure == "top1"
+        highest = upper([min(max(values), _most_loss(drawn))])
+        down = Axis(
+            label=title, low=lower(values) if percent else 0.0, high=1.0 if percent else highest, percent=percent
+        )
+        if max(values) > down.high:
+            title += " (higher ones at the edge)"
+        charts.append(Chart(title=title, summary=_curve_words(title, drawn), x=across, y=down, lines=drawn))
+    return charts
+
+
+def trust(metrics: Mapping[str, Any]) -> list[Chart]:
+    """Return reliability, accuracy against coverage, ROC and precision-recall, as far as `metrics` has them."""
+    return [*_reliability(metrics), *_coverage(metrics), *_per_class_curves(metrics)]
+
+
+def _most_loss(lines: Sequence[Line]) -> float:
+    """Return where the axis ends for losses: one epoch that went astray shall not flatten all others."""
+    return max(4 * median(y for line in lines for _, y in line.points), *(line.points[0][1] for line in lines))
+
+
+def _curve(history: Sequence[Mapping[str, Any]], column: str, *, name: str, look: Any, best: int | None) -> Line:
+    points = [(float(row["epoch"]), float(row[column])) for row in history if row.get(column) not in (None, "")]
+    ring = next((point for point in points if best is not None and point[0] == best), None)
+    return Line(name=name, points=points, look=look, dots=len(points) <= _DOTTED_UP_TO, ring=ring)
+
+
+def _curve_words(title: str, lines: Sequence[Line]) -> str:
+    factor = 100 if "%" in title else 1
+    ends = (f"{line.name} from {factor * line.points[0][1]:.3g} to {factor * line.points[-1][1]:.3g}" for line in lines)
+    return f"{title} over the epochs: {', '.join(ends)}"
+
+
+def _share_axis(label: str, *, low: float = 0.0) -> Axis:
+    return Axis(label=f"{label}, %", low=low, high=1.0, percent=True)
+
+
+def _reliability(metrics: Mapping[str, Any]) -> list[Chart]:
+    calibration = metrics.get("calibration")
+    if not calibration:
+        return []
+    lines, words = [_DIAGONAL], []
+    tempered = calibration.get("temperature") != 1
+    curves = (("before", "other", "as trained"), ("after", "own", "with its temperature" if tempered else "this model"))
+    for key, look, name in curves if tempered else curves[1:]:
+        figures = calibration.get(key)
+        if figures:
+            bins = [bin for bin in figures["bins"] if bin["count"]]
+            points, weights = [(b["confidence"], b["accuracy"]) for b in bins], [b["count"] for b in bins]
+            lines.append(Line(name=name, points=points, look=look, dots=True, weights=weights))  # type: ignore[arg-type]
+            words.append(f"{name} an expected error of {100 * figures['ece']:.1f} points")
+    return [
+        Chart(
+            title="Is it right as often as it is sure?", x=_share_axis("probability given"),
+            summary=f"Accuracy against probability: {', '.join(words)}", y=_share_axis("right"), lines=tuple(lines),
+        )
+    ]  # fmt: skip
+
+
+def _coverage(metrics: Mapping[str, Any]) -> list[Chart]:
+    points = [(row["coverage"], row["accuracy"]) for row in metrics.get("selective") or ()]
+    if len(points) < 2:
+        return []
+    half = min(points, key=lambda point: abs(point[0] - 0.5))
+    return [
+        Chart(
+            title="Accuracy where it answers only when sure", x=_share_axis("pictures answered"),
+            y=_share_axis("right", low=lower([y for _, y in points])),
+            summary=f"Accuracy against coverage: {100 * half[1]:.1f} % right on the surest {100 * half[0]:.0f} %",
+            lines=(Line(name="accuracy, %", points=sorted(points)),),
+        )
+    ]  # fmt: skip
+
+
+def _per_class_curves(metrics: Mapping[str, Any]) -> list[Chart]:
+    """Return ROC and precision-recall of every class, the one with the least area drawn strong."""
+    every = metrics.get("curves") or {}
+    found = []
+    for kind, title, x, y, area in (
+        ("roc", "Each class against the rest (ROC)", "false alarms", "found", "roc_auc"),
+        ("precision_recall", "Precision and recall", "found", "right when said", "average_precision"),
+    ):
+        drawn: dict[str, list[Point]] = {name: [(a, b) for a, b in c[kind]] for name, c in every.items() if c.get(kind)}
+        areas = {name: value for name, value in _areas(metrics, area).items() if name in drawn and value is not None}
+        if not areas:
+            continue
+        hardest = min(areas, key=lambda name: areas[name])
+        others = [name for name in drawn if name != hardest]
+        lines = [Line(name="the others" * (i == 0), points=drawn[name], look="other") for i, name in enumerate(others)]
+        lines.append(Line(name=f"hardest: {hardest} ({areas[hardest]:.3f})", points=drawn[hardest]))
+        summary = f"{title}: area of the hardest class, {hardest}, {areas[hardest]:.3f}"
+        found.append(Chart(title=title, summary=summary, x=_share_axis(x), y=_share_axis(y), lines=tuple(lines)))
+    return found
+
+
+def _areas(metrics: Mapping[str, Any], key: str) -> Mapping[str, float | None]:
+    return (metrics.get(key) or {}).get("per_class") or {}

@@ -1,0 +1,187 @@
+"""The tables of a run's page: class by class, what was taken for what, and the pictures behind each cell."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from resnetkit.report.thumbnails import Album, confident_errors
+
+LARGEST_MATRIX = 30
+MOST_PAIRS = 40
+_REJECTED = ("false_reject", "threshold", "answered", "accuracy")
+Row = Mapping[str, Any]
+Cells = dict[tuple[str, str], list[int]]
+
+
+def percent(share: float | None) -> str:
+    """Return a share as people read it.
+
+    >>> percent(0.9531), percent(None)
+    ('95.3 %', '–')
+    """
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def classes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each class that was there or was said, those found least often first."""
+    names, matrix = metrics["classes"], metrics["confusion_matrix"]
+    areas = (metrics.get("roc_auc") or {}).get("per_class") or {}
+    met = [
+        (name, figures, matrix[i])
+        for i, (name, figures) in enumerate(metrics["per_class"].items())
+        if figures["support"] or figures["predicted"]
+    ]
+    met.sort(key=lambda entry: (entry[1]["recall"] is None, entry[1]["recall"] or 0.0))
+    return [
+        {
+            "name": name, "support": f"{figures['support']:,}", "recall": percent(figures["recall"]),
+            "share": None if figures["recall"] is None else round(100 * figures["recall"], 1),
+            "precision": percent(figures["precision"]), "f1": percent(figures["f1"]),
+            "auc": (f"{areas[name]:.3f}" if areas.get(name) is not None else "–") if areas else None,
+            "taken_for": _taken_for(name, names, row),
+        }
+        for name, figures, row in met
+    ]  # fmt: skip
+
+
+def _taken_for(name: str, names: Sequence[str], row: Sequence[int]) -> str:
+    wrong = [(count, other) for other, count in zip(names, row, strict=True) if other != name and count]
+    if not wrong:
+        return ""
+    count, other = max(wrong, key=lambda pair: pair[0])
+    return f"{other} ({count:,})"
+
+
+def cells(rows: Sequence[Row]) -> Cells:
+    """Return the numbers of the rows in each (label, predicted): confident errors and unsure hits first."""
+    found: Cells = defaultdict(list)
+    for number in confident_errors(rows):
+        found[rows[number]["label"], rows[number]["predicted"]].append(number)
+    right = (number for number, row in enumerate(rows) if row["correct"])
+    for number in sorted(right, key=lambda number: (rows[number]["probability"], number)):
+        found[rows[number]["label"], rows[number]["predicted"]].append(number)
+    return dict(found)
+
+
+class Matrix:
+    """The confusion matrix: a table while it can be read, the pairs confused most often beyond that."""
+
+    def __init__(self, metrics: Mapping[str, Any], found: Cells, album: Album | None) -> None:
+        self.names: list[str] = metrics["classes"]
+        self.counts: list[list[int]] = metrics["confusion_matrix"]
+        self.found, self.album = found, album
+
+    @property
+    def table(self) -> dict[str, Any] | None:
+        """Names, and rows of cells; None above `LARGEST_MATRIX` classes."""
+        if len(self.names) > LARGEST_MATRIX:
+            return None
+        rows = [{"name": name, "cells": self._row(i)} for i, name in enumerate(self.names)]
+        return {"names": self.names, "rows": rows}
+
+    def _row(self, i: int) -> list[dict[str, Any]]:
+        total = sum(self.counts[i])
+        return [
+            {
+                "count": count, "share": round((count / total) ** 0.5, 3) if total else 0,
+                "look": "hit" if i == j else "miss", "gallery": self._anchor(i, j),
+                "words": _cell_words(self.names[i], self.names[j], count),
+            }
+            for j, count in enumerate(self.counts[i])
+        ]  # fmt: skip
+
+    def _anchor(self, i: int, j: int) -> str | None:
+        """Return where the pictures of a cell stand, or None where the page has none of them."""
+        numbers = self.found.get((self.names[i], self.names[j]), ())
+        here = self.album is not None and any(number in self.album.pictures for number in numbers)
+        shown = here and (len(self.names) <= LARGEST_MATRIX or (i, j) in self._listed())
+        return f"cell-{i}-{j}" if shown else None
+
+    def _listed(self) -> list[tuple[int, int]]:
+        """Return the cells of errors, the fullest first, at most `MOST_PAIRS`."""
+        wrong = [(count, i, j) for i, row in enumerate(self.counts) for j, count in enumerate(row) if i != j and count]
+        wrong.sort(key=lambda cell: (-cell[0], cell[1], cell[2]))
+        return [(i, j) for _, i, j in wrong[:MOST_PAIRS]]
+
+    def pairs(self, most: int = MOST_PAIRS) -> list[dict[str, Any]]:
+        """Return the classes that are confused most often."""
+        return [
+            {
+                "label": self.names[i], "predicted": self.names[j], "count": f"{self.counts[i][j]:,}",
+                "of": f"{sum(self.counts[i]):,}", "gallery": self._anchor(i, j),
+                "words": _cell_words(self.names[i], self.names[j], self.counts[i][j]),
+            }
+            for i, j in self._listed()[:most]
+        ]  # fmt: skip
+
+    def galleries(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        """Return the pictures of every cell that has some: errors first, the fullest before all."""
+        if self.album is None:
+            return []
+        every = [(i, i) for i in range(len(self.names))] if len(self.names) <= LARGEST_MATRIX else []
+        places = [*self._all_wrong(), *every]
+        found = []
+        for i, j in places:
+            anchor = self._anchor(i, j)
+            if anchor is None:
+                continue
+            numbers = self.found[self.names[i], self.names[j]]
+            here = [number for number in numbers if number in self.album.pictures]
+            missing = len(numbers) - len(here)
+            found.append({
+                "anchor": anchor, "words": _cell_words(self.names[i], self.names[j], len(numbers)),
+                "shown": [picture(rows[number], self.album.pictures[number]) for number in here],
+                "without": f"{missing:,} of them have no picture on this page." if missing else None,
+                "look": "small-ones" if i == j else "wrong-ones",
+            })  # fmt: skip
+        return found
+
+    def _all_wrong(self) -> list[tuple[int, int]]:
+        if len(self.names) > LARGEST_MATRIX:
+            return self._listed()
+        wrong = Counter({(i, j): n for i, row in enumerate(self.counts) for j, n in enumerate(row) if i != j and n})
+        return [place for place, _ in wrong.most_common()]
+
+
+def _cell_words(label: str, predicted: str, count: int) -> str:
+    said = "named right" if label == predicted else f"called {predicted}"
+    return f"{label}, {said}: {count:,} picture{'' if count == 1 else 's'}"
+
+
+def unsure(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the tables of what thresholds and sets of names reach, as far as `metrics` has them."""
+    rejects, sets = metrics.get("rejects") or {}, metrics.get("sets") or {}
+    tables = []
+    if rejects:
+        columns = ["right answers to turn away", "turned away", "answers from", "answered", "right of these"]
+        found = [
+            (percent(float(rate)), [percent(reached[key]) for key in _REJECTED]) for rate, reached in rejects.items()
+        ]
+        tables.append({
+            "title": "When it may say “not sure”", "header": columns, "rows": found,
+            "words": "Thresholds fitted on held-out answers, and what they do to these pictures.",
+        })  # fmt: skip
+    if sets:
+        found = [
+            (percent(float(level)), [percent(reached["coverage"]), f"{reached['mean_size']:.2f}"])
+            for level, reached in sets.items()
+        ]
+        tables.append({
+            "title": "Sets of names", "header": ["should hold the right one for", "hold it for", "names on average"],
+            "words": "As many names as are needed to hold the right one so often.", "rows": found,
+        })  # fmt: skip
+    return tables
+
+
+def picture(row: Row, uri: str) -> dict[str, Any]:
+    """Return what the page says about one picture."""
+    name = PurePath(row["source"].rpartition("::")[2]).name or row["source"]
+    sure = percent(row["probability"])
+    return {
+        "uri": uri, "name": name, "label": row["label"], "predicted": row["predicted"], "probability": sure,
+        "wrong": not row["correct"],
+        "alt": f"{name}: {row['label']}" + ("" if row["correct"] else f", called {row['predicted']}"),
+    }  # fmt: skip
