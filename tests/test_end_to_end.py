@@ -519,6 +519,7 @@ def test_test_time_averaging_stands_beside_figures_that_stay_as_they_are(
         for more in (("--output", "plain"), ("--output", "averaged", "--tta", "flip_shift"))
     )
     figures = averaged.pop("tta")
+    assert averaged.pop("test_looks") == plain.pop("test_looks") + 1
     assert averaged == plain
     assert figures["views"] == "flip_shift"
     assert figures["loss"] != plain["loss"]

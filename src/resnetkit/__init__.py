@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         Model,
         Run,
         benchmark,
+        compare,
         evaluate,
         explain,
         export,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Evaluation", "Explanation", "Export", "Model", "Run",
-    "benchmark", "evaluate", "explain", "export", "load", "plan", "predict", "resume", "runs", "train",
+    "benchmark", "compare", "evaluate", "explain", "export", "load", "plan", "predict", "resume", "runs", "train",
 ]  # fmt: skip
 
 

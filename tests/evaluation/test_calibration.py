@@ -5,7 +5,14 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from resnetkit.errors import DataError
-from resnetkit.evaluation.calibration import fit_temperature
+from resnetkit.evaluation.calibration import (
+    binned,
+    cross_fitted,
+    expected_error,
+    fit_temperature,
+    helpful_temperature,
+    reliability,
+)
 from resnetkit.inference.decision import softmax
 
 
@@ -65,3 +72,30 @@ def test_what_is_no_answer_is_refused() -> None:
         fit_temperature(logits, targets + 5)
     with pytest.raises(DataError, match="from 0 to 4"):
         fit_temperature(logits, targets.astype(np.float64))
+
+
+def test_too_few_pictures_leave_the_temperature_at_1() -> None:
+    helped = [helpful_temperature(*answers(12, factor=1.0, seed=seed)) for seed in range(40)]
+    assert helped.count(1.0) > 20
+    assert helpful_temperature(*answers(2000, factor=3.0)) == pytest.approx(3, rel=0.1)
+
+
+def test_cross_fitted_probabilities_come_from_other_pictures_and_keep_groups_together() -> None:
+    logits, targets = answers(400, factor=3.0)
+    fitted = cross_fitted(logits, targets)
+    np.testing.assert_allclose(fitted.sum(axis=1), 1, atol=1e-5)
+    temperatures = {round(float(t), 4) for t in (logits[:, 0] - logits[:, 1]) / np.log(fitted[:, 0] / fitted[:, 1])}
+    assert len(temperatures) >= 5  # one for each fifth, none fitted on all
+    assert all(2 < temperature < 4 for temperature in temperatures)
+    grouped = cross_fitted(logits, targets, [str(i // 100) for i in range(400)])
+    of_first = (logits[:100, 0] - logits[:100, 1]) / np.log(grouped[:100, 0] / grouped[:100, 1])
+    assert of_first.max() - of_first.min() < 0.02
+    assert np.isfinite(cross_fitted(logits[:3], targets[:3], ["a", "a", "a"])).all()
+
+
+def test_the_calibration_error_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.88, 0.12], [0.4, 0.6], [0.35, 0.65]])
+    said = reliability(probabilities, np.array([0, 1, 1, 1]))
+    assert [entry["count"] for entry in said["bins"]] == [1, 1, 2]  # 0.6 lies on an edge, and belongs below it
+    assert said["ece"] == pytest.approx((0.4 + 0.35 + 2 * (0.89 - 0.5)) / 4)
+    assert expected_error(binned(probabilities, np.array([0, 1, 1, 1])).sum(axis=0)) == said["ece"]

@@ -2,6 +2,7 @@
 
 from resnetkit.api.benchmarking import Measured, benchmark, recommended
 from resnetkit.api.cache import cached, clear_cache
+from resnetkit.api.comparing import Compared, Comparison, compare
 from resnetkit.api.evaluation import Evaluation, evaluate, headline
 from resnetkit.api.explaining import Explanation, explain, explained, open_explainable, write_explanations
 from resnetkit.api.exporting import Export, export
@@ -10,6 +11,8 @@ from resnetkit.api.reporting import report
 from resnetkit.api.run import Run, plan, resume, runs, train
 
 __all__ = [
+    "Compared",
+    "Comparison",
     "Evaluation",
     "Explanation",
     "Export",
@@ -19,6 +22,7 @@ __all__ = [
     "benchmark",
     "cached",
     "clear_cache",
+    "compare",
     "describe",
     "evaluate",
     "explain",

@@ -12,14 +12,17 @@ from resnetkit.api.pictures import draw_predictions
 from resnetkit.data.classes import renamed
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.data.sources import open_data
-from resnetkit.errors import UsageError
+from resnetkit.errors import DataError, UsageError
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from resnetkit.data.preflight import Part
     from resnetkit.data.survey import Survey
     from resnetkit.evaluation.averaging import Views
     from resnetkit.evaluation.evaluate import Scored
+    from resnetkit.inference.decision import Decision
     from resnetkit.training.run import RunFolder
 
 
@@ -57,6 +60,8 @@ def evaluate(
     rename: Mapping[str, str] | None = None,
     bad_images: str = "stop",
     limit: int | None = None,
+    outliers: str | Path | None = None,
+    calibrated: str | Path | None = None,
     watcher: Watcher | None = None,
     **computing: Any,
 ) -> Evaluation:
@@ -64,10 +69,18 @@ def evaluate(
 
     Pictures that the model's run was trained on are recognised by its `split.csv` and left out unless `split="train"`
     asks for them. `tta` is none, flip or flip_shift: what averaging over such views of each picture reaches is reported
-    beside the figures without it. `computing` are the options of `load` that say what computes: device, engine,
-    precision, threads. The files go to `output`; without it to `evaluations/` of the run, where the model is one.
+    beside the figures without it. `outliers` are pictures of something else: for each threshold of the model, how many
+    of them get an answer all the same is reported. `calibrated` is where a copy of the model goes whose temperature and
+    thresholds are fitted on the pictures scored, which must not be test pictures. `computing` are the options of `load`
+    that say what computes: device, engine, precision, threads. The files go to `output`; without it to `evaluations/`
+    of the run, where the model is one.
     """
+    from resnetkit.evaluation.evaluate import part_logits
+    from resnetkit.training.run import looked_at_test
+
     watcher, views = watcher or Watcher(), _known_views(tta)
+    if calibrated is not None and Path(calibrated).exists():
+        raise UsageError(f"--calibrated {calibrated}: is there already, and is not overwritten; name another file")
     if not isinstance(model, Model):
         model = load(model, watcher=watcher, **computing)
     if model.computes:
@@ -80,9 +93,63 @@ def evaluate(
     )
     for note in notes:
         watcher.note(note)
+    if calibrated is not None and chosen not in ("val", "all"):
+        raise UsageError(
+            f"--calibrated takes no {chosen} pictures: give others, or name the validation part: --split val"
+        )
     place = Path(output) if output is not None else None if folder is None else _evaluation_path(folder, data)
-    result = score(model, part, split=chosen, tta=views, folder=place, watcher=watcher)
+    logits = part_logits(model.engine, part, tta=views)
+    more: dict[str, Any] = {} if outliers is None else {"outliers": _answered(outliers, model, watcher)}
+    if folder is not None and chosen == "test":
+        more["test_looks"] = looked_at_test(folder, str(data[0]))
+    result = score(model, part, split=chosen, tta=views, folder=place, watcher=watcher, logits=logits, more=more)
+    if calibrated is not None:
+        _calibrate(model, logits[0], part, split=chosen, to=Path(calibrated), watcher=watcher)
     return dataclasses.replace(result, notes=tuple(notes))
+
+
+def _answered(outliers: str | Path, model: Model, watcher: Watcher) -> dict[str, Any]:
+    """Return the share of pictures of something else that each threshold of the model lets through."""
+    from resnetkit.data.sources import open_pictures
+
+    rejects = model.decision.rejects
+    if not rejects:
+        model.decision.asked(reject=0.05, name=model.name)
+    pictures = open_pictures(outliers)
+    best, unreadable = [], 0
+    with watcher.counting("naming outliers") as progress:
+        for prediction in model.predictor.predict_many(pictures, threads=model.runtime.threads):
+            if prediction.probability is None:
+                unreadable += 1
+            else:
+                best.append(prediction.probability)
+            progress(len(best) + unreadable, len(pictures))
+    if not best:
+        raise DataError(f"--outliers {outliers}: none of {unreadable} pictures can be read")
+    accepted = {rate: sum(p >= threshold for p in best) / len(best) for rate, threshold in rejects.items()}
+    return {"data": str(outliers), "count": len(best), "unreadable": unreadable, "false_accept": accepted}
+
+
+def _calibrate(model: Model, logits: np.ndarray, part: Part, *, split: Scored, to: Path, watcher: Watcher) -> None:
+    """Write a copy of the model that is fitted to these pictures."""
+    from resnetkit.models import checkpoint
+
+    header = dataclasses.replace(model.header, decision=fitted(logits, part, model, split=split).to_json())
+    checkpoint.save(to, model.network, header)
+    watcher.note(
+        f"{to}: the model with temperature {header.decision['temperature']:.2f} and thresholds, all from "
+        f"{len(part.items)} pictures"
+    )
+
+
+def fitted(logits: np.ndarray, part: Part, model: Model, *, split: Scored) -> Decision:
+    """Return the temperature and thresholds that the logits of a part, which did not train the model, allow."""
+    from resnetkit.evaluation.evaluate import targets_of
+    from resnetkit.evaluation.guarantees import fit_decision
+
+    targets = targets_of(part.items, model.classes, where=split)
+    groups = [item.group for item in part.items]
+    return fit_decision(logits, targets, groups if any(groups) else None)
 
 
 def part_to_score(
@@ -136,18 +203,19 @@ def _known_views(tta: str) -> Views:
 
 
 def score(
-    model: Model, part: Part, *, split: Scored, folder: Path | None, watcher: Watcher, tta: Views = "none"
-) -> Evaluation:
-    """Score a part of the data, write the two files and the pictures."""
-    from resnetkit.evaluation.evaluate import evaluate_part, write_evaluation
-    from resnetkit.report import plots
+    model: Model, part: Part, *, split: Scored, folder: Path | None, watcher: Watcher,
+    logits: tuple[np.ndarray, np.ndarray], tta: Views = "none", more: Mapping[str, Any] | None = None,
+) -> Evaluation:  # fmt: skip
+    """Score a part by its `logits`, plain and averaged; write the files, with the figures in `more`, and pictures."""
+    from resnetkit.evaluation.evaluate import scored, write_evaluation
+    from resnetkit.report import plots, reliability
 
-    metrics, rows = evaluate_part(
-        model.engine, part, classes=model.classes, decision=model.decision, split=split, tta=tta
-    )
+    metrics, rows = scored(*logits, part.items, classes=model.classes, decision=model.decision, split=split, tta=tta)
+    metrics |= more or {}
     if folder is not None:
         write_evaluation(folder, metrics, rows)
         warnings = [plots.confusion(metrics, folder / "confusion_matrix.png")]
+        reliability.diagram(metrics, folder / "reliability.png")
         warnings.append(draw_predictions(part, rows, folder / "predictions.png"))
         for warning in sorted({warning for warning in warnings if warning}):
             watcher.note(warning)

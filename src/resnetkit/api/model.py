@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,6 +162,8 @@ def load(
     precision: Precision = "auto",
     engine: EngineName = "auto",
     threads: int | None = None,
+    reject: float | None = None,
+    coverage: float | None = None,
     watcher: Watcher | None = None,
 ) -> Model:
     """Open a model: a catalog name (its published weights, downloaded once and verified), a run, or a weights file.
@@ -169,8 +171,10 @@ def load(
     `weights`: a file that holds the published weights of the network `model` names, for a computer without network.
     `engine` auto is OpenVINO on the processor and PyTorch on a GPU; `precision` auto is bf16 where the hardware has it
     and fp32 elsewhere. A model is prepared for OpenVINO once and kept in the cache; PyTorch is then not loaded.
-    Raises `UsageError` for a name there is not, `NetworkError` where weights cannot be had, `DataError` for a file
-    that is none.
+    `reject`: the answer is "not sure" where so few right ones are that this share of them is lost (0.01, 0.02, 0.05,
+    0.1, 0.2); `coverage`: as many classes are given as hold the true one that often (0.8, 0.9, 0.95, 0.99). Both are
+    for models that were held against pictures they did not learn from. Raises `UsageError` for a name there is not,
+    `NetworkError` where weights cannot be had, `DataError` for a file that is none.
     """
     watcher = watcher or Watcher()
     source = locate(str(model), weights=weights, watcher=watcher)
@@ -178,15 +182,25 @@ def load(
     chosen = choose(engine=engine, precision=precision, device=device, threads=threads, stored=stored)
     if chosen.engine == "torch":
         network, header = source.open()
+        header = _deciding(header, source.name, reject, coverage)
         return Model(
             network, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
             files=source.files,
         )  # fmt: skip
     found = prepared_model(source, watcher)
+    header = _deciding(found.header, source.name, reject, coverage)
     return Model(
-        source.open, found.header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
+        source.open, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
         engine=OpenVINOEngine(found, chosen.runtime), files=source.files,
     )  # fmt: skip
+
+
+def _deciding(header: Header, name: str, reject: float | None, coverage: float | None) -> Header:
+    """Return the header with the thresholds that were asked for."""
+    if reject is None and coverage is None:
+        return header
+    decision = Decision.from_json(header.decision).asked(reject=reject, coverage=coverage, name=name)
+    return replace(header, decision=decision.to_json())
 
 
 def prepared_model(source: Source, watcher: Watcher) -> Prepared:

@@ -9,14 +9,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from resnetkit import runtime as machine
-from resnetkit.api.evaluation import Evaluation, evaluate, score
+from resnetkit.api.evaluation import Evaluation, evaluate
+from resnetkit.api.finishing import finish
 from resnetkit.api.model import RUNS, Model, load, locate
-from resnetkit.api.pictures import draw_augmented, draw_history
-from resnetkit.api.reporting import report, write_at_the_end
-from resnetkit.errors import InterruptedRun, UsageError, near_miss, signal_of
+from resnetkit.api.pictures import draw_augmented
+from resnetkit.api.reporting import report
+from resnetkit.errors import UsageError, near_miss
 from resnetkit.files import safe_name
 from resnetkit.runtime import Runtime
 from resnetkit.training.compiled import repays
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from resnetkit.training.job import Job
     from resnetkit.training.ranks import Ranks
     from resnetkit.training.run import RunFolder
-    from resnetkit.training.state import Row, State
+    from resnetkit.training.state import Row
 
 
 class Run:
@@ -296,48 +297,8 @@ def _resumed(
 def _train(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Watcher) -> Run:
     """Train, then score and draw."""
     state = job.train(watcher if on_epoch is None else _Also(watcher, on_epoch))
-    job.ranks.by_first(lambda: _finish(job, state, watcher))
+    job.ranks.by_first(lambda: finish(job, state, watcher))
     return Run(job.folder)
-
-
-def _finish(job: Job, state: State, watcher: Watcher) -> None:
-    """Score the run, then gather it all on one page."""
-    _score(job, state, watcher)
-    write_at_the_end(job.folder, findings=job.prepared.report.sentences, runtime=job.runtime, watcher=watcher)
-
-
-def _score(job: Job, state: State, watcher: Watcher) -> None:
-    """Draw the epochs, and score the best model on what was held out."""
-    draw_history(state, job.folder.path)
-    part: Literal["test", "val"] | None = next(
-        (split for split in ("test", "val") if split in job.prepared.parts), None
-    )
-    if part is None:
-        watcher.note("nothing was held out, so nothing is scored: evaluate the run on other pictures")
-        return
-    # PyTorch in fp32 is the reference that every faster way to compute is compared with.
-    model = load(
-        job.folder.path, device=job.runtime.device, threads=job.runtime.threads, engine="torch", precision="fp32"
-    )
-    try:
-        result = score(
-            model, job.prepared.parts[part], split=part, tta=job.recipe.tta, folder=job.folder.path, watcher=watcher
-        )
-        _record(result, model, job)
-    except KeyboardInterrupt as stopped:
-        how = job.ranks.place.command("resume", str(job.folder.path))
-        raise InterruptedRun(
-            f"stopped while the trained model was scored; go on with: {how}", signal_number=signal_of(stopped)
-        ) from None
-
-
-def _record(result: Evaluation, model: Model, job: Job) -> None:
-    """Write the final figures into the best checkpoint, which may travel without its run."""
-    from resnetkit.models import checkpoint
-
-    tables = ("per_class", "confusion_matrix", "classes")
-    figures = {name: value for name, value in result.metrics.items() if name not in tables}
-    checkpoint.save(job.folder.best, model.network, dataclasses.replace(model.header, metrics=figures))
 
 
 class _Also(Watcher):

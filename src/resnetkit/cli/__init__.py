@@ -20,6 +20,7 @@ _VERBS = {
     "train": "Train or fine-tune a ResNet on pictures in class folders.",
     "resume": "Go on with a run where it stopped.",
     "evaluate": "Score a model on labelled pictures.",
+    "compare": "Whether one run is better than another, or only luckier.",
     "predict": "Name what is on pictures.",
     "explain": "Show what in a picture speaks for a class, as a heat map with a score.",
     "report": "Write the page of a run again: one file to open, print or send.",

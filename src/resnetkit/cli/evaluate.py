@@ -23,6 +23,11 @@ from resnetkit.cli.progress import watching
 @click.option("--bad-images", type=click.Choice(["stop", "skip"]), default="stop", help="When a file is unreadable.")
 @options.rename
 @click.option("--limit", type=int, help="Score at most this many pictures.")
+@click.option("--outliers", metavar="FOLDER", help="Pictures of something else: how many get an answer all the same.")
+@click.option(
+    "--calibrated", metavar="FILE",
+    help="Write a copy of the model whose temperature and thresholds are fitted on the pictures scored.",
+)  # fmt: skip
 @options.engine
 @options.format_option("table", "json")
 @options.computing

@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     "command goes on with: rows/ (CSV), rows.jsonl/, rows.parquet/.",
 )  # fmt: skip
 @click.option("--shard", metavar="I/N", help="Make only the parts of process I of N; under torchrun: by rank.")
+@click.option(
+    "--reject", type=float, metavar="SHARE",
+    help="Answer 'not sure' where so few right answers are: 0.01, 0.02, 0.05, 0.1 or 0.2 of them are lost.",
+)  # fmt: skip
+@click.option(
+    "--coverage", type=float, metavar="SHARE",
+    help="Name as many classes as hold the true one so often: 0.8, 0.9, 0.95 or 0.99.",
+)  # fmt: skip
 @click.option("--sort-into", metavar="DIR", help="Copy the pictures into a folder per predicted class.")
 @options.engine
 @options.format_option("table", "json", "jsonl", "csv")

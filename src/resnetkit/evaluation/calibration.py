@@ -1,14 +1,19 @@
-"""How sure a model may be: the temperature that makes its probabilities fit held-out answers."""
+"""How sure a model may be: the temperature that makes its probabilities fit held-out answers, and how well they fit."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from resnetkit.errors import DataError
+from resnetkit.inference.decision import softmax
 
 _COLDEST, _HOTTEST = 0.05, 20.0
+_BINS = 15  # as Guo et al.
+_FOLDS = 5
 _HALVINGS = 60  # of an interval of 6 in log T: far below what a float64 tells apart
 
 
@@ -32,6 +37,75 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
         else:
             hot = middle
     return math.exp((cold + hot) / 2)
+
+
+def helpful_temperature(logits: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None) -> float:
+    """Return `fit_temperature`, or 1 where pictures that it was not fitted on fare no better by it: too few for it."""
+    temperature = fit_temperature(logits, targets)
+    if temperature == 1.0:
+        return 1.0
+    losses = [
+        _loss(probabilities, targets) for probabilities in (cross_fitted(logits, targets, groups), softmax(logits))
+    ]
+    return temperature if losses[0] < losses[1] else 1.0
+
+
+def cross_fitted(logits: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None) -> np.ndarray:
+    """Return float32 `[N, K]` probabilities, each fifth of the pictures at the temperature that the others fix.
+
+    So the pictures that fix a temperature can show what it does to unseen ones. Groups stay together.
+    """
+    folds = _folds(len(targets), groups)
+    probabilities = np.empty(logits.shape, np.float32)
+    for fold in np.unique(folds):
+        inside = folds == fold
+        others = fit_temperature(logits[~inside], targets[~inside]) if not inside.all() else 1.0
+        probabilities[inside] = softmax(logits[inside], temperature=others)
+    return probabilities
+
+
+def _folds(count: int, groups: Sequence[str | None] | None) -> np.ndarray:
+    """Return the fold of each picture, of `_FOLDS`; the same every time."""
+    keys = [f"{i}" if groups is None or groups[i] is None else f"group {groups[i]}" for i in range(count)]
+    _, units = np.unique(keys, return_inverse=True)
+    number = units.max() + 1
+    return (np.random.default_rng(0).permutation(number) % min(_FOLDS, number))[units]
+
+
+def reliability(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+    """Return how far confidence is from accuracy: `ece`, and the figures of each bin of confidence that has pictures.
+
+    `probabilities`: `[N, K]`; `ece`: the mean distance over pictures, 15 bins of equal width (Guo et al. 2017, eq. 3).
+    """
+    counted = binned(probabilities, targets)
+    bins = []
+    for number, (count, confidence, right) in enumerate(counted.sum(axis=0).reshape(_BINS, 3)):
+        if count:
+            edges = {"low": round(number / _BINS, 6), "high": round((number + 1) / _BINS, 6)}
+            bins.append(edges | {"count": int(count), "confidence": confidence / count, "accuracy": right / count})
+    return {"ece": float(expected_error(counted.sum(axis=0))), "bins": bins}
+
+
+def binned(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return `[N, 45]`: what each picture adds to the count, confidence and right answers of its bin."""
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == targets
+    # Bin 0 holds (0, 1/15]: a confidence on an edge belongs to the bin below it.
+    number = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
+    counted = np.zeros((len(targets), _BINS, 3))
+    counted[np.arange(len(targets)), number] = np.stack([np.ones(len(targets)), confidence, right], axis=1)
+    return counted.reshape(len(targets), _BINS * 3)
+
+
+def expected_error(sums: np.ndarray) -> np.ndarray:
+    """Return the expected calibration error of `[..., 45]` sums over pictures of what `binned` gives."""
+    bins = sums.reshape(*sums.shape[:-1], _BINS, 3)
+    return np.abs(bins[..., 1] - bins[..., 2]).sum(axis=-1) / bins[..., 0].sum(axis=-1)
+
+
+def _loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    smallest = np.finfo(np.float32).tiny
+    return float(-np.log(np.maximum(probabilities[np.arange(len(targets)), targets], smallest)).mean())
 
 
 def _slope(logits: np.ndarray, targets: np.ndarray, log_temperature: float) -> float:

@@ -16,6 +16,7 @@ from resnetkit.data.classes import unknown_class
 from resnetkit.data.dataset import Item
 from resnetkit.errors import DataError, UsageError
 from resnetkit.evaluation.averaging import Views, averaged_logits
+from resnetkit.evaluation.doubt import doubts
 from resnetkit.evaluation.metrics import classification_metrics
 from resnetkit.files import write_text
 from resnetkit.inference.decision import Decision
@@ -66,17 +67,31 @@ def evaluate_part(
     stands under `tta` (`views`, `top1`, `loss`); all other figures and the rows are without it. Raises `DataError` for
     a class that the model does not know, and when the model's outputs are not finite.
     """
-    targets = targets_of(part.items, classes, where=split)
-    plain, averaged = (
-        decision.probabilities(logits) for logits in part_logits(engine, part, tta=tta, batch_size=batch_size)
-    )
-    if not (np.isfinite(plain).all() and np.isfinite(averaged).all()):
+    logits, averaged = part_logits(engine, part, tta=tta, batch_size=batch_size)
+    return scored(logits, averaged, part.items, classes=classes, decision=decision, split=split, tta=tta)
+
+
+def scored(
+    logits: np.ndarray,
+    averaged: np.ndarray,
+    items: Sequence[Item],
+    *,
+    classes: Sequence[str],
+    decision: Decision,
+    split: Scored,
+    tta: Views = "none",
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return what `evaluate_part` does, for logits that are there: `[N, K]`, in the order of the items."""
+    targets = targets_of(items, classes, where=split)
+    if not (np.isfinite(logits).all() and np.isfinite(averaged).all()):
         raise DataError("the model answers with numbers that are not finite: train it again or use another")
+    plain = decision.probabilities(logits)
     metrics = classification_metrics(plain, targets, classes=classes, split=split)
     if tta != "none":
-        reached = classification_metrics(averaged, targets, classes=classes, split=split)
+        reached = classification_metrics(decision.probabilities(averaged), targets, classes=classes, split=split)
         metrics["tta"] = {"views": tta, "top1": reached["top1"], "loss": reached["loss"]}
-    return metrics, _rows(part.items, plain, classes=classes, split=split)
+    metrics |= doubts(logits, targets, [item.group for item in items], metrics, decision=decision)
+    return metrics, _rows(items, plain, classes=classes, split=split)
 
 
 def part_logits(

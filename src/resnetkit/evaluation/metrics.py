@@ -57,7 +57,7 @@ def classification_metrics(
     }
 
 
-def wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson(successes: float, n: float, z: float = 1.959964) -> tuple[float, float]:
     """Return the Wilson score interval (low, high) of a proportion; the default `z` makes it the 95 % interval.
 
     It stays inside [0, 1] and is not empty at 0 or n successes, as the textbook interval is (Wilson 1927).
@@ -81,7 +81,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
     lines = [_accuracy_line(metrics), *_averaged_lines(metrics), _majority_line(metrics)]
     if metrics["top5"] is not None:
         lines.append(f"The right name is among the first five for {_percent(metrics['top5'])} %.")
-    return "\n".join(lines + _class_lines(metrics["per_class"]))
+    return "\n".join(lines + _class_lines(metrics["per_class"]) + _doubt_lines(metrics))
 
 
 def photos(split: str, count: int) -> str:
@@ -144,7 +144,7 @@ def _percent(share: float) -> str:
 
 def _accuracy_line(metrics: Mapping[str, Any]) -> str:
     low, high = metrics["top1_interval"]
-    interval = f"95 % interval {_percent(low)} to {_percent(high)} %"
+    interval = f"95 % interval {_percent(low)} to {_percent(high)} %" + (" by group" if metrics.get("grouped") else "")
     of_photos = photos(metrics["split"], metrics["count"])
     if metrics["split"] == "train":
         share = f"{num_correct(metrics)} of {metrics['count']}"
@@ -177,6 +177,32 @@ def _majority_line(metrics: Mapping[str, Any]) -> str:
     if metrics["top1_interval"][0] <= majority["top1"]:
         return f"{line}, which lies inside the interval: the model is not clearly better than that."
     return f"{line}."
+
+
+def _doubt_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say how far confidence can be believed, and what "not sure" would do, where that is known."""
+    lines = []
+    if "calibration" in metrics:
+        before, after = (100 * metrics["calibration"][when]["ece"] for when in ("before", "after"))
+        lines.append(f"Its confidence is {after:.1f} points from its accuracy on average, {before:.1f} uncalibrated.")
+    said = metrics.get("rejects", {}).get("0.05")
+    if said and said["accuracy"] is not None:
+        lines.append(
+            f"With --reject 0.05 it answers {_percent(said['answered'])} % of them, "
+            f"{_percent(said['accuracy'])} % of those right."
+        )
+    if "outliers" in metrics:
+        outliers = metrics["outliers"]
+        lines.append(
+            f"Of {outliers['count']:,} outliers {_percent(outliers['false_accept']['0.05'])} % get an answer all the "
+            "same, with --reject 0.05" + (f" ({outliers['unreadable']} unreadable)." if outliers["unreadable"] else ".")
+        )
+    if metrics.get("test_looks", 1) > 1:
+        lines.append(
+            f"Figures of test pictures were computed {metrics['test_looks']} times for this run: to choose by them "
+            "makes them too good."
+        )
+    return lines
 
 
 def _class_lines(per_class: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -106,6 +106,8 @@ class Record:
     format: str
     pictures: int
     sources: str
+    threshold: float | None = None
+    least: float | None = None
     part_size: int = PART_SIZE
 
     def __post_init__(self) -> None:
@@ -137,6 +139,8 @@ class Record:
             else f"with other weights of {now.model}",
             "precision": f"in {self.precision}, not {now.precision}",
             "top_k": f"with --top-k {self.top_k}, not {now.top_k}",
+            "threshold": f"with --reject at {self.threshold}, not {now.threshold}",
+            "least": f"with --coverage at {self.least}, not {now.least}",
             "format": f"as {self.format}, not {now.format}",
             "sources": f"from {counted(self.pictures, 'picture')}, not {now.pictures:,}"
             if self.pictures != now.pictures
@@ -151,7 +155,8 @@ def record_of(
     """Return what parts of `pictures` by a model are made from and with; `files` hold its weights."""
     return Record(
         model=predictor.name, weights=_weights_digest(files), precision=precision, top_k=top_k, format=format,
-        pictures=len(pictures), sources=_sources_digest(pictures.items),
+        pictures=len(pictures), sources=_sources_digest(pictures.items), threshold=predictor.decision.threshold,
+        least=predictor.decision.least,
     )  # fmt: skip
 
 

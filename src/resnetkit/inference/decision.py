@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from resnetkit.errors import DataError, UsageError
+
+# The rates and coverages that thresholds are fitted for, as text: they are keys in files.
+REJECTS = ("0.01", "0.02", "0.05", "0.1", "0.2")
+COVERAGES = ("0.8", "0.9", "0.95", "0.99")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,17 +21,38 @@ class Decision:
     """How logits become an answer: divided by `temperature`, and "not sure" when the best is below `threshold`.
 
     `temperature` 1 leaves the network's own confidence; above 1 tempers it (Guo et al. 2017, arXiv:1706.04599).
-    `threshold` is a probability in [0, 1]; None answers always.
+    `threshold` is a probability in [0, 1]; None answers always. `least` is the probability from which on a class
+    belongs to the prediction set; None: the best classes are given whatever they reach. Thresholds to choose from:
+    `rejects` by the share of right answers that they turn away, `sets` by the share of sets that hold the true class,
+    both fitted on `fitted_on` held-out pictures.
     """
 
     temperature: float = 1.0
     threshold: float | None = None
+    least: float | None = None
+    rejects: Mapping[str, float] = field(default_factory=dict)
+    sets: Mapping[str, float] = field(default_factory=dict)
+    fitted_on: int | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0):
             raise UsageError(f"temperature must be a number above 0, not {self.temperature}")
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise UsageError(f"threshold must be a probability between 0 and 1, not {self.threshold}")
+        for name, value in {"threshold": self.threshold, "least": self.least, **self.rejects, **self.sets}.items():
+            if value is not None and not 0 <= value <= 1:
+                raise UsageError(f"{name} must be a probability between 0 and 1, not {value}")
+
+    def asked(self, *, reject: float | None = None, coverage: float | None = None, name: str = "the model") -> Decision:
+        """Return the decision that turns away `reject` of right answers, or gives sets that hold the truth so often.
+
+        Raises `UsageError` for a rate that was not fitted, and for a model that none was fitted for.
+        """
+        threshold = None if reject is None else _fitted(self.rejects, reject, "--reject", REJECTS, name)
+        least = None if coverage is None else _fitted(self.sets, coverage, "--coverage", COVERAGES, name)
+        return replace(
+            self,
+            threshold=self.threshold if threshold is None else threshold,
+            least=self.least if least is None else least,
+        )
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Return float32 `[N, K]` probabilities of `[N, K]` logits; every row adds up to 1."""
@@ -39,15 +64,26 @@ class Decision:
 
     def to_json(self) -> dict[str, Any]:
         """Return the `decision` dict of a checkpoint's header."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value not in (None, {})}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Decision:
         """Read a header's `decision` dict (an empty one means the defaults); raises `DataError` for unknown fields."""
-        unknown = sorted(set(values) - {"temperature", "threshold"})
-        if unknown:
+        if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
             raise DataError(f"the decision has unknown fields {unknown}: a newer version wrote it; upgrade resnetkit")
         return cls(**values)
+
+
+def _fitted(known: Mapping[str, float], wanted: float, option: str, offered: Sequence[str], name: str) -> float:
+    key = f"{wanted:g}"
+    if key not in offered:
+        raise UsageError(f"{option} {wanted:g}: choose {', '.join(offered)}")
+    if key not in known:
+        raise UsageError(
+            f"{option}: {name} was never held against pictures that it did not learn from; "
+            "resnetkit evaluate DATA --model MODEL --calibrated FILE.safetensors makes one that was"
+        )
+    return known[key]
 
 
 def softmax(logits: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:

@@ -220,13 +220,14 @@ class Predictor:
         best = np.argsort(-probabilities, kind="stable")[:top_k]
         top = tuple((self.classes[index], float(probabilities[index])) for index in best)
         label, probability = top[0]
+        status, warnings = self.decision.status(probability), read.warnings
+        if (least := self.decision.least) is not None:
+            members = max(1, int((probabilities >= least).sum()))
+            top = top[:members]
+            if members > top_k:
+                status, warnings = "not_sure", (*warnings, f"any of {members} classes is possible; top holds {top_k}")
         return Prediction(
-            source=read.source,
-            status=self.decision.status(probability),
-            label=label,
-            probability=probability,
-            top=top,
-            warnings=read.warnings,
+            source=read.source, status=status, label=label, probability=probability, top=top, warnings=warnings
         )
 
 

@@ -255,3 +255,24 @@ def published_header(weights: WeightsRecord) -> Header:
         data={"name": weights.data, "weights": weights.name, "address": weights.url},
         license=weights.license,
     )
+
+
+def called(spec: ResNetSpec) -> str:
+    """Return the catalog's name of the network, or its description."""
+    three_alike = len(spec.blocks) == 3 and len(set(spec.blocks)) == 1
+    cifar = (f"resnet{spec.num_layers}", f"plain{spec.num_layers}") if three_alike and spec.block == "basic" else ()
+    for name in (*architectures(), *cifar):
+        if alike(spec_of(name), spec):
+            return name
+    blocks = "-".join(map(str, spec.blocks))
+    return (
+        f"a ResNet of {spec.num_layers} layers ({spec.block} blocks {blocks}, width {spec.width}, "
+        f"shortcut {spec.shortcut}, stride {spec.stride})"
+    )
+
+
+def alike(one: ResNetSpec, other: ResNetSpec) -> bool:
+    """Tell whether two networks are the same but for the number of classes, the channels and the stem."""
+    if one.block != other.block:
+        return False
+    return one.changed(num_classes=other.num_classes, in_channels=other.in_channels, stem=other.stem) == other

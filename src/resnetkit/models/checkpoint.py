@@ -128,14 +128,22 @@ def _check_fields(header: Header) -> None:
 
 
 def _check_decision(decision: Mapping[str, Any]) -> None:
-    if unknown := sorted(set(decision) - {"temperature", "threshold"}):
+    known = {"temperature", "threshold", "least", "rejects", "sets", "fitted_on"}
+    if unknown := sorted(set(decision) - known):
         raise DataError(f"its decision has unknown fields {unknown}: a newer version wrote it; upgrade resnetkit")
-    temperature, threshold = decision.get("temperature", 1.0), decision.get("threshold")
+    temperature = decision.get("temperature", 1.0)
     # The bound keeps the number a float32, in which logits are divided by it.
     if not _is_number(temperature) or not 1e-30 < temperature < 1e30:
         raise DataError(f"its decision.temperature must be a number above 0, not {temperature!r:.40}")
-    if threshold is not None and (not _is_number(threshold) or not 0 <= threshold <= 1):
-        raise DataError(f"its decision.threshold must be a probability between 0 and 1, not {threshold!r:.40}")
+    probabilities = {name: decision[name] for name in ("threshold", "least") if decision.get(name) is not None}
+    for name in ("rejects", "sets"):
+        table = decision.get(name, {})
+        if not isinstance(table, Mapping):
+            raise DataError(f"its decision.{name} must be a table, not {table!r:.40}")
+        probabilities |= {f"{name}.{key}": value for key, value in table.items()}
+    for name, value in probabilities.items():
+        if not _is_number(value) or not 0 <= value <= 1:
+            raise DataError(f"its decision.{name} must be a probability between 0 and 1, not {value!r:.40}")
 
 
 def _is_number(value: object) -> bool:

@@ -121,7 +121,7 @@ def _fixes(spec: ResNetSpec, state: Mapping[str, Tensor]) -> list[str]:
         return [f"why: {error}"]
     body = ("block", "blocks", "width", "widening")
     if any(getattr(theirs, field) != getattr(spec, field) for field in body):
-        return [f"to fix it: these are the weights of {_called(theirs)}; choose that network"]
+        return [f"to fix it: these are the weights of {catalog.called(theirs)}; choose that network"]
     return _small_fixes(spec, theirs)
 
 
@@ -137,20 +137,6 @@ def _small_fixes(ours: ResNetSpec, theirs: ResNetSpec) -> list[str]:
             value = getattr(theirs, field)
             fixes.append(f"to fix it: build the network with {field}={value!r} (--set model.{field}={value})")
     return fixes
-
-
-def _called(spec: ResNetSpec) -> str:
-    """Return the catalog's name of the network, or its description."""
-    three_alike = len(spec.blocks) == 3 and len(set(spec.blocks)) == 1
-    cifar = (f"resnet{spec.num_layers}", f"plain{spec.num_layers}") if three_alike and spec.block == "basic" else ()
-    for name in (*catalog.architectures(), *cifar):
-        if _alike(catalog.spec_of(name), spec):
-            return name
-    blocks = "-".join(map(str, spec.blocks))
-    return (
-        f"a ResNet of {spec.num_layers} layers ({spec.block} blocks {blocks}, width {spec.width}, "
-        f"shortcut {spec.shortcut}, stride {spec.stride})"
-    )
 
 
 def open_published(record: WeightsRecord, path: Path) -> tuple[ResNet, Header]:
@@ -202,18 +188,12 @@ def open_weights(path: str | Path, *, arch: str | None = None) -> tuple[ResNet, 
 
 def _check_named(named: ResNetSpec | None, arch: str | None, theirs: ResNetSpec, path: Path) -> None:
     """Refuse a file that describes itself as another network than the one that was named."""
-    if named is None or _alike(named, theirs):
+    if named is None or catalog.alike(named, theirs):
         return
     raise DataError(
-        f"{path}: these are the weights of {_called(theirs)}, not of {arch}: name that network, or give the file alone"
+        f"{path}: these are the weights of {catalog.called(theirs)}, not of {arch}: name that network, or give the "
+        "file alone"
     )
-
-
-def _alike(one: ResNetSpec, other: ResNetSpec) -> bool:
-    """Tell whether two networks are the same but for the number of classes, the channels and the stem."""
-    if one.block != other.block:
-        return False
-    return one.changed(num_classes=other.num_classes, in_channels=other.in_channels, stem=other.stem) == other
 
 
 def _bare_header(spec: ResNetSpec) -> Header:

@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import metadata
@@ -108,9 +108,31 @@ def read_contents(folder: RunFolder) -> dict[str, str]:
     return dict(line.split(",", 1) for line in lines)
 
 
+def looked_at_test(folder: RunFolder, what: str) -> int:
+    """Record that figures of a test part were computed for the run, and return how often that makes.
+
+    A run that may not be written to still counts this one.
+    """
+    path = folder.path / "test_looks.csv"
+    rows = path.read_text(encoding="utf-8").splitlines() if path.is_file() else ["time,data"]
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow([datetime.now().isoformat(timespec="seconds"), files.safe_name(what)])
+    rows.append(out.getvalue())
+    with suppress(OSError):
+        files.write_text(path, "\n".join(rows) + "\n")
+    return len(rows) - 1
+
+
 def remove_scores(folder: RunFolder) -> None:
     """Take away the final evaluation of a run that goes on: it is of older weights."""
-    for name in ("metrics.json", "predictions.csv", "predictions.png", "confusion_matrix.png", "report.html"):
+    for name in (
+        "metrics.json",
+        "predictions.csv",
+        "predictions.png",
+        "confusion_matrix.png",
+        "reliability.png",
+        "report.html",
+    ):
         (folder.path / name).unlink(missing_ok=True)
 
 

@@ -1,0 +1,204 @@
+"""Several runs on the same pictures: one table, and whether the differences are real."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from resnetkit.api.model import RUNS
+from resnetkit.errors import DataError, UsageError
+from resnetkit.files import write_text
+
+if TYPE_CHECKING:
+    from resnetkit.api.run import Run
+    from resnetkit.training.run import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """One run of a comparison; fractions and seconds, `gmacs` for one picture.
+
+    `worst` is the class found least often and how often; `difference` (None for the first run): how much more often it
+    is right than the first, with `interval` of that and `p_value`, which allows for the number of comparisons.
+    """
+
+    run: str
+    network: str
+    top1: float
+    top1_interval: tuple[float, float]
+    worst: tuple[str, float]
+    training_seconds: float
+    gmacs: float
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """What `compare` found: a row for each run, on `count` pictures that all were scored on and none was trained on."""
+
+    rows: tuple[Compared, ...]
+    count: int
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return asdict(self)
+
+    def __repr__(self) -> str:
+        return "\n".join(row.verdict for row in self.rows[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """A run's own evaluation: picture -> row of predictions.csv, and the pictures it was trained on."""
+
+    folder: RunFolder
+    rows: dict[str, dict[str, str]]
+    trained_on: set[str]
+
+
+def compare(*runs: str | Path | Run, output: str | Path | None = None) -> Comparison:
+    """Compare the final evaluations of two or more runs with the first, on the pictures that all were scored on.
+
+    Pictures are known by their content, so runs of moved or copied data meet; those that any of the runs was trained on
+    are left out. `output`: a CSV with a row for each picture and what each run said. Raises `UsageError` for fewer
+    than two runs, and where no picture is left.
+    """
+    from resnetkit.training.run import open_run
+
+    if len(runs) < 2:
+        raise UsageError("compare needs two runs at least: resnetkit compare RUN RUN")
+    scored = [_scored(open_run(run if isinstance(run, (str, Path)) else run.path, root=RUNS)) for run in runs]
+    names = [one.folder.name for one in scored]
+    if len({one.folder.path.resolve() for one in scored}) < len(scored):
+        raise UsageError("the same run is named twice: each would be compared with itself")
+    if len(set(names)) < len(names):
+        names = [str(one.folder.path) for one in scored]
+    common, notes = _common(scored)
+    if output is not None:
+        write_text(Path(output), _marks(scored, names, common))
+    return Comparison(rows=tuple(_compared(scored, names, common)), count=len(common), notes=tuple(notes))
+
+
+def _scored(folder: RunFolder) -> _Scored:
+    from resnetkit.data.splits import read_split
+    from resnetkit.training.run import read_contents
+
+    path = folder.path / "predictions.csv"
+    if folder.metrics() is None or not path.is_file():
+        raise UsageError(f"{folder.path} has no final evaluation yet: resnetkit resume {folder.path} finishes it")
+    content = {source: digest for digest, source in read_contents(folder).items()}
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = {content.get(row["source"], row["source"]): row for row in csv.DictReader(file)}
+    learnt = {content.get(source, source) for source, part in read_split(folder.split).items() if part == "train"}
+    return _Scored(folder, rows, learnt)
+
+
+def _common(scored: Sequence[_Scored]) -> tuple[list[str], list[str]]:
+    """Return the pictures to compare on, in the first run's order, and what was left out."""
+    shared = [key for key in scored[0].rows if all(key in one.rows for one in scored)]
+    fresh = [key for key in shared if not any(key in one.trained_on for one in scored)]
+    if not fresh:
+        counts = ", ".join(f"{one.folder.name} {len(one.rows)}" for one in scored)
+        raise UsageError(
+            f"no picture was scored by all of these runs and learnt by none (scored: {counts}): train them on the same "
+            "split (--split-from RUN) or on data with a test part"
+        )
+    for key in fresh:
+        labels = {one.rows[key]["label"] for one in scored}
+        if len(labels) > 1:
+            raise DataError(
+                f"{scored[0].rows[key]['source']}: is {' and '.join(sorted(labels))} to these runs: compare runs of "
+                "the same classes"
+            )
+    notes = []
+    for one in scored:
+        if others := len(one.rows) - len(fresh):
+            notes.append(f"{one.folder.name}: {others} of its {len(one.rows)} scored pictures are not compared")
+    return fresh, notes
+
+
+def _compared(scored: Sequence[_Scored], names: Sequence[str], common: Sequence[str]) -> list[Compared]:
+    from resnetkit.evaluation.pairs import adjusted, is_real, paired_difference
+    from resnetkit.evaluation.uncertainty import accuracy_interval
+    from resnetkit.models import catalog
+    from resnetkit.models.checkpoint import read_header
+    from resnetkit.models.macs import num_macs
+
+    right = [np.array([one.rows[key]["correct"] == "true" for key in common]) for one in scored]
+    groups = [scored[0].rows[key].get("group") or None for key in common]
+    of_pictures = groups if any(groups) else None
+    differences = [paired_difference(right[0], other, of_pictures) for other in right[1:]]
+    p_values = adjusted([difference.p_value for difference in differences])
+    rows = []
+    for number, (one, name, correct) in enumerate(zip(scored, names, right, strict=True)):
+        header = read_header(one.folder.best)
+        interval = accuracy_interval(correct, of_pictures)
+        plain: dict[str, Any] = {
+            "run": name,
+            "network": catalog.called(header.spec),
+            "top1": float(correct.mean()),
+            "top1_interval": (interval.low, interval.high),
+            "worst": _worst([one.rows[key]["label"] for key in common], correct),
+            "training_seconds": _seconds(one.folder),
+            "gmacs": num_macs(header.spec, header.preprocess.size) / 1e9,
+        }
+        if number:
+            found, p_value = differences[number - 1], p_values[number - 1]
+            plain |= {
+                "difference": found.share,
+                "interval": (found.interval.low, found.interval.high),
+                "p_value": p_value,
+                "verdict": _verdict(name, names[0], found.share, found.interval, p_value, real=is_real(p_value)),
+            }
+        rows.append(Compared(**plain))
+    return rows
+
+
+def _verdict(name: str, first: str, share: float, interval: Any, p_value: float, *, real: bool) -> str:
+    low, high = (f"{100 * bound:+.1f}" for bound in (interval.low, interval.high))
+    chance = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+    if real:
+        how = "better" if share > 0 else "worse"
+        return (
+            f"{name} is {how} than {first}: {100 * share:+.1f} points (95 % interval {low} to {high}), and that is no "
+            f"chance ({chance})."
+        )
+    return (
+        f"Whether {name} or {first} is better is not shown: {100 * share:+.1f} points, and anything from "
+        f"{low} to {high} fits ({chance})."
+    )
+
+
+def _worst(labels: Sequence[str], correct: np.ndarray) -> tuple[str, float]:
+    found: dict[str, list[bool]] = {}
+    for label, right in zip(labels, correct, strict=True):
+        found.setdefault(label, []).append(bool(right))
+    name = min(sorted(found), key=lambda label: sum(found[label]) / len(found[label]))
+    return name, sum(found[name]) / len(found[name])
+
+
+def _seconds(folder: RunFolder) -> float:
+    with open(folder.path / "results.csv", encoding="utf-8", newline="") as file:
+        return sum(float(row["seconds"]) for row in csv.DictReader(file))
+
+
+def _marks(scored: Sequence[_Scored], names: Sequence[str], common: Sequence[str]) -> str:
+    """Return a CSV: source, label, and for each run what it predicted and whether that is right."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["source", "label", *(f"{name} {what}" for name in names for what in ("predicted", "correct"))])
+    for key in common:
+        first = scored[0].rows[key]
+        said = [one.rows[key][what] for one in scored for what in ("predicted", "correct")]
+        writer.writerow([first["source"], first["label"], *said])
+    return text.getvalue()

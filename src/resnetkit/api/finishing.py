@@ -1,0 +1,79 @@
+"""What follows the last epoch: the final evaluation, what it fits, and the page."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+from resnetkit.api.evaluation import Evaluation, fitted, score
+from resnetkit.api.model import Model, load
+from resnetkit.api.pictures import draw_history
+from resnetkit.api.reporting import write_at_the_end
+from resnetkit.errors import InterruptedRun, signal_of
+from resnetkit.watcher import Watcher
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from resnetkit.training.job import Job
+    from resnetkit.training.state import State
+
+
+def finish(job: Job, state: State, watcher: Watcher) -> None:
+    """Score the run, then gather it all on one page."""
+    _score(job, state, watcher)
+    write_at_the_end(job.folder, findings=job.prepared.report.sentences, runtime=job.runtime, watcher=watcher)
+
+
+def _score(job: Job, state: State, watcher: Watcher) -> None:
+    """Draw the epochs, and score the best model on what was held out."""
+    from resnetkit.training.run import looked_at_test
+
+    draw_history(state, job.folder.path)
+    part: Literal["test", "val"] | None = next(
+        (split for split in ("test", "val") if split in job.prepared.parts), None
+    )
+    if part is None:
+        watcher.note("nothing was held out, so nothing is scored: evaluate the run on other pictures")
+        return
+    # PyTorch in fp32 is the reference that every faster way to compute is compared with.
+    model = load(
+        job.folder.path, device=job.runtime.device, threads=job.runtime.threads, engine="torch", precision="fp32"
+    )
+    try:
+        model, logits = _held_against_validation(model, job, part)
+        more = {"test_looks": looked_at_test(job.folder, job.folder.name)} if part == "test" else {}
+        result = score(
+            model, job.prepared.parts[part], split=part, tta=job.recipe.tta, folder=job.folder.path, watcher=watcher,
+            logits=logits, more=more,
+        )  # fmt: skip
+        _record(result, model, job)
+    except KeyboardInterrupt as stopped:
+        how = job.ranks.place.command("resume", str(job.folder.path))
+        raise InterruptedRun(
+            f"stopped while the trained model was scored; go on with: {how}", signal_number=signal_of(stopped)
+        ) from None
+
+
+def _held_against_validation(
+    model: Model, job: Job, part: Literal["test", "val"]
+) -> tuple[Model, tuple[np.ndarray, np.ndarray]]:
+    """Return the model with the temperature and thresholds of the validation part, and the logits of `part`."""
+    from resnetkit.evaluation.evaluate import part_logits
+
+    parts = job.prepared.parts
+    logits = part_logits(model.engine, parts[part], tta=job.recipe.tta)
+    if "val" in parts:
+        held_out = logits[0] if part == "val" else part_logits(model.engine, parts["val"])[0]
+        decision = fitted(held_out, parts["val"], model, split="val")
+        model.header = dataclasses.replace(model.header, decision=decision.to_json())
+    return model, logits
+
+
+def _record(result: Evaluation, model: Model, job: Job) -> None:
+    """Write the final figures into the best checkpoint, which may travel without its run."""
+    from resnetkit.models import checkpoint
+
+    tables = ("per_class", "confusion_matrix", "classes", "roc_auc", "average_precision", "curves", "selective")
+    figures = {name: value for name, value in result.metrics.items() if name not in tables}
+    checkpoint.save(job.folder.best, model.network, dataclasses.replace(model.header, metrics=figures))

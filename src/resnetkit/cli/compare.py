@@ -1,0 +1,49 @@
+"""`resnetkit compare`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from resnetkit.cli import options
+from resnetkit.cli.tables import print_table
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
+@click.option("--output", metavar="FILE.csv", help="Write what each run said of each picture.")
+@options.format_option("table", "json")
+@options.debug
+def compare(runs: tuple[str, ...], output: str | None, form: str) -> None:
+    """Compare runs with the first one, on the pictures that all were scored on."""
+    from resnetkit import api
+
+    found = api.compare(*runs, output=output)
+    if form == "json":
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
+        return
+    header = ["run", "network", "accuracy", "95 %", "worst class", "trained", "GMACs"]
+    print_table(header, [_cells(row) for row in found.rows])
+    click.echo(f"\n{found.count:,} pictures that all runs were scored on and none was trained on.")
+    for line in (*found.notes, *(row.verdict for row in found.rows[1:])):
+        click.echo(line)
+    if output is not None:
+        click.echo(f"What each run said of each picture: {output}")
+
+
+def _cells(row: object) -> list[str]:
+    from resnetkit.api import Compared
+
+    assert isinstance(row, Compared)
+    low, high = row.top1_interval
+    name, share = row.worst
+    return [
+        row.run,
+        row.network,
+        f"{100 * row.top1:.1f} %",
+        f"{100 * low:.1f}-{100 * high:.1f}",
+        f"{name} {100 * share:.0f} %",
+        f"{row.training_seconds / 60:.1f} min",
+        f"{row.gmacs:.3g}",
+    ]

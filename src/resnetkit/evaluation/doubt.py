@@ -1,0 +1,76 @@
+"""What `metrics.json` says beyond counts: intervals, calibration, ranking, and what thresholds would do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from resnetkit.evaluation.calibration import binned, cross_fitted, expected_error, reliability
+from resnetkit.evaluation.guarantees import kept
+from resnetkit.evaluation.ranking import ranking_figures
+from resnetkit.evaluation.uncertainty import Interval, accuracy_interval, balanced_interval, bootstrap
+from resnetkit.inference.decision import Decision
+
+
+def doubts(
+    logits: np.ndarray,
+    targets: np.ndarray,
+    groups: Sequence[str | None],
+    metrics: Mapping[str, Any],
+    *,
+    decision: Decision,
+) -> dict[str, Any]:
+    """Return more figures of `[N, K]` logits whose classes are `targets`, beside those in `metrics`.
+
+    `top1_interval` takes the place of the one for independent pictures where some come in groups, and `grouped` says
+    so. `intervals`: 95 %, of the figures they are named after. `calibration`: how far confidence is from accuracy
+    `before` (the network's own) and `after`: at the decision's temperature where that was fitted on other pictures,
+    `fitted_on` "val", else at one that these pictures fix for each other, "crossfit", and that is stored nowhere.
+    `rejects` and `sets`: what each threshold of the decision does.
+    """
+    grouped = any(group is not None for group in groups)
+    of_pictures = list(groups) if grouped else None
+    probabilities = decision.probabilities(logits)
+    elsewhere = decision.fitted_on is not None and metrics["split"] != "val"
+    after = probabilities if elsewhere else cross_fitted(logits, targets, of_pictures)
+    return {
+        "top1_interval": _plain(accuracy_interval(probabilities.argmax(axis=1) == targets, of_pictures)),
+        "grouped": grouped,
+        "intervals": _intervals(probabilities, after, targets, of_pictures, metrics),
+        "calibration": {
+            "temperature": decision.temperature,
+            "fitted_on": "val" if elsewhere else "crossfit",
+            "before": reliability(Decision().probabilities(logits), targets),
+            "after": reliability(after, targets),
+        },
+        **ranking_figures(probabilities, targets, classes=metrics["classes"]),
+        **kept(probabilities, targets, decision),
+    }
+
+
+def _intervals(
+    probabilities: np.ndarray,
+    after: np.ndarray,
+    targets: np.ndarray,
+    groups: list[str | None] | None,
+    metrics: Mapping[str, Any],
+) -> dict[str, list[float]]:
+    found = probabilities.argmax(axis=1) == targets
+    smallest = np.finfo(np.float32).tiny
+    of_truth = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    losses = np.stack([-np.log(np.maximum(of_truth, smallest)), np.ones(len(targets))], axis=1)
+    intervals = {
+        "balanced_accuracy": balanced_interval(found, targets, groups),
+        "loss": bootstrap(losses, lambda sums: sums[..., 0] / sums[..., 1], groups=groups),
+        "ece": bootstrap(binned(after, targets), expected_error, groups=groups),
+    }
+    if metrics["top5"] is not None:
+        first = np.argpartition(-probabilities, 4, axis=1)[:, :5] == targets[:, None]
+        intervals["top5"] = accuracy_interval(first.any(axis=1), groups)
+    return {name: _plain(interval) for name, interval in intervals.items()}
+
+
+def _plain(interval: Interval) -> list[float]:
+    return [interval.low, interval.high]

@@ -1,0 +1,75 @@
+"""What held-out answers allow to promise of new ones: right ones that are turned away, sets that hold the truth.
+
+Both are split conformal (Vovk et al. 2005): a threshold is the k-th of n held-out values, and a new value is as likely
+to fall between any two of them. They hold on average over new pictures of the kind that was held out, and for no other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from resnetkit.evaluation.calibration import helpful_temperature
+from resnetkit.inference.decision import COVERAGES, REJECTS, Decision
+
+
+def fit_decision(logits: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None) -> Decision:
+    """Return the decision that held-out pictures allow: temperature, and a threshold for each rate and coverage.
+
+    `logits`: `[N, K]` of pictures that did not train the model; `targets`: `[N]` class indices.
+    """
+    temperature = helpful_temperature(logits, targets, groups)
+    probabilities = Decision(temperature=temperature).probabilities(logits)
+    return Decision(
+        temperature=temperature,
+        rejects={rate: reject_threshold(probabilities, targets, float(rate)) for rate in REJECTS},
+        sets={coverage: set_threshold(probabilities, targets, float(coverage)) for coverage in COVERAGES},
+        fitted_on=len(targets),
+    )
+
+
+def reject_threshold(probabilities: np.ndarray, targets: np.ndarray, rate: float) -> float:
+    """Return the probability below which at most `rate` of new right answers fall; 0 where too few were held out."""
+    right = np.sort(probabilities.max(axis=1)[probabilities.argmax(axis=1) == targets])
+    place = math.floor(rate * (len(right) + 1) + 1e-9)
+    return float(right[place - 1]) if place else 0.0
+
+
+def set_threshold(probabilities: np.ndarray, targets: np.ndarray, coverage: float) -> float:
+    """Return the probability that the true class of a new picture reaches with `coverage`; 0 where n is too small.
+
+    The classes that reach it are the prediction set (least ambiguous classifiers; Sadinle et al. 2019).
+    """
+    of_truth = np.sort(probabilities[np.arange(len(targets)), targets])
+    place = math.floor((1 - coverage) * (len(of_truth) + 1) + 1e-9)
+    return float(of_truth[place - 1]) if place else 0.0
+
+
+def kept(probabilities: np.ndarray, targets: np.ndarray, decision: Decision) -> dict[str, Any]:
+    """Return what the thresholds of `decision` do to scored pictures, under `rejects` and `sets` of metrics.json.
+
+    `false_reject`: the share of right answers that are turned away; `answered`: of all pictures that get an answer;
+    `accuracy`: of the answered ones that are right (None where there are none). `coverage`: the share of sets that hold
+    the true class; `mean_size` of a set, in classes.
+    """
+    best, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    rejects, sets = {}, {}
+    for rate, threshold in decision.rejects.items():
+        answered = best >= threshold
+        rejects[rate] = {
+            "threshold": threshold,
+            "false_reject": float((right & ~answered).sum() / right.sum()) if right.any() else None,
+            "answered": float(answered.mean()),
+            "accuracy": float(right[answered].mean()) if answered.any() else None,
+        }
+    for coverage, least in decision.sets.items():
+        members = (probabilities >= least) | (probabilities == best[:, None])
+        sets[coverage] = {
+            "threshold": least,
+            "coverage": float(members[np.arange(len(targets)), targets].mean()),
+            "mean_size": float(members.sum(axis=1).mean()),
+        }
+    return {"rejects": rejects, "sets": sets}

@@ -1,0 +1,78 @@
+"""Whether one model is better than another on the same pictures, or only luckier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from resnetkit.evaluation.uncertainty import Interval, bootstrap
+
+_SHUFFLES = 10_000
+_LEVEL = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """How much more often the second model is right than the first: a share, its 95 % interval and the p-value.
+
+    `gained`: pictures that only the second names right, `lost`: only the first.
+    """
+
+    share: float
+    interval: Interval
+    p_value: float
+    gained: int
+    lost: int
+
+
+def paired_difference(first: np.ndarray, second: np.ndarray, groups: Sequence[str | None] | None = None) -> Difference:
+    """Compare the right answers of two models ([N] bool each) on the same pictures.
+
+    The p-value is McNemar's, exact: pictures that both name right or both wrong say nothing, and of the others either
+    model gets its share by a fair coin (McNemar 1947). With `groups` the coin is tossed once for each group. The
+    interval is the bootstrap's over pictures, or groups.
+    """
+    assert first.shape == second.shape, (first.shape, second.shape)
+    gain = second.astype(np.float64) - first
+    gained, lost = int((gain > 0).sum()), int((gain < 0).sum())
+    counted = np.stack([gain, np.ones(len(gain))], axis=1)
+    interval = bootstrap(counted, lambda sums: sums[..., 0] / sums[..., 1], groups=groups)
+    p_value = _mcnemar(gained, lost) if groups is None else _by_group(gain, groups)
+    return Difference(share=float(gain.mean()), interval=interval, p_value=p_value, gained=gained, lost=lost)
+
+
+def adjusted(p_values: Sequence[float]) -> list[float]:
+    """Return the p-values of several comparisons so that all together mislead as seldom as one (Holm 1979).
+
+    >>> adjusted([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    highest, result = 0.0, [0.0] * len(p_values)
+    for place, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - place) * p_values[i]))
+        result[i] = highest
+    return result
+
+
+def is_real(p_value: float) -> bool:
+    """Tell whether chance makes such a difference in fewer than 5 of 100 comparisons of equal models."""
+    return p_value < _LEVEL
+
+
+def _mcnemar(gained: int, lost: int) -> float:
+    from scipy.stats import binomtest
+
+    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+
+def _by_group(gain: np.ndarray, groups: Sequence[str | None]) -> float:
+    """Return the share of coin tosses, one for each group's gain, that end at least as far from nothing."""
+    keys = [f"picture {i}" if group is None else f"group {group}" for i, group in enumerate(groups)]
+    _, unit = np.unique(keys, return_inverse=True)
+    sums = np.bincount(unit, weights=gain)
+    sums = sums[sums != 0]
+    signs = np.random.default_rng(0).integers(0, 2, (_SHUFFLES, len(sums))) * 2 - 1
+    return float((1 + (np.abs(signs @ sums) >= abs(sums.sum())).sum()) / (1 + _SHUFFLES))

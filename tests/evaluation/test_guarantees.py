@@ -1,0 +1,68 @@
+"""What is promised of new pictures holds on average over many draws of held-out ones."""
+
+import numpy as np
+import pytest
+
+from resnetkit.evaluation.guarantees import fit_decision, kept, reject_threshold, set_threshold
+from resnetkit.inference.decision import COVERAGES, REJECTS, Decision
+
+
+def answers(count: int, seed: int, *, classes: int = 6, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return logits of a model that is right more often than not; a large scale makes it too sure of itself."""
+    random = np.random.default_rng(seed)
+    targets = random.integers(0, classes, count)
+    logits = random.normal(size=(count, classes)) * 2
+    logits[np.arange(count), targets] += 3
+    return (scale * logits).astype(np.float32), targets
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2])
+def test_at_most_so_many_new_right_answers_are_turned_away(rate: float) -> None:
+    lost = []
+    for seed in range(300):
+        logits, targets = answers(400, seed)
+        probabilities = Decision().probabilities(logits)
+        threshold = reject_threshold(probabilities[:200], targets[:200], rate)
+        new, right = probabilities[200:].max(axis=1), probabilities[200:].argmax(axis=1) == targets[200:]
+        lost.append((new[right] < threshold).mean())
+    assert np.mean(lost) == pytest.approx(rate, abs=0.008)
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.95])
+def test_sets_hold_the_true_class_as_often_as_promised(coverage: float) -> None:
+    held = []
+    for seed in range(300):
+        logits, targets = answers(400, seed)
+        probabilities = Decision().probabilities(logits)
+        least = set_threshold(probabilities[:200], targets[:200], coverage)
+        held.append((probabilities[200:][np.arange(200), targets[200:]] >= least).mean())
+    assert np.mean(held) == pytest.approx(coverage, abs=0.008)
+
+
+def test_too_few_pictures_promise_nothing_by_keeping_everything() -> None:
+    logits, targets = answers(8, 0)
+    probabilities = Decision().probabilities(logits)
+    assert reject_threshold(probabilities, targets, 0.01) == 0.0
+    assert set_threshold(probabilities, targets, 0.99) == 0.0
+    assert set_threshold(probabilities, targets, 0.8) > 0
+
+
+def test_a_fitted_decision_has_every_threshold_and_survives_its_json() -> None:
+    logits, targets = answers(500, 1, scale=3)
+    decision = fit_decision(logits, targets)
+    assert decision.temperature > 1.5  # the model is too sure
+    assert tuple(decision.rejects) == REJECTS
+    assert tuple(decision.sets) == COVERAGES
+    assert decision.fitted_on == 500
+    assert Decision.from_json(decision.to_json()) == decision
+    rates = [decision.rejects[rate] for rate in REJECTS]
+    assert rates == sorted(rates)
+    assert [decision.sets[share] for share in COVERAGES] == sorted(decision.sets.values(), reverse=True)
+
+
+def test_what_thresholds_do_to_scored_pictures_is_counted() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.45, 0.55]])
+    decision = Decision(rejects={"0.1": 0.6}, sets={"0.9": 0.4})
+    said = kept(probabilities, np.array([0, 1, 1, 1]), decision)
+    assert said["rejects"]["0.1"] == {"threshold": 0.6, "false_reject": 1 / 3, "answered": 0.75, "accuracy": 2 / 3}
+    assert said["sets"]["0.9"] == {"threshold": 0.4, "coverage": 1.0, "mean_size": 1.5}

@@ -1,0 +1,150 @@
+"""Comparing runs, thresholds and sets, outliers and calibrated copies, as a user meets them."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import resnetkit as rk
+from resnetkit.errors import UsageError
+from resnetkit.models.checkpoint import read_header
+from tests.test_end_to_end import Output, digits, finished, resnetkit  # noqa: F401 - fixtures
+
+
+@pytest.fixture(scope="module")
+def other(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> rk.Run:  # noqa: F811
+    settings = ("augment.flip=none",)
+    place = tmp_path_factory.mktemp("runs") / "second"
+    return rk.train(digits, model="resnet8", epochs=5, limit=400, threads=1, settings=settings, output=place)
+
+
+def test_the_validation_part_fits_what_the_checkpoint_decides_with(other: rk.Run) -> None:
+    decision = read_header(other.path / "best.safetensors").decision
+    assert decision["fitted_on"] > 20
+    assert set(decision["sets"]) == {"0.8", "0.9", "0.95", "0.99"}
+    metrics = other.metrics
+    assert metrics is not None
+    assert metrics["calibration"]["temperature"] == decision["temperature"]
+    assert metrics["calibration"]["fitted_on"] == "val"  # and the test part is scored
+    assert metrics["test_looks"] == 1
+    low, high = metrics["intervals"]["balanced_accuracy"]
+    assert low < metrics["balanced_accuracy"] < high
+    json.dumps(metrics, allow_nan=False)
+
+
+def test_runs_are_compared_on_the_pictures_both_were_scored_on(
+    resnetkit: Callable[..., Output],  # noqa: F811
+    finished: rk.Run,  # noqa: F811
+    other: rk.Run,
+    tmp_path: Path,
+) -> None:
+    code, out, _ = resnetkit("compare", finished.path, other.path, "--output", "marks.csv")
+    assert code == 0
+    assert "second is better than first" in out
+    with open(tmp_path / "marks.csv", newline="") as file:
+        marks = list(csv.DictReader(file))
+    shared = min(run.metrics["count"] for run in (finished, other) if run.metrics)
+    assert 0 < len(marks) <= shared
+    share = sum(row["second correct"] == "true" for row in marks) / len(marks)
+    found = rk.compare(finished, other)
+    assert found.rows[1].top1 == pytest.approx(share)
+    assert found.count == len(marks)
+    assert found.rows[1].difference == pytest.approx(found.rows[1].top1 - found.rows[0].top1)
+    code, out, _ = resnetkit("compare", finished.path, other.path, "--format", "json")
+    assert json.loads(out)["rows"][1]["p_value"] < 0.05
+
+
+def test_comparisons_that_mean_nothing_are_refused(finished: rk.Run, other: rk.Run, tmp_path: Path) -> None:  # noqa: F811
+    with pytest.raises(UsageError, match="two runs at least"):
+        rk.compare(finished)
+    with pytest.raises(UsageError, match="named twice"):
+        rk.compare(finished, finished.path)
+    shutil.copytree(other.path, tmp_path / "elsewhere")
+    rows = (tmp_path / "elsewhere" / "predictions.csv").read_text().splitlines()
+    (tmp_path / "elsewhere" / "predictions.csv").write_text(rows[0] + "\n")
+    with pytest.raises(UsageError, match="no picture was scored by all"):
+        rk.compare(finished, tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "metrics.json").unlink()
+    with pytest.raises(UsageError, match="no final evaluation yet"):
+        rk.compare(finished, tmp_path / "elsewhere")
+
+
+def test_predict_says_not_sure_and_gives_sets(other: rk.Run, digits: Path) -> None:  # noqa: F811
+    pictures = str(digits / "test")
+    plain = list(rk.load(other.path, threads=1).predict_many(pictures))
+    careful = list(rk.load(other.path, threads=1, reject=0.2).predict_many(pictures))
+    unsure = [p for p in careful if p.status == "not_sure"]
+    assert 0 < len(unsure) < len(careful)
+    assert max(p.probability or 0 for p in unsure) <= min(p.probability or 1 for p in careful if p.status == "ok")
+    assert [p.label for p in careful] == [p.label for p in plain]
+    sets = list(rk.load(other.path, threads=1, coverage=0.9).predict_many(pictures))
+    sizes = [len(p.top) for p in sets]
+    assert min(sizes) == 1 < max(sizes)
+    truth = [Path(p.source).parent.name for p in sets]
+    held = [name in dict(p.top) for p, name in zip(sets, truth, strict=True)]
+    assert np.mean(held) > 0.8
+    short = list(rk.load(other.path, threads=1, coverage=0.99).predict_many(pictures, top_k=1))
+    cut = [p for p in short if p.status == "not_sure"]
+    assert cut
+    assert all("classes is possible" in p.warnings[-1] for p in cut)
+
+
+def test_thresholds_that_were_never_fitted_are_told(
+    resnetkit: Callable[..., Output],  # noqa: F811
+    other: rk.Run,
+    digits: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    picture = next((digits / "test" / "one").iterdir())
+    code, _, err = resnetkit("predict", picture, "--model", other.path, "--reject", "0.3")
+    assert (code, "choose 0.01, 0.02, 0.05, 0.1, 0.2" in err) == (2, True)
+    bare = rk.load(other.path, threads=1)
+    bare.header = type(bare.header)(spec=bare.header.spec, classes=bare.classes, preprocess=bare.header.preprocess)
+    bare.save(tmp_path / "bare.safetensors")
+    code, _, err = resnetkit("predict", picture, "--model", "bare.safetensors", "--coverage", "0.9")
+    assert (code, "--calibrated FILE.safetensors" in err) == (2, True)
+    code, _, err = resnetkit(
+        "evaluate", digits, "--model", "bare.safetensors", "--split", "test", "--calibrated", "new.safetensors"
+    )
+    assert (code, "takes no test pictures" in err, (tmp_path / "new.safetensors").exists()) == (2, True, False)
+    code, _, _ = resnetkit(
+        "evaluate", digits / "test", "--model", "bare.safetensors", "--calibrated", "new.safetensors", "--threads", "1"
+    )
+    assert code == 0
+    assert read_header(tmp_path / "new.safetensors").decision["fitted_on"] == bare_count(digits)
+    code, out, _ = resnetkit("predict", picture, "--model", "new.safetensors", "--coverage", "0.9", "--format", "json")
+    assert code == 0
+    assert json.loads(out)[0]["status"] == "ok"
+
+
+def bare_count(digits: Path) -> int:  # noqa: F811
+    return sum(1 for _ in (digits / "test").rglob("*.png"))
+
+
+def test_outliers_that_get_an_answer_are_counted(
+    resnetkit: Callable[..., Output],  # noqa: F811
+    other: rk.Run,
+    digits: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "noise").mkdir()
+    random = np.random.default_rng(0)
+    for i in range(20):
+        Image.fromarray(random.integers(0, 256, (16, 16), np.uint8)).save(tmp_path / "noise" / f"{i}.png")
+    (tmp_path / "noise" / "broken.png").write_bytes(b"no picture")
+    looks = len((other.path / "test_looks.csv").read_text().splitlines())
+    code, out, _ = resnetkit(
+        "evaluate", digits, "--model", other.path, "--outliers", "noise", "--format", "json", "--threads", "1"
+    )
+    said = json.loads(out)
+    assert code == 0
+    assert (said["outliers"]["count"], said["outliers"]["unreadable"]) == (20, 1)
+    shares = list(said["outliers"]["false_accept"].values())
+    assert shares == sorted(shares, reverse=True)
+    assert len((other.path / "test_looks.csv").read_text().splitlines()) == looks + 1
+    assert said["test_looks"] == looks
