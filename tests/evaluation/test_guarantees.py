@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from resnetkit.evaluation.guarantees import fit_decision, kept, reject_threshold, set_threshold
+from resnetkit.evaluation.guarantees import cross_kept, fit_decision, kept, reject_threshold, set_threshold
 from resnetkit.inference.decision import COVERAGES, REJECTS, Decision
 
 
@@ -66,3 +66,20 @@ def test_what_thresholds_do_to_scored_pictures_is_counted() -> None:
     said = kept(probabilities, np.array([0, 1, 1, 1]), decision)
     assert said["rejects"]["0.1"] == {"threshold": 0.6, "false_reject": 1 / 3, "answered": 0.75, "accuracy": 2 / 3}
     assert said["sets"]["0.9"] == {"threshold": 0.4, "coverage": 1.0, "mean_size": 1.5}
+
+
+def test_pictures_that_fix_the_thresholds_are_held_against_those_of_the_others() -> None:
+    """On average over draws; their own thresholds would turn away 5 % of right answers to the picture."""
+    lost, held = [], []
+    for seed in range(60):
+        logits, targets = answers(60, seed)
+        said = cross_kept(logits, targets, fit_decision(logits, targets))
+        lost.append(said["rejects"]["0.1"]["false_reject"])
+        held.append(said["sets"]["0.95"]["coverage"])
+    assert len(set(lost)) > 5
+    assert np.mean(lost) < 0.11
+    assert np.mean(held) > 0.94
+    logits, targets = answers(60, 0)
+    assert cross_kept(logits, targets, Decision()) == {"rejects": {}, "sets": {}}
+    one_patient = cross_kept(logits, targets, fit_decision(logits, targets), ["a"] * 60)
+    assert one_patient["rejects"]["0.2"]["answered"] == 1.0

@@ -108,7 +108,7 @@ def convert(image: Image.Image, *, mode: Literal["RGB", "L"], depth: int | None)
     try:
         with _pillow_silenced():
             image.load()
-            turn = _UPRIGHT.get(_orientation(image))
+            turn = _UPRIGHT.get(orientation(image))
             flat = _flat(bit_depth.eight_bits(image, depth=depth), mode)
             return flat if turn is None else flat.transpose(turn)
     except DataError as error:
@@ -117,8 +117,17 @@ def convert(image: Image.Image, *, mode: Literal["RGB", "L"], depth: int | None)
         raise DataError(f"the picture cannot be converted to {mode} ({_reason(error)})") from error
 
 
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 where it is absent or the EXIF data are broken."""
+    try:
+        value: Any = image.getexif().get(0x0112, 1)
+    except _BROKEN:
+        return 1  # a photo is not refused for its notes
+    return value if isinstance(value, int) else 1
+
+
 def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) -> Image.Image:
-    shown = _one_line(name)
+    shown = one_line(name)
     kind = _recognised(data, shown)
     try:
         with _pillow_silenced():
@@ -177,7 +186,7 @@ def _sound_png(data: bytes) -> bytes:
         sound = end > len(data) or zlib.crc32(view[at + 4 : end - 4]) == int.from_bytes(view[end - 4 : end], "big")
         extra = bool(name[0] & 0x20)
         if not sound and not extra:
-            raise DataError(f"broken PNG: wrong checksum in {_one_line(name.decode('latin-1'))}; copy it again")
+            raise DataError(f"broken PNG: wrong checksum in {one_line(name.decode('latin-1'))}; copy it again")
         if not extra or (sound and not _is_note(name, bytes(view[at + 8 : at + 32]))):
             kept.append(view[at:end])
         at = end
@@ -251,16 +260,7 @@ def _from_lab(image: Image.Image) -> Image.Image:
     return converted
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 where it is absent or the EXIF data are broken."""
-    try:
-        value: Any = image.getexif().get(0x0112, 1)
-    except _BROKEN:
-        return 1  # a photo is not refused for its notes
-    return value if isinstance(value, int) else 1
-
-
-def _one_line(name: str) -> str:
+def one_line(name: str) -> str:
     """Return `name` with characters that would break the line or the terminal written as escapes."""
     return "".join(
         letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter
@@ -271,7 +271,7 @@ def _one_line(name: str) -> str:
 def _reason(error: BaseException) -> str:
     text = str(error).partition("<_io.")[0].strip() or type(error).__name__
     text = text.replace("not identified by this driver", "its header makes no sense")
-    return _one_line(" ".join(text.split()))[:120]
+    return one_line(" ".join(text.split()))[:120]
 
 
 class _InsideDecoding:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from resnetkit.evaluation.calibration import binned, cross_fitted, expected_error, reliability
-from resnetkit.evaluation.guarantees import kept
+from resnetkit.evaluation.guarantees import cross_kept, kept
 from resnetkit.evaluation.ranking import ranking_figures
 from resnetkit.evaluation.uncertainty import Interval, accuracy_interval, balanced_interval, bootstrap
 from resnetkit.inference.decision import Decision
@@ -28,7 +28,7 @@ def doubts(
     so. `intervals`: 95 %, of the figures they are named after. `calibration`: how far confidence is from accuracy
     `before` (the network's own) and `after`: at the decision's temperature where that was fitted on other pictures,
     `fitted_on` "val", else at one that these pictures fix for each other, "crossfit", and that is stored nowhere.
-    `rejects` and `sets`: what each threshold of the decision does.
+    `rejects` and `sets`: what each threshold of the decision does, cross-fitted likewise.
     """
     grouped = any(group is not None for group in groups)
     of_pictures = list(groups) if grouped else None
@@ -38,7 +38,7 @@ def doubts(
     return {
         "top1_interval": _plain(accuracy_interval(probabilities.argmax(axis=1) == targets, of_pictures)),
         "grouped": grouped,
-        "intervals": _intervals(probabilities, after, targets, of_pictures, metrics),
+        "intervals": intervals(probabilities, targets, of_pictures, after=after),
         "calibration": {
             "temperature": decision.temperature,
             "fitted_on": "val" if elsewhere else "crossfit",
@@ -46,30 +46,30 @@ def doubts(
             "after": reliability(after, targets),
         },
         **ranking_figures(probabilities, targets, classes=metrics["classes"]),
-        **kept(probabilities, targets, decision),
+        **(kept(probabilities, targets, decision) if elsewhere else cross_kept(logits, targets, decision, of_pictures)),
     }
 
 
-def _intervals(
-    probabilities: np.ndarray,
-    after: np.ndarray,
-    targets: np.ndarray,
-    groups: list[str | None] | None,
-    metrics: Mapping[str, Any],
+def intervals(
+    probabilities: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None, *, after: np.ndarray
 ) -> dict[str, list[float]]:
+    """Return the 95 % intervals of balanced accuracy, loss, calibration error and, of more than 5 classes, top-5.
+
+    `[N, K]` probabilities of pictures of the classes `targets`, and those `after` calibration, for its error.
+    """
     found = probabilities.argmax(axis=1) == targets
     smallest = np.finfo(np.float32).tiny
     of_truth = probabilities[np.arange(len(targets)), targets].astype(np.float64)
     losses = np.stack([-np.log(np.maximum(of_truth, smallest)), np.ones(len(targets))], axis=1)
-    intervals = {
+    bounds = {
         "balanced_accuracy": balanced_interval(found, targets, groups),
         "loss": bootstrap(losses, lambda sums: sums[..., 0] / sums[..., 1], groups=groups),
         "ece": bootstrap(binned(after, targets), expected_error, groups=groups),
     }
-    if metrics["top5"] is not None:
+    if probabilities.shape[1] > 5:
         first = np.argpartition(-probabilities, 4, axis=1)[:, :5] == targets[:, None]
-        intervals["top5"] = accuracy_interval(first.any(axis=1), groups)
-    return {name: _plain(interval) for name, interval in intervals.items()}
+        bounds["top5"] = accuracy_interval(first.any(axis=1), groups)
+    return {name: _plain(interval) for name, interval in bounds.items()}
 
 
 def _plain(interval: Interval) -> list[float]:

@@ -7,12 +7,12 @@ to fall between any two of them. They hold on average over new pictures of the k
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from resnetkit.evaluation.calibration import helpful_temperature
+from resnetkit.evaluation.calibration import folds, helpful_temperature
 from resnetkit.inference.decision import COVERAGES, REJECTS, Decision
 
 
@@ -55,10 +55,49 @@ def kept(probabilities: np.ndarray, targets: np.ndarray, decision: Decision) -> 
     `accuracy`: of the answered ones that are right (None where there are none). `coverage`: the share of sets that hold
     the true class; `mean_size` of a set, in classes.
     """
-    best, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
-    rejects, sets = {}, {}
+    return _counted(_marks(probabilities, targets, decision), decision)
+
+
+def cross_kept(
+    logits: np.ndarray, targets: np.ndarray, decision: Decision, groups: Sequence[str | None] | None = None
+) -> dict[str, Any]:
+    """Return `kept` for the pictures that `decision` was fitted on: each fifth meets what the other four allow.
+
+    Their own thresholds would do to them what was promised by construction.
+    """
+    if not decision.rejects and not decision.sets:
+        return {"rejects": {}, "sets": {}}
+    marks: dict[str, np.ndarray] = {}
+    number = folds(len(targets), groups)
+    for fold in np.unique(number):
+        inside = number == fold
+        others = _nothing_promised() if inside.all() else fit_decision(logits[~inside], targets[~inside])
+        for name, values in _marks(others.probabilities(logits[inside]), targets[inside], others).items():
+            marks.setdefault(name, np.zeros(len(targets), values.dtype))[inside] = values
+    return _counted(marks, decision)
+
+
+def _nothing_promised() -> Decision:
+    return Decision(rejects=dict.fromkeys(REJECTS, 0.0), sets=dict.fromkeys(COVERAGES, 0.0))
+
+
+def _marks(probabilities: np.ndarray, targets: np.ndarray, decision: Decision) -> dict[str, np.ndarray]:
+    """Return what thresholds do to each picture: is it right, answered at each rate, held by each set of which size."""
+    best = probabilities.max(axis=1)
+    marks = {"right": probabilities.argmax(axis=1) == targets}
     for rate, threshold in decision.rejects.items():
-        answered = best >= threshold
+        marks[f"answered {rate}"] = best >= threshold
+    for coverage, least in decision.sets.items():
+        members = (probabilities >= least) | (probabilities == best[:, None])
+        marks[f"held {coverage}"] = members[np.arange(len(targets)), targets]
+        marks[f"size {coverage}"] = members.sum(axis=1)
+    return marks
+
+
+def _counted(marks: Mapping[str, np.ndarray], decision: Decision) -> dict[str, Any]:
+    right, rejects, sets = marks["right"], {}, {}
+    for rate, threshold in decision.rejects.items():
+        answered = marks[f"answered {rate}"]
         rejects[rate] = {
             "threshold": threshold,
             "false_reject": float((right & ~answered).sum() / right.sum()) if right.any() else None,
@@ -66,10 +105,9 @@ def kept(probabilities: np.ndarray, targets: np.ndarray, decision: Decision) -> 
             "accuracy": float(right[answered].mean()) if answered.any() else None,
         }
     for coverage, least in decision.sets.items():
-        members = (probabilities >= least) | (probabilities == best[:, None])
         sets[coverage] = {
             "threshold": least,
-            "coverage": float(members[np.arange(len(targets)), targets].mean()),
-            "mean_size": float(members.sum(axis=1).mean()),
+            "coverage": float(marks[f"held {coverage}"].mean()),
+            "mean_size": float(marks[f"size {coverage}"].mean()),
         }
     return {"rejects": rejects, "sets": sets}

@@ -12,7 +12,7 @@ from resnetkit.evaluation.metrics import wilson
 
 # [..., m] sums over pictures, one column per thing that is counted -> the figure [...]
 Figure = Callable[[np.ndarray], np.ndarray]
-DRAWS = 2000
+DRAWS = 1000
 _SEED = 0
 _AT_ONCE = 2**24  # cells of the matrix of how often each picture was drawn
 _Z = 1.959964

@@ -47,12 +47,12 @@ def classes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _taken_for(name: str, names: Sequence[str], row: Sequence[int]) -> str:
+def _taken_for(name: str, names: Sequence[str], row: Sequence[int]) -> tuple[str, str] | None:
     wrong = [(count, other) for other, count in zip(names, row, strict=True) if other != name and count]
     if not wrong:
-        return ""
+        return None
     count, other = max(wrong, key=lambda pair: pair[0])
-    return f"{other} ({count:,})"
+    return other, f"{count:,}"
 
 
 def cells(rows: Sequence[Row]) -> Cells:
