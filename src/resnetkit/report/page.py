@@ -70,11 +70,12 @@ def write_page(content: Content, path: Path) -> None:
 
 def render(content: Content) -> str:
     """Return the page as HTML; every name from outside is escaped, and none can steer the text around it."""
-    return _templates().get_template("page.html").render(_values(content))
+    return page_templates().get_template("page.html").render(_values(content))
 
 
 @cache
-def _templates() -> Environment:
+def page_templates() -> Environment:
+    """Return what renders our pages: every value is escaped, and none can steer the text around it."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("resnetkit.report")
