@@ -1,10 +1,17 @@
 """Fixtures every room's tests share."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+import resnetkit as rk
+from resnetkit.cli import main
+from resnetkit.cli.demo import write_digits
+
+# Exit code, stdout, stderr.
+Output = tuple[int, str, str]
 
 os.environ.setdefault("RESNETKIT_OFFLINE", "1")
 # Two threads that wait for each other on a busy machine can be ten times slower than one.
@@ -26,3 +33,34 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data of ../shared/data is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    write_digits(folder)
+    return folder
+
+
+@pytest.fixture
+def resnetkit(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Output]:
+    """Run a command in an empty folder; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> Output:
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return int(left.value.code or 0), said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> rk.Run:
+    place = tmp_path_factory.mktemp("runs") / "first"
+    settings = ("augment.flip=none",)
+    return rk.train(digits, model="resnet8", epochs=2, limit=150, threads=1, settings=settings, output=place)

@@ -22,7 +22,7 @@ ORDER = (
     {"evaluation"},
     {"explaining"},  # as `exporting` below: a room `explain` would hide the call resnetkit.explain
     {"training"},
-    {"check", "exporting"},  # not `export`: a room of that name would hide the call resnetkit.export
+    {"checking", "exporting"},  # not `export`: a room of that name would hide the call resnetkit.export
     {"dense", "medical", "video"},
     {"report"},
     {"api"},
@@ -58,7 +58,7 @@ NEED_TORCH = {
     "training.whitening",
 }
 BANNED_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers"}
-OPTIONAL = {"captum", "pillow_heif", "mplfonts", "nncf", "pyarrow"}
+OPTIONAL = {"captum", "cleanlab", "simplejpeg", "pillow_heif", "mplfonts", "nncf", "pyarrow"}
 MOST_LINES = 400
 
 

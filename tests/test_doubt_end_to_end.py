@@ -13,11 +13,11 @@ from PIL import Image
 import resnetkit as rk
 from resnetkit.errors import UsageError
 from resnetkit.models.checkpoint import read_header
-from tests.test_end_to_end import Output, digits, finished, resnetkit  # noqa: F401 - fixtures
+from tests.conftest import Output
 
 
 @pytest.fixture(scope="module")
-def other(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> rk.Run:  # noqa: F811
+def other(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> rk.Run:
     settings = ("augment.flip=none",)
     place = tmp_path_factory.mktemp("runs") / "second"
     return rk.train(digits, model="resnet8", epochs=5, limit=400, threads=1, settings=settings, output=place)
@@ -38,8 +38,8 @@ def test_the_validation_part_fits_what_the_checkpoint_decides_with(other: rk.Run
 
 
 def test_runs_are_compared_on_the_pictures_both_were_scored_on(
-    resnetkit: Callable[..., Output],  # noqa: F811
-    finished: rk.Run,  # noqa: F811
+    resnetkit: Callable[..., Output],
+    finished: rk.Run,
     other: rk.Run,
     tmp_path: Path,
 ) -> None:
@@ -59,7 +59,7 @@ def test_runs_are_compared_on_the_pictures_both_were_scored_on(
     assert json.loads(out)["rows"][1]["p_value"] < 0.05
 
 
-def test_comparisons_that_mean_nothing_are_refused(finished: rk.Run, other: rk.Run, tmp_path: Path) -> None:  # noqa: F811
+def test_comparisons_that_mean_nothing_are_refused(finished: rk.Run, other: rk.Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two runs at least"):
         rk.compare(finished)
     with pytest.raises(UsageError, match="named twice"):
@@ -74,7 +74,7 @@ def test_comparisons_that_mean_nothing_are_refused(finished: rk.Run, other: rk.R
         rk.compare(finished, tmp_path / "elsewhere")
 
 
-def test_predict_says_not_sure_and_gives_sets(other: rk.Run, digits: Path) -> None:  # noqa: F811
+def test_predict_says_not_sure_and_gives_sets(other: rk.Run, digits: Path) -> None:
     pictures = str(digits / "test")
     plain = list(rk.load(other.path, threads=1).predict_many(pictures))
     careful = list(rk.load(other.path, threads=1, reject=0.2).predict_many(pictures))
@@ -95,9 +95,9 @@ def test_predict_says_not_sure_and_gives_sets(other: rk.Run, digits: Path) -> No
 
 
 def test_thresholds_that_were_never_fitted_are_told(
-    resnetkit: Callable[..., Output],  # noqa: F811
+    resnetkit: Callable[..., Output],
     other: rk.Run,
-    digits: Path,  # noqa: F811
+    digits: Path,
     tmp_path: Path,
 ) -> None:
     picture = next((digits / "test" / "one").iterdir())
@@ -122,14 +122,14 @@ def test_thresholds_that_were_never_fitted_are_told(
     assert json.loads(out)[0]["status"] == "ok"
 
 
-def bare_count(digits: Path) -> int:  # noqa: F811
+def bare_count(digits: Path) -> int:
     return sum(1 for _ in (digits / "test").rglob("*.png"))
 
 
 def test_outliers_that_get_an_answer_are_counted(
-    resnetkit: Callable[..., Output],  # noqa: F811
+    resnetkit: Callable[..., Output],
     other: rk.Run,
-    digits: Path,  # noqa: F811
+    digits: Path,
     tmp_path: Path,
 ) -> None:
     (tmp_path / "noise").mkdir()

@@ -15,45 +15,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import resnetkit as rk
-from resnetkit.cli import main
-from resnetkit.cli.demo import write_digits
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.checkpoint import save
 from resnetkit.training.run import TIMING_COLUMNS
+from tests.conftest import Output
 
-Output = tuple[int, str, str]
 QUICK = ("--model", "resnet8", "--epochs", "2", "--limit", "150", "--threads", "1", "--set", "augment.flip=none")
-
-
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    write_digits(folder)
-    return folder
-
-
-@pytest.fixture
-def resnetkit(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Output]:
-    """Run a command in an empty folder; returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path) -> Output:
-        with pytest.raises(SystemExit) as left:
-            main([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return int(left.value.code or 0), said.out, said.err
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def finished(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> rk.Run:
-    place = tmp_path_factory.mktemp("runs") / "first"
-    settings = ("augment.flip=none",)
-    return rk.train(digits, model="resnet8", epochs=2, limit=150, threads=1, settings=settings, output=place)
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from resnetkit.api import (
+        Check,
         Evaluation,
         Explanation,
         Export,
         Model,
         Run,
         benchmark,
+        check,
         compare,
         evaluate,
         explain,
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "Evaluation", "Explanation", "Export", "Model", "Run",
-    "benchmark", "compare", "evaluate", "explain", "export", "load", "plan", "predict", "resume", "runs", "train",
+    "Check", "Evaluation", "Explanation", "Export", "Model", "Run",
+    "benchmark", "check", "compare", "evaluate", "explain", "export", "load", "plan", "predict", "resume", "runs",
+    "train",
 ]  # fmt: skip
 
 

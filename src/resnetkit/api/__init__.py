@@ -2,6 +2,7 @@
 
 from resnetkit.api.benchmarking import Measured, benchmark, recommended
 from resnetkit.api.cache import cached, clear_cache
+from resnetkit.api.checking import Check, check
 from resnetkit.api.comparing import Compared, Comparison, compare
 from resnetkit.api.evaluation import Evaluation, evaluate, headline
 from resnetkit.api.explaining import Explanation, explain, explained, open_explainable, write_explanations
@@ -11,6 +12,7 @@ from resnetkit.api.reporting import report
 from resnetkit.api.run import Run, plan, resume, runs, train
 
 __all__ = [
+    "Check",
     "Compared",
     "Comparison",
     "Evaluation",
@@ -21,6 +23,7 @@ __all__ = [
     "Run",
     "benchmark",
     "cached",
+    "check",
     "clear_cache",
     "compare",
     "describe",

@@ -17,6 +17,7 @@ from resnetkit.errors import ResNetKitError, Terminated, ToldByAnotherRank, sign
 
 _VERBS = {
     "demo": "Train, evaluate and predict once, offline, in about a minute.",
+    "check": "Say what is wrong with a data set, before a run is wasted on it.",
     "train": "Train or fine-tune a ResNet on pictures in class folders.",
     "resume": "Go on with a run where it stopped.",
     "evaluate": "Score a model on labelled pictures.",

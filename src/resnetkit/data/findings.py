@@ -25,8 +25,9 @@ class Report:
 
     `counts`: class -> part -> images. `held_out`: the share of train that became val, None where val was given.
     `across`: (part, other part, images of the first that are also in the second, one of them). `two_labels`: pairs of
-    (source, label) with identical content. `missing`: part -> classes it has no image of. `single`: classes with one
-    image in all. `depth`: the bits that 16-bit pictures were scaled by.
+    (source, label) with identical content. `near`: (part, other part, images of the first that show a photo of the
+    second in other bytes, one of them, its copy). `missing`: part -> classes it has no image of. `single`: classes
+    with one image in all. `depth`: the bits that 16-bit pictures were scaled by.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Report:
     missing: dict[Split, tuple[str, ...]] = field(default_factory=dict)
     across: tuple[tuple[Split, Split, int, str], ...] = ()
     two_labels: tuple[tuple[tuple[str, str], tuple[str, str]], ...] = ()
+    near: tuple[tuple[Split, Split, int, str, str], ...] = ()
     single: tuple[str, ...] = ()
     depth: int | None = None
     notes: tuple[str, ...] = ()
@@ -75,9 +77,10 @@ def examine(
     unreadable: Mapping[str, str],
     held_out: float | None,
     depth: int | None,
+    near: Sequence[tuple[Item, Item]] = (),
     notes: tuple[str, ...] = (),
 ) -> Report:
-    """Compare the parts and the contents of the pictures that can be read."""
+    """Compare the parts and the contents of the pictures that can be read; `near`: pairs that show the same photo."""
     counts: dict[str, dict[Split, int]] = {name: dict.fromkeys(by_part, 0) for name in classes}
     for part, items in by_part.items():
         for label, count in Counter(str(item.label) for item in items).items():
@@ -100,10 +103,14 @@ def examine(
         missing={part: names for part, names in missing.items() if names},
         across=tuple(_across(by_part, digests)),
         two_labels=tuple(_two_labels(by_part, digests)),
+        near=tuple(_near_across(near, digests)),
         single=tuple(name for name in classes if sum(counts[name].values()) == 1),
         depth=depth,
         notes=(*dataset.notes, *notes),
     )
+
+
+_LATER_AND_EARLIER: tuple[tuple[Split, Split], ...] = (("val", "train"), ("test", "train"), ("test", "val"))
 
 
 def _across(
@@ -111,12 +118,27 @@ def _across(
 ) -> Iterator[tuple[Split, Split, int, str]]:
     """Yield the images of later parts whose very file is also in an earlier one."""
     contents = {part: {digests[item.source] for item in items} for part, items in by_part.items()}
-    pairs: tuple[tuple[Split, Split], ...] = (("val", "train"), ("test", "train"), ("test", "val"))
-    for part, other in pairs:
+    for part, other in _LATER_AND_EARLIER:
         if part in by_part and other in by_part:
             twice = [item.source for item in by_part[part] if digests[item.source] in contents[other]]
             if twice:
                 yield part, other, len(twice), twice[0]
+
+
+def _near_across(
+    near: Sequence[tuple[Item, Item]], digests: Mapping[str, str]
+) -> Iterator[tuple[Split, Split, int, str, str]]:
+    """Yield the images of later parts that show a photo of an earlier one; identical files are not among the pairs."""
+    for part, other in _LATER_AND_EARLIER:
+        copies = {
+            here.source: there.source
+            for pair in near
+            for here, there in (pair, pair[::-1])
+            if (here.split, there.split) == (part, other) and digests[here.source] != digests[there.source]
+        }
+        if copies:
+            first = min(copies)
+            yield part, other, len(copies), first, copies[first]
 
 
 def _two_labels(
@@ -185,6 +207,10 @@ def _findings(report: Report) -> Iterator[str]:
             f"{count:,} of {report.total(part):,} {PART_NAMES[part]} images are also in {PART_NAMES[other]} "
             f"(identical files, as {shortened(example)})."
         )
+    for part, other, count, example, copy in report.near:
+        share = f"{count:,} of {report.total(part):,} {PART_NAMES[part]} images"
+        yield f"{share} are near-copies of {PART_NAMES[other]} images:"
+        yield f"  {shortened(example)} is {shortened(copy)} saved, cut or sized otherwise"
     if report.two_labels:
         (one, label), (two, other_label) = report.two_labels[0]
         yield f"{_count(report.two_labels, 'image')} in two classes (identical files):"

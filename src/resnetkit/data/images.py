@@ -127,7 +127,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) -> Image.Image:
-    shown = one_line(name)
+    shown = _one_line(name)
     kind = _recognised(data, shown)
     try:
         with _pillow_silenced():
@@ -186,7 +186,7 @@ def _sound_png(data: bytes) -> bytes:
         sound = end > len(data) or zlib.crc32(view[at + 4 : end - 4]) == int.from_bytes(view[end - 4 : end], "big")
         extra = bool(name[0] & 0x20)
         if not sound and not extra:
-            raise DataError(f"broken PNG: wrong checksum in {one_line(name.decode('latin-1'))}; copy it again")
+            raise DataError(f"broken PNG: wrong checksum in {_one_line(name.decode('latin-1'))}; copy it again")
         if not extra or (sound and not _is_note(name, bytes(view[at + 8 : at + 32]))):
             kept.append(view[at:end])
         at = end
@@ -260,7 +260,7 @@ def _from_lab(image: Image.Image) -> Image.Image:
     return converted
 
 
-def one_line(name: str) -> str:
+def _one_line(name: str) -> str:
     """Return `name` with characters that would break the line or the terminal written as escapes."""
     return "".join(
         letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter
@@ -271,7 +271,7 @@ def one_line(name: str) -> str:
 def _reason(error: BaseException) -> str:
     text = str(error).partition("<_io.")[0].strip() or type(error).__name__
     text = text.replace("not identified by this driver", "its header makes no sense")
-    return one_line(" ".join(text.split()))[:120]
+    return _one_line(" ".join(text.split()))[:120]
 
 
 class _InsideDecoding:
