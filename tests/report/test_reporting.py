@@ -21,6 +21,7 @@ def copied(digits_run: rk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     shutil.copytree(digits_run.path, tmp_path / "moved" / "paged")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(reporting, "_MOST_HEAT", 1)
+    monkeypatch.setattr(reporting, "_MEASURED_S", 0.01)
     return RunFolder(tmp_path / "moved" / "paged")
 
 
@@ -37,6 +38,7 @@ def test_a_run_ends_with_its_page(digits_run: rk.Run) -> None:
     assert "No validation part was given" in html, "what the pass over the data found"
     assert "resnet8, cifar stem" in html
     assert "Left out to end a short training quickly" in html, "heat maps would take longer than the training"
+    assert "not measured; resnetkit report" in html, "nor what a second would be spent on"
     assert len(html.encode()) < 1_000_000
 
 
@@ -47,6 +49,7 @@ def test_pictures_are_found_from_another_folder(copied: RunFolder, digits_run: r
     assert html.count("<img") > before.count("<img")
     assert "cannot be read any more" not in html
     assert html.count("heat map for") == 2
+    assert "decoded pictures a second" in html
 
 
 def test_what_is_gone_is_told(copied: RunFolder, digits_run: rk.Run) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit import files
 from resnetkit.api.explaining import Maker, open_explainable
-from resnetkit.api.model import RUNS
+from resnetkit.api.model import RUNS, load
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.models.checkpoint import Header, read_header
 from resnetkit.report.page import Content, HeatOnError, write_page
@@ -37,6 +37,7 @@ _MOST_HEAT = 6
 _HEAT_SIDE = 200
 # What `train` spends on the page: pictures until this share of the training time is used up, and heat maps only where
 # that was long: captum alone takes a second to load.
+_MEASURED_S = 0.5
 _SHARE, _LEAST_SECONDS, _LONG = 0.03, 0.2, 60.0
 _NO_PHOTOS = "Pictures and file names are left out of this page (--no-photos)."
 
@@ -49,6 +50,11 @@ class _Effort:
     heat: float | None = None
     device: str = "auto"
     threads: int | None = None
+
+    @property
+    def brief(self) -> bool:
+        """Whether a short training shall end without what takes seconds."""
+        return self.heat == 0
 
 
 def report(
@@ -105,14 +111,34 @@ def _gathered(folder: RunFolder, effort: _Effort, *, photos: bool, watcher: Watc
     with watcher.counting("drawing the page"):
         found = None if pictures is None else album(rows, pictures.thumbnail, seconds=effort.thumbnails)
         maps, heat_note = ([], "") if pictures is None else _heat(folder, rows, pictures, effort)
+    said_of = facts(folder, said["request"], header, history)
+    said_of["speed"] += _predicting(folder, header, effort)
     return Content(
         name=folder.name, version=version("resnetkit"), metrics=folder.metrics(), rows=rows, history=history,
         best_epoch=(said["best_row"] or {}).get("epoch"), counts=_counts(folder),
-        findings=_findings(folder, photos=photos), facts=facts(folder, said["request"], header, history),
+        findings=_findings(folder, photos=photos), facts=said_of,
         commands=_commands(folder), album=found, heat=maps, heat_note=heat_note,
         notes=_notes(found, len(rows), folder) if photos else [_NO_PHOTOS],
         picture_side=header.data.get("picture_side") or header.preprocess.size,
     )  # fmt: skip
+
+
+def _predicting(folder: RunFolder, header: Header, effort: _Effort) -> list[tuple[str, str]]:
+    """Measure how fast the model answers here and now, alone and in batches."""
+    import numpy as np
+
+    from resnetkit.inference.speed import measure
+
+    if effort.brief:
+        return [("predicting", f"not measured; {_again(folder)} does")]
+    model = load(folder.path, device=effort.device, threads=effort.threads, engine="torch", precision="fp32")
+    size, channels = header.preprocess.size, header.preprocess.channels
+    speed = measure(model.engine, np.zeros((size, size, channels), np.uint8), seconds=_MEASURED_S)
+    return [
+        ("predicting", f"{speed.images_per_second:,.0f} decoded pictures a second"),
+        ("one picture alone", f"{1000 * speed.latency_p50_s:,.1f} ms"),
+        ("measured", f"in PyTorch, fp32, on {model.runtime.device}, threads: {model.runtime.threads}"),
+    ]
 
 
 def _again(folder: RunFolder) -> str:
@@ -177,7 +203,7 @@ def _heat(
     wrong = confident_errors(rows)[:_MOST_HEAT]
     if not wrong:
         return [], ""
-    if effort.heat == 0:
+    if effort.brief:
         return [], f"Left out to end a short training quickly: {_again(folder)} draws heat maps."
     try:
         model = open_explainable(folder.path, device=effort.device, threads=effort.threads)
