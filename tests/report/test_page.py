@@ -16,6 +16,7 @@ from PIL import Image
 from resnetkit.errors import DataError
 from resnetkit.evaluation.metrics import classification_metrics
 from resnetkit.report.page import Content, HeatOnError, render
+from resnetkit.report.page_tables import with_a_place
 from resnetkit.report.thumbnails import ERROR_SIDE, RIGHT_SIDE, Album, album, confident_errors
 
 HOSTILE = "<script>alert(1)</script>'\"&{{7*7}}"
@@ -233,9 +234,16 @@ def test_a_cell_holds_the_pictures_of_its_row_and_column(html: str) -> None:
 
 def test_many_classes_get_the_pairs_confused_most_often() -> None:
     classes = tuple(f"class {i}" for i in range(40))
-    found = scored(400, classes, right=0.5)
-    shown = album(found["rows"], noise, budget=200_000)
+    found = scored(400, classes)
+    places = with_a_place(found["metrics"], found["rows"])
+    shown = album(found["rows"], noise, among=places)
     page = Page(render(content(metrics=found["metrics"], rows=found["rows"], album=shown)))
+    assert set(shown.pictures) == places
+    assert len(places) < 200
+    names = {f"{found['rows'][number]['source'].rpartition('/')[2]}: " for number in places}
+    drawn = {attributes["alt"] for attributes in page.all("img")}
+    assert all(any(alt.startswith(name) for alt in drawn) for name in names), "none was made for nothing"
+    assert with_a_place(scored(60)["metrics"], scored(60)["rows"]) == set(range(60))
     assert "The classes that are confused most often, of 40" in page.text
     assert "matrix few" not in [attributes.get("class") for attributes in page.all("table")]
 

@@ -21,7 +21,8 @@ from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.models.checkpoint import Header, read_header
 from resnetkit.report.page import Content, HeatOnError, write_page
 from resnetkit.report.page_facts import facts
-from resnetkit.report.thumbnails import Album, album, confident_errors, data_uri
+from resnetkit.report.page_tables import with_a_place
+from resnetkit.report.thumbnails import ERROR_SIDE, Album, album, confident_errors, data_uri
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -107,18 +108,19 @@ def _gathered(folder: RunFolder, effort: _Effort, *, photos: bool, watcher: Watc
         raise UsageError(f"{folder.path} has no finished epoch yet: go on with resnetkit resume {folder.path}")
     said, header = states.describe(folder.state), read_header(folder.best)
     rows, history = _predictions(folder), _table(folder.path / "results.csv")
+    metrics = folder.metrics()
     pictures = _Pictures(said["request"]["request"], Path(said["request"]["cwd"]), header) if photos and rows else None
     with watcher.counting("drawing the page"):
-        found = None if pictures is None else album(rows, pictures.thumbnail, seconds=effort.thumbnails)
+        found = None if pictures is None else _album(rows, pictures, metrics, effort)
         maps, heat_note = ([], "") if pictures is None else _heat(folder, rows, pictures, effort)
     said_of = facts(folder, said["request"], header, history)
     said_of["speed"] += _predicting(folder, header, effort)
     return Content(
-        name=folder.name, version=version("resnetkit"), metrics=folder.metrics(), rows=rows, history=history,
+        name=folder.name, version=version("resnetkit"), metrics=metrics, rows=rows, history=history,
         best_epoch=(said["best_row"] or {}).get("epoch"), counts=_counts(folder),
         findings=_findings(folder, photos=photos), facts=said_of,
         commands=_commands(folder), album=found, heat=maps, heat_note=heat_note,
-        notes=_notes(found, len(rows), folder) if photos else [_NO_PHOTOS],
+        notes=_notes(found, folder) if photos else [_NO_PHOTOS],
         picture_side=header.data.get("picture_side") or header.preprocess.size,
     )  # fmt: skip
 
@@ -166,7 +168,7 @@ class _Pictures:
 
     def thumbnail(self, row: Mapping[str, Any]) -> Image.Image:
         """Return the upright picture in colours a page can show, at least as large as thumbnails are."""
-        return self.preprocess.convert(self.open(row, at_least=2 * _HEAT_SIDE))
+        return self.preprocess.convert(self.open(row, at_least=2 * ERROR_SIDE))
 
     def _opened(self) -> Dataset:
         """Open the data once; where they cannot be opened, every picture has that reason."""
@@ -239,10 +241,16 @@ def _heat_on(row: Row, image: Image.Image, maker: Maker) -> HeatOnError:
     return HeatOnError(row=row, picture=data_uri(picture, side=_HEAT_SIDE), maps=drawn)
 
 
-def _notes(found: Album | None, count: int, folder: RunFolder) -> list[str]:
+def _album(rows: Sequence[Row], pictures: _Pictures, metrics: Mapping[str, Any] | None, effort: _Effort) -> Album:
+    among = None if metrics is None else with_a_place(metrics, rows)
+    return album(rows, pictures.thumbnail, among=among, seconds=effort.thumbnails)
+
+
+def _notes(found: Album | None, folder: RunFolder) -> list[str]:
     """Say how many pictures the page lacks, and why."""
     if found is None or not found.left_out:
         return []
+    count = len(found.pictures) + found.left_out
     reasons = [
         (found.unreadable, f"cannot be read any more ({found.problem})"),
         (found.too_many, "would make the page larger than can be sent; errors went first"),

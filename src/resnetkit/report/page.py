@@ -18,7 +18,6 @@ from resnetkit.report.thumbnails import Album, confident_errors
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-MOST_ERRORS = 12
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
 _MOST_COUNTED = 30
 _CRISP_SIDE = 40
@@ -127,14 +126,20 @@ def _tables(content: Content) -> dict[str, Any]:
     assert content.metrics is not None
     matrix = page_tables.Matrix(content.metrics, page_tables.cells(content.rows), content.album)
     wrong, here = confident_errors(content.rows), content.album.pictures if content.album else {}
-    shown = [number for number in wrong if number in here][:MOST_ERRORS]
+    shown = [number for number in wrong if number in here][: page_tables.MOST_ERRORS]
     return {
         "classes": page_tables.classes(content.metrics), "class_count": len(content.metrics["classes"]),
         "matrix": matrix.table, "pairs": matrix.pairs(), "worst_pairs": matrix.pairs(5), "any_errors": bool(wrong),
         "confident": [page_tables.picture(content.rows[number], here[number]) for number in shown],
         "galleries": matrix.galleries(content.rows),
-        "gallery_words": "Errors first, the most confident before all; right answers begin with the least sure.",
+        "gallery_words": _gallery_words(len(content.metrics["classes"])),
     }  # fmt: skip
+
+
+def _gallery_words(num_classes: int) -> str:
+    if num_classes > page_tables.LARGEST_MATRIX:
+        return f"Of {num_classes:,} classes, those of the pairs that are confused most often; predictions.csv has all."
+    return "Errors first, the most confident before all; right answers begin with the least sure."
 
 
 def _what(content: Content) -> str:
@@ -253,6 +258,6 @@ def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("classes", "Classes", values["classes"]), ("confusion", "Confusion", values["classes"]),
         ("errors", "Errors", values["headline"]), ("heat", "Heat maps", values["heat"]),
         ("confidence", "Confidence", any(values["trust"].values())),
-        ("galleries", "All pictures", values["galleries"]), ("speed", "Speed", True), ("again", "The same again", True),
+        ("galleries", "Pictures", values["galleries"]), ("speed", "Speed", True), ("again", "The same again", True),
     )  # fmt: skip
     return [(anchor, words) for anchor, words, shown in there if shown]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
@@ -11,6 +12,7 @@ from resnetkit.report.thumbnails import Album, confident_errors
 
 LARGEST_MATRIX = 30
 MOST_PAIRS = 40
+MOST_ERRORS = 12
 _REJECTED = ("false_reject", "threshold", "answered", "accuracy")
 Row = Mapping[str, Any]
 Cells = dict[tuple[str, str], list[int]]
@@ -97,9 +99,10 @@ class Matrix:
         """Return where the pictures of a cell stand, or None where the page has none of them."""
         numbers = self.found.get((self.names[i], self.names[j]), ())
         here = self.album is not None and any(number in self.album.pictures for number in numbers)
-        shown = here and (len(self.names) <= LARGEST_MATRIX or (i, j) in self._listed())
+        shown = here and (len(self.names) <= LARGEST_MATRIX or (i, j) in self._listed)
         return f"cell-{i}-{j}" if shown else None
 
+    @cached_property
     def _listed(self) -> list[tuple[int, int]]:
         """Return the cells of errors, the fullest first, at most `MOST_PAIRS`."""
         wrong = [(count, i, j) for i, row in enumerate(self.counts) for j, count in enumerate(row) if i != j and count]
@@ -114,7 +117,7 @@ class Matrix:
                 "of": f"{sum(self.counts[i]):,}", "gallery": self._anchor(i, j),
                 "words": _cell_words(self.names[i], self.names[j], self.counts[i][j]),
             }
-            for i, j in self._listed()[:most]
+            for i, j in self._listed[:most]
         ]  # fmt: skip
 
     def galleries(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -141,9 +144,18 @@ class Matrix:
 
     def _all_wrong(self) -> list[tuple[int, int]]:
         if len(self.names) > LARGEST_MATRIX:
-            return self._listed()
+            return self._listed
         wrong = Counter({(i, j): n for i, row in enumerate(self.counts) for j, n in enumerate(row) if i != j and n})
         return [place for place, _ in wrong.most_common()]
+
+
+def with_a_place(metrics: Mapping[str, Any], rows: Sequence[Row]) -> set[int]:
+    """Return the numbers of the rows whose pictures the page shows where it can: of many classes only some errors."""
+    if len(metrics["classes"]) <= LARGEST_MATRIX:
+        return set(range(len(rows)))
+    found = cells(rows)
+    listed = {(pair["label"], pair["predicted"]) for pair in Matrix(metrics, found, None).pairs()}
+    return {number for place in listed for number in found.get(place, ())} | set(confident_errors(rows)[:MOST_ERRORS])
 
 
 def _cell_words(label: str, predicted: str, count: int) -> str:
