@@ -123,7 +123,12 @@ def test_a_run_without_an_epoch_has_no_page(copied: RunFolder) -> None:
         rk.Run(copied).report()
 
 
-def test_old_runs_without_findings_get_a_page(copied: RunFolder) -> None:
+def test_older_runs_get_a_page_too(copied: RunFolder) -> None:
+    """They lack what was found in the data, and settings that came later."""
     (copied.path / "data.json").unlink()
-    assert "was not kept by this run" in page_of(copied, photos=False)
-
+    recipe = copied.path / "recipe.toml"
+    lines = [line for line in recipe.read_text().splitlines() if not line.startswith(("mixup", "cutmix", "world_size"))]
+    recipe.write_text("\n".join(lines) + "\n")
+    html = page_of(copied, photos=False)
+    assert "was not kept by this run" in html
+    assert "crop shift" in html

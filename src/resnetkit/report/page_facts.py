@@ -32,10 +32,11 @@ def facts(
 
 
 def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) -> Pairs:
+    # As it is written: an older run may have other settings than the classes of today.
     recipe, preprocess = page["recipe"], header.preprocess
     optim, augment = recipe["optim"], recipe["augment"]
-    changes = [f"{name} {augment[name]}" for name in ("flip", "crop") if augment[name] != "none"]
-    changes += [f"{name} {augment[name]:g}" for name in ("cutout", "mixup", "cutmix") if augment[name]]
+    changes = [f"{name} {augment[name]}" for name in ("flip", "crop") if augment.get(name, "none") != "none"]
+    changes += [f"{name} {augment[name]:g}" for name in ("cutout", "mixup", "cutmix") if augment.get(name)]
     return [
         ("data", " ".join(page["data"]["sources"])),
         ("network", f"{Request.from_json(said['request']).architecture}, {header.spec.stem} stem"),
@@ -50,7 +51,7 @@ def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) 
 
 def _machine(page: Mapping[str, Any], environment: Mapping[str, Any]) -> Pairs:
     runtime = page["runtime"]
-    processes = f", {runtime['world_size']} processes" if runtime["world_size"] > 1 else ""
+    processes = f", {runtime['world_size']} processes" if runtime.get("world_size", 1) > 1 else ""
     return [
         ("begun", environment["started"].replace("T", " ")),
         ("device", f"{runtime['device']} in {runtime['dtype']}, threads: {runtime['threads']}{processes}"),
