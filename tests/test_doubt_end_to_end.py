@@ -56,7 +56,11 @@ def test_runs_are_compared_on_the_pictures_both_were_scored_on(
     assert found.count == len(marks)
     assert found.rows[1].difference == pytest.approx(found.rows[1].top1 - found.rows[0].top1)
     code, out, _ = resnetkit("compare", finished.path, other.path, "--format", "json")
-    assert json.loads(out)["rows"][1]["p_value"] < 0.05
+    rows = json.loads(out)["rows"]
+    assert rows[1]["p_value"] < 0.05
+    assert rows[0]["images_per_second"] > 0
+    alike = rows[0]["network"] == rows[1]["network"]
+    assert (rows[0]["images_per_second"] == rows[1]["images_per_second"]) == alike  # one shape is measured once
 
 
 def test_comparisons_that_mean_nothing_are_refused(finished: rk.Run, other: rk.Run, tmp_path: Path) -> None:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnetkit.api.model import RUNS
+from resnetkit.api.model import RUNS, load
 from resnetkit.errors import DataError, UsageError
 from resnetkit.files import write_text
+from resnetkit.models.checkpoint import read_header
 
 if TYPE_CHECKING:
     from resnetkit.api.run import Run
     from resnetkit.training.run import RunFolder
 
+_SPEED_S = 1.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compared:
-    """One run of a comparison; fractions and seconds, `gmacs` for one picture.
+    """One run of a comparison; fractions, seconds, decoded pictures per second that its network names on this machine.
 
     `worst` is the class found least often and how often; `difference` (None for the first run): how much more often it
     is right than the first, with `interval` of that and `p_value`, which allows for the number of comparisons.
@@ -34,7 +37,7 @@ class Compared:
     top1_interval: tuple[float, float]
     worst: tuple[str, float]
     training_seconds: float
-    gmacs: float
+    images_per_second: float
     difference: float | None = None
     interval: tuple[float, float] | None = None
     p_value: float | None = None
@@ -66,12 +69,13 @@ class _Scored:
     trained_on: set[str]
 
 
-def compare(*runs: str | Path | Run, output: str | Path | None = None) -> Comparison:
+def compare(*runs: str | Path | Run, output: str | Path | None = None, **computing: Any) -> Comparison:
     """Compare the final evaluations of two or more runs with the first, on the pictures that all were scored on.
 
     Pictures are known by their content, so runs of moved or copied data meet; those that any of the runs was trained on
-    are left out. `output`: a CSV with a row for each picture and what each run said. Raises `UsageError` for fewer
-    than two runs, and where no picture is left.
+    are left out. `output`: a CSV with a row for each picture and what each run said. `computing` are the options of
+    `load` that say what computes, for the speed. Raises `UsageError` for fewer than two runs, and where no picture is
+    left.
     """
     from resnetkit.training.run import open_run
 
@@ -86,7 +90,9 @@ def compare(*runs: str | Path | Run, output: str | Path | None = None) -> Compar
     common, notes = _common(scored)
     if output is not None:
         write_text(Path(output), _marks(scored, names, common))
-    return Comparison(rows=tuple(_compared(scored, names, common)), count=len(common), notes=tuple(notes))
+    return Comparison(
+        rows=tuple(_compared(scored, names, common, _speeds(scored, computing))), count=len(common), notes=tuple(notes)
+    )
 
 
 def _scored(folder: RunFolder) -> _Scored:
@@ -127,12 +133,29 @@ def _common(scored: Sequence[_Scored]) -> tuple[list[str], list[str]]:
     return fresh, notes
 
 
-def _compared(scored: Sequence[_Scored], names: Sequence[str], common: Sequence[str]) -> list[Compared]:
+def _speeds(scored: Sequence[_Scored], computing: Mapping[str, Any]) -> list[float]:
+    """Return pictures per second of each run's network; those of one shape are measured once, being equally fast."""
+    from resnetkit.inference.speed import measure
+
+    measured: dict[object, float] = {}
+    speeds = []
+    for one in scored:
+        header = read_header(one.folder.best)
+        shape = (header.spec.changed(num_classes=1), header.preprocess.size)
+        if shape not in measured:
+            model = load(one.folder.path, **computing)
+            pixels = np.zeros((header.preprocess.size, header.preprocess.size, header.preprocess.channels), np.uint8)
+            measured[shape] = measure(model.engine, pixels, seconds=_SPEED_S).images_per_second
+        speeds.append(measured[shape])
+    return speeds
+
+
+def _compared(
+    scored: Sequence[_Scored], names: Sequence[str], common: Sequence[str], speeds: Sequence[float]
+) -> list[Compared]:
     from resnetkit.evaluation.pairs import adjusted, is_real, paired_difference
     from resnetkit.evaluation.uncertainty import accuracy_interval
     from resnetkit.models import catalog
-    from resnetkit.models.checkpoint import read_header
-    from resnetkit.models.macs import num_macs
 
     right = [np.array([one.rows[key]["correct"] == "true" for key in common]) for one in scored]
     groups = [scored[0].rows[key].get("group") or None for key in common]
@@ -150,7 +173,7 @@ def _compared(scored: Sequence[_Scored], names: Sequence[str], common: Sequence[
             "top1_interval": (interval.low, interval.high),
             "worst": _worst([one.rows[key]["label"] for key in common], correct),
             "training_seconds": _seconds(one.folder),
-            "gmacs": num_macs(header.spec, header.preprocess.size) / 1e9,
+            "images_per_second": speeds[number],
         }
         if number:
             found, p_value = differences[number - 1], p_values[number - 1]

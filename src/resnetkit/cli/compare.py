@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
 from resnetkit.cli import options
+from resnetkit.cli.progress import watching
 from resnetkit.cli.tables import print_table
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
 @click.option("--output", metavar="FILE.csv", help="Write what each run said of each picture.")
+@options.engine
 @options.format_option("table", "json")
-@options.debug
-def compare(runs: tuple[str, ...], output: str | None, form: str) -> None:
+@options.computing
+def compare(runs: tuple[str, ...], output: str | None, form: str, quiet: bool, **computing: Any) -> None:
     """Compare runs with the first one, on the pictures that all were scored on."""
     from resnetkit import api
 
-    found = api.compare(*runs, output=output)
+    with watching(quiet=quiet) as console:
+        found = api.compare(*runs, output=output, watcher=console, **computing)
     if form == "json":
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
         return
-    header = ["run", "network", "accuracy", "95 %", "worst class", "trained", "GMACs"]
+    header = ["run", "network", "accuracy", "95 %", "worst class", "trained", "photos/s"]
     print_table(header, [_cells(row) for row in found.rows])
     click.echo(f"\n{found.count:,} pictures that all runs were scored on and none was trained on.")
     for line in (*found.notes, *(row.verdict for row in found.rows[1:])):
@@ -45,5 +49,5 @@ def _cells(row: object) -> list[str]:
         f"{100 * low:.1f}-{100 * high:.1f}",
         f"{name} {100 * share:.0f} %",
         f"{row.training_seconds / 60:.1f} min",
-        f"{row.gmacs:.3g}",
+        f"{row.images_per_second:,.0f}",
     ]
