@@ -1,0 +1,75 @@
+"""The list to train from: a CSV without what a check found to be useless or leaking. The files stay as they are."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+
+from resnetkit.checking.result import Check
+from resnetkit.data.dataset import Dataset
+from resnetkit.errors import UsageError
+from resnetkit.files import write_text
+
+_USELESS = ("unreadable", "damaged", "blank", "two labels", "near, two labels")
+_COPIES = ("identical", "identical across", "near across")
+_KEPT_FIRST = {"test": 0, "val": 1, "train": 2}
+
+
+def left_out(check: Check) -> dict[str, str]:
+    """Return source -> why it is not in the list.
+
+    Of identical files one stays, and of near-copies in two parts that of the later part, so that test figures keep
+    their pictures. Near-copies within a part stay, in one group. Possibly wrong labels stay: a person decides.
+    """
+    gone: dict[str, str] = {}
+    for kind in _USELESS:
+        for finding in check.of_kind(kind):
+            gone |= dict.fromkeys(finding.sources, finding.why if len(finding.sources) == 1 else kind)
+    for kind in _COPIES:
+        for finding in check.of_kind(kind):
+            there = [
+                (_KEPT_FIRST[split], number, source)
+                for number, (source, split) in enumerate(zip(finding.sources, finding.splits, strict=True))
+                if source not in gone
+            ]
+            kept = min(there, default=None)
+            for rank, _, source in there:
+                if kept is not None and source != kept[2] and (kind != "near across" or rank > kept[0]):
+                    gone[source] = f"{'a copy' if kind != 'near across' else 'a near-copy'} of {kept[2]}"
+    return gone
+
+
+def write_clean_list(check: Check, dataset: Dataset, path: Path) -> tuple[int, int]:
+    """Write `image_path,label[,split][,group]`, relative to its folder; return how many are in it and how many not.
+
+    Raises `UsageError` where the pictures are no files of their own.
+    """
+    rows: list[list[str]] = []
+    unnamed = 0
+    for item in check.items:
+        if item.source in check.left_out:
+            continue
+        if not os.path.isfile(item.source):
+            unnamed += 1
+            continue
+        rows.append([_relative(item.source, path), str(item.label), str(item.split), check.groups.get(item.source, "")])
+    if unnamed == len(check.items) - len(check.left_out):
+        raise UsageError(
+            f"{path}: the pictures of {check.name} are no files of their own: unpack them into folders first"
+        )
+    parts = any(item.split is not None for item in dataset.items)
+    grouped = any(row[3] for row in rows)
+    columns = [0, 1, *([2] if parts else []), *([3] if grouped else [])]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in [["image_path", "label", "split", "group"], *rows]:
+        writer.writerow([row[column] for column in columns])
+    write_text(path, text.getvalue())
+    return len(rows), len(check.items) - len(rows)
+
+
+def _relative(source: str, path: Path) -> str:
+    """Return the path as the CSV has it; it never begins with what a spreadsheet would compute."""
+    return os.path.join(".", os.path.relpath(source, path.parent))

@@ -1,0 +1,224 @@
+"""All pictures of a set looked at once, and what they are to each other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from resnetkit.checking import pictures
+from resnetkit.checking.clean import left_out
+from resnetkit.checking.pictures import Look
+from resnetkit.checking.result import KINDS, Check, Finding
+from resnetkit.data import findings as of_the_set
+from resnetkit.data.dataset import SPLITS, Dataset, Item
+from resnetkit.data.near_copies import NearCopy, near_copies
+from resnetkit.data.survey import Progress, ordered
+from resnetkit.errors import DataError
+from resnetkit.watcher import Watcher
+
+_LEAST_TO_COMPARE = 20  # pictures, to say what is unusual among them
+_MUCH_SMALLER = 4  # times smaller than the middle one
+_MUCH_LONGER = 4.0  # sides
+_MUCH_BLURRED = 3.5  # robust standard deviations below the middle one (Iglewicz and Hoaglin 1993)
+_IMBALANCE = 10  # times fewer than the largest class
+
+Suspects = Callable[[Sequence[Item]], tuple[list[Finding], tuple[str, ...]]]
+
+
+def check(
+    dataset: Dataset, *, threads: int, watcher: Watcher, suspects: Suspects | None = None
+) -> Check:  # fmt: skip
+    """Look at every picture, compare them all, and say what is wrong; no file is changed.
+
+    `suspects` is given the readable pictures (identical ones once) and returns those whose label may be wrong, with
+    what is to be said about that. Raises `DataError` where there is no picture, or none can be read. Memory: about
+    5 kB for each picture.
+    """
+    if not dataset.items:
+        raise DataError(f"{dataset.name}: no images found")
+    items = tuple(replace(item, split=item.split or "train") for item in dataset.items)
+    with watcher.counting("looking at pictures") as progress:
+        looks = list(ordered(lambda item: pictures.look(dataset, item), items, threads=threads, progress=progress))
+    readable = [number for number, one in enumerate(looks) if one.size is not None]
+    if not readable:
+        raise DataError(f"none of the {len(items):,} images can be read; the first: {looks[0].problems[0][1]}")
+    found = [*_of_single_pictures(items, looks), *_unusual(items, looks), *_same_names(items)]
+    with watcher.counting("comparing pictures") as progress:
+        copies, notes = _copies(items, looks, progress)
+    found += [*_identical(items, looks), *_near(items, copies), *_groups_apart(items), *_small_classes(items, readable)]
+    if suspects is not None:
+        wrong, said = suspects([items[number] for number in _once(looks, readable)])
+        found, notes = found + wrong, notes + said
+    if not pictures.can_see_damage():
+        notes += (pictures.damage_is_not_seen(),)
+    found.sort(key=lambda finding: list(KINDS).index(finding.kind))
+    checked = Check(
+        name=dataset.name, items=items, report=_report(dataset, items, looks, copies), findings=tuple(found),
+        notes=notes, groups=_groups(items, looks, copies),
+    )  # fmt: skip
+    return replace(checked, left_out=left_out(checked))
+
+
+def _finding(kind: str, items: Sequence[Item], why: str, score: float | None = None) -> Finding:
+    return Finding(
+        kind=kind, sources=tuple(item.source for item in items), labels=tuple(str(item.label) for item in items),
+        splits=tuple(str(item.split) for item in items), why=why, score=score,
+    )  # fmt: skip
+
+
+def _of_single_pictures(items: Sequence[Item], looks: Sequence[Look]) -> Iterator[Finding]:
+    for item, one in zip(items, looks, strict=True):
+        for kind, why in one.problems:
+            yield _finding(kind, [item], why)
+
+
+def _unusual(items: Sequence[Item], looks: Sequence[Look]) -> Iterator[Finding]:
+    """Yield pictures that are much smaller, longer or less sharp than the set's middle one."""
+    sizes = {number: one.size for number, one in enumerate(looks) if one.size is not None}
+    middle = float(np.median([(size[0] * size[1]) ** 0.5 for size in sizes.values()]))
+    longest = max(_MUCH_LONGER, 2 * float(np.median([max(size) / min(size) for size in sizes.values()])))
+    sharp = {number: one.sharpness for number, one in enumerate(looks) if one.sharpness is not None}
+    values = np.array(list(sharp.values()) or [0.0])
+    usual = float(np.median(values))
+    spread = max(0.1, 1.4826 * float(np.median(np.abs(values - usual))))
+    for number, (width, height) in sizes.items():
+        if (width * height) ** 0.5 * _MUCH_SMALLER < middle:
+            why = f"{width} x {height} pixels; the middle one has {middle:.0f} x {middle:.0f}"
+            yield _finding("tiny", [items[number]], why)
+        if max(width, height) > longest * min(width, height):
+            yield _finding("extreme shape", [items[number]], f"{width} x {height} pixels")
+        below = (usual - sharp[number]) / spread if number in sharp else 0.0
+        if len(sharp) >= _LEAST_TO_COMPARE and below > _MUCH_BLURRED:
+            why = f"{np.exp(usual - sharp[number]):.0f} times less detail than the middle one"
+            yield _finding("blurred", [items[number]], why)
+
+
+def _same_names(items: Sequence[Item]) -> Iterator[Finding]:
+    by_name: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        by_name[item.source.casefold()].append(item)
+    for alike in by_name.values():
+        if len(alike) > 1:
+            yield _finding("same name", alike, "one hides the other on Windows and macOS")
+
+
+def _once(looks: Sequence[Look], numbers: Sequence[int]) -> list[int]:
+    """Return the first picture of each content."""
+    first: dict[str, int] = {}
+    for number in numbers:
+        first.setdefault(str(looks[number].digest), number)
+    return list(first.values())
+
+
+def _copies(
+    items: Sequence[Item], looks: Sequence[Look], progress: Progress | None
+) -> tuple[list[NearCopy], tuple[str, ...]]:
+    """Return the near-copies by the numbers of the pictures, and how many pictures are too small to have any."""
+    readable = [number for number, one in enumerate(looks) if one.size is not None]
+    numbers = [number for number in _once(looks, readable) if looks[number].thumbnail is not None]
+    small = sum(looks[number].thumbnail is None for number in readable)
+    notes = (f"not looked for: near-copies of {small:,} images below 16 pixels, which all look alike",) if small else ()
+    if len(numbers) < 2:
+        return [], notes
+    thumbnails = np.stack([thumbnail for number in numbers if (thumbnail := looks[number].thumbnail) is not None])
+    _, classes = np.unique([str(items[number].label) for number in numbers], return_inverse=True)
+    found = near_copies(thumbnails, classes=classes, progress=progress)
+    return [replace(pair, first=numbers[pair.first], second=numbers[pair.second]) for pair in found], notes
+
+
+def _identical(items: Sequence[Item], looks: Sequence[Look]) -> Iterator[Finding]:
+    by_content: dict[str, list[Item]] = defaultdict(list)
+    for item, one in zip(items, looks, strict=True):
+        if one.digest is not None and one.size is not None:
+            by_content[one.digest].append(item)
+    for alike in by_content.values():
+        if len(alike) > 1:
+            if len({item.label for item in alike}) > 1:
+                kind = "two labels"
+            else:
+                kind = "identical across" if len({item.split for item in alike}) > 1 else "identical"
+            yield _finding(kind, alike, f"{len(alike)} files with the same content")
+
+
+def _near(items: Sequence[Item], copies: Sequence[NearCopy]) -> Iterator[Finding]:
+    for pair in sorted(copies, key=lambda pair: -pair.similarity):
+        both = [items[pair.first], items[pair.second]]
+        if both[0].split != both[1].split:
+            kind = "near across"
+        else:
+            kind = "near, two labels" if both[0].label != both[1].label else "near"
+        why = f"{'mirrored; ' if pair.mirrored else ''}details {pair.similarity:.0%} alike"
+        yield _finding(kind, both, why, pair.similarity)
+
+
+def _groups_apart(items: Sequence[Item]) -> Iterator[Finding]:
+    by_group: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        if item.group is not None:
+            by_group[item.group].append(item)
+    for group, members in by_group.items():
+        parts = [part for part in SPLITS if any(item.split == part for item in members)]
+        if len(parts) > 1:
+            first = [next(item for item in members if item.split == part) for part in parts]
+            yield _finding("group across", first, f"group {group}: {len(members):,} pictures")
+
+
+def _small_classes(items: Sequence[Item], readable: Sequence[int]) -> Iterator[Finding]:
+    """Yield one picture of each class that has far fewer training pictures than the largest."""
+    by_class: dict[str, list[Item]] = defaultdict(list)
+    for number in readable:
+        if items[number].split == "train":
+            by_class[str(items[number].label)].append(items[number])
+    most = max((len(members) for members in by_class.values()), default=0)
+    for label, members in by_class.items():
+        if len(members) * _IMBALANCE <= most:
+            yield _finding("few images", members[:1], f"{label} has {len(members):,}, the largest class {most:,}")
+
+
+def _report(
+    dataset: Dataset, items: Sequence[Item], looks: Sequence[Look], copies: Sequence[NearCopy]
+) -> of_the_set.Report:
+    """Return what training would say of the set before it begins."""
+    there = [item for item, one in zip(items, looks, strict=True) if one.size is not None]
+    by_part = {part: [item for item in there if item.split == part] for part in SPLITS}
+    depths = [one.bits for one in looks if one.bits is not None]
+    return of_the_set.examine(
+        dataset, {part: members for part, members in by_part.items() if members}, dataset.classes,
+        digests={item.source: str(one.digest) for item, one in zip(items, looks, strict=True)},
+        unreadable={
+            item.source: one.problems[0][1] for item, one in zip(items, looks, strict=True) if one.size is None
+        },
+        held_out=None, depth=max(depths, default=None),
+        near=[(items[pair.first], items[pair.second]) for pair in copies],
+    )  # fmt: skip
+
+
+def _groups(items: Sequence[Item], looks: Sequence[Look], copies: Sequence[NearCopy]) -> dict[str, str]:
+    """Return a name for each set of pictures that belong on one side: of one group, of one content, of one photo."""
+    parent = list(range(len(items)))
+
+    def root(number: int) -> int:
+        while parent[number] != number:
+            parent[number] = parent[parent[number]]
+            number = parent[number]
+        return number
+
+    first: dict[str, int] = {}
+    for number, (item, one) in enumerate(zip(items, looks, strict=True)):
+        for key in (f"content {one.digest}" if one.digest else "", f"group {item.group}" if item.group else ""):
+            if key:
+                parent[root(number)] = root(first.setdefault(key, number))
+    for pair in copies:
+        parent[root(pair.second)] = root(pair.first)
+    members: Mapping[int, list[int]] = defaultdict(list)
+    for number in range(len(items)):
+        members[root(number)].append(number)
+    named: dict[str, str] = {}
+    for count, together in enumerate((numbers for numbers in members.values()), start=1):
+        own = sorted({str(items[number].group) for number in together if items[number].group is not None})
+        if len(together) > 1 or own:
+            named |= {items[number].source: own[0] if own else f"copies {count}" for number in together}
+    return named

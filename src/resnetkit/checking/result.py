@@ -1,0 +1,94 @@
+"""What a check found, as values: findings by kind, in words, as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from resnetkit.data.dataset import Item
+from resnetkit.data.findings import Report
+
+# In the order in which they matter.
+KINDS = {
+    "unreadable": "cannot be read",
+    "damaged": "the JPEG's data is damaged, though it decodes",
+    "identical across": "identical files in two parts",
+    "two labels": "identical files in two classes",
+    "near across": "the same photo in two parts",
+    "group across": "pictures of one group in two parts",
+    "label": "the label may be wrong",
+    "near, two labels": "the same photo in two classes",
+    "identical": "identical files",
+    "near": "the same photo twice",
+    "blank": "nothing to be seen",
+    "dark": "over-dark",
+    "blurred": "less sharp than the others",
+    "tiny": "much smaller than the others",
+    "extreme shape": "much longer than wide",
+    "wrong suffix": "the suffix says another format",
+    "rotated": "turned by EXIF alone",
+    "odd mode": "neither RGB nor grey",
+    "same name": "names that differ by case alone",
+    "few images": "far fewer images than the largest class",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Something wrong with `sources` (one picture, or those that belong together), in words.
+
+    `score`: how sure it is, for copies the similarity of details, for labels the probability that the given one is
+    right (small: it is wrong); None where it is certain.
+    """
+
+    kind: str
+    sources: tuple[str, ...]
+    labels: tuple[str, ...]
+    splits: tuple[str, ...]
+    why: str
+    score: float | None = None
+
+    def __post_init__(self) -> None:
+        assert self.kind in KINDS
+        assert len(self.sources) == len(self.labels) == len(self.splits)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """The findings of a check, the most serious kinds first.
+
+    `report`: what is said of the set as a whole. `notes`: what was not looked for, and why. `groups`: source -> a name
+    shared by pictures that have to stay on one side of a split. `left_out`: source -> why the clean list lacks it.
+    """
+
+    name: str
+    items: tuple[Item, ...] = field(repr=False)
+    report: Report = field(repr=False)
+    findings: tuple[Finding, ...] = field(repr=False)
+    notes: tuple[str, ...] = ()
+    groups: dict[str, str] = field(default_factory=dict, repr=False)
+    left_out: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return kind -> number of findings, the most serious first; kinds without any are absent."""
+        found = Counter(finding.kind for finding in self.findings)
+        return {kind: found[kind] for kind in KINDS if found[kind]}
+
+    def of_kind(self, kind: str) -> tuple[Finding, ...]:
+        """Return the findings of one kind."""
+        assert kind in KINDS
+        return tuple(finding for finding in self.findings if finding.kind == kind)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values: the content of check.json."""
+        return {
+            "data": self.name, "count": len(self.items), "counts": self.counts,
+            "findings": [asdict(finding) for finding in self.findings], "sentences": list(self.report.sentences),
+            "report": self.report.to_json(), "notes": list(self.notes), "left_out": self.left_out,
+        }  # fmt: skip
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{count:,} {kind}" for kind, count in self.counts.items())
+        return f"{self.name}: {len(self.items):,} images; {found or 'nothing found'}"

@@ -1,0 +1,106 @@
+"""`resnetkit check`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from resnetkit.cli import options
+from resnetkit.cli.progress import watching
+
+if TYPE_CHECKING:
+    from resnetkit.checking.result import Check, Finding
+
+_MOST_ROWS = 50
+
+
+@click.command()
+@click.argument("data", nargs=-1, required=True, metavar="DATA...")
+@click.option("--output", metavar="DIR", help="Folder for check.json and check.html, a page with the pictures.")
+@click.option(
+    "--write-clean-list", "clean_list", metavar="FILE.csv",
+    help="List of the pictures to train from, without useless files and copies; no picture is changed.",
+)  # fmt: skip
+@click.option("--group-by", metavar="REGEX|COLUMN", help="Pictures of one group belong on one side of a split.")
+@options.rename
+@click.option("--limit", type=int, help="Look at no more than this many pictures of each part.")
+@options.format_option("table", "json")
+@options.threads
+@options.quiet
+@options.debug
+def check(data: tuple[str, ...], rename: tuple[str, ...], form: str, quiet: bool, **given: Any) -> None:
+    """Say what is wrong with a data set, before a run is wasted on it.
+
+    Files that cannot be read or decode to damage, odd, blank, dark and blurred pictures, identical files and
+    near-copies within and across parts, groups and classes. What is found is no failure: the exit code is 0, and 3
+    where no picture can be read.
+    """
+    from resnetkit import api
+
+    with watching(quiet=quiet) as console:
+        found = api.check(*data, watcher=console, rename=options.renamed(rename), **given)
+    if form == "json":
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False))
+        return
+    _show(found)
+    if given["output"] is not None:
+        click.echo(f"\ncheck.html and check.json: {Path(given['output'])}/")
+
+
+def _show(found: Check) -> None:
+    from resnetkit.cli.tables import print_table
+    from resnetkit.data.findings import one_line
+
+    click.echo(found.report)
+    click.echo()
+    if len(found.findings) > _MOST_ROWS:
+        print_table(("found", "what", "as"), list(_summary(found)))
+    elif found.findings:
+        widest = max(len(finding.kind) for finding in found.findings)
+        print_table(("what", "picture", "why"), [_row(finding, 80 - 4 - widest) for finding in found.findings])
+    else:
+        click.echo(f"Nothing is wrong with these {len(found.items):,} images.")
+    for note in found.notes:
+        click.echo(one_line(note))
+
+
+def _row(finding: Finding, width: int) -> tuple[str, str, str]:
+    """Return kind, pictures and reason; the last two share `width` columns."""
+    from resnetkit.data.findings import one_line
+
+    shown = finding.sources[:2]
+    each = (width // 2 - 3 * (len(shown) - 1)) // len(shown)
+    pictures = " = ".join(_end(source, each) for source in shown)
+    return finding.kind, pictures, _start(one_line(finding.why), width - width // 2)
+
+
+def _summary(found: Check) -> Any:
+    for kind, count in found.counts.items():
+        yield f"{count:,}", kind, _end(found.of_kind(kind)[0].sources[0], 50)
+
+
+def _end(name: str, width: int) -> str:
+    """Return the end of a path, which tells files apart, in at most `width` columns."""
+    from rich.cells import cell_len
+
+    from resnetkit.data.findings import one_line
+
+    name = one_line(name)
+    if cell_len(name) <= width:
+        return name
+    while cell_len(name) >= width:
+        name = name[1:]
+    return f"…{name}"
+
+
+def _start(text: str, width: int) -> str:
+    from rich.cells import cell_len
+
+    if cell_len(text) <= width:
+        return text
+    while cell_len(text) >= width:
+        text = text[:-1]
+    return f"{text}…"

@@ -1,0 +1,195 @@
+"""What is wrong with a set is found, named, and nothing else is."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+import resnetkit as rk
+from resnetkit.errors import DataError, UsageError
+
+HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\u202egpj.jpg"
+
+
+@pytest.fixture(scope="module")
+def photos(shared_data: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((shared_data / "hymenoptera" / "train" / "ants").glob("*.jpg"))[:40]]
+
+
+def opened(photo: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(photo)).convert("RGB")
+
+
+@pytest.fixture(scope="module")
+def messy(photos: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set with one fault of each kind; the picture of each is called after it."""
+    root = tmp_path_factory.mktemp("data") / "messy"
+    folders = {name: root / name for name in ("train/ant", "train/bee", "val/ant", "val/bee")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    ant, bee, val_ant, val_bee = folders.values()
+    for number, photo in enumerate(photos[:24]):
+        (ant if number % 2 else bee).joinpath(f"{number}.jpg").write_bytes(photo)
+    val_ant.joinpath("good.jpg").write_bytes(photos[24])
+    val_bee.joinpath("good.jpg").write_bytes(photos[25])
+    val_ant.joinpath("same_as_1.jpg").write_bytes(photos[1])
+    opened(photos[3]).resize((200, 150)).save(val_ant / "smaller_3.jpg", quality=60)
+    ant.joinpath("two_labels.jpg").write_bytes(photos[26])
+    bee.joinpath("two_labels_too.jpg").write_bytes(photos[26])
+    ant.joinpath("cut_off.jpg").write_bytes(photos[27][: len(photos[27]) // 2])
+    ant.joinpath("damaged.jpg").write_bytes(damaged(photos[28]))
+    opened(photos[29]).save(bee / "really_png.jpg", "PNG")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    opened(photos[30]).save(bee / "rotated.jpg", exif=exif)
+    opened(photos[31]).convert("CMYK").save(bee / "cmyk.jpg")
+    opened(photos[32]).resize((20, 15)).save(bee / "tiny.png")
+    opened(photos[33]).crop((0, 0, 300, 40)).save(bee / "long.png")
+    Image.new("RGB", (200, 200), (90, 90, 90)).save(ant / "blank.png")
+    opened(photos[34]).point(lambda value: value // 8).save(ant / "dark.png")
+    opened(photos[35]).filter(ImageFilter.GaussianBlur(12)).save(ant / "blurred.png")
+    ant.joinpath("NAME.jpg").write_bytes(photos[36])
+    ant.joinpath("name.jpg").write_bytes(photos[37])
+    ant.joinpath(HOSTILE.replace("/", "_")).write_bytes(photos[38])
+    return root
+
+
+def damaged(photo: bytes) -> bytes:
+    """Return a JPEG whose scan ends early, but that ends as a whole one does."""
+    return photo[: len(photo) * 2 // 3] + b"\xff\xd9"
+
+
+@pytest.fixture(scope="module")
+def found(messy: Path) -> rk.Check:
+    return rk.check(messy, threads=1)
+
+
+def names(found: rk.Check, kind: str) -> set[frozenset[str]]:
+    return {frozenset(Path(source).name for source in finding.sources) for finding in found.of_kind(kind)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "pictures"),
+    [
+        ("unreadable", {"cut_off.jpg"}), ("damaged", {"damaged.jpg"}), ("wrong suffix", {"really_png.jpg"}),
+        ("rotated", {"rotated.jpg"}), ("odd mode", {"cmyk.jpg"}), ("tiny", {"tiny.png"}),
+        ("extreme shape", {"long.png"}), ("blank", {"blank.png"}), ("dark", {"dark.png"}), ("blurred", {"blurred.png"}),
+        ("same name", {"NAME.jpg", "name.jpg"}), ("identical across", {"1.jpg", "same_as_1.jpg"}),
+        ("two labels", {"two_labels.jpg", "two_labels_too.jpg"}), ("near across", {"3.jpg", "smaller_3.jpg"}),
+    ],
+)  # fmt: skip
+def test_a_fault_is_found_and_only_there(found: rk.Check, kind: str, pictures: set[str]) -> None:
+    assert names(found, kind) == {frozenset(pictures)}
+
+
+def test_the_set_as_a_whole_is_described_as_training_would(found: rk.Check) -> None:
+    said = "\n".join(found.report.sentences)
+    assert "1 of 4 validation images are also in training (identical files" in said
+    assert "1 of 4 validation images are near-copies of training images:" in said
+
+
+def test_a_set_without_faults_has_no_findings(photos: list[bytes], tmp_path: Path) -> None:
+    for number, photo in enumerate(photos[:8]):
+        folder = tmp_path / "clean" / ("ant" if number % 2 else "bee")
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.joinpath(f"{number}.jpg").write_bytes(photo)
+    checked = rk.check(tmp_path / "clean", threads=1)
+    assert checked.findings == ()
+    assert checked.left_out == {}
+
+
+def test_groups_in_two_parts_and_small_classes_are_found(photos: list[bytes], tmp_path: Path) -> None:
+    rows = ["image_path,label,split,group"]
+    for number, photo in enumerate(photos[:13]):
+        tmp_path.joinpath(f"{number}.jpg").write_bytes(photo)
+        rows.append(
+            f"{number}.jpg,{'few' if number == 0 else 'many'},{'val' if number > 11 else 'train'},{number % 12}"
+        )
+    tmp_path.joinpath("list.csv").write_text("\n".join(rows))
+    checked = rk.check(tmp_path / "list.csv", threads=1)
+    assert [finding.kind for finding in checked.findings] == ["group across", "few images"]
+    assert checked.findings[0].splits == ("train", "val")
+    assert checked.findings[1].why == "few has 1, the largest class 11"
+
+
+def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="none of the 2 images can be read"):
+        rk.check(tmp_path, threads=1)
+
+
+def test_the_clean_list_trains_and_leaves_the_data_alone(messy: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in messy.rglob("*") if path.is_file()}
+    path = tmp_path / "lists" / "clean.csv"
+    checked = rk.check(messy, clean_list=path, threads=1)
+    assert {path: path.read_bytes() for path in messy.rglob("*") if path.is_file()} == before
+    with open(path, encoding="utf-8", newline="") as file:
+        listed = {Path(row["image_path"]).name: row for row in csv.DictReader(file)}
+    gone = {"cut_off.jpg", "damaged.jpg", "blank.png", "two_labels.jpg", "two_labels_too.jpg", "1.jpg", "3.jpg"}
+    assert {Path(source).name for source in checked.left_out} == gone
+    assert gone & set(listed) == set()
+    assert {"same_as_1.jpg", "smaller_3.jpg", "rotated.jpg"} <= set(listed)
+    assert all(row["image_path"].startswith(".") for row in listed.values())
+    again = rk.check(path, threads=1)
+    assert not {"unreadable", "damaged", "identical across", "near across", "two labels"} & set(again.counts)
+    plan = rk.plan(path, model="resnet8", image_size=32, recipe="scratch")
+    assert plan
+
+
+def test_near_copies_of_unsplit_data_share_a_group_in_the_clean_list(photos: list[bytes], tmp_path: Path) -> None:
+    for number, photo in enumerate(photos[:10]):
+        folder = tmp_path / "data" / ("ant" if number % 2 else "bee")
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.joinpath(f"{number}.jpg").write_bytes(photo)
+    opened(photos[0]).save(tmp_path / "data" / "bee" / "again.jpg", quality=70)
+    path = tmp_path / "clean.csv"
+    rk.check(tmp_path / "data", clean_list=path, threads=1)
+    with open(path, encoding="utf-8", newline="") as file:
+        groups = {Path(row["image_path"]).name: row["group"] for row in csv.DictReader(file)}
+    assert groups["again.jpg"] == groups["0.jpg"] != ""
+    assert sum(group != "" for group in groups.values()) == 2
+
+
+def test_pictures_of_an_archive_cannot_be_listed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="unpack them"):
+        rk.check("digits", limit=20, clean_list=tmp_path / "clean.csv", threads=1)
+
+
+def test_the_files_of_a_check_lie_outside_the_pictures(messy: Path) -> None:
+    with pytest.raises(UsageError, match="lies inside"):
+        rk.check(messy, output=messy / "out", threads=1)
+
+
+def test_the_page_is_whole_and_hostile_names_stay_names(messy: Path, tmp_path: Path) -> None:
+    found = rk.check(messy, output=tmp_path, threads=1)
+    page = (tmp_path / "check.html").read_text(encoding="utf-8")
+    assert "<img src=x" not in page
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert page.count("data:image/") >= len(found.findings)
+    assert "http" not in page.replace("http-equiv", "")
+    values = json.loads((tmp_path / "check.json").read_text(encoding="utf-8"))
+    assert values["counts"] == found.counts
+    assert len(values["findings"]) == len(found.findings)
+
+
+def test_the_same_check_twice_says_the_same(messy: Path, found: rk.Check) -> None:
+    assert rk.check(messy, threads=2).to_json() == found.to_json()
+
+
+def test_pictures_too_small_to_compare_are_counted() -> None:
+    checked = rk.check("digits", limit=40, threads=1)
+    assert checked.of_kind("near") == ()
+    assert any("below 16 pixels" in note for note in checked.notes)
+
+
+def test_arrays_are_checked_too(shared_data: Path) -> None:
+    checked = rk.check(shared_data / "medmnist" / "breastmnist.npz", limit=60, threads=1)
+    assert len(checked.items) > 100
+    assert np.isfinite([finding.score or 0 for finding in checked.findings]).all()
