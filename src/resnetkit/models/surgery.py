@@ -1,10 +1,23 @@
-"""Changing a built network in place: another head, another number of input channels."""
+"""Changing a built network: another head or none, another number of input channels."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from resnetkit.errors import UsageError
 from resnetkit.models.resnet import ResNet
+
+
+class Headless(nn.Module):
+    """A network without its classifier: normalised images `[N, C, H, W]` to what that would read, `[N, features]`."""
+
+    def __init__(self, network: ResNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the pooled output of the last stage."""
+        last = self.network.features(images)[self.network.feature_info[-1].name]
+        return self.network.pool(last).flatten(1)
 
 
 def replace_head(network: ResNet, num_classes: int) -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from resnetkit.data.augment import centre
@@ -18,16 +15,12 @@ from resnetkit.data.batches import normalise
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.resnet import ResNet
+from resnetkit.models.surgery import Headless
 from resnetkit.runtime import Runtime
+from resnetkit.training.linear import choose_penalty, figures, fit_linear
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.state import Row
 
-# Inverse strengths of the head's L2 penalty on standardised features, from which cross-validation chooses.
-_INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
-_FOLDS = 5
-# Cross-validation fits 25 heads: beyond so many pictures a share of them says as well which penalty is best.
-_MOST_FOR_THE_CHOICE = 5000
-_MOST_ITERATIONS = 1000
 _BATCH = 64
 
 
@@ -76,7 +69,7 @@ def fit_head(
     features = pooled_features(network, part, preprocess=preprocess, runtime=runtime, check=check)
     groups = [item.group or f"alone-{number}" for number, item in enumerate(part.items)]
     penalty = choose_penalty(features, part.targets, groups=groups, balanced=balanced)
-    scaler, model = _fitted(features, part.targets, penalty, balanced=balanced)
+    scaler, model = fit_linear(features, part.targets, penalty, balanced=balanced)
     coefficients, intercept = model.coef_, model.intercept_
     if len(coefficients) == 1:  # scikit-learn keeps one row for two classes
         coefficients = np.concatenate([-coefficients / 2, coefficients / 2])
@@ -86,49 +79,8 @@ def fit_head(
     with torch.no_grad():
         network.fc.weight[model.classes_] = torch.from_numpy(weight).to(network.fc.weight)
         network.fc.bias[model.classes_] = torch.from_numpy(bias).to(network.fc.bias)
-    loss, top1 = _figures(scaler, model, features, part.targets)
+    loss, top1 = figures(scaler, model, features, part.targets)
     return Fit(loss=loss, top1=top1, inverse_penalty=penalty)
-
-
-def choose_penalty(features: np.ndarray, targets: np.ndarray, *, groups: Sequence[str], balanced: bool) -> float:
-    """Return the inverse penalty of the lowest cross-entropy on held-out folds; equal ones: the strongest penalty.
-
-    Folds keep groups together and classes in proportion. `features`: `[N, features]`, `targets`: `[N]`.
-    """
-    chosen = np.random.default_rng(0).permutation(len(targets))[:_MOST_FOR_THE_CHOICE]
-    features, targets, groups = features[chosen], targets[chosen], [groups[i] for i in chosen]
-    num_folds = min(_FOLDS, int(np.bincount(targets)[np.unique(targets)].min()), len(set(groups)))
-    if num_folds < 2:  # a class with a single picture
-        return _INVERSE_PENALTIES[1]
-    losses = np.zeros(len(_INVERSE_PENALTIES))
-    folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=0)
-    for fitted, held_out in folds.split(features, targets, groups):
-        if len(np.unique(targets[fitted])) < len(np.unique(targets)):
-            continue  # all of a class are of one group
-        for number, penalty in enumerate(_INVERSE_PENALTIES):
-            scaler, model = _fitted(features[fitted], targets[fitted], penalty, balanced=balanced)
-            losses[number] += _figures(scaler, model, features[held_out], targets[held_out])[0] * len(held_out)
-    return _INVERSE_PENALTIES[int(losses.argmin())] if losses.any() else _INVERSE_PENALTIES[1]
-
-
-def _fitted(
-    features: np.ndarray, targets: np.ndarray, penalty: float, *, balanced: bool
-) -> tuple[StandardScaler, LogisticRegression]:
-    scaler = StandardScaler().fit(features)
-    model = LogisticRegression(
-        C=penalty, max_iter=_MOST_ITERATIONS, class_weight="balanced" if balanced else None
-    )  # fmt: skip
-    return scaler, model.fit(scaler.transform(features), targets)
-
-
-def _figures(
-    scaler: StandardScaler, model: LogisticRegression, features: np.ndarray, targets: np.ndarray
-) -> tuple[float, float]:
-    """Return mean cross-entropy and share of right ones."""
-    probabilities = model.predict_proba(scaler.transform(features))
-    where = np.searchsorted(model.classes_, targets)
-    own = probabilities[np.arange(len(where)), where]
-    return float(-np.log(np.maximum(own, 1e-12)).mean()), float((probabilities.argmax(1) == where).mean())
 
 
 @torch.inference_mode()
@@ -136,13 +88,12 @@ def pooled_features(
     network: ResNet, part: Part, *, preprocess: Preprocess, runtime: Runtime, check: Callable[[], None]
 ) -> np.ndarray:
     """Return what the head reads for each image of a part, `[N, features]` float32, in evaluation mode."""
-    network.eval()
+    headless = Headless(network).eval()
     rows = []
     for start in range(0, len(part.items), _BATCH):
         check()
         taken = part.pixels.take(np.arange(start, min(start + _BATCH, len(part.items))))
         pixels = centre([torch.from_numpy(picture) for picture in taken], preprocess=preprocess)
         inputs = normalise(pixels.to(runtime.device), preprocess, memory_format=runtime.memory_format())
-        last = network.features(inputs)[network.feature_info[-1].name]
-        rows.append(network.pool(last).flatten(1).float().cpu().numpy())
+        rows.append(headless(inputs).float().cpu().numpy())
     return np.concatenate(rows)

@@ -15,7 +15,7 @@ from resnetkit.training.recipe import Augment, Recipe, with_settings
 from resnetkit.training.recipes import recipe_named
 
 # From this many pixels on, pictures keep enough detail after an ImageNet stem's factor of four.
-_PHOTO_SIDE = 96
+PHOTO_SIDE = 96
 _CIFAR_SIDE = 32
 
 
@@ -181,7 +181,7 @@ def _image_size(request: Request, origin: Origin | None, median_side: int) -> tu
     rounded = -(-median_side // 4) * 4
     if _is_for_small_pictures(request.architecture) and rounded > _CIFAR_SIDE:
         return _CIFAR_SIDE, f"{_CIFAR_SIDE} pixels, what {request.architecture} is made for (median side {median_side})"
-    if median_side >= _PHOTO_SIDE:
+    if median_side >= PHOTO_SIDE:
         return 224, f"224 pixels (median side {median_side})"
     return rounded, f"{rounded} pixels (median side {median_side})"
 
@@ -197,7 +197,7 @@ def _stem(request: Request, size: int) -> str:
         return request.spec_changes["stem"]
     if _is_for_small_pictures(request.architecture):
         return catalog.spec_of(request.architecture).stem
-    return "cifar" if size < _PHOTO_SIDE else "imagenet"
+    return "cifar" if size < PHOTO_SIDE else "imagenet"
 
 
 def _spec(request: Request, origin: Origin | None, recipe: Recipe, size: int) -> ResNetSpec:
