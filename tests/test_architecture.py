@@ -58,7 +58,7 @@ NEED_TORCH = {
     "training.whitening",
 }
 BANNED_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers"}
-OPTIONAL = {"captum", "simplejpeg", "pillow_heif", "mplfonts", "nncf", "pyarrow"}
+OPTIONAL = {"captum", "cleanlab", "simplejpeg", "pillow_heif", "mplfonts", "nncf", "pyarrow"}
 MOST_LINES = 400
 
 

@@ -65,7 +65,7 @@ def damaged(photo: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def found(messy: Path) -> rk.Check:
-    return rk.check(messy, threads=1)
+    return rk.check(messy, weights="none", threads=1)
 
 
 def names(found: rk.Check, kind: str) -> set[frozenset[str]]:
@@ -97,7 +97,7 @@ def test_a_set_without_faults_has_no_findings(photos: list[bytes], tmp_path: Pat
         folder = tmp_path / "clean" / ("ant" if number % 2 else "bee")
         folder.mkdir(parents=True, exist_ok=True)
         folder.joinpath(f"{number}.jpg").write_bytes(photo)
-    checked = rk.check(tmp_path / "clean", threads=1)
+    checked = rk.check(tmp_path / "clean", weights="none", threads=1)
     assert checked.findings == ()
     assert checked.left_out == {}
 
@@ -110,7 +110,7 @@ def test_groups_in_two_parts_and_small_classes_are_found(photos: list[bytes], tm
             f"{number}.jpg,{'few' if number == 0 else 'many'},{'val' if number > 11 else 'train'},{number % 12}"
         )
     tmp_path.joinpath("list.csv").write_text("\n".join(rows))
-    checked = rk.check(tmp_path / "list.csv", threads=1)
+    checked = rk.check(tmp_path / "list.csv", weights="none", threads=1)
     assert [finding.kind for finding in checked.findings] == ["group across", "few images"]
     assert checked.findings[0].splits == ("train", "val")
     assert checked.findings[1].why == "few has 1, the largest class 11"
@@ -121,13 +121,13 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.jpg").write_bytes(b"no picture")
     with pytest.raises(DataError, match="none of the 2 images can be read"):
-        rk.check(tmp_path, threads=1)
+        rk.check(tmp_path, weights="none", threads=1)
 
 
 def test_the_clean_list_trains_and_leaves_the_data_alone(messy: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in messy.rglob("*") if path.is_file()}
     path = tmp_path / "lists" / "clean.csv"
-    checked = rk.check(messy, clean_list=path, threads=1)
+    checked = rk.check(messy, clean_list=path, weights="none", threads=1)
     assert {path: path.read_bytes() for path in messy.rglob("*") if path.is_file()} == before
     with open(path, encoding="utf-8", newline="") as file:
         listed = {Path(row["image_path"]).name: row for row in csv.DictReader(file)}
@@ -136,7 +136,7 @@ def test_the_clean_list_trains_and_leaves_the_data_alone(messy: Path, tmp_path: 
     assert gone & set(listed) == set()
     assert {"same_as_1.jpg", "smaller_3.jpg", "rotated.jpg"} <= set(listed)
     assert all(row["image_path"].startswith(".") for row in listed.values())
-    again = rk.check(path, threads=1)
+    again = rk.check(path, weights="none", threads=1)
     assert not {"unreadable", "damaged", "identical across", "near across", "two labels"} & set(again.counts)
     plan = rk.plan(path, model="resnet8", image_size=32, recipe="scratch")
     assert plan
@@ -149,7 +149,7 @@ def test_near_copies_of_unsplit_data_share_a_group_in_the_clean_list(photos: lis
         folder.joinpath(f"{number}.jpg").write_bytes(photo)
     opened(photos[0]).save(tmp_path / "data" / "bee" / "again.jpg", quality=70)
     path = tmp_path / "clean.csv"
-    rk.check(tmp_path / "data", clean_list=path, threads=1)
+    rk.check(tmp_path / "data", clean_list=path, weights="none", threads=1)
     with open(path, encoding="utf-8", newline="") as file:
         groups = {Path(row["image_path"]).name: row["group"] for row in csv.DictReader(file)}
     assert groups["again.jpg"] == groups["0.jpg"] != ""
@@ -158,16 +158,16 @@ def test_near_copies_of_unsplit_data_share_a_group_in_the_clean_list(photos: lis
 
 def test_pictures_of_an_archive_cannot_be_listed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unpack them"):
-        rk.check("digits", limit=20, clean_list=tmp_path / "clean.csv", threads=1)
+        rk.check("digits", limit=20, clean_list=tmp_path / "clean.csv", weights="none", threads=1)
 
 
 def test_the_files_of_a_check_lie_outside_the_pictures(messy: Path) -> None:
     with pytest.raises(UsageError, match="lies inside"):
-        rk.check(messy, output=messy / "out", threads=1)
+        rk.check(messy, output=messy / "out", weights="none", threads=1)
 
 
 def test_the_page_is_whole_and_hostile_names_stay_names(messy: Path, tmp_path: Path) -> None:
-    found = rk.check(messy, output=tmp_path, threads=1)
+    found = rk.check(messy, output=tmp_path, weights="none", threads=1)
     page = (tmp_path / "check.html").read_text(encoding="utf-8")
     assert "<img src=x" not in page
     assert "\x1b" not in page
@@ -180,16 +180,16 @@ def test_the_page_is_whole_and_hostile_names_stay_names(messy: Path, tmp_path: P
 
 
 def test_the_same_check_twice_says_the_same(messy: Path, found: rk.Check) -> None:
-    assert rk.check(messy, threads=2).to_json() == found.to_json()
+    assert rk.check(messy, weights="none", threads=2).to_json() == found.to_json()
 
 
 def test_pictures_too_small_to_compare_are_counted() -> None:
-    checked = rk.check("digits", limit=40, threads=1)
+    checked = rk.check("digits", limit=40, weights="none", threads=1)
     assert checked.of_kind("near") == ()
     assert any("below 16 pixels" in note for note in checked.notes)
 
 
 def test_arrays_are_checked_too(shared_data: Path) -> None:
-    checked = rk.check(shared_data / "medmnist" / "breastmnist.npz", limit=60, threads=1)
+    checked = rk.check(shared_data / "medmnist" / "breastmnist.npz", limit=60, weights="none", threads=1)
     assert len(checked.items) > 100
     assert np.isfinite([finding.score or 0 for finding in checked.findings]).all()

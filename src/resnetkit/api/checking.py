@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resnetkit import runtime
+from resnetkit.api.model import locate, run_of
 from resnetkit.checking.result import Check
 from resnetkit.errors import UsageError
 from resnetkit.files import write_text
+from resnetkit.inference.engines import TorchEngine
+from resnetkit.models import catalog
+from resnetkit.runtime import Runtime
+from resnetkit.training.plan import PHOTO_SIDE
 from resnetkit.watcher import Watcher
 
 __all__ = ["Check", "check"]
 
 if TYPE_CHECKING:
+    from resnetkit.checking.labels import Backbone
     from resnetkit.data.dataset import Dataset
 
 
@@ -24,16 +31,19 @@ def check(
     clean_list: str | Path | None = None,
     group_by: str | None = None,
     rename: Mapping[str, str] | None = None,
+    weights: str | Path = "auto",
     limit: int | None = None,
+    device: str = "auto",
     threads: int | None = None,
     watcher: Watcher | None = None,
 ) -> Check:
-    """Say what is wrong with labelled pictures: files, single pictures, copies, parts, classes.
+    """Say what is wrong with labelled pictures: files, single pictures, copies, parts, classes, labels.
 
     The files check.json and check.html go to the folder `output`, a list to train from to `clean_list` (.csv). The
-    pictures stay as they are. Raises `DataError` where no picture can be read.
+    pictures stay as they are. Labels are held against the features of `weights`, a MODEL: auto are those of ResNet-18
+    for photos and of the CIFAR-10 ResNet-20 for pictures below 96 pixels, none leaves labels as they are. Raises
+    `DataError` where no picture can be read, `UsageError` for a model there is not.
     """
-    from resnetkit import runtime
     from resnetkit.checking import doctor
     from resnetkit.data.sources import open_data
 
@@ -43,7 +53,9 @@ def check(
     dataset = open_data(*data, group_by=group_by, rename=rename, limit=limit)
     if output is not None:
         _check_outside(dataset, Path(output))
-    found = doctor.check(dataset, threads=threads or runtime.available_threads(), watcher=watcher)
+    how = runtime.resolve(device=device, threads=threads)
+    opener = None if str(weights) == "none" else _opener(str(weights), how, watcher)
+    found = doctor.check(dataset, threads=how.threads, watcher=watcher, backbone=opener)
     if output is not None:
         _write(found, dataset, Path(output))
     if clean_list is not None:
@@ -52,6 +64,40 @@ def check(
         kept, left = write_clean_list(found, dataset, Path(clean_list))
         watcher.note(f"{clean_list}: {kept:,} images to train from, {left:,} left out")
     return found
+
+
+def _opener(weights: str, how: Runtime, watcher: Watcher) -> Callable[[int], Backbone]:
+    """Return what opens the backbone once the pictures' median side is known; one that is named is opened now."""
+    if weights == "auto":
+        small = catalog.default_record("resnet20", purpose="transfer")
+        return lambda side: _backbone(small.name if small and side < PHOTO_SIDE else "resnet18", how, watcher)
+    opened = _backbone(weights, how, watcher)
+    return lambda side: opened
+
+
+def _backbone(weights: str, how: Runtime, watcher: Watcher) -> Backbone:
+    from resnetkit.checking.labels import Backbone
+    from resnetkit.models.surgery import Headless
+
+    source = locate(weights, watcher=watcher, purpose="transfer")
+    network, header = source.open()
+    how.apply()
+    return Backbone(
+        name=source.name, engine=TorchEngine(Headless(network), header.preprocess, how), preprocess=header.preprocess,
+        learnt=_learnt(weights),
+    )  # fmt: skip
+
+
+def _learnt(weights: str) -> frozenset[str]:
+    """Return the digests of what a run was trained on; nothing is known of other models."""
+    from resnetkit.data.splits import read_split
+    from resnetkit.training.run import read_contents
+
+    run = run_of(weights)
+    if run is None:
+        return frozenset()
+    parts = read_split(run.split)
+    return frozenset(digest for digest, source in read_contents(run).items() if parts.get(source) == "train")
 
 
 def _check_outside(dataset: Dataset, folder: Path) -> None:

@@ -8,15 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from resnetkit.checking import pictures
+from resnetkit.checking import labels, pictures
 from resnetkit.checking.clean import left_out
+from resnetkit.checking.labels import Backbone
 from resnetkit.checking.pictures import Look
 from resnetkit.checking.result import KINDS, Check, Finding
 from resnetkit.data import findings as of_the_set
 from resnetkit.data.dataset import SPLITS, Dataset, Item
 from resnetkit.data.near_copies import NearCopy, near_copies
 from resnetkit.data.survey import Progress, ordered
-from resnetkit.errors import DataError
+from resnetkit.errors import DataError, NetworkError
 from resnetkit.watcher import Watcher
 
 _LEAST_TO_COMPARE = 20  # pictures, to say what is unusual among them
@@ -25,17 +26,17 @@ _MUCH_LONGER = 4.0  # sides
 _MUCH_BLURRED = 3.5  # robust standard deviations below the middle one (Iglewicz and Hoaglin 1993)
 _IMBALANCE = 10  # times fewer than the largest class
 
-Suspects = Callable[[Sequence[Item]], tuple[list[Finding], tuple[str, ...]]]
+Opener = Callable[[int], Backbone]
 
 
 def check(
-    dataset: Dataset, *, threads: int, watcher: Watcher, suspects: Suspects | None = None
+    dataset: Dataset, *, threads: int, watcher: Watcher, backbone: Opener | None = None
 ) -> Check:  # fmt: skip
     """Look at every picture, compare them all, and say what is wrong; no file is changed.
 
-    `suspects` is given the readable pictures (identical ones once) and returns those whose label may be wrong, with
-    what is to be said about that. Raises `DataError` where there is no picture, or none can be read. Memory: about
-    5 kB for each picture.
+    `backbone` opens the network whose features labels are held against, given the median shorter side in pixels; None:
+    labels are taken as they are. Raises `DataError` where there is no picture, or none can be read. Memory: about 5 kB
+    for each picture, and its features.
     """
     if not dataset.items:
         raise DataError(f"{dataset.name}: no images found")
@@ -49,17 +50,39 @@ def check(
     with watcher.counting("comparing pictures") as progress:
         copies, notes = _copies(items, looks, progress)
     found += [*_identical(items, looks), *_near(items, copies), *_groups_apart(items), *_small_classes(items, readable)]
-    if suspects is not None:
-        wrong, said = suspects([items[number] for number in _once(looks, readable)])
+    groups = _groups(items, looks, copies)
+    if backbone is not None:
+        wrong, said = _wrong_labels(backbone, dataset, items, looks, groups, threads=threads, watcher=watcher)
         found, notes = found + wrong, notes + said
     if not pictures.can_see_damage():
         notes += (pictures.damage_is_not_seen(),)
     found.sort(key=lambda finding: list(KINDS).index(finding.kind))
     checked = Check(
         name=dataset.name, items=items, report=_report(dataset, items, looks, copies), findings=tuple(found),
-        notes=notes, groups=_groups(items, looks, copies),
+        notes=notes, groups=groups,
     )  # fmt: skip
     return replace(checked, left_out=left_out(checked))
+
+
+def _wrong_labels(
+    opener: Opener, dataset: Dataset, items: Sequence[Item], looks: Sequence[Look], groups: Mapping[str, str], *,
+    threads: int, watcher: Watcher,
+) -> tuple[list[Finding], tuple[str, ...]]:  # fmt: skip
+    """Return the findings of `labels.suspects`, identical pictures once, or why there are none."""
+    if not labels.can_suspect():
+        return [], (labels.labels_are_not_seen(),)
+    numbers = _once(looks, [number for number, one in enumerate(looks) if one.size is not None])
+    sizes = [min(size) for number in numbers if (size := looks[number].size) is not None]
+    try:
+        backbone = opener(int(np.median(sizes)))
+    except NetworkError as error:
+        return [], (f"not looked for: wrong labels; {error}",)
+    together = [groups.get(items[number].source, f"alone {number}") for number in numbers]
+    with watcher.counting("holding labels against pictures") as progress:
+        return labels.suspects(
+            backbone, dataset, [items[number] for number in numbers], [looks[number] for number in numbers], together,
+            threads=threads, progress=progress,
+        )  # fmt: skip
 
 
 def _finding(kind: str, items: Sequence[Item], why: str, score: float | None = None) -> Finding:

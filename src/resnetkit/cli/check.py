@@ -26,8 +26,13 @@ _MOST_ROWS = 50
 )  # fmt: skip
 @click.option("--group-by", metavar="REGEX|COLUMN", help="Pictures of one group belong on one side of a split.")
 @options.rename
+@click.option(
+    "--weights", default="auto", metavar="auto|none|MODEL",
+    help="Network whose features labels are held against; none leaves labels as they are.",
+)  # fmt: skip
 @click.option("--limit", type=int, help="Look at no more than this many pictures of each part.")
 @options.format_option("table", "json")
+@options.device
 @options.threads
 @options.quiet
 @options.debug
@@ -35,8 +40,8 @@ def check(data: tuple[str, ...], rename: tuple[str, ...], form: str, quiet: bool
     """Say what is wrong with a data set, before a run is wasted on it.
 
     Files that cannot be read or decode to damage, odd, blank, dark and blurred pictures, identical files and
-    near-copies within and across parts, groups and classes. What is found is no failure: the exit code is 0, and 3
-    where no picture can be read.
+    near-copies within and across parts, groups, classes, and labels that may be wrong. What is found is no failure: the
+    exit code is 0, and 3 where no picture can be read.
     """
     from resnetkit import api
 
@@ -52,7 +57,7 @@ def check(data: tuple[str, ...], rename: tuple[str, ...], form: str, quiet: bool
 
 def _show(found: Check) -> None:
     from resnetkit.cli.tables import print_table
-    from resnetkit.data.findings import one_line
+    from resnetkit.data.findings import one_line, wrapped
 
     click.echo(found.report)
     click.echo()
@@ -63,8 +68,8 @@ def _show(found: Check) -> None:
         print_table(("what", "picture", "why"), [_row(finding, 80 - 4 - widest) for finding in found.findings])
     else:
         click.echo(f"Nothing is wrong with these {len(found.items):,} images.")
-    for note in found.notes:
-        click.echo(one_line(note))
+    for line in wrapped(one_line(note) for note in found.notes):
+        click.echo(line)
 
 
 def _row(finding: Finding, width: int) -> tuple[str, str, str]:

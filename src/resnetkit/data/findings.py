@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -65,7 +65,7 @@ class Report:
         return asdict(self)
 
     def __str__(self) -> str:
-        return "\n".join([*_table(self), *_wrapped(_findings(self))])
+        return "\n".join([*_table(self), *wrapped(_findings(self))])
 
 
 def examine(
@@ -258,7 +258,7 @@ def one_line(text: str) -> str:
     return "".join("?" if steers_terminal(letter) else letter for letter in text)
 
 
-def _wrapped(sentences: Iterator[str]) -> Iterator[str]:
+def wrapped(sentences: Iterable[str]) -> Iterator[str]:
     """Yield lines of at most 80 cells, broken between words; what goes on is indented."""
     for number, sentence in enumerate(sentences):
         if number == 0:

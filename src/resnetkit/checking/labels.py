@@ -1,0 +1,128 @@
+"""Labels that may be wrong: what a linear head on frozen features says of pictures that it was not fitted to."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from resnetkit.checking.pictures import Look
+from resnetkit.checking.result import Finding
+from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.survey import Progress, ordered
+from resnetkit.errors import missing_extra
+from resnetkit.inference.engines import Engine, overlapped
+from resnetkit.training.linear import FOLDS, out_of_fold
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backbone:
+    """A network without its head, whose `engine` gives features in place of logits.
+
+    `learnt`: the digests of the pictures it was trained on, as far as that is known.
+    """
+
+    name: str
+    engine: Engine = field(repr=False)
+    preprocess: Preprocess
+    learnt: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+def suspects(
+    backbone: Backbone, dataset: Dataset, items: Sequence[Item], looks: Sequence[Look], groups: Sequence[str], *,
+    threads: int, progress: Progress,
+) -> tuple[list[Finding], tuple[str, ...]]:  # fmt: skip
+    """Return the pictures whose label is probably wrong, the surest first, and what is to be said about the search.
+
+    Confident learning (https://arxiv.org/abs/1911.00068, by cleanlab) on out-of-fold probabilities; `groups` stay in
+    one fold. Classes with fewer than five groups are left out. Memory: the features, 4 bytes each.
+    """
+    enough = _in_large_classes(items, groups)
+    names = sorted({str(items[number].label) for number in enough})
+    few = len(items) - len(enough)
+    notes = (f"not looked for: wrong labels of {few:,} images, whose classes have fewer than {FOLDS}",) if few else ()
+    if len(names) < 2:
+        return [], notes
+    items, looks = [items[number] for number in enough], [looks[number] for number in enough]
+    features = _features(backbone, dataset, items, looks, threads=threads, progress=progress)
+    targets = np.array([names.index(str(item.label)) for item in items])
+    probabilities = out_of_fold(features, targets, groups=[groups[number] for number in enough])
+    found = [
+        _finding(items[number], targets[number], probabilities[number], names)
+        for number in _issues(targets, probabilities)
+    ]
+    right = float((probabilities.argmax(axis=1) == targets).mean())
+    said = (
+        f"wrong labels: looked for with a linear head on {backbone.name}; it names {right:.1%} of the pictures it was "
+        "not fitted to as they are labelled, the others are wrong, hard, or beyond that network"
+    )
+    seen = sum(str(look.digest) in backbone.learnt for look in looks)
+    learnt = (f"{backbone.name} was trained on {seen:,} of these images: it may have learnt wrong labels too",)
+    return found, (*notes, said, *(learnt if seen else ()))
+
+
+def can_suspect() -> bool:
+    """Tell whether wrong labels can be looked for: it needs an optional package."""
+    return importlib.util.find_spec("cleanlab") is not None
+
+
+def labels_are_not_seen() -> str:
+    """Return what is said where it is not there."""
+    return str(missing_extra("not looked for: wrong labels, which", "check"))
+
+
+def _in_large_classes(items: Sequence[Item], groups: Sequence[str]) -> list[int]:
+    """Return the pictures of classes that have members in each fold."""
+    by_class: dict[str, set[str]] = defaultdict(set)
+    for item, group in zip(items, groups, strict=True):
+        by_class[str(item.label)].add(group)
+    return [number for number, item in enumerate(items) if len(by_class[str(item.label)]) >= FOLDS]
+
+
+def _features(
+    backbone: Backbone, dataset: Dataset, items: Sequence[Item], looks: Sequence[Look], *, threads: int,
+    progress: Progress,
+) -> np.ndarray:  # fmt: skip
+    """Return `[N, features]` float32 of all pictures, which are decoded in other threads meanwhile."""
+    depths = [look.bits for look in looks if look.bits is not None]
+    preprocess = backbone.preprocess.changed(depth=max(depths)) if depths else backbone.preprocess
+
+    def pixels(item: Item) -> np.ndarray:
+        return preprocess.pixels(dataset.open(item))
+
+    decoded = ordered(pixels, items, threads=threads, progress=progress, chunk=4)
+    batches = ((None, batch) for batch in _batches(decoded, backbone.engine.batch_size))
+    return np.concatenate([rows for _, rows in overlapped(backbone.engine, batches) if rows is not None])
+
+
+def _batches(pictures: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
+    batch: list[np.ndarray] = []
+    for picture in pictures:
+        batch.append(picture)
+        if len(batch) == size:
+            yield np.stack(batch)
+            batch = []
+    if batch:
+        yield np.stack(batch)
+
+
+def _issues(targets: np.ndarray, probabilities: np.ndarray) -> list[int]:
+    """Return the pictures whose label is probably wrong, the least probable label first."""
+    from cleanlab.filter import find_label_issues
+
+    ranked = find_label_issues(targets, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
+    return [int(number) for number in ranked]
+
+
+def _finding(item: Item, target: int, probabilities: np.ndarray, names: Sequence[str]) -> Finding:
+    other = int(probabilities.argmax())
+    own = float(probabilities[target])
+    why = f"looks like {names[other]} ({probabilities[other]:.0%}), not {names[target]} ({own:.1%})"
+    return Finding(
+        kind="label", sources=(item.source,), labels=(str(item.label),), splits=(str(item.split),), why=why,
+        score=round(own, 6),
+    )  # fmt: skip
