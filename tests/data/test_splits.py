@@ -65,6 +65,17 @@ def test_groups_and_what_they_share_are_on_one_side():
     assert Counter(next(iter(side)) for side in sides)["val"] > 5
 
 
+def test_contents_that_are_alike_are_on_one_side_and_others_stay():
+    there = photos(300)
+    alike = [(f"a {i}", f"a {i + 1}") for i in range(0, 100, 2)] + [("a 1", "a 2")]
+    items, contents = [item for item, _ in there], [content for _, content in there]
+    parts = [item.split for item in hold_out(items, contents, share=0.3, seed=0, alike=alike)]
+    assert all(parts[i] == parts[i + 1] for i in range(0, 100, 2))
+    assert len(set(parts[:4])) == 1
+    assert parts[100:] == list(divide(there, share=0.3).values())[100:]
+    assert len(set(parts[:100])) == 2
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_every_class_with_two_photos_has_one_on_each_side(seed):
     many = [photo for label in "abcdefghij" for photo in photos(2, label=label)]

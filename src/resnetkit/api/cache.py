@@ -1,23 +1,23 @@
-"""What is kept to be quick the next time: decoded photos and prepared models."""
+"""What is kept to be quick the next time: decoded photos, near-copies that were found, prepared models."""
 
 from __future__ import annotations
 
-from resnetkit.data import cache_files
+from resnetkit.data import cache_files, copies
 from resnetkit.data.cache_files import Cleared, Entry
 from resnetkit.inference import prepared
 
 
 def cached() -> list[Entry]:
     """Return what is kept, last used first."""
-    return sorted([*cache_files.entries(), *prepared.entries()], key=lambda entry: -entry.last_used)
+    return sorted([*cache_files.entries(), *copies.entries(), *prepared.entries()], key=lambda entry: -entry.last_used)
 
 
 def clear_cache() -> Cleared:
     """Remove all of it except decoded photos that a running process uses."""
-    photos, models = cache_files.clear(), prepared.clear()
+    cleared = (cache_files.clear(), copies.clear(), prepared.clear())
     return Cleared(
-        files=photos.files + models.files,
-        bytes=photos.bytes + models.bytes,
-        kept=photos.kept,
-        failed=photos.failed + models.failed,
+        files=sum(one.files for one in cleared),
+        bytes=sum(one.bytes for one in cleared),
+        kept=sum(one.kept for one in cleared),
+        failed=sum(one.failed for one in cleared),
     )

@@ -15,7 +15,7 @@ from resnetkit.checking.pictures import Look
 from resnetkit.checking.result import KINDS, Check, Finding
 from resnetkit.data import findings as of_the_set
 from resnetkit.data.dataset import SPLITS, Dataset, Item
-from resnetkit.data.near_copies import NearCopy, near_copies
+from resnetkit.data.near_copies import NearCopy, near_copies_among
 from resnetkit.data.survey import Progress, ordered
 from resnetkit.errors import DataError, NetworkError
 from resnetkit.watcher import Watcher
@@ -141,14 +141,11 @@ def _copies(
 ) -> tuple[list[NearCopy], tuple[str, ...]]:
     """Return the near-copies by the numbers of the pictures, and how many pictures are too small to have any."""
     readable = [number for number, one in enumerate(looks) if one.size is not None]
-    numbers = [number for number in _once(looks, readable) if looks[number].thumbnail is not None]
+    numbers = _once(looks, readable)
     small = sum(looks[number].thumbnail is None for number in readable)
     notes = (f"not looked for: near-copies of {small:,} images below 16 pixels, which all look alike",) if small else ()
-    if len(numbers) < 2:
-        return [], notes
-    thumbnails = np.stack([thumbnail for number in numbers if (thumbnail := looks[number].thumbnail) is not None])
-    _, classes = np.unique([str(items[number].label) for number in numbers], return_inverse=True)
-    found = near_copies(thumbnails, classes=classes, progress=progress)
+    thumbnails = [looks[number].thumbnail for number in numbers]
+    found = near_copies_among(thumbnails, [str(items[number].label) for number in numbers], progress=progress)
     return [replace(pair, first=numbers[pair.first], second=numbers[pair.second]) for pair in found], notes
 
 

@@ -68,10 +68,9 @@ def look(dataset: Dataset, item: Item) -> Look:
     except ResNetKitError as error:
         return Look(digest=digest, problems=(("unreadable", reason(error, item)),))
     sharpness, of_pixels = _of_pixels(upright)
-    large_enough = min(upright.size) >= near_copies.SMALLEST
     return Look(
         digest=digest, size=upright.size, bits=bits, sharpness=sharpness, problems=(*problems, *of_pixels),
-        thumbnail=near_copies.thumbnail(upright) if large_enough else None,
+        thumbnail=near_copies.thumbnail(upright),
     )  # fmt: skip
 
 

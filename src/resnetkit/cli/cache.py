@@ -20,7 +20,7 @@ from resnetkit.runtime import cache_folder
 @options.format_option("table", "json")
 @options.debug
 def cache(action: str | None, form: str) -> None:
-    """List the decoded photos and prepared models that are kept, last used first; `clear` removes them.
+    """List the decoded photos, near-copies and prepared models that are kept, last used first; `clear` removes them.
 
     What is removed is made again when it is needed. Photos that a running process uses stay.
     """

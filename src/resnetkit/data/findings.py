@@ -210,7 +210,8 @@ def _findings(report: Report) -> Iterator[str]:
     for part, other, count, example, copy in report.near:
         share = f"{count:,} of {report.total(part):,} {PART_NAMES[part]} images"
         yield f"{share} are near-copies of {PART_NAMES[other]} images:"
-        yield f"  {shortened(example)} is {shortened(copy)} saved, cut or sized otherwise"
+        yield f"  {shortened(example)}"
+        yield f"  shows the photo of {shortened(copy)}"
     if report.two_labels:
         (one, label), (two, other_label) = report.two_labels[0]
         yield f"{_count(report.two_labels, 'image')} in two classes (identical files):"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -47,33 +47,54 @@ class NearCopy:
     mirrored: bool
 
 
-def thumbnail(picture: Image.Image) -> np.ndarray:
-    """Return what `near_copies` compares, `[32, 32, 3]` uint8: all of the picture, its sides made equal."""
+def thumbnail(picture: Image.Image) -> np.ndarray | None:
+    """Return what is compared, `[32, 32, 3]` uint8: all of the picture, its sides made equal; None of a tiny one."""
+    if min(picture.size) < SMALLEST:
+        return None
     if picture.mode != "RGB":
         picture = picture.convert("RGB")
     method = Image.Resampling.BILINEAR if min(picture.size) < SIDE else Image.Resampling.BOX
     return np.asarray(picture.resize((SIDE, SIDE), method), np.uint8)
 
 
+def near_copies_among(
+    thumbnails: Sequence[np.ndarray | None], labels: Sequence[str], *, parts: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> list[NearCopy]:  # fmt: skip
+    """Return `near_copies` of what `thumbnail` gave for pictures of these labels, by their numbers in the sequence."""
+    numbers = [number for number, each in enumerate(thumbnails) if each is not None]
+    if len(numbers) < 2:
+        return []
+    _, classes = np.unique([labels[number] for number in numbers], return_inverse=True)
+    apart = None
+    if parts is not None:
+        _, apart = np.unique([parts[number] for number in numbers], return_inverse=True)
+    stacked = np.stack([each for each in thumbnails if each is not None])
+    found = near_copies(stacked, classes=classes, parts=apart, progress=progress)
+    return [replace(pair, first=numbers[pair.first], second=numbers[pair.second]) for pair in found]
+
+
 def near_copies(
-    thumbnails: np.ndarray, *, classes: np.ndarray | None = None, progress: Progress | None = None
-) -> list[NearCopy]:
+    thumbnails: np.ndarray, *, classes: np.ndarray | None = None, parts: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> list[NearCopy]:  # fmt: skip
     """Return the pairs that show the same photo, by number; `thumbnails`: `[N, 32, 32, 3]` uint8.
 
     Candidates are the ten pictures that look most alike at 8x8 pixels, one whole and the other whole, cut or mirrored
     (blocked dot products; the axes are the set's own principal ones, those of fine details made stronger). Each is
     then laid over its picture and compared in detail (`alignment.similarity`), which has to reach `least_similarity`
-    of the set, `classes` (`[N]` whole numbers) given. Identical pictures should be given once.
-    `progress` hears of the pictures whose candidates are known. Memory beside the thumbnails: 1.5 kB a picture.
+    of the set, `classes` (`[N]` whole numbers) given. Identical pictures should be given once. Where `parts` are given
+    (`[N]` whole numbers), only pairs of two parts are looked for. `progress` hears of the pictures whose candidates are
+    known. Memory beside the thumbnails: 1.5 kB a picture.
     """
     if len(thumbnails) < 2:
         return []
     found: dict[tuple[int, int], NearCopy] = {}
     least = least_similarity(thumbnails, classes)
-    for rows, columns, variants in _candidates(thumbnails, progress):
-        for start in range(0, len(rows), _PAIRS):
+    for firsts, seconds, variants in _candidates(thumbnails, parts, progress):
+        for start in range(0, len(firsts), _PAIRS):
             part = slice(start, start + _PAIRS)
-            for pair in _verified(thumbnails, rows[part], columns[part], variants[part], least):
+            for pair in _verified(thumbnails, firsts[part], seconds[part], variants[part], least):
                 known = found.get((pair.first, pair.second))
                 if known is None or known.similarity < pair.similarity:
                     found[pair.first, pair.second] = pair
@@ -117,31 +138,35 @@ def _verified(
 
 
 def _candidates(
-    thumbnails: np.ndarray, progress: Progress | None
+    thumbnails: np.ndarray, parts: np.ndarray | None, progress: Progress | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield (pictures, others, variants) of pairs that look alike, each block of pictures in turn."""
-    count = len(thumbnails)
+    """Yield (pictures, others, variants) of pairs that look alike, each block of pictures in turn, part by part."""
     variants = _descriptors(thumbnails)
-    for start in range(0, count, _ROWS):
-        rows = np.arange(start, min(start + _ROWS, count))
-        best = _most_alike(variants, rows)
-        yield best
+    parts = np.arange(len(thumbnails)) if parts is None else parts
+    order = np.argsort(parts, kind="stable")
+    for start in range(0, len(order), _ROWS):
+        rows = order[start : start + _ROWS]
+        yield _most_alike(variants, rows, parts)
         if progress:
-            progress(int(rows[-1]) + 1, count)
+            progress(start + len(rows), len(order))
 
 
-def _most_alike(variants: list[np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _most_alike(
+    variants: list[np.ndarray], rows: np.ndarray, parts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return for each row at most ten pictures that look alike: (rows, columns, variants), flat."""
     count, wholes = len(variants[0]), variants[0][rows]
     kept = min(_MOST_CANDIDATES, count - 1)
     values = np.full((len(rows), kept), _LEAST_COARSE, np.float32)
     columns = np.full((len(rows), kept), -1)
     for start in range(0, count, _COLUMNS):
+        together = parts[rows][:, None] == parts[start : start + _COLUMNS]
+        if together.all():
+            continue
         alike = wholes @ variants[0][start : start + _COLUMNS].T
         for variant in variants[1:]:
             np.maximum(alike, wholes @ variant[start : start + _COLUMNS].T, out=alike)
-        own = np.flatnonzero((rows >= start) & (rows < start + alike.shape[1]))
-        alike[own, rows[own] - start] = -2
+        alike[together] = -2
         for row in np.flatnonzero((alike > values[:, :1]).any(axis=1)):
             better = np.flatnonzero(alike[row] > values[row, 0])
             pool = np.concatenate([values[row], alike[row, better]])

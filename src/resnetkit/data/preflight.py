@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from resnetkit.data import classes as naming
-from resnetkit.data import splits
+from resnetkit.data import copies, splits
 from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
 from resnetkit.data.decoding import Decoded, Form, decode_parts
@@ -83,13 +83,14 @@ def prepare(
     """
     chosen, notes = _chosen(dataset, parts, split_rows)
     _check_labels(chosen, classes, parts)
-    step = _Steps(progress, total=len(chosen) * (2 if surveyed is None else 1))
+    step = _Steps(progress, total=len(chosen) * (3 if surveyed is None else 2))
     surveyed = surveyed or survey(chosen, threads=threads, progress=step.follow)
     draws = split_rows is None and {"train", "val"} <= set(parts)
     held_out = val_share if draws and not any(item.split == "val" for item in chosen.items) else None
     if held_out is not None:
         _check_limit(chosen)
-    by_part = _divided(chosen, surveyed, parts, share=held_out, seed=seed)
+    near, said = _near_copies(chosen, surveyed, split_here=held_out is not None, threads=threads, progress=step.follow)
+    by_part = _divided(chosen, surveyed, parts, near, share=held_out, seed=seed)
     preprocess = _with_depth(preprocess, surveyed, by_part.get("train", []))
     failed = {item.source: why for item in chosen.items if (why := surveyed.unreadable.get(item.source)) is not None}
     whole = {"train": Form(preprocess=preprocess, short_side=whole_short_side)}
@@ -101,7 +102,8 @@ def prepare(
     depth = preprocess.depth if surveyed.depths else None
     report = examine(
         chosen, left, names,
-        digests=surveyed.digests, unreadable=failed, held_out=held_out, depth=depth, notes=(*notes, *kept),
+        digests=surveyed.digests, unreadable=failed, held_out=held_out, depth=depth,
+        near=_as_divided(near, by_part), notes=(*notes, *said, *kept),
     )  # fmt: skip
     if report_to:
         report_to(report)
@@ -180,13 +182,40 @@ def _instead(dataset: Dataset) -> str:
     return f"; ignored files: {len(dataset.ignored):,}, the first {dataset.ignored[0]}" if dataset.ignored else ""
 
 
+def _near_copies(
+    dataset: Dataset, surveyed: Survey, *, split_here: bool, threads: int, progress: Progress
+) -> tuple[copies.Pairs, tuple[str, ...]]:
+    """Return the pairs that show the same photo, where training is to be held apart from something, and what to say.
+
+    Where the split is yet to be made all pairs count, else those of two parts.
+    """
+    present = {item.split for item in dataset.items}
+    if "train" not in present or not (split_here or len(present) > 1):
+        return (), ()
+    if len(dataset) > copies.MOST:
+        return (), (f"near-copies are not looked for among {len(dataset):,} images: resnetkit check looks for them",)
+    digests = surveyed.digests
+    found = copies.copies_of(dataset, digests, parts_alone=not split_here, threads=threads, progress=progress)
+    together = {item.source for pair in found for item in pair if all(item.split == "train" for item in pair)}
+    said = f"{len(together):,} images are near-copies of others: those of one photo stay on one side."
+    return found, (said,) if together else ()
+
+
+def _as_divided(near: copies.Pairs, by_part: Mapping[Split, Sequence[Item]]) -> list[tuple[Item, Item]]:
+    """Return the pairs with the parts that their pictures came to."""
+    items = {item.source: item for members in by_part.values() for item in members}
+    return [(items[one.source], items[two.source]) for one, two in near]
+
+
 def _divided(
-    dataset: Dataset, surveyed: Survey, parts: Sequence[Split], *, share: float | None, seed: int
+    dataset: Dataset, surveyed: Survey, parts: Sequence[Split], near: copies.Pairs, *, share: float | None, seed: int
 ) -> dict[Split, list[Item]]:
     """Return the readable pictures of each part, after holding out `share` of train where one is given."""
     items = tuple(item for item in dataset.items if item.source in surveyed.digests)
     if share is not None:
-        items = splits.hold_out(items, [surveyed.digests[item.source] for item in items], share=share, seed=seed)
+        digests = [surveyed.digests[item.source] for item in items]
+        alike = [(surveyed.digests[one.source], surveyed.digests[two.source]) for one, two in near]
+        items = splits.hold_out(items, digests, share=share, seed=seed, alike=alike)
     by_part = {part: [item for item in items if item.split == part] for part in SPLITS if part in parts}
     return {part: members for part, members in by_part.items() if members}
 

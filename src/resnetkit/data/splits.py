@@ -42,14 +42,16 @@ class _Unit:
     held_out: bool
 
 
-def hold_out(items: Sequence[Item], digests: Sequence[str], *, share: float, seed: int) -> tuple[Item, ...]:
+def hold_out(
+    items: Sequence[Item], digests: Sequence[str], *, share: float, seed: int, alike: Iterable[tuple[str, str]] = ()
+) -> tuple[Item, ...]:
     """Divide the training part into train and val; items of other parts stay as they are.
 
-    Pictures that share a group or their content form a unit. A unit is held out when a hash of (seed, group or
-    content) falls below `share`: what was decided for a photo does not depend on the other photos (but for one with
-    its content in another group, which joins the two), and each class gives `share` of its units on average. One
-    correction: a class whose units all fall on one side moves its lowest (to val) or highest (to train), where no
-    other class loses its last one; a class with one unit stays in train.
+    Pictures that share a group or their content form a unit, and so do those of contents that are `alike` (pairs of
+    digests). A unit is held out when a hash of (seed, group or content) falls below `share`: what was decided for a
+    photo does not depend on the other photos (but for those that join its unit), and each class gives `share` of its
+    units on average. One correction: a class whose units all fall on one side moves its lowest (to val) or highest (to
+    train), where no other class loses its last one; a class with one unit stays in train.
 
     Data that has a val part already comes back with its unassigned items in train. `digests` belong to `items`.
     """
@@ -59,30 +61,33 @@ def hold_out(items: Sequence[Item], digests: Sequence[str], *, share: float, see
     if any(item.split == "val" for item in items):
         return tuple(replace(item, split=item.split or "train") for item in items)
     part = [index for index, item in enumerate(items) if item.split in (None, "train")]
-    units = _units(items, digests, part, share=share, seed=seed)
+    units = _units(items, digests, part, alike, share=share, seed=seed)
     _give_every_class_both_sides(units)
     split: dict[int, Split] = {index: "val" if unit.held_out else "train" for unit in units for index in unit.members}
     return tuple(replace(item, split=split.get(index, item.split)) for index, item in enumerate(items))
 
 
 def _units(
-    items: Sequence[Item], digests: Sequence[str], part: Sequence[int], *, share: float, seed: int
-) -> list[_Unit]:
-    root = _joined(items, digests, part)
+    items: Sequence[Item], digests: Sequence[str], part: Sequence[int], alike: Iterable[tuple[str, str]], *,
+    share: float, seed: int,
+) -> list[_Unit]:  # fmt: skip
+    root = _joined(items, digests, part, alike)
     members: dict[str, list[int]] = defaultdict(list)
     for index in part:
         members[root(f"content {digests[index]}")].append(index)
     units = []
     for indices in members.values():
         groups = sorted({str(items[index].group) for index in indices if items[index].group is not None})
-        key = f"group {groups[0]}" if groups else f"content {digests[indices[0]]}"
+        key = f"group {groups[0]}" if groups else f"content {min(digests[index] for index in indices)}"
         height = _height(seed, key)
         labels = frozenset(items[index].label for index in indices)
         units.append(_Unit(members=indices, labels=labels, height=height, held_out=height < share))
     return units
 
 
-def _joined(items: Sequence[Item], digests: Sequence[str], part: Sequence[int]) -> Callable[[str], str]:
+def _joined(
+    items: Sequence[Item], digests: Sequence[str], part: Sequence[int], alike: Iterable[tuple[str, str]]
+) -> Callable[[str], str]:
     """Return what leads from a content to the representative of its unit (union-find)."""
     parent: dict[str, str] = {}
 
@@ -95,6 +100,8 @@ def _joined(items: Sequence[Item], digests: Sequence[str], part: Sequence[int]) 
     for index in part:
         if items[index].group is not None:
             parent[root(f"content {digests[index]}")] = root(f"group {items[index].group}")
+    for one, other in alike:
+        parent[root(f"content {one}")] = root(f"content {other}")
     return root
 
 
