@@ -30,6 +30,7 @@ from resnetkit.evaluation.metrics import classification_metrics
 from resnetkit.inference.decision import Decision
 from resnetkit.models import catalog, checkpoint
 from resnetkit.models.checkpoint import Header
+from resnetkit.training.recipe import Recipe
 from resnetkit.training.run import RunFolder, open_run
 
 TARGET = Path(__file__).parents[1] / "src/resnetkit/models/bundled/resnet20.cifar10.safetensors"
@@ -81,8 +82,8 @@ def bundle(run: RunFolder, twin: RunFolder, *, data: list[str], data_name: str, 
 def check_pair(run: RunFolder, twin: RunFolder) -> None:
     """Refuse two runs that differ in more than the seed and what is held out."""
     pages = [tomllib.loads((folder.path / "recipe.toml").read_text(encoding="utf-8")) for folder in (run, twin)]
-    for page in pages:
-        page["recipe"].pop("val_share")
+    for page in pages:  # read as a recipe: a setting that did not exist yet had the value that it has by itself now
+        page["recipe"] = Recipe.from_json(page["recipe"]).changed(val_share=0.0)
     wrong = [key for key in ("recipe", "spec", "preprocess", "weights") if pages[0][key] != pages[1][key]]
     if wrong:
         raise UsageError(f"{twin.name} is no twin of {run.name}: they differ in {', '.join(wrong)}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import resnetkit as rk
 from resnetkit.errors import UsageError
@@ -79,8 +80,20 @@ def test_small_classes_are_counted_and_not_searched(digits: Path, finished: rk.R
     assert not alone.of_kind("label")
 
 
-def test_without_weights_at_hand_the_rest_is_checked(mislabelled: tuple[Path, set[str]]) -> None:
-    checked = rk.check(mislabelled[0], weights="auto", threads=1)
+def test_small_pictures_are_held_against_the_bundled_network(mislabelled: tuple[Path, set[str]]) -> None:
+    checked = rk.check(mislabelled[0], threads=1)
+    listed = [Path(finding.sources[0]).name for finding in checked.of_kind("label")]
+    assert len(mislabelled[1].intersection(listed[:WRONG])) >= 6
+    assert any("resnet20.cifar10" in note for note in checked.notes)
+
+
+def test_without_weights_at_hand_the_rest_is_checked(mislabelled: tuple[Path, set[str]], tmp_path: Path) -> None:
+    for path in mislabelled[0].rglob("*.png"):
+        place = tmp_path / path.relative_to(mislabelled[0])
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as picture:
+            picture.resize((100, 100)).save(place)
+    checked = rk.check(tmp_path, threads=1)
     assert not checked.of_kind("label")
     assert any(note.startswith("not looked for: wrong labels") for note in checked.notes)
 

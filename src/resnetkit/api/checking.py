@@ -13,7 +13,6 @@ from resnetkit.checking.result import Check
 from resnetkit.errors import UsageError
 from resnetkit.files import write_text
 from resnetkit.inference.engines import TorchEngine
-from resnetkit.models import catalog
 from resnetkit.runtime import Runtime
 from resnetkit.training.plan import PHOTO_SIDE
 from resnetkit.watcher import Watcher
@@ -69,8 +68,7 @@ def check(
 def _opener(weights: str, how: Runtime, watcher: Watcher) -> Callable[[int], Backbone]:
     """Return what opens the backbone once the pictures' median side is known; one that is named is opened now."""
     if weights == "auto":
-        small = catalog.default_record("resnet20", purpose="transfer")
-        return lambda side: _backbone(small.name if small and side < PHOTO_SIDE else "resnet18", how, watcher)
+        return lambda side: _backbone("resnet18" if side >= PHOTO_SIDE else "resnet20.cifar10", how, watcher)
     opened = _backbone(weights, how, watcher)
     return lambda side: opened
 
