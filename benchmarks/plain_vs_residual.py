@@ -2,8 +2,8 @@
 
     python benchmarks/plain_vs_residual.py --runs runs/plain20 runs/resnet20 runs/plain56 runs/resnet56 \\
         --output figure.png
-    python benchmarks/plain_vs_residual.py --data cifar10 --recipe cifar10 --epochs 30 --seeds 1 --into runs/why \\
-        --output figure.png
+    python benchmarks/plain_vs_residual.py --data cifar10 --recipe cifar10 --epochs 16 --set val_share=0.1 \\
+        --into runs/why --output figure.png
 
 The first line draws finished runs, several of one network (seeds) too; the second trains what is not in the folder of
 --into yet. Prints training and held-out error of the last epoch and the test error of the best: mean, spread, n.

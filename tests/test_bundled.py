@@ -86,9 +86,11 @@ def test_its_record_states_what_the_file_itself_reaches(made: Path, digits: Path
     stated = read_header(made).metrics
     reached = rk.evaluate(digits, model=made, split="test", tta="flip_shift", threads=1).metrics
     assert stated["count"] == 359
-    for name in ("split", "count", "top1", "top5", "tta", "top1_interval"):
+    for name in ("split", "count", "top1", "top5", "top1_interval"):
         assert stated[name] == reached[name], name
-    assert stated["loss"] == pytest.approx(reached["loss"])
+    for ours, theirs in ((stated, reached), (stated["tta"], reached["tta"])):  # threads may add up in another order
+        assert ours["loss"] == pytest.approx(theirs["loss"])
+    assert stated["tta"]["top1"] == reached["tta"]["top1"]
     assert stated["tta"]["loss"] != stated["loss"]
     assert len(json.dumps(dict(stated))) < 1000
 
@@ -289,7 +291,7 @@ def test_the_demo_fine_tunes_it_where_it_is_there(
     code, out, err = resnetkit("demo")
     assert code == 0
     assert ("weights   resnet20.cifar10" in err) == there
-    assert f"recipe    {'finetune' if there else 'scratch'}: 8 epochs" in err
+    assert f"recipe    {'finetune' if there else 'scratch'}: 5 epochs" in err
     assert f"pictures  {32 if there else 8} pixels" in err
     assert "Accuracy" in out
 

@@ -20,7 +20,7 @@ _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 def demo(output: str, device: str, threads: int | None, quiet: bool) -> None:
     """Train a ResNet on handwritten digits, score it and name single pictures; offline, in about a minute.
 
-    The bundled CIFAR-10 network is fine-tuned where this package carries it; else training starts from random weights.
+    The bundled CIFAR-10 network is fine-tuned to them.
     """
     from resnetkit import api
     from resnetkit.inference import output as outputs
@@ -35,9 +35,9 @@ def demo(output: str, device: str, threads: int | None, quiet: bool) -> None:
         console.note(f"1. writing 1,797 handwritten digits as pictures in class folders: {data}/")
         pictures = write_digits(data)
         path = free_path(place / "runs", "digits-resnet20")
-        console.note(f"2. resnetkit train {data} --model resnet20 --epochs 8 --set augment.flip=none --output {path}")
+        console.note(f"2. resnetkit train {data} --model resnet20 --epochs 5 --set augment.flip=none --output {path}")
         run = api.train(
-            data, model="resnet20", epochs=8, settings=("augment.flip=none",), output=path, device=device,
+            data, model="resnet20", epochs=5, settings=("augment.flip=none",), output=path, device=device,
             threads=threads, watcher=console, command="resnetkit demo",
         )  # fmt: skip
         assert run.metrics is not None

@@ -93,7 +93,7 @@ def finetune() -> Recipe:
         epochs=40,
         batch_size=32,
         budget=Budget(steps=1000),
-        optim=Optim(lr=0.05, weight_decay=5e-4, layer_decay=0.9),
+        optim=Optim(lr=0.01, weight_decay=5e-4, layer_decay=0.9),
         head_first=True,
     )
 
