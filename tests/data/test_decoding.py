@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -318,3 +319,24 @@ def test_two_processes_at_once_share_the_work(photos):
     assert [process.returncode for process in both] == [0, 0]
     assert said[0][1] == said[1][1]
     assert int(said[0][0]) + int(said[1][0]) == 16, "each photo is decoded by one of them"
+
+
+def test_a_walk_left_half_done_may_be_collected_in_one_of_its_own_threads():
+    """The garbage collector runs in any thread; one that waits for itself raises, which is an error here."""
+    walks, go_on, gone = [], threading.Event(), threading.Event()
+
+    def work(number: int) -> int:
+        if number == 1:
+            go_on.wait()
+            walks.clear()  # the last reference
+            gone.set()
+        return number
+
+    walks.append(survey.ordered(work, range(40), threads=1, progress=None, chunk=1))
+    threading.Timer(0.2, go_on.set).start()
+
+    def first() -> int:
+        return next(iter(walks[0]))
+
+    assert first() == 0
+    assert gone.wait(20)

@@ -102,16 +102,16 @@ def ordered(
     chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
     waiting: deque[Future[list[_R]]] = deque()
     done = 0
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for taken in chunks:
-                waiting.append(pool.submit(lambda part: [function(item) for item in part], taken))
-                while waiting and (len(waiting) > 4 * threads or taken is chunks[-1]):
-                    results = waiting.popleft().result()
-                    yield from results
-                    done += len(results)
-                    if progress:
-                        progress(done, len(items))
-        finally:
-            for future in waiting:
-                future.cancel()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for taken in chunks:
+            waiting.append(pool.submit(lambda part: [function(item) for item in part], taken))
+            while waiting and (len(waiting) > 4 * threads or taken is chunks[-1]):
+                results = waiting.popleft().result()
+                yield from results
+                done += len(results)
+                if progress:
+                    progress(done, len(items))
+    finally:
+        # Not waited for: what was left half read may be collected in one of these very threads.
+        pool.shutdown(wait=False, cancel_futures=True)
