@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from resnetkit.evaluation.calibration import binned, expected_error
-from resnetkit.evaluation.doubt import intervals
+from resnetkit.evaluation.doubt import intervals, rankings
 from resnetkit.evaluation.pairs import is_real, paired_difference
 from resnetkit.evaluation.uncertainty import accuracy_interval
 from resnetkit.inference.decision import softmax
@@ -68,6 +68,7 @@ class Pool:
             "loss": -np.log(of_truth).mean(),
             "top5": first.mean(),
             "ece": self._calibration_error(),
+            **{name: found.macro for name, found in rankings(self.probabilities, self.targets).items()},
         }
 
     def _calibration_error(self) -> float:
@@ -90,7 +91,7 @@ def held(samples: Iterator[tuple[np.ndarray, np.ndarray]], truth: dict[str, floa
     below: Counter[str] = Counter()
     above: Counter[str] = Counter()
     for probabilities, targets in samples:
-        found = intervals(probabilities, targets, after=probabilities)
+        found = intervals(probabilities, targets, after=probabilities, ranked=rankings(probabilities, targets))
         alone = accuracy_interval(probabilities.argmax(axis=1) == targets)
         for name, (low, high) in (found | {"accuracy": [alone.low, alone.high]}).items():
             below[name] += high < truth[name]

@@ -1,30 +1,23 @@
 """Curves and areas are those of scikit-learn's definitions, by hand where small."""
 
 import numpy as np
-import pytest
 
-from resnetkit.evaluation.ranking import ranking_figures, selective
+from resnetkit.evaluation.ranking import curves, selective
 
 
-def test_areas_by_hand_and_none_where_there_is_nothing_to_rank() -> None:
+def test_curves_go_from_nothing_to_all_and_are_left_out_where_there_is_nothing_to_rank() -> None:
     scores = np.array([[0.8, 0.2, 0.0], [0.4, 0.6, 0.0], [0.7, 0.3, 0.0], [0.1, 0.9, 0.0]])
-    figures = ranking_figures(scores, np.array([0, 0, 1, 1]), classes=("a", "b", "c"))
-    # Of the four pairs of an a and a b, three have the a higher.
-    assert figures["roc_auc"]["per_class"] == {"a": 0.75, "b": 0.75, "c": None}
-    assert figures["roc_auc"]["macro"] == 0.75
-    assert figures["average_precision"]["per_class"]["a"] == pytest.approx((1 + 2 / 3) / 2)
-    assert set(figures["curves"]) == {"a", "b"}
-    assert figures["curves"]["a"]["roc"][0] == [0.0, 0.0]
-    assert figures["curves"]["a"]["roc"][-1] == [1.0, 1.0]
+    drawn = curves(scores, np.array([0, 0, 1, 1]), ("a", "b", "c"))
+    assert set(drawn) == {"a", "b"}
+    assert drawn["a"]["roc"][0] == [0.0, 0.0]
+    assert drawn["a"]["roc"][-1] == [1.0, 1.0]
 
 
 def test_curves_are_thinned_and_left_out_for_many_classes() -> None:
     random = np.random.default_rng(0)
-    figures = ranking_figures(random.random((3000, 2)), random.integers(0, 2, 3000), classes=("a", "b"))
-    assert all(len(points) <= 101 for curve in figures["curves"].values() for points in curve.values())
-    many = ranking_figures(random.random((90, 30)), np.arange(90) % 30, classes=[str(i) for i in range(30)])
-    assert many["curves"] == {}
-    assert len(many["roc_auc"]["per_class"]) == 30
+    drawn = curves(random.random((3000, 2)), random.integers(0, 2, 3000), ("a", "b"))
+    assert all(len(points) <= 101 for curve in drawn.values() for points in curve.values())
+    assert curves(random.random((90, 30)), np.arange(90) % 30, [str(i) for i in range(30)]) == {}
 
 
 def test_the_surest_answers_come_first() -> None:

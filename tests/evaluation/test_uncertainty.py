@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from resnetkit.evaluation.areas import areas, average_precision, under_roc
 from resnetkit.evaluation.metrics import wilson
-from resnetkit.evaluation.uncertainty import Interval, accuracy_interval, balanced_interval, bootstrap
+from resnetkit.evaluation.uncertainty import Interval, accuracy_interval, area_interval, balanced_interval, bootstrap
 
 
 def mean(sums: np.ndarray) -> np.ndarray:
@@ -85,3 +86,39 @@ def test_intervals_of_balanced_accuracy_hold_it_where_most_classes_are_found_who
         interval = balanced_interval(random.random(150) < 0.95, targets)
         held += interval.low <= 0.95 <= interval.high
     assert held / 400 > 0.925  # MOVER: 0.89
+
+
+def ranked(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores of pictures of two classes whose area under the ROC is 0.9214 (unit normals, distance 2)."""
+    random = np.random.default_rng(seed)
+    targets = random.integers(0, 2, count)
+    score = random.normal(size=count) + 2 * targets
+    return np.stack([-score, score], axis=1), targets
+
+
+def test_intervals_of_areas_hold_them() -> None:
+    truth = stats.norm.cdf(2 / np.sqrt(2))
+    of_many = areas(average_precision, *ranked(400_000, 1)).macro
+    missed = {"roc": 0, "precision": 0}
+    for seed in range(400):
+        scores, targets = ranked(150, 100 + seed)
+        roc, precision = (area_interval(areas(measure, scores, targets)) for measure in (under_roc, average_precision))
+        missed["roc"] += not roc.low <= truth <= roc.high
+        missed["precision"] += not precision.low <= of_many <= precision.high
+    assert all(8 <= count <= 36 for count in missed.values()), missed  # 20 expected, standard deviation 4.4
+
+
+def test_areas_of_pictures_shown_twice_are_known_no_better() -> None:
+    scores, targets = ranked(150, 0)
+    names = [str(i) for i in range(150)] * 2
+    alone = area_interval(areas(under_roc, scores, targets))
+    found = areas(under_roc, np.concatenate([scores, scores]), np.concatenate([targets, targets]))
+    twice, blind = area_interval(found, names), area_interval(found)
+    assert (twice.low, twice.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
+    assert blind.high - blind.low < 0.8 * (alone.high - alone.low)
+
+
+def test_a_perfect_order_is_not_beyond_doubt() -> None:
+    targets = np.arange(150) % 2
+    perfect = area_interval(areas(under_roc, np.stack([1 - targets, targets], axis=1), targets))
+    assert perfect == Interval(*wilson(150, 150))

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from resnetkit.evaluation.areas import Areas, areas, average_precision, under_roc
 from resnetkit.evaluation.calibration import binned, cross_fitted, expected_error, reliability
 from resnetkit.evaluation.guarantees import cross_kept, kept
-from resnetkit.evaluation.ranking import ranking_figures
-from resnetkit.evaluation.uncertainty import Interval, accuracy_interval, balanced_interval, bootstrap
+from resnetkit.evaluation.ranking import area_figures, curves, selective
+from resnetkit.evaluation.uncertainty import Interval, accuracy_interval, area_interval, balanced_interval, bootstrap
 from resnetkit.inference.decision import Decision
 
 
@@ -35,27 +36,44 @@ def doubts(
     probabilities = decision.probabilities(logits)
     elsewhere = decision.fitted_on is not None and metrics["split"] != "val"
     after = probabilities if elsewhere else cross_fitted(logits, targets, of_pictures)
+    ranked = rankings(probabilities, targets)
     return {
         "top1_interval": _plain(accuracy_interval(probabilities.argmax(axis=1) == targets, of_pictures)),
         "grouped": grouped,
-        "intervals": intervals(probabilities, targets, of_pictures, after=after),
+        "intervals": intervals(probabilities, targets, of_pictures, after=after, ranked=ranked),
         "calibration": {
             "temperature": decision.temperature,
             "fitted_on": "val" if elsewhere else "crossfit",
             "before": reliability(Decision().probabilities(logits), targets),
             "after": reliability(after, targets),
         },
-        **ranking_figures(probabilities, targets, classes=metrics["classes"]),
+        **{name: area_figures(found, metrics["classes"]) for name, found in ranked.items()},
+        "curves": curves(probabilities, targets, metrics["classes"]),
+        "selective": selective(probabilities, targets),
         **(kept(probabilities, targets, decision) if elsewhere else cross_kept(logits, targets, decision, of_pictures)),
     }
 
 
-def intervals(
-    probabilities: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None, *, after: np.ndarray
-) -> dict[str, list[float]]:
-    """Return the 95 % intervals of balanced accuracy, loss, calibration error and, of more than 5 classes, top-5.
+def rankings(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, Areas]:
+    """Return the areas under the curves of each class, `roc_auc` and `average_precision`."""
+    return {
+        "roc_auc": areas(under_roc, probabilities, targets),
+        "average_precision": areas(average_precision, probabilities, targets),
+    }
 
-    `[N, K]` probabilities of pictures of the classes `targets`, and those `after` calibration, for its error.
+
+def intervals(
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    groups: Sequence[str | None] | None = None,
+    *,
+    after: np.ndarray,
+    ranked: Mapping[str, Areas],
+) -> dict[str, list[float]]:
+    """Return the 95 % intervals of balanced accuracy, loss, calibration error, mean areas and, of many classes, top-5.
+
+    `[N, K]` probabilities of pictures of the classes `targets`, those `after` calibration, for its error, and the areas
+    of `rankings`. There is no interval of areas that no class has, nor of top-5 among five classes.
     """
     found = probabilities.argmax(axis=1) == targets
     smallest = np.finfo(np.float32).tiny
@@ -66,6 +84,9 @@ def intervals(
         "loss": bootstrap(losses, lambda sums: sums[..., 0] / sums[..., 1], groups=groups),
         "ece": bootstrap(binned(after, targets), expected_error, groups=groups),
     }
+    for name, found_areas in ranked.items():
+        if found_areas.macro is not None:
+            bounds[name] = area_interval(found_areas, groups)
     if probabilities.shape[1] > 5:
         first = np.argpartition(-probabilities, 4, axis=1)[:, :5] == targets[:, None]
         bounds["top5"] = accuracy_interval(first.any(axis=1), groups)

@@ -7,35 +7,30 @@ from typing import Any
 
 import numpy as np
 
+from resnetkit.evaluation.areas import Areas
+
 _MOST_POINTS = 101
 _MOST_CURVES = 20
 _COVERAGES = 50
 
 
-def ranking_figures(probabilities: np.ndarray, targets: np.ndarray, *, classes: Sequence[str]) -> dict[str, Any]:
-    """Return `roc_auc`, `average_precision`, `curves` and `selective` of metrics.json.
+def area_figures(found: Areas, classes: Sequence[str]) -> dict[str, Any]:
+    """Return `roc_auc` or `average_precision` of metrics.json: by class, None where there is none, and their mean."""
+    return {"macro": found.macro, "per_class": dict(zip(classes, found.per_class, strict=True))}
 
-    `probabilities`: `[N, K]`; each class against the rest, None for one without pictures or without others; `macro` is
-    the mean of the rest. `curves` (up to 20 classes): `roc` as [false alarms, found] and `precision_recall` as [recall,
-    precision], shares, at most 101 points.
+
+def curves(probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the curves of each class against the rest, of up to 20 classes.
+
+    `probabilities`: `[N, K]`. `roc` as [false alarms, found] and `precision_recall` as [recall, precision], shares, at
+    most 101 points; no entry for a class without pictures or without others.
     """
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    areas: dict[str, float | None] = {}
-    precisions: dict[str, float | None] = {}
-    curves = {}
-    for index, name in enumerate(classes):
-        of_class, scores = targets == index, probabilities[:, index]
-        both = bool(of_class.any() and not of_class.all())
-        areas[name] = float(roc_auc_score(of_class, scores)) if both else None
-        precisions[name] = float(average_precision_score(of_class, scores)) if both else None
-        if both and len(classes) <= _MOST_CURVES:
-            curves[name] = _curves(of_class, scores)
+    if len(classes) > _MOST_CURVES:
+        return {}
     return {
-        "roc_auc": {"macro": _mean(areas), "per_class": areas},
-        "average_precision": {"macro": _mean(precisions), "per_class": precisions},
-        "curves": curves,
-        "selective": selective(probabilities, targets),
+        name: _curves(targets == index, probabilities[:, index])
+        for index, name in enumerate(classes)
+        if 0 < (targets == index).sum() < len(targets)
     }
 
 
@@ -69,8 +64,3 @@ def _curves(of_class: np.ndarray, scores: np.ndarray) -> dict[str, list[list[flo
 def _thinned(across: np.ndarray, up: np.ndarray) -> list[list[float]]:
     keep = np.unique(np.linspace(0, len(across) - 1, _MOST_POINTS).round().astype(int))
     return [[round(float(across[i]), 5), round(float(up[i]), 5)] for i in keep]
-
-
-def _mean(figures: dict[str, float | None]) -> float | None:
-    known = [figure for figure in figures.values() if figure is not None]
-    return sum(known) / len(known) if known else None
