@@ -176,7 +176,9 @@ def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     if metrics.get("top5") is not None:
         tiles.append(("among first five", percent(metrics["top5"]), _between(intervals, "top5") or "the right name"))
     if areas is not None:
-        tiles.append(("area under ROC", f"{areas:.3f}", _between(intervals, "roc_auc", factor=1) or "mean over classes"))
+        tiles.append(
+            ("area under ROC", f"{areas:.3f}", _between(intervals, "roc_auc", factor=1) or "mean over classes")
+        )
     if calibration.get("before"):
         after = calibration.get("after") or calibration["before"]
         tempered = calibration.get("temperature") != 1
