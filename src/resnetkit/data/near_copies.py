@@ -11,6 +11,7 @@ from PIL import Image
 from resnetkit.data.alignment import similarity
 
 Progress = Callable[[int, int], None]
+Thumbnails = Sequence[np.ndarray]  # each [32, 32, 3] uint8; never copied as a whole
 
 SIDE = 32  # of the thumbnails that are compared, in pixels: 3 kB for each picture
 SMALLEST = 16  # pixels; in smaller pictures different things look alike: 1,725 pairs of scikit-learn's 1,797 digits
@@ -34,7 +35,7 @@ _ENOUGH_TO_LEARN = 1000  # pictures, to learn the axes from
 _CHANCE_PAIRS = 1000
 _ABOVE_CHANCE = 5  # standard deviations
 _SAMPLE = 4000
-_ROWS, _COLUMNS, _PAIRS, _PICTURES = 512, 4096, 1024, 4096  # worked on at once, so that memory stays flat
+_ROWS, _COLUMNS, _PAIRS, _PICTURES = 512, 4096, 1024, 1024  # worked on at once, so that memory stays flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,23 +70,23 @@ def near_copies_among(
     apart = None
     if parts is not None:
         _, apart = np.unique([parts[number] for number in numbers], return_inverse=True)
-    stacked = np.stack([each for each in thumbnails if each is not None])
-    found = near_copies(stacked, classes=classes, parts=apart, progress=progress)
+    present = [each for each in thumbnails if each is not None]
+    found = near_copies(present, classes=classes, parts=apart, progress=progress)
     return [replace(pair, first=numbers[pair.first], second=numbers[pair.second]) for pair in found]
 
 
 def near_copies(
-    thumbnails: np.ndarray, *, classes: np.ndarray | None = None, parts: np.ndarray | None = None,
+    thumbnails: Thumbnails, *, classes: np.ndarray | None = None, parts: np.ndarray | None = None,
     progress: Progress | None = None,
 ) -> list[NearCopy]:  # fmt: skip
-    """Return the pairs that show the same photo, by number; `thumbnails`: `[N, 32, 32, 3]` uint8.
+    """Return the pairs that show the same photo, by number; `thumbnails`: N of `[32, 32, 3]` uint8.
 
     Candidates are the ten pictures that look most alike at 8x8 pixels, one whole and the other whole, cut or mirrored
     (blocked dot products; the axes are the set's own principal ones, those of fine details made stronger). Each is
     then laid over its picture and compared in detail (`alignment.similarity`), which has to reach `least_similarity`
     of the set, `classes` (`[N]` whole numbers) given. Identical pictures should be given once. Where `parts` are given
     (`[N]` whole numbers), only pairs of two parts are looked for. `progress` hears of the pictures whose candidates are
-    known. Memory beside the thumbnails: 1.5 kB a picture.
+    known. Memory beside the thumbnails: 2.5 kB a picture.
     """
     if len(thumbnails) < 2:
         return []
@@ -101,7 +102,7 @@ def near_copies(
     return [found[key] for key in sorted(found)]
 
 
-def least_similarity(thumbnails: np.ndarray, classes: np.ndarray | None) -> float:
+def least_similarity(thumbnails: Thumbnails, classes: np.ndarray | None) -> float:
     """Return how alike two pictures must be to be copies: `LEAST_SIMILARITY`, or more where random ones are alike.
 
     Random pairs are drawn, of one class where `classes` are given: pictures of one traffic sign are more alike than
@@ -117,28 +118,30 @@ def least_similarity(thumbnails: np.ndarray, classes: np.ndarray | None) -> floa
     first, second = first[first != second], second[first != second]
     if not len(first):
         return LEAST_SIMILARITY
-    alike = similarity(thumbnails[first], thumbnails[second], np.tile([1.0, 0.0, 1.0, 0.0], (len(first), 1)))
+    alike = similarity(
+        _taken(thumbnails, first), _taken(thumbnails, second), np.tile([1.0, 0.0, 1.0, 0.0], (len(first), 1))
+    )
     middle, high = np.quantile(np.arctanh(alike.clip(-0.999, 0.999)), [0.5, 0.84])
     return max(LEAST_SIMILARITY, round(float(np.tanh(middle + _ABOVE_CHANCE * (high - middle))), 4))
 
 
 def _verified(
-    thumbnails: np.ndarray, rows: np.ndarray, columns: np.ndarray, variants: np.ndarray, least: float
+    thumbnails: Thumbnails, rows: np.ndarray, columns: np.ndarray, variants: np.ndarray, least: float
 ) -> Iterator[NearCopy]:
     """Yield those candidates whose details agree; variant `len(_CUTS)` is the mirrored picture."""
     mirrored = variants == len(_CUTS)
-    others = thumbnails[columns]
+    others = _taken(thumbnails, columns)
     others[mirrored] = others[mirrored][:, :, ::-1]
     left, top, right, bottom = np.array([*_CUTS, _WHOLE])[variants].T
     start = np.stack([1 - top - bottom, top * SIDE, 1 - left - right, left * SIDE], axis=1)
-    scores = similarity(thumbnails[rows], others, start)
+    scores = similarity(_taken(thumbnails, rows), others, start)
     for number in np.flatnonzero(scores >= least):
         first, second = sorted((int(rows[number]), int(columns[number])))
         yield NearCopy(first, second, round(float(scores[number]), 4), bool(mirrored[number]))
 
 
 def _candidates(
-    thumbnails: np.ndarray, parts: np.ndarray | None, progress: Progress | None
+    thumbnails: Thumbnails, parts: np.ndarray | None, progress: Progress | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield (pictures, others, variants) of pairs that look alike, each block of pictures in turn, part by part."""
     variants = _descriptors(thumbnails)
@@ -178,29 +181,37 @@ def _most_alike(
     return rows[numbers], others, each.argmax(axis=0)
 
 
-def _descriptors(thumbnails: np.ndarray) -> list[np.ndarray]:
+def _descriptors(thumbnails: Thumbnails) -> list[np.ndarray]:
     """Return a unit vector for each picture, `[N, D]`, once for each of `_CUTS` and for the mirrored picture."""
-    views = [_coarse(thumbnails, cut) for cut in _CUTS] + [_coarse(thumbnails[:, :, ::-1], _WHOLE)]
+    views = [(cut, False) for cut in _CUTS] + [(_WHOLE, True)]
     if len(thumbnails) < _ENOUGH_TO_LEARN:
-        return views
-    mean = views[0].mean(axis=0)
-    _, strengths, axes = np.linalg.svd(views[0][:: max(1, len(thumbnails) // _SAMPLE)] - mean, full_matrices=False)
+        return [_coarse(thumbnails, cut, mirrored) for cut, mirrored in views]
+    whole = _coarse(thumbnails, _WHOLE)
+    mean = whole.mean(axis=0)
+    _, strengths, axes = np.linalg.svd(whole[:: max(1, len(thumbnails) // _SAMPLE)] - mean, full_matrices=False)
     weights = np.maximum(strengths[:_DIMENSIONS] / strengths[0], 1e-3) ** -0.5
     project = (axes[:_DIMENSIONS].T * weights).astype(np.float32)
-    return [_unit((view - mean) @ project) for view in views]
+    del whole
+    shift = mean @ project
+    return [_unit(_coarse(thumbnails, cut, mirrored) @ project - shift) for cut, mirrored in views]
 
 
-def _coarse(thumbnails: np.ndarray, cut: tuple[float, float, float, float]) -> np.ndarray:
+def _coarse(thumbnails: Thumbnails, cut: tuple[float, float, float, float], mirrored: bool = False) -> np.ndarray:
     """Return what is left after the cut at 8x8 pixels, as unit vectors `[N, 192]` without their mean brightness."""
     left, top, right, bottom = cut
     down, across = _averaging(top, 1 - bottom), _averaging(left, 1 - right)
     views = np.empty((len(thumbnails), _COARSE * _COARSE * 3), np.float32)
     for start in range(0, len(thumbnails), _PICTURES):
-        part = thumbnails[start : start + _PICTURES].astype(np.float32)
+        part = np.stack(thumbnails[start : start + _PICTURES])[:, :, :: -1 if mirrored else 1].astype(np.float32)
         rows = np.matmul(down, part.reshape(len(part), SIDE, SIDE * 3)).reshape(len(part), _COARSE, SIDE, 3)
         view = np.matmul(across, rows).reshape(len(part), -1)
         views[start : start + _PICTURES] = _unit(view - view.mean(axis=1, keepdims=True))
     return views
+
+
+def _taken(thumbnails: Thumbnails, numbers: np.ndarray) -> np.ndarray:
+    """Return these thumbnails as `[len(numbers), 32, 32, 3]`, a copy."""
+    return np.stack([thumbnails[number] for number in numbers])
 
 
 def _averaging(low: float, high: float) -> np.ndarray:
