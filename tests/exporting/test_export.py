@@ -152,7 +152,16 @@ def test_without_pictures_of_ones_own_generated_ones_are_compared_and_that_is_sa
     made = rk.export(file, output=tmp_path / "out")
     parity = json.loads((made.folder / "parity.json").read_text())
     assert parity["pictures"] == 6
-    assert parity["compared_on"] == "generated pictures, none of yours: compare on yours with --images"
+    assert parity["compared_on"] == "generated pictures, none of yours (compare on yours with --images)"
+
+
+def test_of_many_pictures_a_hundred_are_compared_and_that_is_said(file: Path, tmp_path: Path) -> None:
+    for number in range(101):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / f"{number:03}.png")
+    made = rk.export(file, images=[tmp_path], output=tmp_path / "out")
+    parity = json.loads((made.folder / "parity.json").read_text())
+    assert parity["pictures"] == 100
+    assert parity["compared_on"] == "100 of the 101 pictures that were given"
 
 
 def test_what_cannot_be_exported_is_said_before_anything_is_written(file: Path, photos: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from resnetkit.watcher import Watcher
 if TYPE_CHECKING:
     import numpy as np
 
-    from resnetkit.data.dataset import Dataset
+    from resnetkit.data.dataset import Dataset, Item
     from resnetkit.data.fetch import Progress
     from resnetkit.exporting.int8 import Cost
     from resnetkit.exporting.parity import Parity
@@ -41,10 +41,14 @@ _MOST_COMPARED = 100
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Export:
-    """A finished export folder, how it was compared with the model, and what int8 costs where it is in int8."""
+    """A finished export folder, how it was compared with the model, and what int8 costs where it is in int8.
+
+    `whose`: the pictures it was compared on, in words.
+    """
 
     exported: Exported
     parity: Parity
+    whose: str
     cost: Cost | None = None
 
     @property
@@ -100,7 +104,7 @@ def export(
             cost.check(max_loss=max_loss)
         parity = _compared(made, _reference(source, runtime), pictures, watcher)
         _describe(made, parity, whose, cost)
-    return Export(exported=_at(made, place), parity=parity, cost=cost)
+    return Export(exported=_at(made, place), parity=parity, whose=whose, cost=cost)
 
 
 def _check_int8(int8: bool, format: Format, calibrate: Sequence[str | Path]) -> None:
@@ -196,11 +200,11 @@ def _pictures(given: Sequence[str | Path], run: RunFolder | None) -> tuple[Itera
     from resnetkit.data.sources import open_pictures
 
     if given:
-        return _spread(open_pictures(*given)), "the pictures that were given"
+        return _spread(open_pictures(*given), "pictures that were given")
     held_out = None if run is None else _held_out(run)
     if held_out is not None:
-        return _spread(held_out), "pictures that the run held out"
-    return _generated(), "generated pictures, none of yours: compare on yours with --images"
+        return _spread(held_out, "pictures that the run held out")
+    return _generated(), "generated pictures, none of yours (compare on yours with --images)"
 
 
 def _held_out(run: RunFolder) -> Dataset | None:
@@ -218,11 +222,16 @@ def _held_out(run: RunFolder) -> Dataset | None:
     return dataclasses.replace(data, items=items) if items else None
 
 
-def _spread(pictures: Dataset) -> Iterator[tuple[str, bytes]]:
-    step = max(1, -(-len(pictures) // _MOST_COMPARED))
-    for item in pictures.items[::step]:
-        content = pictures.read(item)
-        yield item.source, content if isinstance(content, bytes) else _png(content)
+def _spread(pictures: Dataset, whose: str) -> tuple[Iterator[tuple[str, bytes]], str]:
+    count = min(len(pictures), _MOST_COMPARED)
+    chosen = [pictures.items[number * len(pictures) // count] for number in range(count)]
+    share = "" if count == len(pictures) else f"{count} of "
+    return (_content(pictures, item) for item in chosen), f"{share}the {len(pictures):,} {whose}"
+
+
+def _content(pictures: Dataset, item: Item) -> tuple[str, bytes]:
+    content = pictures.read(item)
+    return item.source, content if isinstance(content, bytes) else _png(content)
 
 
 def _generated() -> Iterator[tuple[str, bytes]]:

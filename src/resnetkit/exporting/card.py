@@ -28,8 +28,8 @@ def write_card(exported: Exported, parity: Parity, whose: str, cost: Cost | None
         f"Licence of the weights: {header.license or 'not stated'}.",
         _input(exported),
         "" if cost is None else _cost(cost),
-        f"Compared with the original on {parity.pictures} files ({whose}): the first class is the same for "
-        f"{parity.same_top1}, probabilities differ by at most {parity.largest_difference:.1e} (parity.json).",
+        f"Compared with the original on {whose}: the first class is the same for {parity.same_top1} of "
+        f"{parity.pictures}, probabilities differ by at most {parity.largest_difference:.1e} (parity.json).",
     ]
     text = "\n\n".join(_wrapped(paragraph) for paragraph in paragraphs if paragraph)
     files.write_text(exported.folder / "README.txt", text + "\n")
