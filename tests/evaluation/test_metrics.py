@@ -139,6 +139,19 @@ def test_the_headline_says_it_in_plain_words():
     ]
 
 
+@pytest.mark.parametrize(
+    ("temperature", "before", "after", "said"),
+    [
+        (1.5, 0.095, 0.08, "Its confidence is 8.0 points from its accuracy on average, 9.5 uncalibrated."),
+        (1.0, 0.143, 0.143, "Its confidence is 14.3 points from its accuracy on average."),
+        (1.0, 0.143, 0.05, "14.3 points from its accuracy on average, 5.0 with a temperature from such pictures"),
+    ],
+)
+def test_the_confidence_told_is_that_of_what_predict_answers(temperature, before, after, said):
+    calibration = {"temperature": temperature, "before": {"ece": before}, "after": {"ece": after}}
+    assert said in headline(_two_classes("val") | {"calibration": calibration})
+
+
 def test_the_headline_says_apart_what_test_time_averaging_reached():
     without = headline(_two_classes("val")).splitlines()
     figures = _two_classes("val") | {"tta": {"views": "flip", "top1": 146 / 153, "loss": 0.1}}

@@ -189,7 +189,7 @@ def test_every_figure_of_the_files_is_on_the_page(html: str) -> None:
     assert "computed 3 times" in text
     assert "5.0 % 4.7 % 60.0 % 93.0 % 98.0 %" in text
     assert "90.0 % 91.2 % 1.30" in text
-    assert "divides its logits is 1.70; it was fitted on the validation part" in text
+    assert "divides its logits is 1.70, fitted on the validation part" in text
     labels = [attributes["aria-label"] for attributes in Page(html).all("svg")]
     assert [label.split(":")[0] for label in labels] == [
         "Loss over the epochs", "Accuracy, % over the epochs", "Accuracy against probability",
@@ -300,3 +300,19 @@ def test_two_thousand_validation_images_stay_under_five_megabytes() -> None:
     assert len(page.encode()) < 5_000_000
     assert isinstance(shown, Album)
     assert len(shown.pictures) > 1500
+
+
+@pytest.mark.parametrize(
+    ("split", "fitted_on", "words"),
+    [("test", "crossfit", "No pictures were held out to fit a temperature"), ("val", "crossfit", "helps nothing")],
+)
+def test_without_a_temperature_the_page_shows_the_networks_own_confidence(
+    split: str, fitted_on: str, words: str
+) -> None:
+    metrics = scored(60)["metrics"] | MORE | {"split": split}
+    metrics["calibration"] = MORE["calibration"] | {"temperature": 1.0, "fitted_on": fitted_on}
+    page = Page(render(content(metrics=metrics)))
+    assert words in page.text
+    assert "5.0 points calibration error" in page.text
+    said = [attributes["aria-label"] for attributes in page.all("svg")]
+    assert "Accuracy against probability: this model an expected error of 5.0 points" in said

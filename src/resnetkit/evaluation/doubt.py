@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from resnetkit.evaluation.areas import Areas, areas, average_precision, under_roc
-from resnetkit.evaluation.calibration import binned, cross_fitted, expected_error, reliability
+from resnetkit.evaluation.calibration import as_for_new_pictures, binned, expected_error, reliability
 from resnetkit.evaluation.guarantees import cross_kept, kept
 from resnetkit.evaluation.ranking import area_figures, curves, selective
 from resnetkit.evaluation.uncertainty import Interval, accuracy_interval, area_interval, balanced_interval, bootstrap
@@ -28,14 +28,14 @@ def doubts(
     `top1_interval` takes the place of the one for independent pictures where some come in groups, and `grouped` says
     so. `intervals`: 95 %, of the figures they are named after. `calibration`: how far confidence is from accuracy
     `before` (the network's own) and `after`: at the decision's temperature where that was fitted on other pictures,
-    `fitted_on` "val", else at one that these pictures fix for each other, "crossfit", and that is stored nowhere.
+    `fitted_on` "val", else at one that these pictures fix for each other, "crossfit", where it helps.
     `rejects` and `sets`: what each threshold of the decision does, cross-fitted likewise.
     """
     grouped = any(group is not None for group in groups)
     of_pictures = list(groups) if grouped else None
     probabilities = decision.probabilities(logits)
     elsewhere = decision.fitted_on is not None and metrics["split"] != "val"
-    after = probabilities if elsewhere else cross_fitted(logits, targets, of_pictures)
+    after = probabilities if elsewhere else as_for_new_pictures(logits, targets, of_pictures)
     ranked = rankings(probabilities, targets)
     return {
         "top1_interval": _plain(accuracy_interval(probabilities.argmax(axis=1) == targets, of_pictures)),

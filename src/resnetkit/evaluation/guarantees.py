@@ -71,7 +71,8 @@ def cross_kept(
     number = folds(len(targets), groups)
     for fold in np.unique(number):
         inside = number == fold
-        others = _nothing_promised() if inside.all() else fit_decision(logits[~inside], targets[~inside])
+        theirs = None if groups is None else [group for group, own in zip(groups, inside, strict=True) if not own]
+        others = _nothing_promised() if inside.all() else fit_decision(logits[~inside], targets[~inside], theirs)
         for name, values in _marks(others.probabilities(logits[inside]), targets[inside], others).items():
             marks.setdefault(name, np.zeros(len(targets), values.dtype))[inside] = values
     return _counted(marks, decision)

@@ -183,8 +183,7 @@ def _doubt_lines(metrics: Mapping[str, Any]) -> list[str]:
     """Say how far confidence can be believed, and what "not sure" would do, where that is known."""
     lines = []
     if "calibration" in metrics:
-        before, after = (100 * metrics["calibration"][when]["ece"] for when in ("before", "after"))
-        lines.append(f"Its confidence is {after:.1f} points from its accuracy on average, {before:.1f} uncalibrated.")
+        lines.append(_confidence_line(metrics["calibration"]))
     said = metrics.get("rejects", {}).get("0.05")
     if said and said["accuracy"] is not None:
         lines.append(
@@ -203,6 +202,19 @@ def _doubt_lines(metrics: Mapping[str, Any]) -> list[str]:
             "makes them too good."
         )
     return lines
+
+
+def _confidence_line(calibration: Mapping[str, Any]) -> str:
+    before, after = (100 * calibration[when]["ece"] for when in ("before", "after"))
+    if is_tempered(calibration):
+        return f"Its confidence is {after:.1f} points from its accuracy on average, {before:.1f} uncalibrated."
+    would = "" if before == after else f", {after:.1f} with a temperature from such pictures (--calibrated)"
+    return f"Its confidence is {before:.1f} points from its accuracy on average{would}."
+
+
+def is_tempered(calibration: Mapping[str, Any]) -> bool:
+    """Tell whether the model has a temperature, so that what it says is `after`, not `before`."""
+    return bool(calibration["temperature"] != 1)
 
 
 def _class_lines(per_class: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit import files
 from resnetkit.data.classes import steers_terminal
-from resnetkit.evaluation.metrics import num_correct, photos
+from resnetkit.evaluation.metrics import is_tempered, num_correct, photos
 from resnetkit.report import page_charts, page_tables
 from resnetkit.report.page_tables import Row, percent
 from resnetkit.report.thumbnails import Album, confident_errors
@@ -179,12 +179,11 @@ def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
         tiles.append(
             ("area under ROC", f"{areas:.3f}", _between(intervals, "roc_auc", factor=1) or "mean over classes")
         )
-    if calibration.get("before"):
-        after = calibration.get("after") or calibration["before"]
-        tempered = calibration.get("temperature") != 1
+    if calibration:
+        tempered = is_tempered(calibration)
         before = f"; {100 * calibration['before']['ece']:.1f} before its temperature" if tempered else ""
-        words = f"calibration error{before}"
-        tiles.append(("off in confidence", f"{100 * after['ece']:.1f} points", words))
+        off = 100 * calibration["after" if tempered else "before"]["ece"]
+        tiles.append(("off in confidence", f"{off:.1f} points", f"calibration error{before}"))
     if "tta" in metrics:
         tiles.append(("with averaging", percent(metrics["tta"]["top1"]), f"over views ({metrics['tta']['views']})"))
     return [{"name": name, "value": value, "note": note} for name, value, note in tiles]
@@ -230,14 +229,22 @@ def _looks(metrics: Mapping[str, Any] | None) -> str:
 
 
 def _trust(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    calibration = metrics.get("calibration") or {}
-    where = {"val": "the validation part", "crossfit": "these pictures, each half by the other"}
-    words = []
-    if calibration.get("fitted_on"):
-        fitted, temperature = where.get(calibration["fitted_on"], calibration["fitted_on"]), calibration["temperature"]
-        tempered = "helps nothing, so there is none" if temperature == 1 else f"is {temperature:.2f}"
-        words.append(f"The temperature that divides its logits {tempered}; it was fitted on {fitted}.")
+    words = [_temperature_words(metrics)] if metrics.get("calibration") else []
     return {"charts": page_charts.trust(metrics), "sentences": words, "tables": page_tables.unsure(metrics)}
+
+
+def _temperature_words(metrics: Mapping[str, Any]) -> str:
+    calibration = metrics["calibration"]
+    elsewhere = calibration["fitted_on"] == "val"
+    where = "the validation part" if elsewhere else "these pictures"
+    if is_tempered(calibration):
+        checked = "" if elsewhere else ", and each fifth of them is scored at that of the others"
+        return (
+            f"The temperature that divides its logits is {calibration['temperature']:.2f}, fitted on {where}{checked}."
+        )
+    if elsewhere or metrics["split"] == "val":
+        return f"A temperature that divides its logits was fitted on {where} and helps nothing: there is none."
+    return "No pictures were held out to fit a temperature: there is none."
 
 
 def _heat(one: HeatOnError) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from resnetkit.evaluation.metrics import is_tempered
 from resnetkit.report.charts import Axis, Chart, Line, Point, lower, upper
 
 _DIAGONAL = Line(name="as sure as right", points=((0.0, 0.0), (1.0, 1.0)), look="ideal")
@@ -70,15 +71,12 @@ def _reliability(metrics: Mapping[str, Any]) -> list[Chart]:
     if not calibration:
         return []
     lines, words = [_DIAGONAL], []
-    tempered = calibration.get("temperature") != 1
-    curves = (("before", "other", "as trained"), ("after", "own", "with its temperature" if tempered else "this model"))
-    for key, look, name in curves if tempered else curves[1:]:
-        figures = calibration.get(key)
-        if figures:
-            bins = [bin for bin in figures["bins"] if bin["count"]]
-            points, weights = [(b["confidence"], b["accuracy"]) for b in bins], [b["count"] for b in bins]
-            lines.append(Line(name=name, points=points, look=look, dots=True, weights=weights))  # type: ignore[arg-type]
-            words.append(f"{name} an expected error of {100 * figures['ece']:.1f} points")
+    curves = [("before", "other", "as trained"), ("after", "own", "with its temperature")]
+    for key, look, name in curves if is_tempered(calibration) else [("before", "own", "this model")]:
+        bins = [bin for bin in calibration[key]["bins"] if bin["count"]]
+        points, weights = [(b["confidence"], b["accuracy"]) for b in bins], [b["count"] for b in bins]
+        lines.append(Line(name=name, points=points, look=look, dots=True, weights=weights))  # type: ignore[arg-type]
+        words.append(f"{name} an expected error of {100 * calibration[key]['ece']:.1f} points")
     return [
         Chart(
             title="Is it right as often as it is sure?", x=_share_axis("probability given"),

@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from resnetkit.evaluation.metrics import photos
+from resnetkit.evaluation.metrics import is_tempered, photos
 from resnetkit.report.canvas import FAINT, LINE, RIGHT, WRONG, sheet
 
 _SIDE = 380
@@ -18,16 +18,19 @@ def diagram(metrics: Mapping[str, Any], path: Path) -> None:
     Bins of few pictures are small dots: their accuracy is no more than a guess.
     """
     before, after = (metrics["calibration"][when] for when in ("before", "after"))
+    tempered = is_tempered(metrics["calibration"])
+    curves = [(before, "network", WRONG), (after, "calibrated", RIGHT)] if tempered else [(before, "network", RIGHT)]
+    before_words = f"; before calibration {100 * before['ece']:.1f} points" if tempered else ""
     with sheet(path, texts=()) as drawn:
         drawn.resize(1080, 580)
         drawn.header(
-            f"Confidence is {100 * after['ece']:.1f} points from accuracy on average",
-            f"{photos(metrics['split'], metrics['count'])}; before calibration {100 * before['ece']:.1f} points",
+            f"Confidence is {100 * (after if tempered else before)['ece']:.1f} points from accuracy on average",
+            f"{photos(metrics['split'], metrics['count'])}{before_words}",
         )
         drawn.text(84, 108, "right answers, % (across: confidence, %)")
         axes = drawn.axes(84, 130, _SIDE, _SIDE)
         axes.plot([0, 100], [0, 100], color=LINE, linewidth=1.2, zorder=1)
-        for figures, name, color in ((before, "network", WRONG), (after, "calibrated", RIGHT)):
+        for figures, name, color in curves:
             _dots(axes, figures["bins"], metrics["count"], name=name, color=color)
         axes.set_xlim(0, 103)
         axes.set_ylim(0, 103)
