@@ -1,6 +1,7 @@
 """Comparing runs, thresholds and sets, outliers and calibrated copies, as a user meets them."""
 
 import csv
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -12,7 +13,10 @@ from PIL import Image
 
 import resnetkit as rk
 from resnetkit.errors import UsageError
+from resnetkit.evaluation.guarantees import fit_decision
+from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import read_header
+from resnetkit.watcher import Watcher
 from tests.conftest import Output
 
 
@@ -152,3 +156,19 @@ def test_outliers_that_get_an_answer_are_counted(
     assert shares == sorted(shares, reverse=True)
     assert len((other.path / "test_looks.csv").read_text().splitlines()) == looks + 1
     assert said["test_looks"] == looks
+
+
+def test_a_promise_that_too_few_pictures_allow_is_told(other: rk.Run, tmp_path: Path) -> None:
+    network, header = checkpoint.load(other.path / "best.safetensors")
+    decision = fit_decision(np.eye(4), np.arange(4))
+    few = dataclasses.replace(header, decision=decision.to_json())
+    checkpoint.save(tmp_path / "few.safetensors", network, few)
+    heard: list[str] = []
+
+    class Notes(Watcher):
+        def note(self, text: str) -> None:
+            heard.append(text)
+
+    rk.load(tmp_path / "few.safetensors", threads=1, engine="torch", reject=0.05, coverage=0.99, watcher=Notes())
+    assert [line.partition(":")[0] for line in heard] == ["--reject 0.05", "--coverage 0.99"]
+    assert all("the 4 pictures" in line for line in heard)

@@ -182,24 +182,31 @@ def load(
     chosen = choose(engine=engine, precision=precision, device=device, threads=threads, stored=stored)
     if chosen.engine == "torch":
         network, header = source.open()
-        header = _deciding(header, source.name, reject, coverage)
+        header = _deciding(header, source.name, reject, coverage, watcher)
         return Model(
             network, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
             files=source.files,
         )  # fmt: skip
     found = prepared_model(source, watcher)
-    header = _deciding(found.header, source.name, reject, coverage)
+    header = _deciding(found.header, source.name, reject, coverage, watcher)
     return Model(
         source.open, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
         engine=OpenVINOEngine(found, chosen.runtime), files=source.files,
     )  # fmt: skip
 
 
-def _deciding(header: Header, name: str, reject: float | None, coverage: float | None) -> Header:
-    """Return the header with the thresholds that were asked for."""
+def _deciding(
+    header: Header, name: str, reject: float | None, coverage: float | None, watcher: Watcher
+) -> Header:  # fmt: skip
+    """Return the header with the thresholds that were asked for; one that too few pictures fixed is told."""
     if reject is None and coverage is None:
         return header
     decision = Decision.from_json(header.decision).asked(reject=reject, coverage=coverage, name=name)
+    few = f"the {decision.fitted_on} pictures that {name} was held against are too few to promise that:"
+    if reject is not None and decision.threshold == 0:
+        watcher.note(f"--reject {reject:g}: {few} every picture gets an answer")
+    if coverage is not None and decision.least == 0:
+        watcher.note(f"--coverage {coverage:g}: {few} every class is named")
     return replace(header, decision=decision.to_json())
 
 
