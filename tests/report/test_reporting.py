@@ -77,6 +77,15 @@ def test_without_photos_neither_pictures_nor_file_names_leave(copied: RunFolder)
     assert "left out of this page" in html
 
 
+def test_a_fitted_head_is_not_called_an_epoch(copied: RunFolder) -> None:
+    header, first, *others = (copied.path / "results.csv").read_text().splitlines()
+    assert f"{len(others) + 1} epochs</dd>" in page_of(copied)
+    fitted = ",".join(["0", *first.split(",")[1:]])
+    (copied.path / "results.csv").write_text("\n".join([header, fitted, *others]) + "\n")
+    plural = "s" if len(others) > 1 else ""
+    assert f"s for the fitted head and {len(others)} epoch{plural}" in page_of(copied)
+
+
 def test_the_command_line_writes_where_it_is_told(
     copied: RunFolder, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

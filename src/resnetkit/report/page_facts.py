@@ -75,4 +75,6 @@ def _speed(history: Sequence[Mapping[str, str]]) -> Pairs:
     if not seconds:
         return [("training", "no epochs")]
     rate = [("pictures in training", f"{median(rates):,.0f} a second")] if rates else []
-    return [("training", f"{sum(seconds):,.1f} s for {len(seconds)} epochs"), *rate]
+    epochs = sum(row["epoch"] != "0" for row in history)
+    parts = ["the fitted head"] * (epochs < len(history)) + [f"{epochs} epoch{'s' * (epochs > 1)}"] * (epochs > 0)
+    return [("training", f"{sum(seconds):,.1f} s for {' and '.join(parts)}"), *rate]
