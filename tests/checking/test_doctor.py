@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -156,8 +157,20 @@ def test_near_copies_of_unsplit_data_share_a_group_in_the_clean_list(photos: lis
     assert sum(group != "" for group in groups.values()) == 2
 
 
-def test_pictures_of_an_archive_cannot_be_listed(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="unpack them"):
+def test_the_clean_list_of_an_archive_names_its_members(photos: list[bytes], tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for number, photo in enumerate([*photos[:8], photos[0]]):
+            archive.writestr(f"set/{'ant' if number % 2 else 'bee'}/{number}.jpg", photo)
+    path = tmp_path / "lists" / "clean.csv"
+    checked = rk.check(tmp_path / "set.zip", clean_list=path, weights="none", threads=1)
+    assert len(checked.left_out) == 1
+    again = rk.check(path, weights="none", threads=1)
+    assert len(again.items) == 8
+    assert again.counts == {}
+
+
+def test_sets_that_lie_in_no_file_cannot_be_listed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="in no file"):
         rk.check("digits", limit=20, clean_list=tmp_path / "clean.csv", weights="none", threads=1)
 
 

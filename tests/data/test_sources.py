@@ -353,6 +353,25 @@ def test_a_csv_in_another_encoding_is_refused(tmp_path):
         open_data(csv(tmp_path / "list.csv", "image_path,label", f"1.png,{KOREAN}", encoding="cp949"))
 
 
+def test_a_csv_names_pictures_in_archives_and_arrays_too(tmp_path):
+    write(tmp_path, "own.png")
+    zipped(tmp_path / "photos.zip", NAMES)
+    medmnist(tmp_path / "x.npz", train_images=np.arange(48, dtype=np.uint8).reshape(3, 4, 4), train_labels=[[0]] * 3)
+    rows = [f"photos.zip::{NAMES[1]},a", "own.png,b", f"photos.zip::{NAMES[0]},b", "x.npz::train/2,b"]
+    csv(tmp_path / "list.csv", "image_path,label", *rows)
+    for data in (open_data(tmp_path / "list.csv"), open_pictures(tmp_path / "list.csv")):
+        read = [data.read(item) for item in data.items]
+        assert read[:3] == [png(1), png(0), png(0)]
+        assert read[3].tolist() == np.arange(32, 48).reshape(4, 4).tolist()
+        assert data.items[0].source == f"{tmp_path}/photos.zip::{NAMES[1]}"
+    assert labels(open_data(tmp_path / "list.csv")) == {"a": 1, "b": 3}
+    csv(tmp_path / "list.csv", "image_path,label", "photos.zip::photos/none.png,a", "own.png,a")
+    data = open_data(tmp_path / "list.csv")
+    with pytest.raises(DataError, match=r"photos\.zip has no such picture"):
+        data.read(data.items[0])
+    assert data.read(data.items[1]) == png(0)
+
+
 def test_groups_come_from_a_column_or_from_paths(tmp_path):
     path = csv(tmp_path / "list.csv", "image_path,label,patient", "1.png,a,p1", "2.png,b,p2")
     assert [item.group for item in open_data(path, group_by="patient").items] == ["p1", "p2"]

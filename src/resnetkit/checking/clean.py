@@ -44,21 +44,19 @@ def left_out(check: Check) -> dict[str, str]:
 def write_clean_list(check: Check, dataset: Dataset, path: Path) -> tuple[int, int]:
     """Write `image_path,label[,split][,group]`, relative to its folder; return how many are in it and how many not.
 
-    Raises `UsageError` where the pictures are no files of their own.
+    Pictures of an archive are `archive.zip::member`. Raises `UsageError` where the pictures lie in no named file.
     """
     rows: list[list[str]] = []
     unnamed = 0
     for item in check.items:
         if item.source in check.left_out:
             continue
-        if not os.path.isfile(item.source):
+        if not (os.path.isfile(item.source) or os.path.isfile(item.source.partition("::")[0])):
             unnamed += 1
             continue
         rows.append([_relative(item.source, path), str(item.label), str(item.split), check.groups.get(item.source, "")])
     if unnamed == len(check.items) - len(check.left_out):
-        raise UsageError(
-            f"{path}: the pictures of {check.name} are no files of their own: unpack them into folders first"
-        )
+        raise UsageError(f"{path}: the pictures of {check.name} lie in no file that a list could name")
     parts = any(item.split is not None for item in dataset.items)
     grouped = any(row[3] for row in rows)
     columns = [0, 1, *([2] if parts else []), *([3] if grouped else [])]

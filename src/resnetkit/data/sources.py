@@ -113,7 +113,7 @@ def _collect(sources: list[str], group_by: str | None) -> _Collected:
         if not table.rows:
             raise DataError(f"{source}: has no rows below {','.join(table.columns)}; add one for each picture")
         column = group_by if group_by in table.columns else "group" if "group" in table.columns else None
-        collected.add(FolderReader(""), tables.labelled(table, group_column=column))
+        _add_listed(collected, tables.labelled(table, group_column=column))
     elif found := _as_arrays(source):
         collected.add(*found)
     elif os.path.exists(source):
@@ -292,7 +292,7 @@ def _add_readable(collected: _Collected, source: str) -> None:
     elif os.path.isfile(source) and _suffix(source) == ".csv":
         table = tables.read_table(source, needed=("image_path",))
         paths = [tables.picture_path(table, line, row) for line, row in table.rows]
-        collected.add(FolderReader(""), [(path, Item(path)) for path in paths])
+        _add_listed(collected, [(path, Item(path)) for path in paths])
     elif os.path.isfile(source):
         collected.add(FolderReader(""), [(source, Item(folders.shown(source)))])
     elif os.path.exists(source):
@@ -312,14 +312,35 @@ def _add_readable(collected: _Collected, source: str) -> None:
                 collected.add(_Refused(error), [("", Item(folders.shown(match)))])
 
 
+def _add_listed(collected: _Collected, listed: list[tuple[str, Item]]) -> None:
+    """Add the pictures of a list: files, and `archive.zip::member`, each archive opened once."""
+    files, opened = FolderReader(""), dict[str, _Collected]()
+    for path, item in listed:
+        container, inside, _ = path.partition("::")
+        if not inside or os.path.exists(path):
+            collected.add(files, [(path, item)])
+            continue
+        if container not in opened:
+            opened[container] = _container(container)
+        gone = _Refused(DataError(f"{path}: {container} has no such picture"))
+        reader, key = opened[container].origins.get(path, (gone, ""))
+        collected.add(reader, [(key, item)])
+
+
 def _add_member(collected: _Collected, source: str) -> None:
     """Add one picture of an archive or of a set of arrays."""
     container = source.partition("::")[0]
-    if not (_is_tree(container) or container in arrays.NAMED or os.path.isfile(container)):
-        raise _missing(container)
-    everything = _Collected()
-    _add_readable(everything, container)
-    if source not in everything.origins:
+    origins = _container(container).origins
+    if source not in origins:
         raise UsageError(f"{source}: {container} has no such picture")
-    reader, key = everything.origins[source]
+    reader, key = origins[source]
     collected.add(reader, [(key, Item(source))])
+
+
+def _container(path: str) -> _Collected:
+    """Open an archive or a set of arrays for single pictures of it."""
+    if not (_is_tree(path) or path in arrays.NAMED or os.path.isfile(path)):
+        raise _missing(path)
+    everything = _Collected()
+    _add_readable(everything, path)
+    return everything
