@@ -9,7 +9,7 @@ import numpy as np
 
 from resnetkit.evaluation.uncertainty import Interval, bootstrap
 
-_SHUFFLES = 10_000
+_SHUFFLES, _AT_ONCE = 10_000, 100  # tosses for all groups, and how many in memory
 _LEVEL = 0.05
 
 
@@ -74,5 +74,8 @@ def _by_group(gain: np.ndarray, groups: Sequence[str | None]) -> float:
     _, unit = np.unique(keys, return_inverse=True)
     sums = np.bincount(unit, weights=gain)
     sums = sums[sums != 0]
-    signs = np.random.default_rng(0).integers(0, 2, (_SHUFFLES, len(sums))) * 2 - 1
-    return float((1 + (np.abs(signs @ sums) >= abs(sums.sum())).sum()) / (1 + _SHUFFLES))
+    random, as_far = np.random.default_rng(0), 0
+    for _ in range(_SHUFFLES // _AT_ONCE):
+        signs = random.integers(0, 2, (_AT_ONCE, len(sums)), np.int8) * 2 - 1
+        as_far += int((np.abs(signs @ sums) >= abs(sums.sum())).sum())
+    return (1 + as_far) / (1 + _SHUFFLES)

@@ -10,7 +10,7 @@ def scratch() -> Recipe:
     """Train from random weights on pictures of one's own: SGD with Nesterov momentum, one cosine.
 
     Reached 63.4 % (sd 5.7, 5 seeds) of 153 photos of ants and bees, trained on 195 others with ResNet-20 at 32 pixels,
-    and 98.9 % (sd 0.6) of 297 traffic lights: `benchmarks/probe_finetune_scratch.py`.
+    and 98.9 % (sd 0.3) of 297 traffic lights: `benchmarks/probe_finetune_scratch.py`.
     """
     return Recipe(
         name="scratch",
