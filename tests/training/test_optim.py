@@ -4,6 +4,7 @@ import torch
 from resnetkit.models.catalog import build
 from resnetkit.training.optim import build_optimizer, parameter_groups, rate_factor
 from resnetkit.training.recipe import Optim, Schedule
+from resnetkit.training.state import load_optimizer, optimizer_tensors
 
 
 @pytest.mark.parametrize("name", ["cosine", "linear"])
@@ -57,3 +58,26 @@ def test_optimizers_are_torchs_own_with_the_recipes_numbers(name: str) -> None:
     assert type(optimizer).__name__.lower() == name
     assert optimizer.param_groups[0]["lr"] == 0.3
     assert optimizer.param_groups[0]["weight_decay"] == 0.2
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_steps_are_the_same_in_every_layout_and_after_the_state_was_read(name: str) -> None:
+    # One pass over memory does not look at layouts: of parameters in channels_last beside a momentum that is not, it
+    # would update other elements.
+    made = []
+    for layout, read in ((torch.contiguous_format, False), (torch.channels_last, False), (torch.channels_last, True)):
+        torch.manual_seed(0)
+        network = build("resnet8", width=8, num_classes=3).to(memory_format=layout)
+        optimizer = build_optimizer(network, Optim(name=name, lr=0.01))  # type: ignore[arg-type]
+        for _ in range(3):
+            if read:
+                saved = {key: value.contiguous() for key, value in optimizer_tensors(optimizer).items()}
+                optimizer.state.clear()
+                load_optimizer(optimizer, saved)
+            optimizer.zero_grad()
+            network(torch.linspace(-1, 1, 4 * 3 * 64).reshape(4, 3, 8, 8)).square().sum().backward()
+            optimizer.step()
+        made.append([parameter.detach().contiguous() for parameter in network.parameters()])
+    for plain, turned, taken_up in zip(*made, strict=True):
+        torch.testing.assert_close(turned, plain, rtol=1e-3, atol=1e-5)
+        assert torch.equal(taken_up, turned)

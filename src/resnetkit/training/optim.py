@@ -13,15 +13,20 @@ from resnetkit.training.recipe import Optim, Schedule
 
 
 def build_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
-    """Return the optimizer over the parameters that require a gradient; each group carries its `base_lr`."""
+    """Return the optimizer over the parameters that require a gradient; each group carries its `base_lr`.
+
+    It updates in one pass over memory where torch can (`fused`). That pass goes through a parameter, its gradient and
+    its momentum side by side without looking at their layouts: autograd gives gradients that of their parameter, and
+    `state.load_optimizer` what was saved.
+    """
     groups = parameter_groups(network, optim)
     if optim.name == "muon":
         return Muon(groups)
+    fused = groups[0]["params"][0].device.type in ("cpu", "cuda")
+    how: dict[str, Any] = {"lr": optim.lr, "fused": fused, "foreach": not fused}
     if optim.name == "sgd":
-        nesterov = optim.nesterov and optim.momentum > 0
-        return torch.optim.SGD(groups, lr=optim.lr, momentum=optim.momentum, nesterov=nesterov, foreach=True)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optim.name]
-    return kind(groups, lr=optim.lr, foreach=True)
+        return torch.optim.SGD(groups, momentum=optim.momentum, nesterov=optim.nesterov and optim.momentum > 0, **how)
+    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optim.name](groups, **how)
 
 
 def parameter_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:

@@ -146,7 +146,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors) -> None:
     for name, tensor in tensors.items():
         index, _, key = name.partition(".")
         parameter = parameters[int(index)]
-        value = tensor.clone()
+        value = tensor.clone().to(parameter.device if optimizer.defaults.get("fused") else tensor.device)
         if tensor.shape == parameter.shape:
             value = torch.empty_like(parameter).copy_(tensor)
         optimizer.state[parameter][key] = value
