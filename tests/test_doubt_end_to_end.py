@@ -125,6 +125,9 @@ def test_thresholds_that_were_never_fitted_are_told(
     )
     assert code == 0
     assert read_header(tmp_path / "new.safetensors").decision["fitted_on"] == bare_count(digits)
+    # The pictures that fix temperature and thresholds are known again by their content, and fix them for each other.
+    scored = [rk.evaluate(data, model=tmp_path / "new.safetensors") for data in (digits / "test", digits / "train")]
+    assert [found.metrics["calibration"]["fitted_on"] for found in scored] == ["crossfit", "val"]
     code, out, _ = resnetkit("predict", picture, "--model", "new.safetensors", "--coverage", "0.9", "--format", "json")
     assert code == 0
     assert json.loads(out)[0]["status"] == "ok"

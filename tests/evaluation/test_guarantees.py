@@ -83,3 +83,15 @@ def test_pictures_that_fix_the_thresholds_are_held_against_those_of_the_others()
     assert cross_kept(logits, targets, Decision()) == {"rejects": {}, "sets": {}}
     one_patient = cross_kept(logits, targets, fit_decision(logits, targets), ["a"] * 60)
     assert one_patient["rejects"]["0.2"]["answered"] == 1.0
+
+
+def test_groups_promise_for_pictures_of_new_groups() -> None:
+    values = np.linspace(0.01, 1, 200)
+    probabilities, targets = np.stack([values, 1 - values], axis=1), np.zeros(200, int)
+    alone = set_threshold(probabilities, targets, 0.9)
+    assert alone == pytest.approx(0.1, abs=0.01)
+    assert set_threshold(probabilities, targets, 0.9, [str(i) for i in range(200)]) == alone
+    assert set_threshold(probabilities, targets, 0.9, [str(i // 40) for i in range(200)]) == 0.0  # five promise nothing
+    twenty = set_threshold(probabilities, targets, 0.9, [str(i // 10) for i in range(200)])
+    assert 0 < twenty < alone
+    assert reject_threshold(probabilities, targets, 0.05, ["a"] * 200) == 0.0

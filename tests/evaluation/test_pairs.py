@@ -46,3 +46,13 @@ def test_ten_pictures_of_one_patient_are_one_toss_of_the_coin() -> None:
 def test_several_comparisons_together_mislead_no_more_often() -> None:
     assert adjusted([0.04]) == [0.04]
     assert adjusted([0.02, 0.02, 0.5]) == [0.06, 0.06, 0.5]
+
+
+def test_models_that_agree_may_differ_on_other_pictures() -> None:
+    right = np.ones(10, bool)
+    for groups in (None, ["a"] * 5 + ["b"] * 5):
+        interval = paired_difference(right, right, groups).interval
+        assert interval.low == -interval.high < -0.1
+    few = paired_difference(np.zeros(200, bool), np.arange(200) < 3)
+    assert few.p_value > 0.05
+    assert few.interval.low < 0 < few.interval.high

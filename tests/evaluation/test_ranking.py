@@ -29,3 +29,19 @@ def test_the_surest_answers_come_first() -> None:
         {"coverage": 0.75, "accuracy": 2 / 3, "threshold": 0.6},
         {"coverage": 1.0, "accuracy": 0.5, "threshold": 0.55},
     ]
+
+
+def test_answers_that_are_equally_sure_have_no_order() -> None:
+    probabilities = np.array([[1.0, 0.0]] * 4 + [[0.6, 0.4]])
+    for targets in ([0, 0, 1, 1, 0], [1, 1, 0, 0, 0]):
+        points = selective(probabilities, np.array(targets))
+        assert [point["accuracy"] for point in points] == [0.5, 0.5, 0.5, 0.5, 0.6]
+
+
+def test_the_curve_of_a_rare_class_keeps_its_steps() -> None:
+    of_class = np.zeros(10_000, bool)
+    of_class[[0, 3, 9, 20, 40, 90, 200, 400, 800, 1600]] = True
+    scores = -np.arange(10_000) / 10_000
+    drawn = curves(np.stack([scores, 1 - scores], axis=1), np.where(of_class, 0, 1), ("rare", "other"))
+    recalls = {recall for recall, _ in drawn["rare"]["precision_recall"]}
+    assert {0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0} <= recalls

@@ -5,8 +5,16 @@ import pytest
 from scipy import stats
 
 from resnetkit.evaluation.areas import areas, average_precision, under_roc
+from resnetkit.evaluation.calibration import binned, errors_by_chance, expected_error
 from resnetkit.evaluation.metrics import wilson
-from resnetkit.evaluation.uncertainty import Interval, accuracy_interval, area_interval, balanced_interval, bootstrap
+from resnetkit.evaluation.uncertainty import (
+    Interval,
+    accuracy_interval,
+    area_interval,
+    balanced_interval,
+    bootstrap,
+    distance_interval,
+)
 
 
 def mean(sums: np.ndarray) -> np.ndarray:
@@ -25,9 +33,9 @@ def test_the_bootstrap_of_a_skewed_mean_is_scipys() -> None:
     assert bootstrap(counted(values), mean) == ours
 
 
-def test_figures_without_spread_have_no_width() -> None:
-    assert bootstrap(counted(np.ones(20)), mean) == Interval(1.0, 1.0)
-    assert bootstrap(counted(np.array([0.5])), mean) == Interval(0.5, 0.5)
+def test_figures_without_spread_have_no_width_and_one_picture_no_interval() -> None:
+    assert bootstrap(counted(np.ones(40)), mean) == Interval(1.0, 1.0)
+    assert bootstrap(counted(np.array([0.5])), mean) is None
 
 
 def test_pictures_shown_twice_tell_no_more_than_once() -> None:
@@ -102,7 +110,9 @@ def test_intervals_of_areas_hold_them() -> None:
     missed = {"roc": 0, "precision": 0}
     for seed in range(400):
         scores, targets = ranked(150, 100 + seed)
-        roc, precision = (area_interval(areas(measure, scores, targets)) for measure in (under_roc, average_precision))
+        roc, precision = (
+            area_interval(areas(measure, scores, targets), targets) for measure in (under_roc, average_precision)
+        )
         missed["roc"] += not roc.low <= truth <= roc.high
         missed["precision"] += not precision.low <= of_many <= precision.high
     assert all(8 <= count <= 36 for count in missed.values()), missed  # 20 expected, standard deviation 4.4
@@ -111,14 +121,70 @@ def test_intervals_of_areas_hold_them() -> None:
 def test_areas_of_pictures_shown_twice_are_known_no_better() -> None:
     scores, targets = ranked(150, 0)
     names = [str(i) for i in range(150)] * 2
-    alone = area_interval(areas(under_roc, scores, targets))
-    found = areas(under_roc, np.concatenate([scores, scores]), np.concatenate([targets, targets]))
-    twice, blind = area_interval(found, names), area_interval(found)
-    assert (twice.low, twice.high) == pytest.approx((alone.low, alone.high), abs=1e-9)
+    alone = area_interval(areas(under_roc, scores, targets), targets)
+    both = np.concatenate([targets, targets])
+    found = areas(under_roc, np.concatenate([scores, scores]), both)
+    twice, blind = area_interval(found, both, names), area_interval(found, both)
+    assert (twice.low, twice.high) == pytest.approx((alone.low, alone.high), abs=0.003)
     assert blind.high - blind.low < 0.8 * (alone.high - alone.low)
 
 
-def test_a_perfect_order_is_not_beyond_doubt() -> None:
+def test_a_perfect_order_is_not_beyond_doubt_least_where_a_class_is_rare() -> None:
     targets = np.arange(150) % 2
-    perfect = area_interval(areas(under_roc, np.stack([1 - targets, targets], axis=1), targets))
-    assert perfect == Interval(*wilson(150, 150))
+    perfect = area_interval(areas(under_roc, np.stack([1 - targets, targets], axis=1), targets), targets)
+    assert perfect == Interval(*wilson(75, 75))
+    rare = np.arange(500) % 100 == 0
+    found = area_interval(areas(under_roc, np.stack([1 - rare, rare], axis=1), rare.astype(int)), rare.astype(int))
+    assert found.low < 0.75  # five pictures
+
+
+def test_an_area_of_a_rare_class_is_known_by_that_class() -> None:
+    random, missed = np.random.default_rng(0), 0
+    targets = np.repeat([1, 0], [8, 400])
+    truth = stats.norm.cdf(1.5 / np.sqrt(2))
+    for _ in range(300):
+        score = random.normal(size=408) + 1.5 * targets
+        interval = area_interval(areas(under_roc, np.stack([-score, score], axis=1), targets), targets)
+        missed += not interval.low <= truth <= interval.high
+    assert missed < 36  # 15 promised; with degrees of freedom of all pictures 51
+
+
+def test_groups_that_span_classes_are_one_doubt_in_balanced_accuracy() -> None:
+    random, missed = np.random.default_rng(0), 0
+    groups, targets = [str(i // 10) for i in range(300)], np.arange(300) % 10
+    for _ in range(300):
+        right = random.random(300) < random.beta(3.6, 0.4, 30).repeat(10)
+        interval = balanced_interval(right, targets, groups)
+        missed += not interval.low <= 0.9 <= interval.high
+    assert missed < 34  # 15 promised; by classes alone 90
+
+
+def test_little_to_draw_from_makes_wide_intervals() -> None:
+    values = np.array([0.1, 0.5, 0.2, 0.4, 0.3, 0.3])
+    told = bootstrap(counted(values), mean, groups=["a", "a", "a", "b", "b", "b"], least=0.0)
+    assert told is not None
+    assert told.low == 0.0
+    assert told.high > 0.6
+    assert bootstrap(counted(values), mean, groups=["a"] * 6) is None
+    scores, targets = ranked(150, 0)
+    one_group = area_interval(areas(under_roc, scores, targets), targets, ["a"] * 150)
+    assert one_group.high - one_group.low > 0.5
+
+
+def test_equal_shares_in_all_groups_are_no_sign_of_alike_pictures() -> None:
+    right = np.arange(200) % 10 != 0
+    told = accuracy_interval(right, [str(i // 10) for i in range(200)])
+    assert told.low > 0.84  # not as if there were 20 pictures
+
+
+def test_a_distance_that_chance_alone_makes_may_be_nothing() -> None:
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.5, 1, 400)
+    two = np.stack([confidence, 1 - confidence], axis=1)
+    calibrated = (random.random(400) > confidence).astype(int)
+    sure = np.zeros(400, int)
+    for targets, begins in ((calibrated, 0.0), (sure, 0.2)):
+        interval = distance_interval(binned(two, targets), expected_error, errors_by_chance(two))
+        assert interval is not None
+        assert interval.low == pytest.approx(begins, abs=0.04)
+        assert interval.low <= expected_error(binned(two, targets).sum(axis=0)) <= interval.high

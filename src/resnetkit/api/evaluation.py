@@ -149,7 +149,8 @@ def fitted(logits: np.ndarray, part: Part, model: Model, *, split: Scored) -> De
 
     targets = targets_of(part.items, model.classes, where=split)
     groups = [item.group for item in part.items]
-    return fit_decision(logits, targets, groups if any(groups) else None)
+    decision = fit_decision(logits, targets, groups if any(groups) else None)
+    return dataclasses.replace(decision, fitted_to=part.content)
 
 
 def part_to_score(
@@ -210,7 +211,7 @@ def score(
     from resnetkit.evaluation.evaluate import scored, write_evaluation
     from resnetkit.report import plots, reliability
 
-    metrics, rows = scored(*logits, part.items, classes=model.classes, decision=model.decision, split=split, tta=tta)
+    metrics, rows = scored(*logits, part, classes=model.classes, decision=model.decision, split=split, tta=tta)
     metrics |= more or {}
     if folder is not None:
         write_evaluation(folder, metrics, rows)

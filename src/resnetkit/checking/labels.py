@@ -44,7 +44,8 @@ def suspects(
     enough = _in_large_classes(items, groups)
     names = sorted({str(items[number].label) for number in enough})
     few = len(items) - len(enough)
-    notes = (f"not looked for: wrong labels of {few:,} images, whose classes have fewer than {FOLDS}",) if few else ()
+    small = f"whose classes have fewer than {FOLDS} groups or single images"
+    notes = (f"not looked for: wrong labels of {few:,} images, {small}",) if few else ()
     if len(names) < 2:
         return [], notes
     items, looks = [items[number] for number in enough], [looks[number] for number in enough]

@@ -14,3 +14,8 @@ def fingerprint(records: Iterable[Record]) -> str:
     for record in sorted(records):
         hashed.update("\0".join(record).encode("utf-8") + b"\n")
     return hashed.hexdigest()
+
+
+def content_of(digests: Iterable[str]) -> str:
+    """Return 32 hexadecimal digits of the pictures with these digests, in whatever order."""
+    return hashlib.blake2b("\n".join(sorted(digests)).encode("ascii"), digest_size=16).hexdigest()

@@ -15,7 +15,7 @@ from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
 from resnetkit.data.decoding import Decoded, Form, decode_parts
 from resnetkit.data.findings import Report, examine
-from resnetkit.data.fingerprint import Record, fingerprint
+from resnetkit.data.fingerprint import Record, content_of, fingerprint
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.survey import Progress, Survey, survey
 from resnetkit.errors import DataError, UsageError
@@ -25,11 +25,15 @@ __all__ = ["Part", "Prepared", "Report", "Survey", "fingerprint", "prepare", "su
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """The decoded pictures of train, val or test: item i has class `targets[i]` and pixels i."""
+    """The decoded pictures of train, val or test: item i has class `targets[i]` and pixels i.
+
+    `content` is the same for the same files, whatever they are called.
+    """
 
     items: tuple[Item, ...] = field(repr=False)
     targets: np.ndarray = field(repr=False)
     pixels: Pixels = field(repr=False)
+    content: str | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -276,10 +280,13 @@ def _prepared(
 ) -> Prepared:
     index = {name: number for number, name in enumerate(names)}
     parts = {
-        part: Part(items=items, targets=np.array([index[str(item.label)] for item in items], np.int64), pixels=pixels)
+        part: Part(
+            items=items, targets=np.array([index[str(item.label)] for item in items], np.int64), pixels=pixels,
+            content=content_of(surveyed.digests[item.source] for item in items),
+        )
         for part, (items, pixels) in read.items()
         if items
-    }
+    }  # fmt: skip
     records = tuple(
         sorted(
             (item.source, surveyed.digests[item.source], str(item.label), str(item.split))

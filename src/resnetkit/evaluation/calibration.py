@@ -38,7 +38,7 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
 def helpful_temperature(logits: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None) -> float:
     """Return `fit_temperature`, or 1 where pictures that it was not fitted on fare no better by it: too few for it."""
     temperature = fit_temperature(logits, targets)
-    if temperature == 1.0 or len(targets) >= _ENOUGH:
+    if temperature == 1.0 or (groups is None and len(targets) >= _ENOUGH):
         return temperature
     losses = [
         _loss(probabilities, targets) for probabilities in (cross_fitted(logits, targets, groups), softmax(logits))
@@ -95,8 +95,7 @@ def binned(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Return `[N, 45]`: what each picture adds to the count, confidence and right answers of its bin."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == targets
-    # Bin 0 holds (0, 1/15]: a confidence on an edge belongs to the bin below it.
-    number = np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
+    number = _bins(confidence)
     counted = np.zeros((len(targets), _BINS, 3))
     counted[np.arange(len(targets)), number] = np.stack([np.ones(len(targets)), confidence, right], axis=1)
     return counted.reshape(len(targets), _BINS * 3)
@@ -106,6 +105,25 @@ def expected_error(sums: np.ndarray) -> np.ndarray:
     """Return the expected calibration error of `[..., 45]` sums over pictures of what `binned` gives."""
     bins = sums.reshape(*sums.shape[:-1], _BINS, 3)
     return np.abs(bins[..., 1] - bins[..., 2]).sum(axis=-1) / bins[..., 0].sum(axis=-1)
+
+
+def errors_by_chance(probabilities: np.ndarray) -> np.ndarray:
+    """Return 1,000 calibration errors of answers that are right as often as `[N, K]` probabilities say.
+
+    Bins of few pictures are off by chance alone (consistency resampling; Broecker and Smith 2007).
+    """
+    random, confidence = np.random.default_rng(0), probabilities.max(axis=1).astype(np.float64)
+    inside = (_bins(confidence)[:, None] == np.arange(_BINS)).astype(np.float64)
+    errors = []
+    for _ in range(10):
+        right = random.random((100, len(confidence)), np.float32) < confidence
+        errors.append(np.abs((right - confidence) @ inside).sum(axis=1) / len(confidence))
+    return np.concatenate(errors)
+
+
+def _bins(confidence: np.ndarray) -> np.ndarray:
+    """Return the number of each confidence's bin: 0 holds (0, 1/15], one on an edge belongs to the bin below it."""
+    return np.clip(np.ceil(confidence * _BINS).astype(int) - 1, 0, _BINS - 1)
 
 
 def _loss(probabilities: np.ndarray, targets: np.ndarray) -> float:

@@ -68,21 +68,21 @@ def evaluate_part(
     a class that the model does not know, and when the model's outputs are not finite.
     """
     logits, averaged = part_logits(engine, part, tta=tta, batch_size=batch_size)
-    return scored(logits, averaged, part.items, classes=classes, decision=decision, split=split, tta=tta)
+    return scored(logits, averaged, part, classes=classes, decision=decision, split=split, tta=tta)
 
 
 def scored(
     logits: np.ndarray,
     averaged: np.ndarray,
-    items: Sequence[Item],
+    part: Part,
     *,
     classes: Sequence[str],
     decision: Decision,
     split: Scored,
     tta: Views = "none",
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return what `evaluate_part` does, for logits that are there: `[N, K]`, in the order of the items."""
-    targets = targets_of(items, classes, where=split)
+    """Return what `evaluate_part` does, for logits that are there: `[N, K]`, in the order of the part."""
+    targets = targets_of(part.items, classes, where=split)
     if not (np.isfinite(logits).all() and np.isfinite(averaged).all()):
         raise DataError("the model answers with numbers that are not finite: train it again or use another")
     plain = decision.probabilities(logits)
@@ -90,8 +90,10 @@ def scored(
     if tta != "none":
         reached = classification_metrics(decision.probabilities(averaged), targets, classes=classes, split=split)
         metrics["tta"] = {"views": tta, "top1": reached["top1"], "loss": reached["loss"]}
-    metrics |= doubts(logits, targets, [item.group for item in items], metrics, decision=decision)
-    return metrics, _rows(items, plain, classes=classes, split=split)
+    groups = [item.group for item in part.items]
+    own = split == "val" if decision.fitted_to is None else part.content == decision.fitted_to
+    metrics |= doubts(logits, targets, groups, metrics, decision=decision, own=own)
+    return metrics, _rows(part.items, plain, classes=classes, split=split)
 
 
 def part_logits(

@@ -1,18 +1,19 @@
 """What held-out answers allow to promise of new ones: right ones that are turned away, sets that hold the truth.
 
 Both are split conformal (Vovk et al. 2005): a threshold is the k-th of n held-out values, and a new value is as likely
-to fall between any two of them. They hold on average over new pictures of the kind that was held out, and for no other.
+to fall between any two of them. They hold on average over new pictures of the kind that was held out, and for no other;
+where those came in groups, over pictures of new groups.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from resnetkit.evaluation.calibration import folds, helpful_temperature
+from resnetkit.evaluation.uncertainty import keys
 from resnetkit.inference.decision import COVERAGES, REJECTS, Decision
 
 
@@ -25,27 +26,43 @@ def fit_decision(logits: np.ndarray, targets: np.ndarray, groups: Sequence[str |
     probabilities = Decision(temperature=temperature).probabilities(logits)
     return Decision(
         temperature=temperature,
-        rejects={rate: reject_threshold(probabilities, targets, float(rate)) for rate in REJECTS},
-        sets={coverage: set_threshold(probabilities, targets, float(coverage)) for coverage in COVERAGES},
+        rejects={rate: reject_threshold(probabilities, targets, float(rate), groups) for rate in REJECTS},
+        sets={coverage: set_threshold(probabilities, targets, float(coverage), groups) for coverage in COVERAGES},
         fitted_on=len(targets),
     )
 
 
-def reject_threshold(probabilities: np.ndarray, targets: np.ndarray, rate: float) -> float:
+def reject_threshold(
+    probabilities: np.ndarray, targets: np.ndarray, rate: float, groups: Sequence[str | None] | None = None
+) -> float:
     """Return the probability below which at most `rate` of new right answers fall; 0 where too few were held out."""
-    right = np.sort(probabilities.max(axis=1)[probabilities.argmax(axis=1) == targets])
-    place = math.floor(rate * (len(right) + 1) + 1e-9)
-    return float(right[place - 1]) if place else 0.0
+    right = probabilities.argmax(axis=1) == targets
+    theirs = None if groups is None else [group for group, is_right in zip(groups, right, strict=True) if is_right]
+    return _held_below(probabilities.max(axis=1)[right], rate, theirs)
 
 
-def set_threshold(probabilities: np.ndarray, targets: np.ndarray, coverage: float) -> float:
+def set_threshold(
+    probabilities: np.ndarray, targets: np.ndarray, coverage: float, groups: Sequence[str | None] | None = None
+) -> float:
     """Return the probability that the true class of a new picture reaches with `coverage`; 0 where n is too small.
 
     The classes that reach it are the prediction set (least ambiguous classifiers; Sadinle et al. 2019).
     """
-    of_truth = np.sort(probabilities[np.arange(len(targets)), targets])
-    place = math.floor((1 - coverage) * (len(of_truth) + 1) + 1e-9)
-    return float(of_truth[place - 1]) if place else 0.0
+    return _held_below(probabilities[np.arange(len(targets)), targets], 1 - coverage, groups)
+
+
+def _held_below(values: np.ndarray, share: float, groups: Sequence[str | None] | None) -> float:
+    """Return the largest of the values below which a new one falls with at most the probability `share`, else 0.
+
+    A new picture of a new group: each group weighs as much as the new one, whatever its size (Lee, Barber and Willett
+    2023, arXiv:2306.06342), so 19 of them at least promise 95 %. Pictures in no group are one each.
+    """
+    _, unit, sizes = np.unique(keys(len(values), groups), return_inverse=True, return_counts=True)
+    order = np.argsort(values, kind="stable")
+    weights = 1 / sizes[unit[order]]
+    below = (np.cumsum(weights) - weights + 1) / (len(sizes) + 1)  # the new group's whole weight may lie below
+    place = np.searchsorted(below, share + 1e-9, "right")
+    return float(values[order[place - 1]]) if place else 0.0
 
 
 def kept(probabilities: np.ndarray, targets: np.ndarray, decision: Decision) -> dict[str, Any]:

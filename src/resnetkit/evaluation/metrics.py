@@ -36,18 +36,18 @@ def classification_metrics(
     if count == 0:
         raise DataError(f"the {split!r} part holds no picture to score; choose another with --split")
     assert 0 <= targets.min() <= targets.max() < num_classes, (targets.min(), targets.max())
-    ranks = _ranks(probabilities, targets)
+    rank = ranks(probabilities, targets)
     matrix = _confusion_matrix(probabilities.argmax(axis=1), targets, num_classes)
     support = matrix.sum(axis=1)
     present = support > 0
-    correct = int((ranks == 0).sum())
+    correct = int((rank == 0).sum())
     largest = int(support.argmax())
     return {
         "split": split,
         "count": count,
         "top1": correct / count,
         "top1_interval": list(wilson(correct, count)),
-        "top5": float((ranks < 5).mean()) if num_classes > 5 else None,
+        "top5": float((rank < 5).mean()) if num_classes > 5 else None,
         "balanced_accuracy": float((np.diag(matrix)[present] / support[present]).mean()),
         "loss": _cross_entropy(probabilities, targets),
         "majority": {"label": classes[largest], "top1": int(support[largest]) / count},
@@ -101,7 +101,7 @@ def num_correct(metrics: Mapping[str, Any]) -> int:
     return round(metrics["top1"] * metrics["count"])
 
 
-def _ranks(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def ranks(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Return the place of each true class, 0 for the first; among equals the lower index leads, as in argmax."""
     of_target = np.take_along_axis(probabilities, targets[:, None], axis=1)
     earlier = np.arange(probabilities.shape[1]) < targets[:, None]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from resnetkit.evaluation.uncertainty import Interval, bootstrap
+from resnetkit.evaluation.uncertainty import Interval, bootstrap, summed
 
 _SHUFFLES, _AT_ONCE = 10_000, 100  # tosses for all groups, and how many in memory
 _LEVEL = 0.05
@@ -32,13 +33,12 @@ def paired_difference(first: np.ndarray, second: np.ndarray, groups: Sequence[st
 
     The p-value is McNemar's, exact: pictures that both name right or both wrong say nothing, and of the others either
     model gets its share by a fair coin (McNemar 1947). With `groups` the coin is tossed once for each group. The
-    interval is the bootstrap's over pictures, or groups.
+    interval is that of Agresti and Min (2005), which holds for few disagreements too; with groups the bootstrap's.
     """
     assert first.shape == second.shape, (first.shape, second.shape)
     gain = second.astype(np.float64) - first
     gained, lost = int((gain > 0).sum()), int((gain < 0).sum())
-    counted = np.stack([gain, np.ones(len(gain))], axis=1)
-    interval = bootstrap(counted, lambda sums: sums[..., 0] / sums[..., 1], groups=groups)
+    interval = _by_score(gained, lost, len(gain)) if groups is None else _of_groups(gain, groups)
     p_value = _mcnemar(gained, lost) if groups is None else _by_group(gain, groups)
     return Difference(share=float(gain.mean()), interval=interval, p_value=p_value, gained=gained, lost=lost)
 
@@ -62,6 +62,23 @@ def is_real(p_value: float) -> bool:
     return p_value < _LEVEL
 
 
+def _by_score(gained: float, lost: float, count: float) -> Interval:
+    """Return the interval of the share gained minus that lost, half a picture added to each of the four kinds."""
+    share = (gained - lost) / (count + 2)
+    error = 1.959964 * math.sqrt(gained + lost + 1 - (gained - lost) ** 2 / (count + 2)) / (count + 2)
+    return Interval(max(-1.0, share - error), min(1.0, share + error))
+
+
+def _of_groups(gain: np.ndarray, groups: Sequence[str | None]) -> Interval:
+    """Return the bootstrap's interval; that of as many pictures as there are groups where these are all alike."""
+    counted = np.stack([gain, np.ones(len(gain))], axis=1)
+    drawn = bootstrap(counted, lambda sums: sums[..., 0] / sums[..., 1], groups=groups, least=-1.0)
+    if drawn is not None and drawn.low < drawn.high:
+        return Interval(drawn.low, min(1.0, drawn.high))
+    number, share = len(summed(gain[:, None], groups)), float(gain.mean())
+    return _by_score(max(0.0, share) * number, max(0.0, -share) * number, number)
+
+
 def _mcnemar(gained: int, lost: int) -> float:
     from scipy.stats import binomtest
 
@@ -70,9 +87,7 @@ def _mcnemar(gained: int, lost: int) -> float:
 
 def _by_group(gain: np.ndarray, groups: Sequence[str | None]) -> float:
     """Return the share of coin tosses, one for each group's gain, that end at least as far from nothing."""
-    keys = [f"picture {i}" if group is None else f"group {group}" for i, group in enumerate(groups)]
-    _, unit = np.unique(keys, return_inverse=True)
-    sums = np.bincount(unit, weights=gain)
+    sums = summed(gain[:, None], groups)[:, 0]
     sums = sums[sums != 0]
     random, as_far = np.random.default_rng(0), 0
     for _ in range(_SHUFFLES // _AT_ONCE):

@@ -37,16 +37,17 @@ def curves(probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str
 def selective(probabilities: np.ndarray, targets: np.ndarray) -> list[dict[str, float]]:
     """Return the accuracy of the surest answers: for shares of the pictures, from the surest to all (El-Yaniv 2010).
 
-    `threshold` is the probability of the least sure of them.
+    `threshold` is the probability of the least sure of them. Answers that are equally sure count by their mean.
     """
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
-    right = np.cumsum((probabilities.argmax(axis=1) == targets)[order])
+    _, tie, alike = np.unique(confidence, return_inverse=True, return_counts=True)
+    right = np.cumsum((np.bincount(tie, probabilities.argmax(axis=1) == targets) / alike)[tie][order])
     counts = np.unique(np.ceil(np.linspace(1 / _COVERAGES, 1, _COVERAGES) * len(targets)).astype(int))
     return [
         {
             "coverage": int(count) / len(targets),
-            "accuracy": int(right[count - 1]) / int(count),
+            "accuracy": float(right[count - 1]) / int(count),
             "threshold": float(confidence[order[count - 1]]),
         }
         for count in counts
@@ -62,5 +63,10 @@ def _curves(of_class: np.ndarray, scores: np.ndarray) -> dict[str, list[list[flo
 
 
 def _thinned(across: np.ndarray, up: np.ndarray) -> list[list[float]]:
-    keep = np.unique(np.linspace(0, len(across) - 1, _MOST_POINTS).round().astype(int))
+    """Return points that lie evenly along the curve; by number, those of a rare class would all be at its end."""
+    along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(across)) + np.abs(np.diff(up)))])
+    keep = np.unique(
+        np.searchsorted(along, np.linspace(0, along[-1], _MOST_POINTS - 1), "left").clip(0, len(along) - 1)
+    )
+    keep = np.unique(np.append(keep, len(along) - 1))
     return [[round(float(across[i]), 5), round(float(up[i]), 5)] for i in keep]

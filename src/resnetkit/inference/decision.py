@@ -24,7 +24,7 @@ class Decision:
     `threshold` is a probability in [0, 1]; None answers always. `least` is the probability from which on a class
     belongs to the prediction set; None: the best classes are given whatever they reach. Thresholds to choose from:
     `rejects` by the share of right answers that they turn away, `sets` by the share of sets that hold the true class,
-    both fitted on `fitted_on` held-out pictures.
+    both fitted on `fitted_on` held-out pictures, whose content is `fitted_to`.
     """
 
     temperature: float = 1.0
@@ -33,6 +33,7 @@ class Decision:
     rejects: Mapping[str, float] = field(default_factory=dict)
     sets: Mapping[str, float] = field(default_factory=dict)
     fitted_on: int | None = None
+    fitted_to: str | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature > 0):

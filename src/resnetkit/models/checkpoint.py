@@ -128,7 +128,7 @@ def _check_fields(header: Header) -> None:
 
 
 def _check_decision(decision: Mapping[str, Any]) -> None:
-    known = {"temperature", "threshold", "least", "rejects", "sets", "fitted_on"}
+    known = {"temperature", "threshold", "least", "rejects", "sets", "fitted_on", "fitted_to"}
     if unknown := sorted(set(decision) - known):
         raise DataError(f"its decision has unknown fields {unknown}: a newer version wrote it; upgrade resnetkit")
     temperature = decision.get("temperature", 1.0)

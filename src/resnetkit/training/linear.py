@@ -24,10 +24,12 @@ def choose_penalty(features: np.ndarray, targets: np.ndarray, *, groups: Sequenc
 
     Folds keep groups together and classes in proportion. `features`: `[N, features]`, `targets`: `[N]`.
     """
-    chosen = np.random.default_rng(0).permutation(len(targets))[:_MOST_FOR_THE_CHOICE]
+    chosen = _for_the_choice(targets)
+    if len(np.unique(targets[chosen])) < 2:  # classes with a single picture
+        return _INVERSE_PENALTIES[1]
     features, targets, groups = features[chosen], targets[chosen], [groups[i] for i in chosen]
     num_folds = min(FOLDS, int(np.bincount(targets)[np.unique(targets)].min()), len(set(groups)))
-    if num_folds < 2:  # a class with a single picture
+    if num_folds < 2:  # all of one group
         return _INVERSE_PENALTIES[1]
     losses = np.zeros(len(_INVERSE_PENALTIES))
     for fitted, held_out in _folds(num_folds, targets, groups):
@@ -37,6 +39,18 @@ def choose_penalty(features: np.ndarray, targets: np.ndarray, *, groups: Sequenc
             scaler, model = fit_linear(features[fitted], targets[fitted], penalty, balanced=balanced)
             losses[number] += figures(scaler, model, features[held_out], targets[held_out])[0] * len(held_out)
     return _INVERSE_PENALTIES[int(losses.argmin())] if losses.any() else _INVERSE_PENALTIES[1]
+
+
+def _for_the_choice(targets: np.ndarray) -> np.ndarray:
+    """Return the pictures that choose the penalty: at random, some of each class, of classes that can be held out."""
+    order = np.random.default_rng(0).permutation(len(targets))
+    shuffled = targets[order]
+    by_class = np.argsort(shuffled, kind="stable")
+    counts = np.bincount(targets)
+    number = np.empty(len(targets), int)  # of each picture in its class, in random order
+    number[by_class] = np.arange(len(targets)) - (np.cumsum(counts) - counts)[shuffled[by_class]]
+    taken = (np.arange(len(targets)) < _MOST_FOR_THE_CHOICE) | (number < FOLDS)
+    return order[taken & (counts[shuffled] > 1)]
 
 
 def fit_linear(
