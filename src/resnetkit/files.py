@@ -1,11 +1,15 @@
 """Writing files so that a reader never sees half of one."""
 
 import contextlib
+import csv
 import os
 import tempfile
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TextIO
+
+from resnetkit.errors import UsageError
 
 
 @contextlib.contextmanager
@@ -50,6 +54,33 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 `text` to `path` atomically; bytes of file names that are no UTF-8 are written as they are."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def check_new(path: Path, option: str) -> None:
+    """Raise `UsageError` where a result cannot be written without taking the place of something else."""
+    if path.is_dir():
+        raise UsageError(f"{option} {path}: is a folder; name a file")
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"{option} {path}: is there already; name another file, or take it away")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"{option} {path}: {folder} cannot be written to; name another place")
+
+
+def csv_writer(stream: TextIO) -> Any:
+    """Return a `csv.writer` of rows that end in a newline, and that quotes what is read as the end of a line.
+
+    Python's own leaves a carriage return in a file's name unquoted where rows end in a newline alone (before 3.13).
+    """
+    return csv.writer(_Lines(stream), lineterminator="\r\n")
+
+
+class _Lines:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> int:
+        return self._stream.write(row.removesuffix("\r\n") + "\n")
 
 
 def safe_name(text: str) -> str:

@@ -52,7 +52,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     original = images.decode
 
     def decode(data: bytes, *, name: str, at_least: int | None = None) -> Image.Image:
-        if at_least != near_copies.SIDE:
+        if at_least != near_copies.OPENED:
             names.append(Path(name).name)
         return original(data, name=name, at_least=at_least)
 
@@ -275,7 +275,7 @@ decode, write, count, num_files = images.decode, cache_files._write_one, 0, 0
 
 def counted(data, **how):
     global count
-    count += how.get("at_least") != near_copies.SIDE
+    count += how.get("at_least") != near_copies.OPENED
     return decode(data, **how)
 
 def killed(file, pictures, about, *, most_bytes):

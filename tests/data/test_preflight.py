@@ -77,7 +77,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     original = images.decode
 
     def decode(data: bytes, *, name: str, at_least: int | None = None) -> Image.Image:
-        if at_least != near_copies.SIDE:
+        if at_least != near_copies.OPENED:
             names.append(name)
         return original(data, name=name, at_least=at_least)
 

@@ -195,3 +195,9 @@ def test_many_classes_show_the_five_found_least_often():
     assert lines[3] == "Found least often, of 12 classes:"
     assert [line.split(":")[0].strip() for line in lines[4:6]] == ["class 0", "class 2"]
     assert len(lines) == 9
+
+
+def test_class_names_do_not_steer_the_terminal():
+    metrics = classification_metrics(_certain([0, 1], 2), np.array([0, 1]), classes=["\x1b[31mred", "b"], split="val")
+    assert "\x1b" not in headline(metrics)
+    assert "?[31mred: 1 of 1 found" in headline(metrics)

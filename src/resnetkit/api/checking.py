@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,24 +44,24 @@ def check(
     for photos and of the CIFAR-10 ResNet-20 for pictures below 96 pixels, none leaves labels as they are. Raises
     `DataError` where no picture can be read, `UsageError` for a model there is not.
     """
-    from resnetkit.checking import doctor
+    from resnetkit.checking import clean, doctor
     from resnetkit.data.sources import open_data
 
     watcher = watcher or Watcher()
-    if clean_list is not None and Path(clean_list).suffix.lower() != ".csv":
-        raise UsageError(f"--write-clean-list {clean_list}: name a file that ends in .csv")
     dataset = open_data(*data, group_by=group_by, rename=rename, limit=limit)
+    if clean_list is not None:
+        clean.check_place(dataset, Path(clean_list))
     if output is not None:
         _check_outside(dataset, Path(output))
     how = runtime.resolve(device=device, threads=threads)
     opener = None if str(weights) == "none" else _opener(str(weights), how, watcher)
     found = doctor.check(dataset, threads=how.threads, watcher=watcher, backbone=opener)
+    if clean_list is not None:
+        found = replace(found, left_out=found.left_out | clean.nameless(found))
     if output is not None:
         _write(found, dataset, Path(output))
     if clean_list is not None:
-        from resnetkit.checking.clean import write_clean_list
-
-        kept, left = write_clean_list(found, dataset, Path(clean_list))
+        kept, left = clean.write_clean_list(found, dataset, Path(clean_list))
         watcher.note(f"{clean_list}: {kept:,} images to train from, {left:,} left out")
     return found
 
@@ -95,7 +96,7 @@ def _learnt(weights: str) -> frozenset[str]:
     if run is None:
         return frozenset()
     parts = read_split(run.split)
-    return frozenset(digest for digest, source in read_contents(run).items() if parts.get(source) == "train")
+    return frozenset(digest for digest, source in read_contents(run) if parts.get(source) == "train")
 
 
 def _check_outside(dataset: Dataset, folder: Path) -> None:

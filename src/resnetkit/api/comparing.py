@@ -13,7 +13,7 @@ import numpy as np
 
 from resnetkit.api.model import RUNS, load
 from resnetkit.errors import DataError, UsageError
-from resnetkit.files import write_text
+from resnetkit.files import check_new, csv_writer, write_text
 from resnetkit.models.checkpoint import read_header
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ def compare(*runs: str | Path | Run, output: str | Path | None = None, **computi
     """
     from resnetkit.training.run import open_run
 
+    if output is not None:
+        check_new(Path(output), "--output")
     if len(runs) < 2:
         raise UsageError("compare needs two runs at least: resnetkit compare RUN RUN")
     scored = [_scored(open_run(run if isinstance(run, (str, Path)) else run.path, root=RUNS)) for run in runs]
@@ -102,7 +104,7 @@ def _scored(folder: RunFolder) -> _Scored:
     path = folder.path / "predictions.csv"
     if folder.metrics() is None or not path.is_file():
         raise UsageError(f"{folder.path} has no final evaluation yet: resnetkit resume {folder.path} finishes it")
-    content = {source: digest for digest, source in read_contents(folder).items()}
+    content = {source: digest for digest, source in read_contents(folder)}
     with open(path, encoding="utf-8", newline="") as file:
         rows = {content.get(row["source"], row["source"]): row for row in csv.DictReader(file)}
     learnt = {content.get(source, source) for source, part in read_split(folder.split).items() if part == "train"}
@@ -158,7 +160,7 @@ def _compared(
     from resnetkit.models import catalog
 
     right = [np.array([one.rows[key]["correct"] == "true" for key in common]) for one in scored]
-    groups = [scored[0].rows[key].get("group") or None for key in common]
+    groups = [next((one.rows[key]["group"] for one in scored if one.rows[key].get("group")), None) for key in common]
     of_pictures = groups if any(groups) else None
     differences = [paired_difference(right[0], other, of_pictures) for other in right[1:]]
     p_values = adjusted([difference.p_value for difference in differences])
@@ -197,8 +199,8 @@ def _verdict(name: str, first: str, share: float, interval: Any, p_value: float,
             f"chance ({chance})."
         )
     return (
-        f"Whether {name} or {first} is better is not shown: {100 * share:+.1f} points, and anything from "
-        f"{low} to {high} fits ({chance})."
+        f"Whether {name} or {first} is better is not shown: {100 * share:+.1f} points (95 % interval {low} to {high}, "
+        f"taken by itself), which chance does as well ({chance})."
     )
 
 
@@ -218,7 +220,7 @@ def _seconds(folder: RunFolder) -> float:
 def _marks(scored: Sequence[_Scored], names: Sequence[str], common: Sequence[str]) -> str:
     """Return a CSV: source, label, and for each run what it predicted and whether that is right."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv_writer(text)
     writer.writerow(["source", "label", *(f"{name} {what}" for name in names for what in ("predicted", "correct"))])
     for key in common:
         first = scored[0].rows[key]

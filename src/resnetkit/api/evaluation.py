@@ -241,7 +241,7 @@ def _as_the_run_split_it(
 
     if folder is None:
         return dataset, []
-    sources, parts = read_contents(folder), read_split(folder.split)
+    sources, parts = dict(read_contents(folder)), read_split(folder.split)
     known = [parts.get(sources.get(surveyed.digests.get(item.source, ""), "")) for item in dataset.items]
     trained_on = sum(part == "train" for part in known)
     if not trained_on:

@@ -78,6 +78,8 @@ def report(
     path = Path(output) if output is not None else folder.path / PAGE
     if path.is_dir():
         raise UsageError(f"--output {path}: is a folder; name a file")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--output {path}: name a file that ends in .html")
     effort = _Effort(device=device, threads=threads)
     write_page(_gathered(folder, effort, photos=photos, watcher=watcher or Watcher()), path)
     return path

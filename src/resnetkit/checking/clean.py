@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from resnetkit.checking.result import Check
 from resnetkit.data.dataset import Dataset
 from resnetkit.errors import UsageError
-from resnetkit.files import write_text
+from resnetkit.files import check_new, csv_writer, write_text
 
 _USELESS = ("unreadable", "damaged", "blank", "two labels", "near, two labels")
 _COPIES = ("identical", "identical across", "near across")
@@ -41,27 +40,43 @@ def left_out(check: Check) -> dict[str, str]:
     return gone
 
 
+def check_place(dataset: Dataset, path: Path) -> None:
+    """Refuse a list that could not be written, or that would take the place of another file; before anything is read.
+
+    Raises `UsageError`, also where the pictures lie in no file that a list could name.
+    """
+    if path.suffix.lower() != ".csv":
+        raise UsageError(f"--write-clean-list {path}: name a file that ends in .csv")
+    check_new(path, "--write-clean-list")
+    if not any(_is_named(item.source) for item in dataset.items):
+        raise UsageError(f"--write-clean-list: the pictures of {dataset.name} lie in no file that a list could name")
+
+
+def nameless(check: Check) -> dict[str, str]:
+    """Return source -> why, of pictures whose file's name cannot stand in a list."""
+    why = "its name is no UTF-8, which a list is: rename it"
+    return {item.source: why for item in check.items if not _is_named(item.source)}
+
+
+def _is_named(source: str) -> bool:
+    return os.path.isfile(source) or os.path.isfile(source.partition("::")[0])
+
+
 def write_clean_list(check: Check, dataset: Dataset, path: Path) -> tuple[int, int]:
     """Write `image_path,label[,split][,group]`, relative to its folder; return how many are in it and how many not.
 
-    Pictures of an archive are `archive.zip::member`. Raises `UsageError` where the pictures lie in no named file.
+    Pictures of an archive are `archive.zip::member`.
     """
-    rows: list[list[str]] = []
-    unnamed = 0
-    for item in check.items:
-        if item.source in check.left_out:
-            continue
-        if not (os.path.isfile(item.source) or os.path.isfile(item.source.partition("::")[0])):
-            unnamed += 1
-            continue
-        rows.append([_relative(item.source, path), str(item.label), str(item.split), check.groups.get(item.source, "")])
-    if unnamed == len(check.items) - len(check.left_out):
-        raise UsageError(f"{path}: the pictures of {check.name} lie in no file that a list could name")
+    rows = [
+        [_relative(item.source, path), str(item.label), str(item.split), check.groups.get(item.source, "")]
+        for item in check.items
+        if item.source not in check.left_out
+    ]
     parts = any(item.split is not None for item in dataset.items)
     grouped = any(row[3] for row in rows)
     columns = [0, 1, *([2] if parts else []), *([3] if grouped else [])]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv_writer(text)
     for row in [["image_path", "label", "split", "group"], *rows]:
         writer.writerow([row[column] for column in columns])
     write_text(path, text.getvalue())

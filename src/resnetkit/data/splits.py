@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import os
@@ -17,7 +16,7 @@ from resnetkit.data.classes import natural_key
 from resnetkit.data.dataset import SPLITS, Item, Split
 from resnetkit.data.tables import read_table
 from resnetkit.errors import DataError, UsageError
-from resnetkit.files import write_text
+from resnetkit.files import csv_writer, write_text
 
 # One in five, as in five-fold cross-validation: of 250 photos 50 are held out, whose accuracy is then known to about
 # ten points (Wilson interval of 45 in 50: 79 to 96 %), and four fifths of the photos still train.
@@ -139,7 +138,7 @@ def write_split(path: Path, items: Iterable[Item]) -> None:
     rows = sorted(items, key=lambda item: natural_key(item.source))
     grouped = any(item.group is not None for item in rows)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv_writer(text)
     writer.writerow(["source", "label", "split", *(["group"] if grouped else [])])
     for item in rows:
         writer.writerow([item.source, item.label, item.split, *([item.group or ""] if grouped else [])])

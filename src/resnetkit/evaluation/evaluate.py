@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections import Counter
@@ -18,7 +17,7 @@ from resnetkit.errors import DataError, UsageError
 from resnetkit.evaluation.averaging import Views, averaged_logits
 from resnetkit.evaluation.doubt import doubts
 from resnetkit.evaluation.metrics import classification_metrics
-from resnetkit.files import write_text
+from resnetkit.files import csv_writer, write_text
 from resnetkit.inference.decision import Decision
 from resnetkit.inference.engines import Engine
 
@@ -136,7 +135,7 @@ def write_evaluation(folder: Path, metrics: Mapping[str, Any], rows: Sequence[Ma
     """
     columns = [*COLUMNS, *(["group"] if any(row["group"] is not None for row in rows) else [])]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv_writer(text)
     writer.writerow(columns)
     writer.writerows([_cell(row[column]) for column in columns] for row in rows)
     write_text(folder / "predictions.csv", text.getvalue())

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from resnetkit.data.findings import one_line
 from resnetkit.errors import DataError
 
 # Probability 0 for the true class is an infinite loss, which JSON cannot hold: the loss of one image ends at 87.3.
@@ -81,7 +82,8 @@ def headline(metrics: Mapping[str, Any]) -> str:
     lines = [_accuracy_line(metrics), *_averaged_lines(metrics), _majority_line(metrics)]
     if metrics["top5"] is not None:
         lines.append(f"The right name is among the first five for {_percent(metrics['top5'])} %.")
-    return "\n".join(lines + _class_lines(metrics["per_class"]) + _doubt_lines(metrics))
+    lines += _class_lines(metrics["per_class"]) + _doubt_lines(metrics)
+    return "\n".join(one_line(line) for line in lines)
 
 
 def photos(split: str, count: int) -> str:

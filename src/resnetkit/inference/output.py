@@ -14,7 +14,7 @@ from typing import Literal, TextIO, get_args
 
 from resnetkit.data.classes import steers_terminal
 from resnetkit.errors import DataError, UsageError, near_miss
-from resnetkit.files import replacing
+from resnetkit.files import csv_writer, replacing
 from resnetkit.inference import parquet
 from resnetkit.inference.predictor import Prediction, percent
 
@@ -127,7 +127,7 @@ def to_stream(stream: TextIO, *, format: Format, top_k: int) -> Iterator[Write]:
     elif format == "jsonl":
         yield lambda prediction: print(json_line(prediction), file=stream, flush=True)
     elif format == "csv":
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = csv_writer(stream)
         writer.writerow(csv_columns(top_k))
         yield lambda prediction: writer.writerow(csv_row(prediction, top_k=top_k))
     else:

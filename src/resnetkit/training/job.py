@@ -330,15 +330,15 @@ def _among(ranks: Ranks, runtime: Runtime, folder: RunFolder, recipe: Recipe, wa
     return dataclasses.replace(runtime, world_size=ranks.size)
 
 
-def _contents(prepared: Prepared) -> dict[str, str]:
-    """Return digest -> source; of identical pictures the one that is trained on."""
+def _contents(prepared: Prepared) -> list[tuple[str, str]]:
+    """Return (digest, source) of every picture, those that are trained on last."""
     ordered = sorted(prepared.records, key=lambda record: record[3] == "train")
-    return {digest: source for source, digest, _, _ in ordered}
+    return [(digest, source) for source, digest, _, _ in ordered]
 
 
 def _what_changed(folder: RunFolder, prepared: Prepared) -> str:
     """Say which pictures are not those that the run was trained on, by their content."""
-    before = runs.read_contents(folder)
+    before = dict(runs.read_contents(folder))
     now = {record[1]: record[0] for record in prepared.records}
     gone = [source for digest, source in before.items() if digest not in now]
     new = [source for digest, source in now.items() if digest not in before]

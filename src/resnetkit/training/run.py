@@ -8,7 +8,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,7 +70,7 @@ class RunFolder:
 
 def create(
     path: Path, *, recipe: dict[str, Any], command: str, environment: dict[str, Any], state: State,
-    write_split: Callable[[Path], None], contents: Mapping[str, str],
+    write_split: Callable[[Path], None], contents: Sequence[tuple[str, str]],
 ) -> RunFolder:  # fmt: skip
     """Make the run folder; it appears under its name, by rename, with everything that resume needs in it.
 
@@ -87,8 +87,9 @@ def create(
         write_split(partial.split)
         files.write_text(partial.path / "command.txt", command + "\n")
         files.write_text(partial.path / "environment.json", json.dumps(environment, indent=2) + "\n")
-        lines = [f"{digest},{source}" for digest, source in contents.items()]
-        files.write_text(partial.contents, "\n".join(lines) + "\n")
+        listed = io.StringIO()
+        files.csv_writer(listed).writerows(contents)
+        files.write_text(partial.contents, listed.getvalue())
         state.save(partial.state)
         if path.exists():
             if not path.is_dir() or any(path.iterdir()):
@@ -102,10 +103,10 @@ def create(
     return RunFolder(path)
 
 
-def read_contents(folder: RunFolder) -> dict[str, str]:
-    """Return digest -> source of the pictures that the run was begun with."""
-    lines = folder.contents.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    return dict(line.split(",", 1) for line in lines)
+def read_contents(folder: RunFolder) -> list[tuple[str, str]]:
+    """Return (digest, source) of the pictures that the run was begun with, those that it trains on last."""
+    with open(folder.contents, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return [(digest, ",".join(source)) for digest, *source in csv.reader(file)]
 
 
 def looked_at_test(folder: RunFolder, what: str) -> int:
