@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 import resnetkit as rk
+from resnetkit.cli import main
 from resnetkit.errors import DataError, UsageError
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\u202egpj.jpg"
@@ -206,3 +208,58 @@ def test_arrays_are_checked_too(shared_data: Path) -> None:
     checked = rk.check(shared_data / "medmnist" / "breastmnist.npz", limit=60, weights="none", threads=1)
     assert len(checked.items) > 100
     assert np.isfinite([finding.score or 0 for finding in checked.findings]).all()
+
+
+def test_a_copy_of_a_picture_that_lies_in_two_parts_is_found_across_them(photos: list[bytes], tmp_path: Path) -> None:
+    for part, label in (("train", "ant"), ("train", "bee"), ("val", "ant"), ("val", "bee")):
+        (tmp_path / "data" / part / label).mkdir(parents=True)
+    for number, photo in enumerate(photos[:8]):
+        (tmp_path / "data" / "train" / ("ant" if number % 2 else "bee") / f"{number}.jpg").write_bytes(photo)
+    (tmp_path / "data" / "val" / "bee" / "same.jpg").write_bytes(photos[0])
+    (tmp_path / "data" / "val" / "ant" / "own.jpg").write_bytes(photos[9])
+    opened(photos[0]).save(tmp_path / "data" / "train" / "bee" / "again.jpg", quality=70)
+    path = tmp_path / "clean.csv"
+    checked = rk.check(tmp_path / "data", clean_list=path, weights="none", threads=1)
+    assert {Path(source).name for source in checked.left_out} == {"0.jpg", "again.jpg"}
+    assert rk.check(path, weights="none", threads=1).counts == {}
+
+
+def test_odd_file_names_stand_in_the_list_or_among_what_is_left_out(photos: list[bytes], tmp_path: Path) -> None:
+    names = [b"a\rb.jpg", b"a\nb.jpg", b'a,"b".jpg', b"plain.jpg", b"\xff.jpg", b"other.jpg"]
+    for number, (name, photo) in enumerate(zip(names, photos, strict=False)):
+        folder = tmp_path / "data" / ("ant" if number % 2 else "bee")
+        folder.mkdir(parents=True, exist_ok=True)
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(photo)
+    path = tmp_path / "clean.csv"
+    checked = rk.check(tmp_path / "data", clean_list=path, weights="none", threads=1)
+    assert list(checked.left_out.values()) == ["its name is no UTF-8, which a list is: rename it"]
+    assert len(rk.check(path, weights="none", threads=1).items) == 5
+    run = rk.train(tmp_path / "data", model="resnet8", epochs=1, image_size=32, output=tmp_path / "run", threads=1)
+    assert run.metrics is not None
+    assert rk.evaluate(tmp_path / "data", model=run.path, split="train", threads=1).metrics["count"] >= 2
+
+
+def test_results_take_the_place_of_no_other_file(messy: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_text("image_path,label,notes\n")
+    for place, words in ((mine, "is there already"), (tmp_path, "ends in .csv"), (mine / "x.csv", "cannot be")):
+        with pytest.raises(UsageError, match=words):
+            rk.check(messy, clean_list=place, weights="none", threads=1)
+    assert mine.read_text() == "image_path,label,notes\n"
+
+
+def test_what_the_set_lacks_is_not_called_nothing(
+    photos: list[bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, photo in enumerate(photos[:6]):
+        folder = tmp_path / "data" / ("train" if number < 5 else "val") / ("ant" if number % 2 else "bee")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.jpg").write_bytes(photo)
+    with pytest.raises(SystemExit):
+        main(
+            ["check", str(tmp_path / "data"), "--weights", "none", "--output", str(tmp_path / "out"), "--threads", "1"]
+        )
+    out = capsys.readouterr().out
+    assert "without validation images: bee" in out
+    assert "Nothing else is wrong" in out
+    assert "Nothing else is wrong" in (tmp_path / "out" / "check.html").read_text()

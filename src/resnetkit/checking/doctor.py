@@ -141,12 +141,16 @@ def _copies(
 ) -> tuple[list[NearCopy], tuple[str, ...]]:
     """Return the near-copies by the numbers of the pictures, and how many pictures are too small to have any."""
     readable = [number for number, one in enumerate(looks) if one.size is not None]
-    numbers = _once(looks, readable)
+    first: dict[tuple[str, str], int] = {}  # of each content and part
+    for number in readable:
+        first.setdefault((str(looks[number].digest), str(items[number].split)), number)
+    numbers = list(first.values())
     small = sum(looks[number].thumbnail is None for number in readable)
     notes = (f"not looked for: near-copies of {small:,} images below 16 pixels, which all look alike",) if small else ()
     thumbnails = [looks[number].thumbnail for number in numbers]
     found = near_copies_among(thumbnails, [str(items[number].label) for number in numbers], progress=progress)
-    return [replace(pair, first=numbers[pair.first], second=numbers[pair.second]) for pair in found], notes
+    pairs = [replace(pair, first=numbers[pair.first], second=numbers[pair.second]) for pair in found]
+    return [pair for pair in pairs if looks[pair.first].digest != looks[pair.second].digest], notes
 
 
 def _identical(items: Sequence[Item], looks: Sequence[Look]) -> Iterator[Finding]:

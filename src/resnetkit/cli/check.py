@@ -67,7 +67,8 @@ def _show(found: Check) -> None:
         widest = max(len(finding.kind) for finding in found.findings)
         print_table(("what", "picture", "why"), [_row(finding, 80 - 4 - widest) for finding in found.findings])
     else:
-        click.echo(f"Nothing is wrong with these {len(found.items):,} images.")
+        nothing = "Nothing else is wrong" if found.report.sentences else "Nothing is wrong"
+        click.echo(f"{nothing} with these {len(found.items):,} images.")
     for line in wrapped(one_line(note) for note in found.notes):
         click.echo(line)
 
