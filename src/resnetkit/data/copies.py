@@ -14,13 +14,13 @@ from resnetkit import files, runtime
 from resnetkit.data import images
 from resnetkit.data.cache_files import Cleared, Entry
 from resnetkit.data.dataset import Dataset, Item, decoded
-from resnetkit.data.near_copies import SIDE, near_copies_among, thumbnail
+from resnetkit.data.near_copies import OPENED, near_copies_among, thumbnail
 from resnetkit.data.survey import Progress, ordered
 from resnetkit.errors import ResNetKitError
 
 # 3 kB each while they are compared, and a minute of one core: what is compared grows with the square.
 MOST = 70_000
-_RULES = 1  # of finding them: raised with them, so that what was found by others is not used
+_RULES = 2  # of finding them: raised with them, so that what was found by others is not used
 
 Pairs = tuple[tuple[Item, Item], ...]
 
@@ -59,7 +59,7 @@ def _found(
     def small(item: Item) -> np.ndarray | None:
         try:
             data = dataset.read(item)
-            picture = decoded(data, name=item.source, at_least=SIDE)
+            picture = decoded(data, name=item.source, at_least=OPENED)
             return thumbnail(images.convert(picture, mode="RGB", depth=None))
         except ResNetKitError:
             return None  # named when it is decoded
