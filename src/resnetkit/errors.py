@@ -1,6 +1,7 @@
 """What can go wrong for a user: each error names the thing, says what to do, and carries the exit code."""
 
 import difflib
+import os
 import signal
 from collections.abc import Iterable
 
@@ -93,3 +94,12 @@ def near_miss(word: str, known: Iterable[str]) -> str:
     by_folded = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return f"; did you mean {by_folded[close[0]]!r}?" if close else ""
+
+
+def problem_line(problem: Exception, *, source: str) -> str:
+    """Return what went wrong as one line that names the file."""
+    reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+    line = " ".join(reason.split())
+    if os.path.basename(source) in line:
+        return line
+    return f"{source if source.isprintable() else ascii(source)[1:-1]}: {line}"

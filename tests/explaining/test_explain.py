@@ -78,7 +78,10 @@ def test_pictures_that_cannot_be_read_are_told_and_the_rest_go_on(resnetkit: Cal
     rows = json.loads(Path("maps/explanations.json").read_text())
     assert [row["status"] for row in rows] == ["ok", "ok", "error"]
     assert rows[2]["picture"] is None
-    assert resnetkit("b/torn.png", "--output", "none")[0] == 3
+    Image.new("RGB", (9000, 1)).save("b/thin.png")
+    for name in ("b/torn.png", "b/thin.png"):
+        code, _, err = resnetkit(name, "--output", "none")
+        assert (code, f"{name}: " in err) == (3, True)
 
 
 def test_heat_maps_do_not_become_part_of_the_pictures(resnetkit: Callable[..., Output]) -> None:

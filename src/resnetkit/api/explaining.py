@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from resnetkit.api.model import Model, locate, run_of
 from resnetkit.data.dataset import Dataset, Item
-from resnetkit.errors import DataError, ResNetKitError, UsageError, near_miss
+from resnetkit.errors import DataError, ResNetKitError, UsageError, near_miss, problem_line
 from resnetkit.files import safe_name, write_text
 from resnetkit.watcher import Watcher
 
@@ -176,8 +176,8 @@ def _one(maker: Maker, pictures: Dataset, item: Item, *, chosen: Sequence[int], 
         image = pictures.open(item)
         maps = maker.maps(image, chosen=chosen, top_k=top_k)
         picture = seen_picture(image, maker.preprocess, longest=_SHOWN_SIDE)
-    except ResNetKitError as problem:
-        return Explanation(source=item.source, method=maker.method, error=" ".join(str(problem).split()))
+    except (ResNetKitError, OSError) as problem:
+        return Explanation(source=item.source, method=maker.method, error=problem_line(problem, source=item.source))
     return Explanation(source=item.source, method=maker.method, picture=picture, maps=maps)
 
 

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -20,7 +19,7 @@ from PIL import Image
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_pictures
-from resnetkit.errors import DataError, ResNetKitError, UsageError
+from resnetkit.errors import DataError, ResNetKitError, UsageError, problem_line
 from resnetkit.inference.decision import Decision
 from resnetkit.inference.engines import Engine, overlapped
 from resnetkit.runtime import available_threads
@@ -182,14 +181,14 @@ class Predictor:
         try:
             return self._read_image(pictures.open(item), source=item.source)
         except (ResNetKitError, OSError) as problem:
-            return _Read(item.source, error=_one_line(problem, source=item.source))
+            return _Read(item.source, error=problem_line(problem, source=item.source))
 
     def _read_image(self, image: Image.Image, *, source: str) -> _Read:
         try:
             warnings = _warnings(image) + self._beyond_its_training(*image.size)
             return _Read(source, pixels=self.preprocess.pixels(image), warnings=warnings)
         except (ResNetKitError, OSError, SyntaxError) as problem:  # Pillow's word for a broken PNG is SyntaxError
-            return _Read(source, error=_one_line(problem, source=source))
+            return _Read(source, error=problem_line(problem, source=source))
 
     def _beyond_its_training(self, width: int, height: int) -> tuple[str, ...]:
         """Say so where a picture is a photo and the model has only seen thumbnails."""
@@ -295,12 +294,3 @@ def _warnings(image: Image.Image) -> tuple[str, ...]:
     except (OSError, SyntaxError, ValueError, EOFError, struct.error):
         several = False
     return ("holds several frames or pages: the first was used",) if several else ()
-
-
-def _one_line(problem: Exception, *, source: str) -> str:
-    """Return what went wrong as one line that names the file."""
-    reason = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
-    line = " ".join(reason.split())
-    if Path(source).name in line:
-        return line
-    return f"{source if source.isprintable() else ascii(source)[1:-1]}: {line}"
