@@ -83,7 +83,7 @@ def test_shards_make_the_rows_of_one_command(predict: Callable[..., Output]) -> 
     predict("photos", *HOW, "--output", "whole")
     code, out, _ = predict("photos", *HOW, "--output", "rows", "--shard", "2/2")
     assert code == 0
-    assert "2 of 3 parts are missing in rows/" in out
+    assert "2 of 3 parts missing in rows/" in out
     code, out, _ = predict("photos", *HOW, "--output", "rows", "--shard", "1/2")
     assert out.splitlines()[0] == "9 pictures: 9 named"
     assert [row["label"] for row in rows_of("rows")] == [row["label"] for row in rows_of("whole")]
@@ -115,7 +115,7 @@ def test_under_torchrun_ranks_are_shards_and_the_last_one_speaks(
         assert code == 0  # anything else would make torchrun end the other ranks
         said.append((out, err))
     assert said[0][0] == ""
-    assert "shard 1/2 is done; 1 of 3 parts are missing" in said[0][1]
+    assert "shard 1/2 is done; 1 of 3 parts missing" in said[0][1]
     assert said[1][0].splitlines()[0] == "9 pictures: 8 named, 1 could not be read or named"
     code, _, err = predict("photos", *HOW)
     assert code == 2

@@ -313,10 +313,8 @@ class Summary:
         parts = counted(self.bulk.record.num_parts, "part")
         if not self.missing:
             return f"rows in {self.bulk.folder}/, {parts}"
-        return (
-            f"{self.missing:,} of {parts} are missing in {self.bulk.folder}/: they are other shards' "
-            "(the same command counts again)"
-        )
+        missing = f"{self.missing:,} of {parts} missing in {self.bulk.folder}/"
+        return f"{missing}, for other shards to write (the same command counts again)"
 
 
 def open_folder(folder: Path, record: Record) -> Bulk:

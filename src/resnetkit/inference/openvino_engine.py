@@ -87,7 +87,7 @@ def prepare_exported(key: str, name: str, header: Header, model: Path) -> Prepar
         outputs = {name: out for node in whole.get_ops() for out in node.outputs() for name in out.get_names()}
         begin, end = outputs[RESIZED] if reads == "picture" else whole.inputs[0], outputs[LOGITS]
     except (KeyError, RuntimeError) as error:
-        raise DataError(f"{model}: is no model that resnetkit exported; export it again") from error
+        raise DataError(f"{model}: this or its .bin is not what resnetkit exported; export it again") from error
     part = _from_pixels(begin, end, header.preprocess) if reads == "picture" else _normalising(whole, header.preprocess)
     return prepared.keep(key, name, header, lambda path: openvino.save_model(part, path, compress_to_fp16=False))
 
