@@ -176,7 +176,7 @@ def test_the_number_of_shards_may_change_between_commands(
     begin("whole").make(predictor, pictures)
     begin().make(predictor, pictures, shard=Shard(2, of=3))
     summary = begin().summary()
-    assert "4 of 6 parts are missing" in summary.where()
+    assert "4 of 6 parts missing" in summary.where()
     begin().make(predictor, pictures)
     assert list(rows_of("rows")) == list(rows_of("whole"))
 
