@@ -1,15 +1,19 @@
 """The calls users write; they compose the rooms. Importing them needs no torch."""
 
-from resnetkit.api.benchmarking import Measured, benchmark, recommended
-from resnetkit.api.cache import cached, clear_cache
-from resnetkit.api.checking import Check, check
-from resnetkit.api.comparing import Compared, Comparison, compare
-from resnetkit.api.evaluation import Evaluation, evaluate, headline
-from resnetkit.api.explaining import Explanation, explain, explained, open_explainable, write_explanations
-from resnetkit.api.exporting import Export, export
-from resnetkit.api.model import Model, describe, load, predict
-from resnetkit.api.reporting import report
-from resnetkit.api.run import Run, plan, resume, runs, train
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resnetkit.api.benchmarking import Measured, benchmark, recommended
+    from resnetkit.api.cache import cached, clear_cache
+    from resnetkit.api.checking import Check, check
+    from resnetkit.api.comparing import Compared, Comparison, compare
+    from resnetkit.api.evaluation import Evaluation, evaluate, headline
+    from resnetkit.api.explaining import Explanation, explain, explained, open_explainable, write_explanations
+    from resnetkit.api.exporting import Export, export
+    from resnetkit.api.model import Model, describe, load, predict
+    from resnetkit.api.reporting import report
+    from resnetkit.api.run import Run, plan, resume, runs, train
 
 __all__ = [
     "Check",
@@ -43,3 +47,24 @@ __all__ = [
     "train",
     "write_explanations",
 ]
+
+# Imported when they are first used: a prediction from a cold start waits for no page, no plan and no benchmark.
+_HOMES = {
+    "benchmarking": ("Measured", "benchmark", "recommended"),
+    "cache": ("cached", "clear_cache"),
+    "checking": ("Check", "check"),
+    "comparing": ("Compared", "Comparison", "compare"),
+    "evaluation": ("Evaluation", "evaluate", "headline"),
+    "explaining": ("Explanation", "explain", "explained", "open_explainable", "write_explanations"),
+    "exporting": ("Export", "export"),
+    "model": ("Model", "describe", "load", "predict"),
+    "reporting": ("report",),
+    "run": ("Run", "plan", "resume", "runs", "train"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'resnetkit.api' has no attribute {name!r}")
+    return getattr(import_module(f"resnetkit.api.{_HOME_OF[name]}"), name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from resnetkit.data import cache_files, copies
-from resnetkit.data.cache_files import Cleared, Entry
+from resnetkit.data.cache_entries import Cleared, Entry
 from resnetkit.inference import prepared
 
 

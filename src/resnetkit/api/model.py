@@ -19,7 +19,6 @@ from resnetkit.inference.openvino_engine import OpenVINOEngine, prepare, prepare
 from resnetkit.inference.predictor import Prediction, Predictor
 from resnetkit.models import catalog
 from resnetkit.models.checkpoint import Header, is_checkpoint, load_arrays, read_header
-from resnetkit.models.hub import fetch_weights
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Precision, Runtime
 from resnetkit.watcher import Count, Watcher
@@ -293,6 +292,8 @@ def locate(
         return Source(path=exported.model, name=exported.name, exported=exported)
     if folder is not None:
         return Source(path=_finished(folder), name=folder.name)
+    from resnetkit.models.hub import fetch_weights
+
     record = _record_of(text, purpose)
     with watcher.counting(f"fetching {record.name}", " bytes") as progress:
         return Source(path=fetch_weights(record, progress, purpose=purpose), name=record.name, record=record)

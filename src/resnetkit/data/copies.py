@@ -12,7 +12,7 @@ import numpy as np
 
 from resnetkit import files, runtime
 from resnetkit.data import images
-from resnetkit.data.cache_files import Cleared, Entry
+from resnetkit.data.cache_entries import Cleared, Entry
 from resnetkit.data.dataset import Dataset, Item, decoded
 from resnetkit.data.near_copies import OPENED, near_copies_among, thumbnail
 from resnetkit.data.survey import Progress, ordered
