@@ -263,3 +263,9 @@ def test_what_the_set_lacks_is_not_called_nothing(
     assert "without validation images: bee" in out
     assert "Nothing else is wrong" in out
     assert "Nothing else is wrong" in (tmp_path / "out" / "check.html").read_text()
+
+
+def test_a_set_without_pictures_says_what_is_there_instead(tmp_path: Path) -> None:
+    (tmp_path / "scan.dcm").write_bytes(b"\0" * 128 + b"DICM")
+    with pytest.raises(DataError, match=r"no images found; ignored files: 1, the first .*scan.dcm"):
+        rk.check(tmp_path, weights="none", threads=1)

@@ -14,6 +14,7 @@ from resnetkit.checking.labels import Backbone
 from resnetkit.checking.pictures import Look
 from resnetkit.checking.result import KINDS, Check, Finding
 from resnetkit.data import findings as of_the_set
+from resnetkit.data import preflight
 from resnetkit.data.dataset import SPLITS, Dataset, Item
 from resnetkit.data.near_copies import NearCopy, near_copies_among
 from resnetkit.data.survey import Progress, ordered
@@ -39,7 +40,7 @@ def check(
     for each picture, and its features.
     """
     if not dataset.items:
-        raise DataError(f"{dataset.name}: no images found")
+        raise DataError(f"{dataset.name}: no images found{preflight.instead(dataset)}")
     items = tuple(replace(item, split=item.split or "train") for item in dataset.items)
     with watcher.counting("looking at pictures") as progress:
         looks = list(ordered(lambda item: pictures.look(dataset, item), items, threads=threads, progress=progress))

@@ -155,7 +155,7 @@ def _chosen(
 def _check_labels(dataset: Dataset, classes: Sequence[str] | None, parts: Sequence[Split]) -> None:
     """Stop before anything is read where there is nothing to learn, or classes that the model does not know."""
     if not dataset.items:
-        raise DataError(f"{dataset.name}: no images found{_instead(dataset)}")
+        raise DataError(f"{dataset.name}: no images found{instead(dataset)}")
     present = {item.split for item in dataset.items}
     if "train" in parts and "train" not in present:
         only = " and ".join(part for part in SPLITS if part in present)
@@ -180,7 +180,8 @@ def _check_limit(dataset: Dataset) -> None:
         )
 
 
-def _instead(dataset: Dataset) -> str:
+def instead(dataset: Dataset) -> str:
+    """Return what there is in a data set without pictures, as the end of a sentence."""
     if dataset.outside:
         return f"; {len(dataset.outside):,} lie in no class folder, as {dataset.outside[0]}: expected CLASS/picture.jpg"
     return f"; ignored files: {len(dataset.ignored):,}, the first {dataset.ignored[0]}" if dataset.ignored else ""
