@@ -148,3 +148,11 @@ def test_a_single_parquet_file_is_written_too(predict: Callable[..., Output]) ->
     assert (code, out) == (0, "")
     assert "9 pictures: 9 named; rows in rows.parquet" in err
     assert parquet.read_table("rows.parquet").num_rows == 9
+
+
+def test_rows_take_the_place_of_no_other_file(predict: Callable[..., Output]) -> None:
+    Path("mine.csv").write_text("image_path,label\n")
+    code, out, err = predict("photos", *HOW, "--output", "mine.csv")
+    assert (code, out) == (2, "")
+    assert "--output mine.csv: is there already" in err
+    assert Path("mine.csv").read_text() == "image_path,label\n"

@@ -18,6 +18,7 @@ from resnetkit import files
 from resnetkit.api.explaining import Maker, open_explainable
 from resnetkit.api.model import RUNS, load
 from resnetkit.errors import DataError, ResNetKitError, UsageError
+from resnetkit.files import check_new
 from resnetkit.models.checkpoint import Header, read_header
 from resnetkit.report.page import Content, HeatOnError, write_page
 from resnetkit.report.page_facts import facts
@@ -76,10 +77,10 @@ def report(
 
     folder = open_run(run, root=RUNS)
     path = Path(output) if output is not None else folder.path / PAGE
-    if path.is_dir():
-        raise UsageError(f"--output {path}: is a folder; name a file")
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--output {path}: name a file that ends in .html")
+    if output is not None:
+        check_new(path, "--output")
+        if path.suffix.lower() not in (".html", ".htm"):
+            raise UsageError(f"--output {path}: name a file that ends in .html")
     effort = _Effort(device=device, threads=threads)
     write_page(_gathered(folder, effort, photos=photos, watcher=watcher or Watcher()), path)
     return path

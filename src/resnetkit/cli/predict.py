@@ -80,6 +80,7 @@ def _refuse_contradictions(
     output: str | None, form: str, *, in_bulk: bool, shard: str | None, sort_into: str | None
 ) -> None:
     """Raise `UsageError` before anything is read."""
+    from resnetkit.files import check_new
     from resnetkit.inference import bulk
     from resnetkit.inference import output as outputs
 
@@ -100,6 +101,7 @@ def _refuse_contradictions(
         wanted = outputs.format_of(Path(output))
         if form not in ("table", wanted):
             raise click.UsageError(f"--format {form} contradicts --output {output}: the suffix sets the format")
+        check_new(Path(output), "--output")
 
 
 def _opened(model: str | None, given: dict[str, Any], console: ConsoleWatcher) -> Model:
