@@ -64,7 +64,7 @@ def cifar10_resnet20() -> Recipe:
 
     Muon on the filters, alternating flips, cutout of 8 pixels, a linear decay to zero. Reached 93.20 % (sd 0.15,
     3 seeds) of the 10,000 test pictures, 93.80 % (sd 0.22) with flips averaged, in 2.1 to 2.5 hours on one core, 1.45
-    petaFLOP; without cutout 92.47 and 93.24 % (n = 1).
+    petaFLOP; without cutout 92.47 and 93.24 % (n = 1); with `--epochs 20` 90.85 and 91.66 % (n = 1).
     """
     return cifar10().changed(
         name="cifar10-resnet20",
@@ -77,6 +77,32 @@ def cifar10_resnet20() -> Recipe:
         val_share=0.0,
         tta="flip",
     )
+
+
+def cifar10_resnet32() -> Recipe:
+    """Train ResNet-32 as `cifar10-resnet20` trains its network, in a third of the epochs.
+
+    Reached 92.92 % (n = 1) of the 10,000 test pictures, 93.6 % with flips averaged, in 1.45 hours on one core (Xeon
+    with AMX), 0.83 petaFLOP.
+    """
+    return cifar10_resnet20().changed(name="cifar10-resnet32", network="resnet32", epochs=40)
+
+
+def cifar10_resnet44() -> Recipe:
+    """Train ResNet-44 as `cifar10-resnet20` trains its network, in a sixth of the epochs.
+
+    Reached 92.04 % (n = 1) of the 10,000 test pictures, 92.90 % with flips averaged, in 1.66 hours on one core (AMD
+    EPYC without AMX, other programs beside), 0.58 petaFLOP.
+    """
+    return cifar10_resnet20().changed(name="cifar10-resnet44", network="resnet44", epochs=20)
+
+
+def cifar10_resnet56() -> Recipe:
+    """Train ResNet-56 as `cifar10-resnet20` trains its network, in a third of the epochs.
+
+    Reached 93.26 % (n = 1) of the 10,000 test pictures, 94.0 % with flips averaged, 1.51 petaFLOP.
+    """
+    return cifar10_resnet20().changed(name="cifar10-resnet56", network="resnet56", epochs=40)
 
 
 def finetune() -> Recipe:
@@ -136,8 +162,11 @@ def tutorial() -> Recipe:
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
     function.__name__.replace("_", "-"): function
-    for function in (scratch, probe, finetune, cifar10, cifar10_fast, cifar10_resnet20, tutorial)
-}
+    for function in (
+        scratch, probe, finetune, cifar10, cifar10_fast, cifar10_resnet20, cifar10_resnet32, cifar10_resnet44,
+        cifar10_resnet56, tutorial,
+    )
+}  # fmt: skip
 
 
 def recipe_named(name: str) -> Recipe:
