@@ -105,6 +105,40 @@ def cifar10_resnet56() -> Recipe:
     return cifar10_resnet20().changed(name="cifar10-resnet56", network="resnet56", epochs=40)
 
 
+def cifar10_resnet18() -> Recipe:
+    """Train ResNet-18, with a stem for 32 pixels, on all of CIFAR-10 in a handful of epochs.
+
+    As `cifar10-resnet20`, but batches of 500, shifts by 2 with a mirrored border, label smoothing and no cutout: in so
+    few epochs nothing is learnt by heart. Reached 92.54 % (n = 1) of the 10,000 test pictures, 92.99 % with flips
+    averaged, in 1.25 hours on one core (AMD EPYC without AMX, another training beside), 0.83 petaFLOP.
+    """
+    return cifar10_resnet20().changed(
+        name="cifar10-resnet18",
+        network="resnet18",
+        epochs=5,
+        batch_size=500,
+        optim=Optim(name="muon", lr=0.05, plain_lr=0.05, momentum=0.9, weight_decay=1e-3),
+        augment=Augment(flip="alternating", crop="shift", shift=0.0625, border="reflect"),
+        label_smoothing=0.1,
+    )
+
+
+def cifar10_resnet50() -> Recipe:
+    """Train ResNet-50 as `cifar10-resnet18` trains its network, after a short warm-up, in two epochs.
+
+    Its head reads 2,048 features: at a `plain_lr` of 0.05 and without warm-up the loss was 10.9 after five steps.
+    Reached 85.89 % (n = 1) of the 10,000 test pictures, 86.77 % with flips averaged, in 1.35 hours on one core (AMD
+    EPYC without AMX), 0.78 petaFLOP. Two epochs are what fitted; more were not tried.
+    """
+    return cifar10_resnet18().changed(
+        name="cifar10-resnet50",
+        network="resnet50",
+        epochs=2,
+        optim=Optim(name="muon", lr=0.05, plain_lr=0.01, momentum=0.9, weight_decay=1e-3),
+        schedule=Schedule(name="linear", warmup_epochs=0.2),
+    )
+
+
 def finetune() -> Recipe:
     """Fit a pretrained network to new classes: the new head first, then all layers, earlier ones slower.
 
@@ -164,7 +198,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         scratch, probe, finetune, cifar10, cifar10_fast, cifar10_resnet20, cifar10_resnet32, cifar10_resnet44,
-        cifar10_resnet56, tutorial,
+        cifar10_resnet56, cifar10_resnet18, cifar10_resnet50, tutorial,
     )
 }  # fmt: skip
 
