@@ -112,7 +112,8 @@ def trained(epochs: int) -> Asked:
             "digits", model="resnet20", weights="none", recipe="scratch", epochs=epochs, settings=SETTINGS, threads=1,
             output=Path(place) / "run",
         )  # fmt: skip
-        model = rk.load(run.folder.last, device="cpu", threads=1)
+        model = rk.load(run.folder.last, device="cpu", threads=1, engine="torch")
+        _ = model.network  # read while its file is there
         pixels, targets = pictures_of(run, model, "val")
     return Asked(model=model, pixels=torch.from_numpy(pixels), targets=torch.from_numpy(targets))
 

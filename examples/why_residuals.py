@@ -101,7 +101,7 @@ def measure(experiment: Experiment, *, seed: int, threads: int) -> Iterator[dict
 
 def figures_of(run: rk.Run, *, norm: bool, seed: int, threads: int) -> dict[str, Any]:
     """Return curves, signal and gradient before and after training, and accuracies with single blocks deleted."""
-    model = rk.load(run.folder.last, device="cpu", threads=threads)
+    model = rk.load(run.folder.last, device="cpu", threads=threads, engine="torch")  # answers as its `network` now is
     network = model.network
     torch.manual_seed(seed)
     untrained = ResNet(network.spec)
@@ -155,7 +155,7 @@ def by_depth(network: ResNet, images: torch.Tensor, targets: torch.Tensor, *, no
 def without_each_block(model: rk.Model, pixels: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
     """Return accuracy of the whole network, and with one block at a time replaced by nothing.
 
-    Only blocks that keep the shape can go (https://arxiv.org/abs/1605.06431, section 4.1): None stands for the others.
+    Only blocks that keep the shape can go (after https://arxiv.org/abs/1605.06431): None stands for the others.
     """
 
     def accuracy() -> float:

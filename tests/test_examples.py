@@ -37,6 +37,9 @@ def test_why_residuals_measures_eight_networks_and_leaves_no_runs(tmp_path: Path
     deeper = next(one for one in measured if one["depth"] == 14 and one["norm"])
     assert len(deeper["untrained"]["gradient"]) == 6
     assert [value is None for value in deeper["deleted"]["without"]] == [False, False, True, False, True, False]
+    shallow = next(one for one in measured if (one["kind"], one["depth"], one["norm"]) == ("plain", 8, True))
+    whole = shallow["deleted"]["whole"]
+    assert any(value not in (None, whole) for value in shallow["deleted"]["without"]), "a deletion that deletes nothing"
     assert not list(tmp_path.glob("tmp*"))
     assert not (tmp_path / "runs").exists()
 
@@ -63,6 +66,7 @@ def test_tutorial_mistakes_prints_a_figure_for_each_line(tmp_path: Path) -> None
     assert figures["resnet18, imagenet stem, 32 pixels: sides in stage 1 and 4"] == "8 and 1"
     assert figures["512 channels: size is not 512"] == "True"
     assert figures["cross-entropy after a softmax, certain and right"].startswith("1.461 ")
+    assert figures["rightly asked (320 held-out digits)"].endswith(" %"), figures
 
 
 @pytest.mark.slow
