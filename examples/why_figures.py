@@ -27,19 +27,21 @@ def draw(measured: Measured, folder: Path) -> list[Path]:
 def draw_curves(measured: Measured, path: Path) -> None:
     """Draw training accuracy over the epochs, with BatchNorm and without."""
     with sheet(path, texts=()) as drawn:
-        drawn.resize(900, 430)
+        drawn.resize(900, 450)
         drawn.header(
             "Accuracy while training, with BatchNorm and without",
-            "on the training pictures, % (mean over each epoch); dashed: the shallower networks",
+            "on the training pictures, % (mean over each epoch); dashed, hollow: the shallower networks",
         )
         for left, norm, words in ((70, True, "with BatchNorm"), (520, False, "without BatchNorm")):
             axes = _panel(drawn, left, 112, 350, 230, words)
             for one in measured:
                 if one["norm"] == norm:
                     values = [100 * value for value in one["train_top1"]]
-                    axes.plot(range(1, len(values) + 1), values, marker="o", markersize=4, **_look(one, measured))
+                    deep = one["depth"] == max(each["depth"] for each in measured)
+                    dots = {"markersize": 4} if deep else {"markersize": 8, "markerfacecolor": "none"}
+                    axes.plot(range(1, len(values) + 1), values, marker="o", **dots, **_look(one, measured))
             axes.set(ylim=(0, 102), xlabel="epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            _counted(axes)
             axes.grid(axis="y")
             _legend(axes)
 
@@ -67,6 +69,7 @@ def draw_depth(measured: Measured, path: Path) -> None:
             _same_scale(panels)
             for axes in panels:
                 axes.set_xlabel("block" if row else "")
+                _counted(axes, labels=5)
         for left, one in zip((840, 950), deepest, strict=False):
             drawn.text(left, 32, f"— {_look(one, deepest)['label']}", color=_look(one, deepest)["color"])
 
@@ -90,10 +93,10 @@ def draw_deletion(measured: Measured, path: Path) -> None:
     known = [one for one in measured if one["deleted"]]
     depths = sorted({one["depth"] for one in known})
     with sheet(path, texts=()) as drawn:
-        drawn.resize(900, 430)
+        drawn.resize(900, 450)
         drawn.header(
             "One block deleted from a trained network",
-            "accuracy on held-out pictures, %; line: the whole network; gaps: blocks that change the shape",
+            "accuracy on held-out pictures, %; lines: the whole networks; gaps: blocks that change the shape",
         )
         for left, depth in zip((70, 520), depths, strict=True):
             axes = _panel(drawn, left, 112, 350, 230, f"{depth} layers")
@@ -101,11 +104,22 @@ def draw_deletion(measured: Measured, path: Path) -> None:
                 look = _look(one, known) | {"linestyle": ""}
                 left_over = [(i + 1, 100 * a) for i, a in enumerate(one["deleted"]["without"]) if a is not None]
                 axes.plot(*zip(*left_over, strict=True), marker="so"[one["kind"] == "resnet"], markersize=6, **look)
-                axes.axhline(100 * one["deleted"]["whole"], color=look["color"], linewidth=1)
+                dashes = (0, (4, 4)) if one["kind"] == "plain" else "-"  # both are seen where they coincide
+                axes.axhline(
+                    100 * one["deleted"]["whole"], color=look["color"], linewidth=1.4, linestyle=dashes,
+                    zorder=3 if one["kind"] == "plain" else 2,
+                )  # fmt: skip
             axes.set(ylim=(0, 104), xlabel="deleted block")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            _counted(axes)
             axes.grid(axis="y")
             _legend(axes)
+
+
+def _counted(axes: Axes, *, labels: int = 9) -> None:
+    """Let the x axis begin at 1, in whole numbers: epochs and blocks."""
+    last = max(float(np.max(np.asarray(line.get_xdata()))) for line in axes.lines)
+    axes.set_xlim(1 - last / 30, last + last / 30)
+    axes.xaxis.set_major_locator(MaxNLocator(labels, integer=True, min_n_ticks=1))
 
 
 def _panel(drawn: Sheet, left: int, top: int, width: int, height: int, title: str) -> Axes:
@@ -122,4 +136,5 @@ def _look(one: dict[str, Any], measured: Measured) -> dict[str, Any]:
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(loc="center right", fontsize=10)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "ncols": 2, "borderpad": 0}
+    axes.legend(**below, fontsize=10, handlelength=1.8, handletextpad=0.4, columnspacing=1.1)

@@ -10,7 +10,8 @@ def scratch() -> Recipe:
     """Train from random weights on pictures of one's own: SGD with Nesterov momentum, one cosine.
 
     Reached 63.4 % (sd 5.7, 5 seeds) of 153 photos of ants and bees, trained on 195 others with ResNet-20 at 32 pixels,
-    and 98.9 % (sd 0.3) of 297 traffic lights: `benchmarks/probe_finetune_scratch.py`.
+    and 98.9 % (sd 0.3) of 297 traffic lights, in 12 and 43 s on one core (Xeon with AMX, other programs beside):
+    `benchmarks/probe_finetune_scratch.py`.
     """
     return Recipe(
         name="scratch",
@@ -22,7 +23,10 @@ def scratch() -> Recipe:
 
 
 def cifar10() -> Recipe:
-    """Train on 32x32 photos as in section 4.2 of the paper (flip, 4-pixel shift), with a cosine in place of steps.
+    """Train on 32x32 photos after section 4.2 of the paper: SGD at 0.1, batch 128, flip, 4-pixel shift.
+
+    Not as there: one epoch of warm-up and a cosine in place of steps, 30 epochs (there about 164), Nesterov momentum,
+    weight decay 5e-4 (there 1e-4).
 
     Reached 81.5 % of the 10,000 test pictures of CIFAR-10 (n = 1) in 5 epochs of ResNet-20, each 47 s on two CPU cores:
     `resnetkit train cifar10.zip --recipe cifar10 --model resnet20 --epochs 5 --set val_share=0.1`.
@@ -41,7 +45,8 @@ def cifar10_fast() -> Recipe:
     Reached 94.11 % (sd 0.06, 3 seeds) of the 10,000 test pictures with flips and shifts averaged, 93.30 % (sd 0.19)
     without, in 10.1 minutes of the whole command on two CPU cores (Xeon with AMX; 38 s an epoch, 0.50 petaFLOP). Wider
     and longer, `--set model.width=96 --epochs 16`, it reached 94.06 % (sd 0.17, 3 seeds) without averaging, 94.74 % (sd
-    0.11) with it, in 24 minutes beside other work (1.23 petaFLOP): `benchmarks/cifar10.py`.
+    0.11) with it, in 24 minutes (seed 0, beside other work; seeds 1 and 2 on one core; 1.23 petaFLOP):
+    `benchmarks/cifar10.py`.
     """
     return cifar10().changed(
         name="cifar10-fast",
@@ -63,8 +68,9 @@ def cifar10_resnet20() -> Recipe:
     """Train the ResNet-20 of the paper on all of CIFAR-10, as accurately as its 0.27 million parameters allow.
 
     Muon on the filters, alternating flips, cutout of 8 pixels, a linear decay to zero. Reached 93.20 % (sd 0.15,
-    3 seeds) of the 10,000 test pictures, 93.80 % (sd 0.22) with flips averaged, in 2.1 to 2.5 hours on one core, 1.45
-    petaFLOP; without cutout 92.47 and 93.24 % (n = 1); with `--epochs 20` 90.85 and 91.66 % (n = 1).
+    3 seeds) of the 10,000 test pictures, 93.80 % (sd 0.22) with flips averaged, in 2.1 to 2.5 hours on one core (Xeon
+    with AMX, other programs beside), 1.45 petaFLOP; without cutout 92.47 and 93.24 % (n = 1). With `--epochs 20`
+    90.85 and 91.66 % (n = 1) in 0.60 hours on one core of an AMD EPYC without AMX.
     """
     return cifar10().changed(
         name="cifar10-resnet20",
@@ -83,7 +89,7 @@ def cifar10_resnet32() -> Recipe:
     """Train ResNet-32 as `cifar10-resnet20` trains its network, in a third of the epochs.
 
     Reached 92.92 % (n = 1) of the 10,000 test pictures, 93.6 % with flips averaged, in 1.45 hours on one core (Xeon
-    with AMX), 0.83 petaFLOP.
+    with AMX), 0.82 petaFLOP.
     """
     return cifar10_resnet20().changed(name="cifar10-resnet32", network="resnet32", epochs=40)
 
@@ -100,7 +106,8 @@ def cifar10_resnet44() -> Recipe:
 def cifar10_resnet56() -> Recipe:
     """Train ResNet-56 as `cifar10-resnet20` trains its network, in a third of the epochs.
 
-    Reached 93.26 % (n = 1) of the 10,000 test pictures, 94.0 % with flips averaged, 1.51 petaFLOP.
+    Reached 93.26 % (n = 1) of the 10,000 test pictures, 94.0 % with flips averaged, 1.50 petaFLOP
+    on one core (Xeon with AMX); its hours were not recorded.
     """
     return cifar10_resnet20().changed(name="cifar10-resnet56", network="resnet56", epochs=40)
 
@@ -144,9 +151,9 @@ def finetune() -> Recipe:
 
     BatchNorm learns the statistics of the new pictures (`batchnorm="batch"`); with very small batches keep the old ones
     with `--set batchnorm=frozen`. Reached 74.9 % (sd 4.3, 5 seeds) of the ants and bees of `scratch`, with 40 epochs,
-    and 99.1 % (sd 0.8) of its traffic lights, with 26, from the bundled ResNet-20: clearly better than `probe` on the
-    lights and than `scratch` on the insects, elsewhere by its mean alone (`benchmarks/probe_finetune_scratch.py`). Not
-    measured with ImageNet weights.
+    and 99.1 % (sd 0.8) of its traffic lights, with 26, from the bundled ResNet-20, in 16 and 37 s on one core (Xeon
+    with AMX): clearly better than `probe` on the lights, just so than `scratch` on the insects, elsewhere by its mean
+    alone (`benchmarks/probe_finetune_scratch.py`). Not measured with ImageNet weights.
     """
     return scratch().changed(
         name="finetune",
