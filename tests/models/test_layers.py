@@ -38,9 +38,10 @@ def test_the_table_names_shortcut_a_and_no_pooling_where_there_is_none() -> None
     assert "maxpool" not in layers
 
 
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
 @pytest.mark.parametrize(("name", "size"), [("resnet18", 64), ("resnet50", 64), ("resnet20", 32), ("plain20", 32)])
-def test_the_activations_are_what_training_keeps(name: str, size: int) -> None:
-    network = build(name)
+def test_the_activations_are_what_training_keeps(name: str, size: int, activation: str) -> None:
+    network = build(name, activation=activation)
     kept: dict[int, int] = {}
     parameters = {p.untyped_storage().data_ptr() for p in network.parameters()}
 

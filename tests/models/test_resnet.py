@@ -23,7 +23,7 @@ TORCHVISION = (
 )
 SMALL = {"width": 8, "num_classes": 5}
 SHALLOW = SMALL | {"blocks": (1, 2, 1, 1)}
-# Every kind of block, stem, shortcut and stride placement; the depths people use are below.
+# Every kind of block, stem, shortcut, stride placement and activation; the depths people use are below.
 KINDS = {
     "resnet18": spec_of("resnet18", **SHALLOW),
     "resnet50": spec_of("resnet50", **SHALLOW),
@@ -36,6 +36,9 @@ KINDS = {
     "plain bottlenecks": spec_of("resnet50", shortcut="none", **SMALL | {"blocks": (1, 1)}),
     "resnet8_fast": spec_of("resnet8_fast", **SMALL),
     "resnet8_fast, plain": spec_of("resnet8_fast", shortcut="none", in_channels=1, **SMALL),
+    "resnet8_fast, relu": spec_of("resnet8_fast", activation="relu", **SMALL),
+    "resnet18, gelu": spec_of("resnet18", activation="gelu", **SHALLOW),
+    "resnet50, gelu": spec_of("resnet50", activation="gelu", **SHALLOW),
     "odd width, one stage": spec_of("resnet18", **SMALL | {"blocks": (1,), "width": 7}),
     "odd width, shortcut A": spec_of("resnet20", **SMALL | {"blocks": (1, 1), "width": 7}),
 }

@@ -74,15 +74,15 @@ def _normalised(pixels: Value, preprocess: Preprocess) -> Value:
 
 def _network(graph: Graph, spec: ResNetSpec, tensors: Mapping[str, np.ndarray], images: Value) -> Value:
     """Add `ResNet.forward`."""
-    layers = _Layers(graph, tensors)
+    layers = _Layers(graph, spec, tensors)
     if spec.stem == "imagenet":
         x = layers.convolution("conv1", images, stride=2, padding=3)
-        x = graph.add("Relu", layers.norm("bn1", x))
+        x = layers.activation(layers.norm("bn1", x))
         x = graph.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     elif spec.stem == "cifar":
-        x = graph.add("Relu", layers.norm("bn1", layers.convolution("conv1", images, padding=1)))
+        x = layers.activation(layers.norm("bn1", layers.convolution("conv1", images, padding=1)))
     else:
-        x = graph.add("Relu", layers.convolution("conv1", images))
+        x = layers.activation(layers.convolution("conv1", images))
     for stage, num_blocks in enumerate(spec.blocks):
         for block in range(num_blocks):
             stride = 2 if stage > 0 and block == 0 else 1
@@ -97,8 +97,8 @@ def _block(layers: _Layers, spec: ResNetSpec, name: str, x: Value, *, stride: in
     graph = layers.graph
     if spec.block == "pooled":
         x = graph.add("MaxPool", layers.convolution(f"{name}.conv1", x, padding=1), kernel_shape=[2, 2], strides=[2, 2])
-        x = graph.add("Relu", layers.norm(f"{name}.bn1", x))
-        out = graph.add("Relu", layers.norm(f"{name}.bn2", layers.convolution(f"{name}.conv2", x, padding=1)))
+        x = layers.activation(layers.norm(f"{name}.bn1", x))
+        out = layers.activation(layers.norm(f"{name}.bn2", layers.convolution(f"{name}.conv2", x, padding=1)))
         return out if spec.shortcut == "none" else graph.add("Add", x, out)
     strides = [stride, 1]
     if spec.block == "bottleneck":
@@ -109,10 +109,10 @@ def _block(layers: _Layers, spec: ResNetSpec, name: str, x: Value, *, stride: in
         out = layers.convolution(f"{name}.conv{number}", out, stride=step, padding=padding)
         out = layers.norm(f"{name}.bn{number}", out)
         if number < len(strides):
-            out = graph.add("Relu", out)
+            out = layers.activation(out)
     if spec.shortcut != "none":
         out = graph.add("Add", out, _shortcut(layers, spec, name, x, stride=stride))
-    return graph.add("Relu", out)
+    return layers.activation(out)
 
 
 def _shortcut(layers: _Layers, spec: ResNetSpec, name: str, x: Value, *, stride: int) -> Value:
@@ -130,8 +130,8 @@ def _shortcut(layers: _Layers, spec: ResNetSpec, name: str, x: Value, *, stride:
 class _Layers:
     """Adds layers by the names of their parameters."""
 
-    def __init__(self, graph: Graph, tensors: Mapping[str, np.ndarray]) -> None:
-        self.graph, self.tensors = graph, tensors
+    def __init__(self, graph: Graph, spec: ResNetSpec, tensors: Mapping[str, np.ndarray]) -> None:
+        self.graph, self.spec, self.tensors = graph, spec, tensors
 
     def kernel(self, name: str) -> int:
         return self.tensors[f"{name}.weight"].shape[-1]
@@ -145,6 +145,12 @@ class _Layers:
         keys = (f"{name}.{part}" for part in ("weight", "bias", "running_mean", "running_var"))
         values = [self.graph.constant(_floats(self.tensors[key]), name=key) for key in keys]
         return self.graph.add("BatchNormalization", x, *values, epsilon=_EPSILON)
+
+    def activation(self, x: Value) -> Value:
+        if self.spec.activation == "relu":
+            return self.graph.add("Relu", x)
+        # ONNX has no operator for it before opset 20; both runtimes know these five nodes as one.
+        return x * ((x / 2**0.5).apply("Erf") + 1.0) * 0.5
 
 
 def _floats(tensor: np.ndarray) -> np.ndarray:

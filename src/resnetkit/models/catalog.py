@@ -38,7 +38,7 @@ _NAMED: Mapping[str, ResNetSpec] = {
     "wide_resnet101_2": _BOTTLENECK.changed(widening=2, blocks=(3, 4, 23, 3)),
     "plain18": ResNetSpec(blocks=(2, 2, 2, 2), shortcut="none"),
     "plain34": ResNetSpec(blocks=(3, 4, 6, 3), shortcut="none"),
-    "resnet8_fast": ResNetSpec(block="pooled", blocks=(1, 1, 1), stem="whitening", num_classes=10),
+    "resnet8_fast": ResNetSpec(block="pooled", blocks=(1, 1, 1), stem="whitening", activation="gelu", num_classes=10),
 }
 # The sizes of the paper; the names of other sizes work as well.
 _CIFAR_LAYERS = (20, 32, 44, 56, 110, 1202)
@@ -267,7 +267,7 @@ def called(spec: ResNetSpec) -> str:
     blocks = "-".join(map(str, spec.blocks))
     return (
         f"a ResNet of {spec.num_layers} layers ({spec.block} blocks {blocks}, width {spec.width}, "
-        f"shortcut {spec.shortcut}, stride {spec.stride})"
+        f"shortcut {spec.shortcut}, stride {spec.stride}, {spec.activation})"
     )
 
 

@@ -109,9 +109,9 @@ def _unwrapped(state: Any) -> Any:
 def infer_spec(state: Mapping[str, Tensor], *, without_projections: Shortcut | None = None) -> ResNetSpec:
     """Return the network whose parameters have the names and shapes of `state`.
 
-    Strides leave no trace there: those of torchvision (v1.5) are assumed. `without_projections` is the shortcut to take
-    for basic blocks without projections, where names do not tell. Raises `DataError` where it is no network
-    of ours, and where a network with shortcut A and a plain one are alike.
+    Strides and activations leave no trace there: those of torchvision (v1.5, ReLU) are assumed. `without_projections`
+    is the shortcut to take for basic blocks without projections, where names do not tell. Raises `DataError` where it
+    is no network of ours, and where a network with shortcut A and a plain one are alike.
     """
     missing = [key for key in ("conv1.weight", "layer1.0.conv1.weight", "fc.weight") if key not in state]
     if missing:

@@ -40,14 +40,14 @@ def layer_table(spec: ResNetSpec, size: int) -> tuple[Layer, ...]:
 
     The network itself is run on PyTorch's `meta` device, which has shapes and no values, so the table cannot differ
     from it; PyTorch takes about a second to get ready for that, once. ReLUs and additions work in place, have no
-    parameters and are not listed.
+    parameters and are not listed; a GELU is.
     """
     rows: list[Layer] = []
     with torch.device("meta"):
         network = ResNet(spec).eval()
         image = torch.empty(1, spec.in_channels, size, size)
     for name, module in network.named_modules():
-        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, *_POOLS, nn.Linear, PadShortcut)):
+        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, *_POOLS, nn.Linear, nn.GELU, PadShortcut)):
             module.register_forward_hook(_recorder(name, rows))
     with torch.no_grad():
         network(image)
@@ -90,6 +90,8 @@ def _why_not_counted(name: str, module: nn.Module) -> str | None:
         return "on the shortcut, beside the layers that are counted"
     if isinstance(module, nn.BatchNorm2d):
         return "normalisation"
+    if isinstance(module, nn.GELU):
+        return "activation"
     if isinstance(module, _POOLS):
         return "pooling"
     return None
@@ -104,7 +106,7 @@ def _kind(module: nn.Module) -> str:
         return f"max-pool {module.kernel_size}x{module.kernel_size}, stride 2"
     return {
         nn.BatchNorm2d: "batch norm", nn.AdaptiveAvgPool2d: "average pool", nn.AdaptiveMaxPool2d: "maximum",
-        nn.Linear: "linear",
+        nn.Linear: "linear", nn.GELU: "GELU",
     }[type(module)]  # fmt: skip
 
 

@@ -44,7 +44,7 @@ class BasicBlock(nn.Module):
         downsample = _shortcut(spec, in_channels, width, stride=stride)
         self.conv1 = _conv3x3(in_channels, width, stride=stride)
         self.bn1 = nn.BatchNorm2d(width)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = _activation(spec)
         self.conv2 = _conv3x3(width, width)
         self.bn2 = nn.BatchNorm2d(width)
         self.downsample = downsample
@@ -78,7 +78,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(inner)
         self.conv3 = _conv1x1(inner, out_channels)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = _activation(spec)
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class PooledBlock(nn.Module):
         self.pool = nn.MaxPool2d(2)
         # A training of 500 steps changes faster than BatchNorm's usual average over 10 batches follows.
         self.bn1 = nn.BatchNorm2d(width, momentum=0.6)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = _activation(spec)
         self.conv2 = _conv3x3(width, width)
         self.bn2 = nn.BatchNorm2d(width, momentum=0.6)
         for norm in (self.bn1, self.bn2):
@@ -128,6 +128,11 @@ class PooledBlock(nn.Module):
         x = self.relu(self.bn1(self.pool(self.conv1(x))))
         out = self.relu(self.bn2(self.conv2(x)))
         return x + out if self.has_shortcut else out
+
+
+def _activation(spec: ResNetSpec) -> nn.Module:
+    """Return what follows a normalisation; the modules keep torchvision's name `relu`."""
+    return nn.GELU() if spec.activation == "gelu" else nn.ReLU(inplace=True)
 
 
 def _shortcut(spec: ResNetSpec, in_channels: int, out_channels: int, *, stride: int) -> nn.Module | None:
@@ -153,7 +158,7 @@ class ResNet(nn.Module):
         self.spec = spec
         self.conv1 = _stem_convolution(spec)
         self.bn1 = nn.Identity() if spec.stem == "whitening" else nn.BatchNorm2d(spec.width)
-        self.relu = nn.ReLU(inplace=True)
+        self.relu = _activation(spec)
         imagenet = spec.stem == "imagenet"
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if imagenet else nn.Identity()
         # A network of fewer stages passes through the others, so that `forward` reads the same for all.

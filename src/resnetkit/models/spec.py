@@ -11,6 +11,7 @@ BlockName = Literal["basic", "bottleneck", "pooled"]
 Stem = Literal["imagenet", "cifar", "whitening"]
 Shortcut = Literal["B", "A", "none"]
 StridePlacement = Literal["v1.5", "v1"]
+Activation = Literal["relu", "gelu"]
 
 MAX_STAGES = 4
 BOTTLENECK_EXPANSION = 4
@@ -42,6 +43,7 @@ class ResNetSpec:
       zeros, half before and half after (section 4.2 of the paper), so it needs basic blocks; `none` is a plain network.
     - `stride`: a bottleneck halves the size in its 3x3 (`v1.5`, as torchvision) or in its first 1x1 (`v1`, as the
       paper); a basic block always does so in its first 3x3.
+    - `activation`: `relu`, as the paper, or `gelu` (https://arxiv.org/abs/1606.08415, exact), everywhere.
     """
 
     block: BlockName = "basic"
@@ -51,6 +53,7 @@ class ResNetSpec:
     stem: Stem = "imagenet"
     shortcut: Shortcut = "B"
     stride: StridePlacement = "v1.5"
+    activation: Activation = "relu"
     in_channels: int = 3
     num_classes: int = 1000
 
@@ -60,6 +63,7 @@ class ResNetSpec:
         _check_choice("stem", self.stem, get_args(Stem))
         _check_choice("shortcut", self.shortcut, get_args(Shortcut))
         _check_choice("stride", self.stride, get_args(StridePlacement))
+        _check_choice("activation", self.activation, get_args(Activation))
         for name in ("width", "widening", "in_channels", "num_classes"):
             _check_count(name, getattr(self, name))
         if not 1 <= len(self.blocks) <= MAX_STAGES:
