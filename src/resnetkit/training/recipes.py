@@ -112,6 +112,23 @@ def cifar10_resnet56() -> Recipe:
     return cifar10_resnet20().changed(name="cifar10-resnet56", network="resnet56", epochs=40)
 
 
+def cifar10_resnet110() -> Recipe:
+    """Train ResNet-110 in a fifteenth of the epochs of `cifar10-resnet20`, after a short warm-up.
+
+    Shifts by 2 with a mirrored border, label smoothing and no cutout, as in so few epochs nothing is learnt by heart.
+    Reached 89.96 % (n = 1) of the 10,000 test pictures, 91.00 % with flips averaged, in 1.25 hours on one core (AMD
+    EPYC without AMX, another training beside), 0.61 petaFLOP. Eight epochs are what fitted; more were not tried.
+    """
+    return cifar10_resnet20().changed(
+        name="cifar10-resnet110",
+        network="resnet110",
+        epochs=8,
+        schedule=Schedule(name="linear", warmup_epochs=0.2),
+        augment=Augment(flip="alternating", crop="shift", shift=0.0625, border="reflect"),
+        label_smoothing=0.1,
+    )
+
+
 def cifar10_resnet18() -> Recipe:
     """Train ResNet-18, with a stem for 32 pixels, on all of CIFAR-10 in a handful of epochs.
 
@@ -205,7 +222,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         scratch, probe, finetune, cifar10, cifar10_fast, cifar10_resnet20, cifar10_resnet32, cifar10_resnet44,
-        cifar10_resnet56, cifar10_resnet18, cifar10_resnet50, tutorial,
+        cifar10_resnet56, cifar10_resnet110, cifar10_resnet18, cifar10_resnet50, tutorial,
     )
 }  # fmt: skip
 
