@@ -62,7 +62,9 @@ def test_the_recipes_changes_reach_the_network() -> None:
     plan = decided(32, model="resnet50", recipe="tutorial")
     assert (plan.spec.stem, plan.spec.stride) == ("imagenet", "v1")
     assert plan.recipe.augment.crop == "none"
-    assert decided(32, settings=("model.width=16",)).spec.width == 16
+    wider = decided(32, model="resnet20", settings=("model.width=24", "model.activation=gelu"))
+    assert (wider.spec.width, wider.spec.activation) == (24, "gelu")
+    assert wider.reasons[0].startswith("network   resnet20 with width 24, activation gelu, cifar stem, 2 classes")
 
 
 def test_a_stem_that_is_set_decides_about_weights() -> None:
@@ -117,6 +119,7 @@ def test_a_probe_has_no_epochs_and_sees_pictures_as_evaluation_does() -> None:
         (IMAGENET_ORIGIN, {"settings": ("model.stem=cifar",)}, ("model.stem", "--weights none")),
         (CIFAR_ORIGIN, {"model": "resnet50"}, ("--model", "--weights none")),
         (IMAGENET_ORIGIN, {"settings": ("model.width=32",)}, ("--set model", "--weights none")),
+        (IMAGENET_ORIGIN, {"settings": ("model.activation=gelu",)}, ("width 64, relu", "--weights none")),
         (None, {"recipe": "finetune"}, ("--weights NAME|FILE", "--recipe scratch")),
     ],
 )

@@ -162,7 +162,7 @@ def decide(request: Request, *, origin: Origin | None, median_side: int, num_cla
     preprocess = _preprocess(origin, size, changes)
     spec = _spec(request, origin, recipe, size).changed(num_classes=num_classes, in_channels=preprocess.channels)
     reasons = (
-        f"network   {_network(request, origin)}, {spec.stem} stem, {num_classes} classes",
+        f"network   {_network(request, origin, recipe)}, {spec.stem} stem, {num_classes} classes",
         f"pictures  {size_reason}",
         f"weights   {origin.name if origin else 'random (trained from scratch)'}",
         f"changes   {_words_of(recipe.augment)}",
@@ -221,12 +221,11 @@ def _spec(request: Request, origin: Origin | None, recipe: Recipe, size: int) ->
     return origin.spec
 
 
-def _network(request: Request, origin: Origin | None) -> str:
-    return (
-        f"that of the weights, {origin.spec.num_layers} layers"
-        if origin and not request.model
-        else request.architecture
-    )
+def _network(request: Request, origin: Origin | None, recipe: Recipe) -> str:
+    if origin and not request.model:
+        return f"that of the weights, {origin.spec.num_layers} layers"
+    changed = ", ".join(f"{name} {value}" for name, value in recipe.model.items() if name != "stem")
+    return f"{request.architecture} with {changed}" if changed else request.architecture
 
 
 def _words_of_length(recipe: Recipe, num_pictures: int) -> str:
@@ -254,7 +253,8 @@ def _words_of(augment: Augment) -> str:
 
 
 def _words(spec: ResNetSpec) -> str:
-    return f"{spec.num_layers} layers, blocks {'-'.join(map(str, spec.blocks))}, width {spec.width}, {spec.stem} stem"
+    blocks = "-".join(map(str, spec.blocks))
+    return f"{spec.num_layers} layers, blocks {blocks}, width {spec.width}, {spec.activation}, {spec.stem} stem"
 
 
 def _preprocess(origin: Origin | None, size: int, changes: dict[str, Any]) -> Preprocess:
