@@ -255,6 +255,7 @@ def test_a_probe_is_a_complete_run_without_epochs_that_can_go_on(
         (("--set", "budget.patience=3", "--set", "val_share=0"), "val_share"),
         (("--set", "optim.name=muon", "--set", "batchnorm=frozen"), "optim.name=sgd"),
         (("--model", "resnet8_fast"), "--image-size 16"),
+        (("--set", "augment.cutout=16"), "augment.cutout"),
         (("--set", "compile=on"), "g++"),
     ],
 )
@@ -268,6 +269,16 @@ def test_what_contradicts_itself_is_refused_before_anything_is_decoded(
     assert code == 2
     assert says in err.splitlines()[-1]
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(("model", "size"), [("resnet8", 4), ("resnet8_fast", 16)])
+def test_a_batch_of_one_pixel_is_refused_not_broken(
+    resnetkit: Callable[..., Output], digits: Path, model: str, size: int
+) -> None:
+    alone = ("--model", model, "--image-size", size, "--batch-size", 1, "--limit", 40)
+    code, _, err = resnetkit("train", digits, *QUICK, *alone)
+    assert code == 2
+    assert "BatchNorm needs two" in err.splitlines()[-1]
 
 
 def test_a_compiled_run_is_not_taken_up_without_a_compiler(

@@ -133,6 +133,15 @@ class ResNetSpec:
         """Channels that the classifier reads."""
         return self.feature_info[-1].channels
 
+    def last_side(self, size: int) -> int:
+        """Pixels along a side of the last stage's output for square pictures of `size` pixels.
+
+        >>> ResNetSpec().last_side(33), ResNetSpec(block="pooled", blocks=(1, 1, 1), stem="whitening").last_side(32)
+        (2, 3)
+        """
+        stride = self.feature_info[-1].stride
+        return (size - 1) // stride if self.block == "pooled" else -(-size // stride)
+
     def changed(self, **changes: Any) -> ResNetSpec:
         """Return a copy with some fields changed; raises `UsageError` for a field there is not."""
         known = [field.name for field in fields(self)]

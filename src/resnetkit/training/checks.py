@@ -23,10 +23,14 @@ def check_plan(plan: Plan, *, holds_out: bool, runtime: Runtime, ranks: Ranks) -
             "optim.name=muon changes the scale of filters, which only BatchNorm that learns makes up for: "
             "use optim.name=sgd, or leave batchnorm=frozen out"
         )
-    if spec.block == "pooled" and size <= 2 ** len(spec.blocks):
+    if spec.last_side(size) == 0:
         raise UsageError(
             f"this network halves its pictures {len(spec.blocks)} times, too often for {size} pixels: "
             f"use --image-size {2 ** (len(spec.blocks) + 1)}, or another --model"
+        )
+    if recipe.augment.cutout >= 2 * size:
+        raise UsageError(
+            f"augment.cutout={recipe.augment.cutout} blanks whole pictures of {size} pixels: use less, or leave it out"
         )
     if recipe.compile == "on":
         check_compiler(runtime.device)
@@ -48,7 +52,7 @@ def _check_batchnorm(plan: Plan, count: int, *, num_ranks: int) -> None:
     recipe = plan.recipe
     smallest = max(1, count // -(-count // recipe.batch_size) // num_ranks)
     smallest //= -(-smallest // min(recipe.micro_batch or smallest, smallest))
-    one_pixel = plan.preprocess.size <= plan.spec.feature_info[-1].stride
+    one_pixel = plan.spec.last_side(plan.preprocess.size) == 1
     if smallest < 2 and one_pixel and recipe.batchnorm == "batch" and recipe.train == "all":
         raise UsageError(
             f"{count} pictures in batches of {recipe.batch_size} leave one picture alone, and BatchNorm needs two at "
