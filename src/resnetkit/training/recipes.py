@@ -43,11 +43,11 @@ def cifar10_fast() -> Recipe:
     """Train the pooled network to 94 % of CIFAR-10 in minutes, after airbench94_muon.py and cifar10-fast.
 
     Reached 94.18 % (sd 0.04, 3 seeds) of the 10,000 test pictures with flips and shifts averaged, 93.39 % (sd 0.16)
-    without, in 18.6 minutes of the whole command on two CPU cores (AMD EPYC without AMX; 100 s an epoch, 0.35 petaFLOP):
-    `benchmarks/cifar10.py`. With ReLU in place of GELU, `--set model.activation=relu`, 94.11 % (sd 0.06, 3 seeds) and
-    93.30 % (sd 0.19) took 14 epochs, 10.1 minutes on a Xeon with AMX (0.50 petaFLOP); wider and longer still,
-    `--set model.width=96 --epochs 16`, it reached 94.06 % (sd 0.17, 3 seeds) without averaging, 94.74 % (sd 0.11) with
-    it, in 24 minutes there (seed 0, beside other work; seeds 1 and 2 on one core; 1.23 petaFLOP).
+    without, in 18.6 minutes of the whole command on two CPU cores (AMD EPYC without AMX; 100 s an epoch, 0.35
+    petaFLOP): `benchmarks/cifar10.py`. With ReLU in place of GELU, `--set model.activation=relu`, 94.11 % (sd 0.06,
+    3 seeds) and 93.30 % (sd 0.19) took 14 epochs, 10.1 minutes on a Xeon with AMX (0.50 petaFLOP); wider and longer
+    still, `--set model.width=96 --epochs 16`, it reached 94.06 % (sd 0.17, 3 seeds) without averaging, 94.74 % (sd
+    0.11) with it, in 24 minutes there (seed 0, beside other work; seeds 1 and 2 on one core; 1.23 petaFLOP).
     """
     return cifar10().changed(
         name="cifar10-fast",
