@@ -24,7 +24,7 @@ demo: $(INSTALLED)
 	@$(BIN)/python -m resnetkit demo
 
 test: $(INSTALLED_DEV)
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(INSTALLED_DEV)
 	@$(BIN)/python -m ruff format --check
