@@ -109,8 +109,8 @@ def test_under_torchrun_a_second_signal_does_not_end_a_process_that_saves() -> N
 @pytest.fixture
 def two_beats(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Heartbeat, Heartbeat]]:
     monkeypatch.setattr(heartbeats, "_SECONDS_BETWEEN_BEATS", 0.02)
-    monkeypatch.setattr(heartbeats, "_SECONDS_OF_SILENCE", 0.5)
-    monkeypatch.setattr(heartbeats, "_SECONDS_OF_SILENCE_AFTER_A_BREAK", 0.2)
+    monkeypatch.setattr(heartbeats, "_SECONDS_OF_SILENCE", 1.5)
+    monkeypatch.setattr(heartbeats, "_SECONDS_OF_SILENCE_AFTER_A_BREAK", 0.6)
     store = dist.HashStore()
     one, other = (Heartbeat(store, rank=rank, size=2) for rank in range(2))
     store.set("rank/1", "0")
@@ -166,7 +166,7 @@ def test_nobody_is_lost_where_all_left_or_are_there(two_beats: tuple[Heartbeat, 
     other.stop()
     begin = time.monotonic()
     assert one.loss() is None
-    assert time.monotonic() - begin < 0.3
+    assert time.monotonic() - begin < 0.6  # which would be half of waiting
 
 
 JOBS: dict[str, dict[str, Any]] = {
