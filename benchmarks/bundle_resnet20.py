@@ -27,9 +27,9 @@ from resnetkit.errors import UsageError
 from resnetkit.evaluation.calibration import fit_temperature
 from resnetkit.evaluation.evaluate import part_logits, targets_of
 from resnetkit.evaluation.metrics import classification_metrics
-from resnetkit.inference.decision import Decision
 from resnetkit.models import catalog, checkpoint
 from resnetkit.models.checkpoint import Header
+from resnetkit.models.decision import Decision
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.run import RunFolder, open_run
 
@@ -53,7 +53,7 @@ def main() -> None:
     run, twin = open_run(options.run), open_run(options.twin)
     data = [options.data] if options.data else rk.Run(run).description["data"]
     header = bundle(run, twin, data=data, data_name=options.data_name, output=options.output)
-    print(json.dumps({"metrics": header.metrics, "data": header.data, "decision": header.decision}, indent=1))
+    print(json.dumps({"metrics": header.metrics, "data": header.data, "decision": header.decision.to_json()}, indent=1))
     print(f"{options.output}: {options.output.stat().st_size:,} bytes")
 
 
@@ -135,7 +135,7 @@ def described(run: RunFolder, *, data_name: str, temperature: float) -> Header:
     return dataclasses.replace(
         header,
         metrics={},
-        decision={"temperature": temperature},
+        decision=Decision(temperature=temperature),
         recipe=dict(header.recipe) | made(run),
         data={
             "name": data_name,

@@ -21,7 +21,7 @@ from resnetkit.evaluation.calibration import binned, cross_fitted, expected_erro
 from resnetkit.evaluation.evaluate import part_logits, targets_of
 from resnetkit.evaluation.guarantees import fit_decision, kept
 from resnetkit.evaluation.uncertainty import bootstrap
-from resnetkit.inference.decision import softmax
+from resnetkit.models.decision import softmax
 
 
 def main() -> None:

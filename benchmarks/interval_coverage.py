@@ -20,7 +20,7 @@ from resnetkit.evaluation.calibration import binned, expected_error
 from resnetkit.evaluation.doubt import intervals, rankings
 from resnetkit.evaluation.pairs import is_real, paired_difference
 from resnetkit.evaluation.uncertainty import accuracy_interval, balanced_interval
-from resnetkit.inference.decision import softmax
+from resnetkit.models.decision import softmax
 
 COUNTS, ACCURACIES = (150, 2000), (0.8, 0.95, 0.99)
 CLASSES, POOL, IN_GROUP = 10, 1_000_000, 10

@@ -14,7 +14,7 @@ from resnetkit.evaluation.calibration import (
     helpful_temperature,
     reliability,
 )
-from resnetkit.inference.decision import softmax
+from resnetkit.models.decision import softmax
 
 
 def answers(count: int, *, factor: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import Item
 from resnetkit.errors import DataError, UsageError
 from resnetkit.evaluation.evaluate import choose_split, evaluate_part, targets_of, write_evaluation
-from resnetkit.inference.decision import Decision
+from resnetkit.models.decision import Decision
 from tests.fakes import OneByOne
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from resnetkit.evaluation.guarantees import cross_kept, fit_decision, kept, reject_threshold, set_threshold
-from resnetkit.inference.decision import COVERAGES, REJECTS, Decision
+from resnetkit.models.decision import COVERAGES, REJECTS, Decision
 
 
 def answers(count: int, seed: int, *, classes: int = 6, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.inference.decision import Decision
 from resnetkit.inference.predictor import Predictor
+from resnetkit.models.decision import Decision
 from tests.fakes import OneByOne
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}

@@ -5,9 +5,9 @@ import torch
 from resnetkit.data.batches import normalise
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import ResourceError
-from resnetkit.inference.decision import softmax
 from resnetkit.inference.engines import TorchEngine
 from resnetkit.models.catalog import build
+from resnetkit.models.decision import softmax
 from resnetkit.runtime import Runtime
 
 PREPROCESS = Preprocess.for_size(32)

@@ -13,8 +13,8 @@ from PIL import Image
 from resnetkit.data.dataset import Item
 from resnetkit.data.sources import open_pictures
 from resnetkit.errors import DataError, UsageError
-from resnetkit.inference.decision import Decision
 from resnetkit.inference.predictor import Prediction
+from resnetkit.models.decision import Decision
 from tests.fakes import OneByOne
 
 KEYS = ["source", "status", "label", "probability", "top", "warnings", "error"]
@@ -206,7 +206,7 @@ sys.modules["torch"] = None  # any import of torch fails
 import numpy as np
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_pictures
-from resnetkit.inference import decision, engines, output, predictor, sorting
+from resnetkit.inference import engines, output, predictor, sorting
 
 class Engine:
     batch_size, ahead = 4, 0

@@ -11,8 +11,8 @@ from PIL import Image
 from resnetkit.data.sources import open_pictures
 from resnetkit.errors import ResourceError, UsageError
 from resnetkit.inference import sorting
-from resnetkit.inference.decision import Decision
 from resnetkit.inference.sorting import class_folders, execute, refuse_own_output, sort_into
+from resnetkit.models.decision import Decision
 
 
 def sort(predictor, directory, *sources):

@@ -14,9 +14,20 @@ from safetensors.torch import load_file, save_file
 
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResourceError, UsageError
-from resnetkit.models.checkpoint import METADATA_KEY, Header, is_checkpoint, load, load_tensors, read_header, save
+from resnetkit.models.checkpoint import (
+    METADATA_KEY,
+    Header,
+    is_checkpoint,
+    load,
+    load_tensors,
+    read_description,
+    read_header,
+    save,
+)  # fmt: skip
+from resnetkit.models.decision import Decision
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
+from resnetkit.models.surgery import replace_head
 
 SPEC = ResNetSpec(blocks=(1, 1), width=8, stem="cifar", num_classes=3)
 HEADER = Header(
@@ -25,7 +36,7 @@ HEADER = Header(
     aliases={"n02219486": "ant"},
     preprocess=Preprocess.for_size(32),
     metrics={"split": "test", "count": 31, "top1": 0.9},
-    decision={"temperature": 1.2, "threshold": 0.5},
+    decision=Decision(temperature=1.2, threshold=0.5),
     recipe={"name": "finetune", "epochs": 3},
     data={"count": 244, "fingerprint": "ab"},
     license="CC0-1.0",
@@ -112,8 +123,7 @@ def described(**changes: object) -> str:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (described(format=2), "checkpoint format 2, this version reads 1: upgrade resnetkit"),
-        (described(colour="red"), r"unknown fields \['colour'\].*upgrade"),
+        (described(format=3), "newer than this version: upgrade resnetkit"),
         (described(spec=SPEC.to_json() | {"groups": 2}), r"\['groups'\].*upgrade resnetkit"),
         (described(classes=["a", "A", "b"]), "'A' is there twice"),
         (described(classes=["a", "b"]), "2 class names for a network of 3"),
@@ -151,6 +161,41 @@ def test_a_description_that_does_not_hold_is_told_in_one_line(tmp_path: Path, te
         read_header(path)
     assert str(raised.value).startswith(f"{path}: ")
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_of_the_first_format_is_read(tmp_path: Path) -> None:
+    with_description(tmp_path / "old.safetensors", described(format=1))
+    assert read_header(tmp_path / "old.safetensors") == HEADER
+
+
+def test_keys_of_a_later_version_are_kept(tmp_path: Path, network: ResNet) -> None:
+    with_description(tmp_path / "new.safetensors", described(colour="red", tasks=[1]))
+    header = read_header(tmp_path / "new.safetensors")
+    assert header == replace(HEADER, more={"colour": "red", "tasks": [1]})
+    save(tmp_path / "again.safetensors", network, header)
+    assert read_header(tmp_path / "again.safetensors") == header
+
+
+def test_a_trunk_without_head_and_classes_comes_back_as_it_was(tmp_path: Path, network: ResNet) -> None:
+    images = torch.rand(2, 3, 16, 16)
+    replace_head(network, 0)
+    header = replace(HEADER, spec=network.spec, classes=(), aliases={})
+    save(tmp_path / "trunk.safetensors", network, header)
+    loaded, read = load(tmp_path / "trunk.safetensors")
+    assert read == header
+    with torch.no_grad():
+        assert torch.equal(loaded(images), network(images))
+    save(tmp_path / "headed.safetensors", ResNet(SPEC), header)
+    with pytest.raises(DataError, match="not those it describes"):
+        load(tmp_path / "headed.safetensors")
+
+
+def test_a_file_for_another_task_is_described_and_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "detector.safetensors"
+    with_description(path, json.dumps({"format": 2, "task": "detection", "spec": {"neck": "fpn"}, "classes": ["car"]}))
+    assert read_description(path)["spec"] == {"neck": "fpn"}
+    with pytest.raises(DataError, match="for the task 'detection', this version knows classification alone"):
+        load(path)
 
 
 FOREIGN: Mapping[str, tuple[bytes, str]] = {

@@ -3,7 +3,7 @@ import torch
 
 from resnetkit.errors import UsageError
 from resnetkit.models.catalog import build
-from resnetkit.models.surgery import adapt_input, replace_head
+from resnetkit.models.surgery import Headless, adapt_input, replace_head
 
 
 def test_a_new_head_has_the_classes_asked_for_and_the_body_stays() -> None:
@@ -38,11 +38,24 @@ def test_more_channels_of_one_picture_give_what_three_gave() -> None:
 
 def test_what_cannot_be_is_refused_and_changes_nothing() -> None:
     network = build("resnet20")
-    for change in (replace_head, adapt_input):
+    for change, count in ((replace_head, -1), (adapt_input, 0)):
         with pytest.raises(UsageError):
-            change(network, 0)
+            change(network, count)
     assert network.spec == build("resnet20").spec
     assert network.fc.out_features == 10
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet18", "resnet50", "resnet8_fast"])
+def test_without_its_head_a_network_gives_what_the_head_would_read(name: str) -> None:
+    network = build(name, width=8).eval()
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        expected = Headless(network)(images)
+        replace_head(network, 0)
+        assert torch.equal(network(images), expected)
+    assert not [key for key in network.state_dict() if key.startswith("fc")]
+    replace_head(network, 4)
+    assert network(images).shape == (2, 4)
 
 
 def test_a_whitening_stem_keeps_its_channels() -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from resnetkit.api.evaluation import Evaluation, evaluate, headline
     from resnetkit.api.explaining import Explanation, explain, explained, open_explainable, write_explanations
     from resnetkit.api.exporting import Export, export
-    from resnetkit.api.model import Model, describe, load, predict
+    from resnetkit.api.model import Model, describe, load, of_another_task, predict
     from resnetkit.api.reporting import report
     from resnetkit.api.run import Run, plan, resume, runs, train
 
@@ -37,6 +37,7 @@ __all__ = [
     "export",
     "headline",
     "load",
+    "of_another_task",
     "open_explainable",
     "plan",
     "predict",
@@ -57,7 +58,7 @@ _HOMES = {
     "evaluation": ("Evaluation", "evaluate", "headline"),
     "explaining": ("Explanation", "explain", "explained", "open_explainable", "write_explanations"),
     "exporting": ("Export", "export"),
-    "model": ("Model", "describe", "load", "predict"),
+    "model": ("Model", "describe", "load", "of_another_task", "predict"),
     "reporting": ("report",),
     "run": ("Run", "plan", "resume", "runs", "train"),
 }

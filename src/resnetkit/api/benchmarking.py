@@ -97,6 +97,7 @@ def recommended(rows: Sequence[Measured]) -> Measured:
 def _ways(model: str, device: str, watcher: Watcher) -> list[tuple[str, str]]:
     """Return the engines and precisions that can compute a model here."""
     source = locate(model, watcher=watcher)
+    source.check()
     exported = None if source.exported is None else source.exported
     if exported is not None and exported.precision == "int8":
         return [("openvino", "int8")]

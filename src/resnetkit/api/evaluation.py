@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from resnetkit.data.survey import Survey
     from resnetkit.evaluation.averaging import Views
     from resnetkit.evaluation.evaluate import Scored
-    from resnetkit.inference.decision import Decision
+    from resnetkit.models.decision import Decision
     from resnetkit.training.run import RunFolder
 
 
@@ -134,10 +134,10 @@ def _calibrate(model: Model, logits: np.ndarray, part: Part, *, split: Scored, t
     """Write a copy of the model that is fitted to these pictures."""
     from resnetkit.models import checkpoint
 
-    header = dataclasses.replace(model.header, decision=fitted(logits, part, model, split=split).to_json())
+    header = dataclasses.replace(model.header, decision=fitted(logits, part, model, split=split))
     checkpoint.save(to, model.network, header)
     watcher.note(
-        f"{to}: the model with temperature {header.decision['temperature']:.2f} and thresholds, all from "
+        f"{to}: the model with temperature {header.decision.temperature:.2f} and thresholds, all from "
         f"{len(part.items)} pictures"
     )
 

@@ -21,7 +21,6 @@ from resnetkit.api import int8 as quantising
 from resnetkit.api.model import Source, locate, run_of
 from resnetkit.errors import ResNetKitError, ResourceError, UsageError, missing_extra
 from resnetkit.exporting.folder import FORMATS, Exported, Format, Reads
-from resnetkit.inference.decision import Decision
 from resnetkit.runtime import Runtime, available_threads
 from resnetkit.watcher import Watcher
 
@@ -135,7 +134,7 @@ def _write(made: Exported, tensors: Mapping[str, np.ndarray], calibrating: Datas
     from resnetkit.exporting import formats
     from resnetkit.exporting.int8 import quantised
 
-    temperature = Decision.from_json(made.header.decision).temperature
+    temperature = made.header.decision.temperature
     if calibrating is None:
         formats.write(made, tensors, temperature=temperature)
     else:
@@ -150,8 +149,8 @@ def _reference(source: Source, runtime: Runtime) -> Callable[[np.ndarray], np.nd
 
     network, header = source.open()
     runtime.apply()
-    engine, decision = TorchEngine(network, header.preprocess, runtime), Decision.from_json(header.decision)
-    return lambda pixels: decision.probabilities(engine.logits(pixels))[0]
+    engine = TorchEngine(network, header.preprocess, runtime)
+    return lambda pixels: header.decision.probabilities(engine.logits(pixels))[0]
 
 
 def _compared(

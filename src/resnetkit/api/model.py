@@ -13,12 +13,19 @@ from resnetkit.errors import DataError, UsageError
 from resnetkit.exporting import folder as exports
 from resnetkit.exporting.folder import Exported
 from resnetkit.inference import bulk, prepared
-from resnetkit.inference.decision import Decision
 from resnetkit.inference.engines import Engine, EngineName, TorchEngine, choose
 from resnetkit.inference.openvino_engine import OpenVINOEngine, prepare, prepare_exported
 from resnetkit.inference.predictor import Prediction, Predictor
 from resnetkit.models import catalog
-from resnetkit.models.checkpoint import Header, is_checkpoint, load_arrays, read_header
+from resnetkit.models.checkpoint import (
+    CLASSIFICATION,
+    Header,
+    is_checkpoint,
+    load_arrays,
+    read_description,
+    read_header,
+)
+from resnetkit.models.decision import Decision
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Precision, Runtime
 from resnetkit.watcher import Count, Watcher
@@ -98,7 +105,7 @@ class Model:
     @property
     def decision(self) -> Decision:
         """Temperature and threshold of the checkpoint."""
-        return Decision.from_json(self.header.decision)
+        return self.header.decision
 
     def predict(self, picture: str | Path | Image.Image | np.ndarray, *, top_k: int = 5) -> Prediction:
         """Name one picture: a path, a PIL image or a uint8 array `[H, W]` or `[H, W, 3]`."""
@@ -177,6 +184,7 @@ def load(
     """
     watcher = watcher or Watcher()
     source = locate(str(model), weights=weights, watcher=watcher)
+    source.check()
     stored = None if source.exported is None else source.exported.precision
     chosen = choose(engine=engine, precision=precision, device=device, threads=threads, stored=stored)
     if chosen.engine == "torch":
@@ -200,13 +208,13 @@ def _deciding(
     """Return the header with the thresholds that were asked for; one that too few pictures fixed is told."""
     if reject is None and coverage is None:
         return header
-    decision = Decision.from_json(header.decision).asked(reject=reject, coverage=coverage, name=name)
+    decision = header.decision.asked(reject=reject, coverage=coverage, name=name)
     few = f"the {decision.fitted_on} pictures that {name} was held against are too few to promise that:"
     if reject is not None and decision.threshold == 0:
         watcher.note(f"--reject {reject:g}: {few} every picture gets an answer")
     if coverage is not None and decision.least == 0:
         watcher.note(f"--coverage {coverage:g}: {few} every class is named")
-    return replace(header, decision=decision.to_json())
+    return replace(header, decision=decision)
 
 
 def prepared_model(source: Source, watcher: Watcher) -> Prepared:
@@ -253,6 +261,11 @@ class Source:
 
     def open(self) -> tuple[ResNet, Header]:
         """Return the network, in evaluation mode, and what is known about it."""
+        network, header = self.open_trunk()
+        return network, self._with_classes(header)
+
+    def open_trunk(self) -> tuple[ResNet, Header]:
+        """Return what `open` does, and a trunk too, which has no classes."""
         from resnetkit.models import weights
 
         if self.record is not None:
@@ -269,9 +282,23 @@ class Source:
     def tensors(self) -> tuple[Header, dict[str, np.ndarray]]:
         """Return what is known about the network and its state dict; our own checkpoints need no torch for that."""
         if self.arch is None and is_checkpoint(self.path):
-            return read_header(self.path), load_arrays(self.path)
+            return self._with_classes(read_header(self.path)), load_arrays(self.path)
         network, header = self.open()
         return header, {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+
+    def check(self) -> None:
+        """Raise `UsageError` for a checkpoint of a trunk, before anything is made of it."""
+        if self.record is None and self.exported is None and is_checkpoint(self.path):
+            self._with_classes(read_header(self.path))
+
+    def _with_classes(self, header: Header) -> Header:
+        """Return the header; raises `UsageError` where it is that of a trunk."""
+        if not header.classes:
+            raise UsageError(
+                f"{self.path}: a trunk without classes, which names nothing: fit a head to it with "
+                f"resnetkit train DATA --weights {self.path}"
+            )
+        return header
 
 
 def locate(
@@ -348,6 +375,14 @@ def describe(model: str) -> tuple[ResNetSpec, Header | None]:
         record = catalog.record(model)
         return catalog.spec_of(record.arch), catalog.published_header(record)
     return catalog.spec_of(model), None
+
+
+def of_another_task(model: str) -> dict[str, Any] | None:
+    """Return what a checkpoint file says of itself where it is for a task that this version does not know."""
+    if not Path(model).is_file() or not is_checkpoint(Path(model)):
+        return None
+    described = read_description(model)
+    return described if described.get("task", CLASSIFICATION) != CLASSIFICATION else None
 
 
 def predict(

@@ -196,7 +196,7 @@ def _prepare(
     if wanted is not None:
         with ranks.one_first_on_each_machine():
             source = locate(wanted, watcher=watcher, purpose="transfer")
-            network, header = source.open()
+            network, header = source.open_trunk()
         origin = Origin(name=source.name, spec=network.spec, preprocess=header.preprocess)
         tensors = network.state_dict()
     decided = decide(

@@ -87,10 +87,13 @@ def _fastest(speeds: dict[str, float]) -> str:
 
 def _describe(name: str, form: str) -> None:
     from resnetkit import api
-    from resnetkit.inference.output import shown
     from resnetkit.inference.speed import kept_speeds
     from resnetkit.models.macs import num_macs
 
+    if (other := api.of_another_task(name)) is not None:
+        unknown = f"{other.get('task')}: this version of resnetkit does not know that; upgrade it"
+        _show({name: value for name, value in other.items() if name != "trained_on"} | {"task": unknown}, form)
+        return
     spec, header = api.describe(name)
     size = header.preprocess.size if header else 224 if spec.stem == "imagenet" else 32
     values: dict[str, Any] = {"spec": spec.to_json(), "layers": spec.num_layers}
@@ -103,6 +106,14 @@ def _describe(name: str, form: str) -> None:
             "license": header.license, "data": dict(header.data),
             "trained": {key: header.recipe[key] for key in _TRAINED if key in header.recipe},
         }  # fmt: skip
+        if not header.classes:
+            values["use"] = f"a trunk without classes: resnetkit train DATA --weights {name} fits a head to it"
+    _show(values, form)
+
+
+def _show(values: dict[str, Any], form: str) -> None:
+    from resnetkit.inference.output import shown
+
     if form == "json":
         click.echo(json.dumps(values, ensure_ascii=False, indent=1))
         return

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from resnetkit.errors import DataError
-from resnetkit.inference.decision import softmax
+from resnetkit.models.decision import softmax
 
 _COLDEST, _HOTTEST = 0.05, 20.0
 _BINS = 15  # as Guo et al.

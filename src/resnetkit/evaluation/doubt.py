@@ -26,7 +26,7 @@ from resnetkit.evaluation.uncertainty import (
     bootstrap,
     distance_interval,
 )
-from resnetkit.inference.decision import Decision
+from resnetkit.models.decision import Decision
 
 
 def doubts(

@@ -18,8 +18,8 @@ from resnetkit.evaluation.averaging import Views, averaged_logits
 from resnetkit.evaluation.doubt import doubts
 from resnetkit.evaluation.metrics import classification_metrics
 from resnetkit.files import csv_writer, write_text
-from resnetkit.inference.decision import Decision
 from resnetkit.inference.engines import Engine
+from resnetkit.models.decision import Decision
 
 if TYPE_CHECKING:
     from resnetkit.data.preflight import Part

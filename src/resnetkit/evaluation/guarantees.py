@@ -14,7 +14,7 @@ import numpy as np
 
 from resnetkit.evaluation.calibration import folds, helpful_temperature
 from resnetkit.evaluation.uncertainty import keys
-from resnetkit.inference.decision import COVERAGES, REJECTS, Decision
+from resnetkit.models.decision import COVERAGES, REJECTS, Decision
 
 
 def fit_decision(logits: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None) -> Decision:

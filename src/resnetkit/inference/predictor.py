@@ -20,8 +20,8 @@ from resnetkit.data.dataset import Dataset, Item
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_pictures
 from resnetkit.errors import DataError, ResNetKitError, UsageError, problem_line
-from resnetkit.inference.decision import Decision
 from resnetkit.inference.engines import Engine, overlapped
+from resnetkit.models.decision import Decision
 from resnetkit.runtime import available_threads
 
 # For pictures of 32 pixels that is 96, from where on `train` takes pictures for photos.

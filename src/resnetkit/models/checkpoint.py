@@ -17,6 +17,7 @@ import numpy as np
 from resnetkit import files
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError, ResourceError, UsageError
+from resnetkit.models.decision import Decision
 from resnetkit.models.spec import ResNetSpec
 
 if TYPE_CHECKING:
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
 
     from resnetkit.models.resnet import ResNet
 
-FORMAT = 1
+FORMAT = 2
+_READ = (1, FORMAT)  # the first had no `trained_on`, and refused keys that it did not know
 METADATA_KEY = "resnetkit"
+CLASSIFICATION = "classification"
+_TABLES = ("aliases", "metrics", "recipe", "data")
 # Sides of pictures in pixels; more is a slip or a damaged file, and takes all memory.
 MAX_IMAGE_SIZE = 16_384
 # The safetensors format itself caps its header at 100 MB.
@@ -40,23 +44,25 @@ _NUM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16"
 class Header:
     """What a checkpoint says about itself, as `docs/` and the design list it.
 
-    `classes` in the order of the logits, NFC, unique ignoring case; `aliases` other names of classes (such as WordNet
-    ids) to their class; `metrics` as in metrics.json; `decision` the temperature and threshold; `data` counts and a
-    fingerprint; `license` what is known about the weights' licence, in words; `version` of the package that wrote it.
+    `spec`, `classes`, `preprocess` and `decision` are what the task makes of them: here those of classification.
+    `classes` in the order of the logits, NFC, unique ignoring case, none for a trunk; `aliases` other names of classes
+    (such as WordNet ids) to their class; `metrics` as in metrics.json; `decision` how logits become an answer; `data`
+    counts and a fingerprint; `license` what is known about the weights' licence, in words; `version` of the package
+    that wrote it; `more` keys that a later version wrote, which are kept.
     """
 
     spec: ResNetSpec
     classes: tuple[str, ...]
     preprocess: Preprocess
-    format: int = FORMAT
-    task: str = "classification"
+    task: str = CLASSIFICATION
     aliases: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    decision: Mapping[str, Any] = field(default_factory=dict)
+    decision: Decision = field(default_factory=Decision)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     license: str | None = None
     version: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_fields(self)
@@ -73,44 +79,50 @@ class Header:
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""
-        plain = {item.name: getattr(self, item.name) for item in fields(self)}
-        return plain | {
+        plain = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "more"}
+        return {
+            **self.more,
+            "format": FORMAT,
+            **plain,
             "spec": self.spec.to_json(),
             "preprocess": self.preprocess.to_json(),
+            "decision": self.decision.to_json(),
             "classes": list(self.classes),
-            **{name: dict(plain[name]) for name in ("aliases", "metrics", "decision", "recipe", "data")},
+            **{name: dict(plain[name]) for name in _TABLES},
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Header:
-        """Read what `to_json` wrote; raises `DataError` for a newer format or missing fields."""
+        """Read what `to_json` wrote, here or in an older version, with keys that this one does not know.
+
+        Raises `DataError` for a newer format, another task and missing fields.
+        """
         values = dict(values)
-        if values.get("format") != FORMAT:
+        if values.pop("format", None) not in _READ:
+            raise DataError("it has a checkpoint format that is newer than this version: upgrade resnetkit")
+        if (task := values.get("task", CLASSIFICATION)) != CLASSIFICATION:
             raise DataError(
-                f"it has checkpoint format {values.get('format')!r}, this version reads {FORMAT}: upgrade resnetkit"
+                f"it is for the task {task!r}, this version knows {CLASSIFICATION} alone: upgrade resnetkit"
             )
-        known = {item.name for item in fields(cls)}
-        missing = {"spec", "classes", "preprocess"} - set(values)
-        if missing or set(values) - known:
-            raise DataError(
-                f"its description lacks {sorted(missing)} and has unknown fields {sorted(set(values) - known)}: "
-                "make it again, or upgrade resnetkit"
-            )
+        if missing := {"spec", "classes", "preprocess"} - set(values):
+            raise DataError(f"its description lacks {', '.join(sorted(missing))}: make it again")
+        known = {item.name for item in fields(cls)} - {"more"}
+        values["more"] = {name: values.pop(name) for name in set(values) - known}
         values["spec"] = ResNetSpec.from_json(values["spec"])
         values["preprocess"] = Preprocess.from_json(values["preprocess"])
         if not isinstance(values["classes"], list):
             raise DataError(f"its classes must be a list of texts, not {type(values['classes']).__name__}")
         values["classes"] = tuple(values["classes"])
+        decision = values.get("decision", {})
+        if not isinstance(decision, Mapping):
+            raise DataError(f"its decision must be a table, not {decision!r:.80}")
+        values["decision"] = Decision.from_json(decision)
         return cls(**values)
 
 
 def _check_fields(header: Header) -> None:
     """Refuse values of types that would fail, or mislead, only where they are used."""
-    if header.task != "classification":
-        raise DataError(
-            f"it is for the task {header.task!r}, this version knows classification alone: upgrade resnetkit"
-        )
-    for name in ("aliases", "metrics", "decision", "recipe", "data"):
+    for name in _TABLES:
         if not isinstance(getattr(header, name), Mapping):
             raise DataError(f"its {name} must be a table, not {getattr(header, name)!r:.80}")
     texts = {"classes": header.classes, "aliases": header.aliases.values(), "version": [header.version]}
@@ -124,30 +136,6 @@ def _check_fields(header: Header) -> None:
     side = header.data.get("picture_side", 1)
     if type(side) is not int or side < 1:
         raise DataError(f"its data.picture_side must be a whole number of pixels, not {side!r:.40}")
-    _check_decision(header.decision)
-
-
-def _check_decision(decision: Mapping[str, Any]) -> None:
-    known = {"temperature", "threshold", "least", "rejects", "sets", "fitted_on", "fitted_to"}
-    if unknown := sorted(set(decision) - known):
-        raise DataError(f"its decision has unknown fields {unknown}: a newer version wrote it; upgrade resnetkit")
-    temperature = decision.get("temperature", 1.0)
-    # The bound keeps the number a float32, in which logits are divided by it.
-    if not _is_number(temperature) or not 1e-30 < temperature < 1e30:
-        raise DataError(f"its decision.temperature must be a number above 0, not {temperature!r:.40}")
-    probabilities = {name: decision[name] for name in ("threshold", "least") if decision.get(name) is not None}
-    for name in ("rejects", "sets"):
-        table = decision.get(name, {})
-        if not isinstance(table, Mapping):
-            raise DataError(f"its decision.{name} must be a table, not {table!r:.40}")
-        probabilities |= {f"{name}.{key}": value for key, value in table.items()}
-    for name, value in probabilities.items():
-        if not _is_number(value) or not 0 <= value <= 1:
-            raise DataError(f"its decision.{name} must be a probability between 0 and 1, not {value!r:.40}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _first_double(names: tuple[str, ...]) -> str:
@@ -162,8 +150,21 @@ def _first_double(names: tuple[str, ...]) -> str:
 def read_header(path: str | Path) -> Header:
     """Read what the checkpoint at `path` says about itself, without torch and without its tensors.
 
-    Raises `DataError` for a file that is no checkpoint of ours, is cut short or comes from a newer version.
+    Raises `DataError` for a file that is no checkpoint of ours, is cut short, comes from a newer version or is for
+    another task.
     """
+    path = Path(path)
+    described = read_description(path)
+    try:
+        return Header.from_json(described)
+    except ResNetKitError as error:
+        raise DataError(f"{path}: {error}") from error
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise _damaged(path, error) from error
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """Return the JSON of a checkpoint of any task and version; raises `DataError` where there is none."""
     path = Path(path)
     metadata = read_safetensors_header(path).get("__metadata__", {})
     if METADATA_KEY not in metadata:
@@ -172,11 +173,13 @@ def read_header(path: str | Path) -> Header:
             f"as weights to start from it works: --weights {path}"
         )
     try:
-        return Header.from_json(json.loads(metadata[METADATA_KEY]))
-    except ResNetKitError as error:
-        raise DataError(f"{path}: {error}") from error
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path}: its description is damaged ({error}); fetch or copy it again") from error
+        return dict(json.loads(metadata[METADATA_KEY]))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: its description is damaged ({error}); fetch or copy it again")
 
 
 def read_safetensors_header(path: Path) -> dict[str, Any]:
@@ -345,7 +348,7 @@ def _check_tensors(path: Path, spec: ResNetSpec) -> None:
     kernel = {"imagenet": 7, "cifar": 3, "whitening": 2}[spec.stem]
     shapes = {
         "conv1.weight": [spec.stem_channels, spec.in_channels, kernel, kernel],
-        "fc.weight": [spec.num_classes, spec.num_features],
+        "fc.weight": [spec.num_classes, spec.num_features] if spec.num_classes else None,
     }
     found = {name: tensors.get(name, {}).get("shape") for name in shapes}
     inner = (tensors.get("layer1.0.conv1.weight", {}).get("shape") or [0])[0]

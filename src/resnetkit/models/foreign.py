@@ -109,15 +109,17 @@ def _unwrapped(state: Any) -> Any:
 def infer_spec(state: Mapping[str, Tensor], *, without_projections: Shortcut | None = None) -> ResNetSpec:
     """Return the network whose parameters have the names and shapes of `state`.
 
-    Strides and activations leave no trace there: those of torchvision (v1.5, ReLU) are assumed. `without_projections`
-    is the shortcut to take for basic blocks without projections, where names do not tell. Raises `DataError` where it
-    is no network of ours, and where a network with shortcut A and a plain one are alike.
+    One without `fc.weight` is a trunk. Strides and activations leave no trace there: those of torchvision (v1.5, ReLU)
+    are assumed. `without_projections` is the shortcut to take for basic blocks without projections, where names do not
+    tell. Raises `DataError` where it is no network of ours, and where a network with shortcut A and a plain one are
+    alike.
     """
-    missing = [key for key in ("conv1.weight", "layer1.0.conv1.weight", "fc.weight") if key not in state]
+    missing = [key for key in ("conv1.weight", "layer1.0.conv1.weight") if key not in state]
     if missing:
         note = f"; {note}" if (note := tutorial_note(state)) else ""
         raise DataError(f"not a ResNet by its names: {missing[0]} is missing{note}")
-    ranks = state["conv1.weight"].ndim, state["layer1.0.conv1.weight"].ndim, state["fc.weight"].ndim
+    head = state.get("fc.weight")
+    ranks = state["conv1.weight"].ndim, state["layer1.0.conv1.weight"].ndim, 2 if head is None else head.ndim
     if ranks != (4, 4, 2):
         raise DataError(
             f"not a ResNet by its shapes: conv1, layer1.0.conv1 and fc have {ranks} dimensions, not 4, 4, 2"
@@ -134,7 +136,7 @@ def infer_spec(state: Mapping[str, Tensor], *, without_projections: Shortcut | N
         stem="imagenet" if kernel == 7 else "cifar",
         shortcut=_shortcut(state, bottleneck=bottleneck, without_projections=without_projections),
         in_channels=in_channels,
-        num_classes=state["fc.weight"].shape[0],
+        num_classes=0 if head is None else head.shape[0],
     )
 
 

@@ -1,6 +1,6 @@
 """The residual network of https://arxiv.org/abs/1512.03385, and a third block made for short trainings."""
 
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -165,7 +165,7 @@ class ResNet(nn.Module):
         self.layer1, self.layer2, self.layer3, self.layer4 = _stages(spec)
         # The maximum is worth half a point to a short training (LOG.md) and is what airbench94_muon.py takes.
         self.pool = nn.AdaptiveMaxPool2d((1, 1)) if spec.block == "pooled" else nn.AdaptiveAvgPool2d((1, 1))
-        self.fc = nn.Linear(spec.num_features, spec.num_classes)
+        self.fc = classifier(spec)
         if not self.conv1.weight.is_meta:
             self._initialise()
 
@@ -177,11 +177,13 @@ class ResNet(nn.Module):
             if isinstance(module, PooledBlock):
                 module.initialise()
         if self.spec.block == "pooled":  # first answers near zero, so that high rates of the shifts do no harm
-            nn.init.normal_(self.fc.weight, std=1 / self.spec.num_features)
-            nn.init.zeros_(self.fc.bias)
+            for head in self.fc.modules():
+                if isinstance(head, nn.Linear):
+                    nn.init.normal_(head.weight, std=1 / self.spec.num_features)
+                    nn.init.zeros_(head.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images `[N, in_channels, H, W]` to logits `[N, num_classes]`.
+        """Map normalised images `[N, in_channels, H, W]` to logits `[N, num_classes]`; a trunk to `[N, num_features]`.
 
         Raises `UsageError` for images of another shape or type.
         """
@@ -243,6 +245,11 @@ def _stem_convolution(spec: ResNetSpec) -> nn.Conv2d:
     whitening = nn.Conv2d(spec.in_channels, spec.stem_channels, kernel_size=2)
     whitening.weight.requires_grad_(False)
     return whitening
+
+
+def classifier(spec: ResNetSpec, **made: Any) -> nn.Module:
+    """Return the last layer, freshly drawn (`made`: its device and dtype); nothing changes the features of a trunk."""
+    return nn.Linear(spec.num_features, spec.num_classes, **made) if spec.num_classes else nn.Identity()
 
 
 def without_values(spec: ResNetSpec) -> ResNet:

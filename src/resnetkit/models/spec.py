@@ -44,6 +44,7 @@ class ResNetSpec:
     - `stride`: a bottleneck halves the size in its 3x3 (`v1.5`, as torchvision) or in its first 1x1 (`v1`, as the
       paper); a basic block always does so in its first 3x3.
     - `activation`: `relu`, as the paper, or `gelu` (https://arxiv.org/abs/1606.08415, exact), everywhere.
+    - `num_classes`: outputs of the classifier; 0 is a trunk, which has none and ends with the pooled features.
     """
 
     block: BlockName = "basic"
@@ -64,8 +65,9 @@ class ResNetSpec:
         _check_choice("shortcut", self.shortcut, get_args(Shortcut))
         _check_choice("stride", self.stride, get_args(StridePlacement))
         _check_choice("activation", self.activation, get_args(Activation))
-        for name in ("width", "widening", "in_channels", "num_classes"):
+        for name in ("width", "widening", "in_channels"):
             _check_count(name, getattr(self, name))
+        _check_count("num_classes", self.num_classes, least=0)
         if not 1 <= len(self.blocks) <= MAX_STAGES:
             raise UsageError(f"a network has 1 to {MAX_STAGES} stages, not {len(self.blocks)}: blocks={self.blocks}")
         for count in self.blocks:
@@ -173,6 +175,6 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise UsageError(f"unknown {name} {value!r}: choose {', '.join(choices)}")
 
 
-def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UsageError(f"{name} must be a whole number of at least 1, not {value!r}")
+def _check_count(name: str, value: object, *, least: int = 1) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UsageError(f"{name} must be a whole number of at least {least}, not {value!r}")

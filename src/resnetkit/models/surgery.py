@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from resnetkit.errors import UsageError
-from resnetkit.models.resnet import ResNet
+from resnetkit.models.resnet import ResNet, classifier
 
 
 class Headless(nn.Module):
@@ -21,10 +21,10 @@ class Headless(nn.Module):
 
 
 def replace_head(network: ResNet, num_classes: int) -> None:
-    """Give `network` a new, randomly initialised classifier for `num_classes`, on the device and dtype of the old."""
-    old = network.fc
+    """Give `network` a new, randomly initialised classifier for `num_classes`, on its device; 0 leaves the trunk."""
     network.spec = network.spec.changed(num_classes=num_classes)
-    network.fc = nn.Linear(old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype)
+    stem = network.conv1.weight
+    network.fc = classifier(network.spec, device=stem.device, dtype=stem.dtype)
 
 
 def adapt_input(network: ResNet, in_channels: int) -> None:

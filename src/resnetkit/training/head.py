@@ -76,9 +76,11 @@ def fit_head(
         intercept = np.concatenate([-intercept / 2, intercept / 2])
     weight = coefficients / scaler.scale_
     bias = intercept - weight @ scaler.mean_
+    head = network.fc
+    assert isinstance(head, nn.Linear)
     with torch.no_grad():
-        network.fc.weight[model.classes_] = torch.from_numpy(weight).to(network.fc.weight)
-        network.fc.bias[model.classes_] = torch.from_numpy(bias).to(network.fc.bias)
+        head.weight[model.classes_] = torch.from_numpy(weight).to(head.weight)
+        head.bias[model.classes_] = torch.from_numpy(bias).to(head.bias)
     loss, top1 = figures(scaler, model, features, part.targets)
     return Fit(loss=loss, top1=top1, inverse_penalty=penalty)
 

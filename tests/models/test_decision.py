@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from resnetkit.errors import DataError, UsageError
-from resnetkit.inference.decision import Decision, softmax
+from resnetkit.models.decision import Decision, softmax
 
 
 def test_softmax_equals_the_textbook_formula_and_adds_up_to_one():

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from resnetkit.errors import DataError, UsageError
 # The rates and coverages that thresholds are fitted for, as text: they are keys in files.
 REJECTS = ("0.01", "0.02", "0.05", "0.1", "0.2")
 COVERAGES = ("0.8", "0.9", "0.95", "0.99")
+# The bound keeps a temperature a float32, in which logits are divided by it.
+_LEAST_FLOAT = 1e-30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,11 +37,16 @@ class Decision:
     fitted_to: str | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise UsageError(f"temperature must be a number above 0, not {self.temperature}")
-        for name, value in {"threshold": self.threshold, "least": self.least, **self.rejects, **self.sets}.items():
-            if value is not None and not 0 <= value <= 1:
-                raise UsageError(f"{name} must be a probability between 0 and 1, not {value}")
+        if not _is_number(self.temperature) or not _LEAST_FLOAT < self.temperature < 1 / _LEAST_FLOAT:
+            raise UsageError(f"decision.temperature must be a number above 0, not {self.temperature!r:.40}")
+        probabilities: dict[str, object] = {"threshold": self.threshold, "least": self.least}
+        for name, table in (("rejects", self.rejects), ("sets", self.sets)):
+            if not isinstance(table, Mapping):
+                raise UsageError(f"decision.{name} must be a table, not {table!r:.40}")
+            probabilities |= {f"{name}.{key}": value for key, value in table.items()}
+        for name, value in probabilities.items():
+            if value is not None and not (_is_number(value) and 0 <= value <= 1):
+                raise UsageError(f"decision.{name} must be a probability between 0 and 1, not {value!r:.40}")
 
     def asked(self, *, reject: float | None = None, coverage: float | None = None, name: str = "the model") -> Decision:
         """Return the decision that turns away `reject` of right answers, or gives sets that hold the truth so often.
@@ -64,15 +70,23 @@ class Decision:
         return "not_sure" if self.threshold is not None and probability < self.threshold else "ok"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the `decision` dict of a checkpoint's header."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, {})}
+        """Return the `decision` dict of a checkpoint's header: what differs from the defaults."""
+        default = Decision()
+        return {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Decision:
-        """Read a header's `decision` dict (an empty one means the defaults); raises `DataError` for unknown fields."""
+        """Read a header's `decision` dict; an empty one means the defaults.
+
+        Raises `DataError` for unknown fields, which would change the answers, `UsageError` for impossible values.
+        """
         if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
             raise DataError(f"the decision has unknown fields {unknown}: a newer version wrote it; upgrade resnetkit")
         return cls(**values)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _fitted(known: Mapping[str, float], wanted: float, option: str, offered: Sequence[str], name: str) -> float:
