@@ -12,7 +12,8 @@ from PIL import Image
 from resnetkit.data import images
 from resnetkit.errors import DataError
 
-Split = Literal["train", "val", "test"]
+# `seen`: what weights to start from were trained on, and a part that selects or scores had: it is left out.
+Split = Literal["train", "val", "test", "seen"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 

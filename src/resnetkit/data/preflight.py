@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -41,7 +41,10 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """Data ready for training or evaluation. `records` is what `fingerprint` was made of."""
+    """Data ready for training or evaluation. `records` is what `fingerprint` was made of.
+
+    `left_out`: pictures of val and test that trained what the weights begin as.
+    """
 
     classes: tuple[str, ...]
     parts: dict[Split, Part]
@@ -49,11 +52,12 @@ class Prepared:
     fingerprint: str
     preprocess: Preprocess
     records: tuple[Record, ...] = field(repr=False)
+    left_out: tuple[Item, ...] = field(default=(), repr=False)
 
     @property
     def items(self) -> tuple[Item, ...]:
-        """Return the items of all parts, each with its split, as `splits.write_split` takes them."""
-        return tuple(item for part in self.parts.values() for item in part.items)
+        """Return the items of all parts and those left out, each with its split, as `splits.write_split` takes them."""
+        return (*(item for part in self.parts.values() for item in part.items), *self.left_out)
 
 
 def prepare(
@@ -66,6 +70,7 @@ def prepare(
     val_share: float = splits.DEFAULT_VAL_SHARE,
     seed: int = 0,
     split_rows: Mapping[str, Split] | None = None,
+    trained: Collection[str] = (),
     classes: Sequence[str] | None = None,
     parts: Sequence[Split] = SPLITS,
     surveyed: Survey | None = None,
@@ -77,7 +82,8 @@ def prepare(
 
     Pictures of val and test become `Preprocess.pixels`, those of train `Preprocess.whole` where `whole_short_side` is
     given. Without a val part a share of train is held out (`splits.hold_out`), or `split_rows` of an earlier run say
-    which. `classes` are those of a model; without them the data's own count, which must be two or more. 16-bit
+    which. `trained` are sources that the starting weights learnt from: they train, and are left out of other parts that
+    are given. `classes` are those of a model; without them the data's own count, which must be two or more. 16-bit
     pictures are scaled by the bits that those of train use (`Prepared.preprocess.depth`).
 
     `report_to` gets the report before anything stops the run. Raises `DataError` for unreadable pictures (with
@@ -85,16 +91,20 @@ def prepare(
     neither memory nor disk has room for the decoded pictures; `UsageError` for a `--limit` that leaves nothing to hold
     out.
     """
-    chosen, notes = _chosen(dataset, parts, split_rows)
+    wanted, notes = _chosen(dataset, (*parts, "seen"), split_rows)
+    wanted = _without_seen(wanted, set(trained))
+    chosen = replace(wanted, items=tuple(item for item in wanted.items if item.split != "seen"))
     _check_labels(chosen, classes, parts)
     step = _Steps(progress, total=len(chosen) * (3 if surveyed is None else 2))
     surveyed = surveyed or survey(chosen, threads=threads, progress=step.follow)
     draws = split_rows is None and {"train", "val"} <= set(parts)
-    held_out = val_share if draws and not any(item.split == "val" for item in chosen.items) else None
-    if held_out is not None:
+    given = any(item.split == "val" for item in dataset.items)
+    free = any(item.split == "train" and item.source not in trained for item in chosen.items)
+    held_out = val_share if draws and free and not given else None
+    if held_out is not None and not trained:
         _check_limit(chosen)
     near, said = _near_copies(chosen, surveyed, split_here=held_out is not None, threads=threads, progress=step.follow)
-    by_part = _divided(chosen, surveyed, parts, near, share=held_out, seed=seed)
+    by_part = _divided(chosen, surveyed, parts, near, share=held_out, seed=seed, trained=trained)
     preprocess = _with_depth(preprocess, surveyed, by_part.get("train", []))
     failed = {item.source: why for item in chosen.items if (why := surveyed.unreadable.get(item.source)) is not None}
     whole = {"train": Form(preprocess=preprocess, short_side=whole_short_side)}
@@ -115,9 +125,10 @@ def prepare(
         raise _bad_images(failed, len(chosen), hint)
     _check_parts(
         left, names,
-        needs_classes=classes is None, needs_train="train" in parts, needs_val=held_out is not None,
+        needs_classes=classes is None, needs_train="train" in parts, needs_val=held_out is not None and not trained,
     )  # fmt: skip
-    return _prepared(names, read, report, surveyed, preprocess)
+    prepared = _prepared(names, read, report, surveyed, preprocess)
+    return replace(prepared, left_out=tuple(item for item in wanted.items if item.split == "seen"))
 
 
 class _Steps:
@@ -150,6 +161,13 @@ def _chosen(
         notes = (f"{num_new:,} images are new since that split was made: they train",) if num_new else ()
     items = tuple(replace(item, split=item.split or "train") for item in items)
     return replace(dataset, items=tuple(item for item in items if item.split in parts)), notes
+
+
+def _without_seen(dataset: Dataset, trained: Collection[str]) -> Dataset:
+    """Return the data with those of `trained` that are given to select or to score as `seen`."""
+    seen = (item.source in trained and item.split in ("val", "test") for item in dataset.items)
+    items = (replace(item, split="seen") if gone else item for item, gone in zip(dataset.items, seen, strict=True))
+    return replace(dataset, items=tuple(items))
 
 
 def _check_labels(dataset: Dataset, classes: Sequence[str] | None, parts: Sequence[Split]) -> None:
@@ -213,14 +231,21 @@ def _as_divided(near: copies.Pairs, by_part: Mapping[Split, Sequence[Item]]) -> 
 
 
 def _divided(
-    dataset: Dataset, surveyed: Survey, parts: Sequence[Split], near: copies.Pairs, *, share: float | None, seed: int
+    dataset: Dataset,
+    surveyed: Survey,
+    parts: Sequence[Split],
+    near: copies.Pairs,
+    *,
+    share: float | None,
+    seed: int,
+    trained: Collection[str],
 ) -> dict[Split, list[Item]]:
     """Return the readable pictures of each part, after holding out `share` of train where one is given."""
     items = tuple(item for item in dataset.items if item.source in surveyed.digests)
     if share is not None:
         digests = [surveyed.digests[item.source] for item in items]
         alike = [(surveyed.digests[one.source], surveyed.digests[two.source]) for one, two in near]
-        items = splits.hold_out(items, digests, share=share, seed=seed, alike=alike)
+        items = splits.hold_out(items, digests, share=share, seed=seed, alike=alike, trained=trained)
     by_part = {part: [item for item in items if item.split == part] for part in SPLITS if part in parts}
     return {part: members for part, members in by_part.items() if members}
 

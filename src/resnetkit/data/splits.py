@@ -6,14 +6,15 @@ import hashlib
 import io
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from resnetkit.data.classes import natural_key
-from resnetkit.data.dataset import SPLITS, Item, Split
+from resnetkit.data.dataset import Item, Split
 from resnetkit.data.tables import read_table
 from resnetkit.errors import DataError, UsageError
 from resnetkit.files import csv_writer, write_text
@@ -21,6 +22,8 @@ from resnetkit.files import csv_writer, write_text
 # One in five, as in five-fold cross-validation: of 250 photos 50 are held out, whose accuracy is then known to about
 # ten points (Wilson interval of 45 in 50: 79 to 96 %), and four fifths of the photos still train.
 DEFAULT_VAL_SHARE = 0.2
+# What an earlier run held out is a little more or less than the share, and is held out again as a whole.
+_NEARLY_ALL = 0.75
 
 
 def digest(data: bytes | np.ndarray) -> str:
@@ -33,17 +36,22 @@ def digest(data: bytes | np.ndarray) -> str:
 
 @dataclass(kw_only=True, slots=True)
 class _Unit:
-    """Pictures that stay on one side: of one group, or with identical content. `height` in [0, 1) decides which."""
+    """Pictures that stay on one side: of one group, or with identical content. `height` in [0, 1) decides which.
+
+    One of them may have trained what the weights begin as: then they are not `free` and train.
+    """
 
     members: list[int]
+    free: bool
     labels: frozenset[str | None]
     height: float
     held_out: bool
 
 
 def hold_out(
-    items: Sequence[Item], digests: Sequence[str], *, share: float, seed: int, alike: Iterable[tuple[str, str]] = ()
-) -> tuple[Item, ...]:
+    items: Sequence[Item], digests: Sequence[str], *, share: float, seed: int, alike: Iterable[tuple[str, str]] = (),
+    trained: Collection[str] = (),
+) -> tuple[Item, ...]:  # fmt: skip
     """Divide the training part into train and val; items of other parts stay as they are.
 
     Pictures that share a group or their content form a unit, and so do those of contents that are `alike` (pairs of
@@ -51,6 +59,9 @@ def hold_out(
     photo does not depend on the other photos (but for those that join its unit), and each class gives `share` of its
     units on average. One correction: a class whose units all fall on one side moves its lowest (to val) or highest (to
     train), where no other class loses its last one; a class with one unit stays in train.
+
+    Of `trained`, sources that the starting weights learnt from, none is held out, nor what shares a unit with them:
+    `share` of all is then taken from the others, all of these where they are little more than that.
 
     Data that has a val part already comes back with its unassigned items in train. `digests` belong to `items`.
     """
@@ -60,7 +71,8 @@ def hold_out(
     if any(item.split == "val" for item in items):
         return tuple(replace(item, split=item.split or "train") for item in items)
     part = [index for index, item in enumerate(items) if item.split in (None, "train")]
-    units = _units(items, digests, part, alike, share=share, seed=seed)
+    units = _units(items, digests, part, alike, trained=set(trained), seed=seed)
+    _hold_out_share(units, share)
     _give_every_class_both_sides(units)
     split: dict[int, Split] = {index: "val" if unit.held_out else "train" for unit in units for index in unit.members}
     return tuple(replace(item, split=split.get(index, item.split)) for index, item in enumerate(items))
@@ -68,7 +80,7 @@ def hold_out(
 
 def _units(
     items: Sequence[Item], digests: Sequence[str], part: Sequence[int], alike: Iterable[tuple[str, str]], *,
-    share: float, seed: int,
+    trained: Collection[str], seed: int,
 ) -> list[_Unit]:  # fmt: skip
     root = _joined(items, digests, part, alike)
     members: dict[str, list[int]] = defaultdict(list)
@@ -80,8 +92,16 @@ def _units(
         key = f"group {groups[0]}" if groups else f"content {min(digests[index] for index in indices)}"
         height = _height(seed, key)
         labels = frozenset(items[index].label for index in indices)
-        units.append(_Unit(members=indices, labels=labels, height=height, held_out=height < share))
+        free = all(items[index].source not in trained for index in indices)
+        units.append(_Unit(members=indices, free=free, labels=labels, height=height, held_out=False))
     return units
+
+
+def _hold_out_share(units: Sequence[_Unit], share: float) -> None:
+    total, free = (sum(len(unit.members) for unit in of) for of in (units, [unit for unit in units if unit.free]))
+    of_free = share if free == total else share * total / max(1, free)
+    for unit in units:
+        unit.held_out = unit.free and (unit.height < of_free or (of_free > _NEARLY_ALL and free < total))
 
 
 def _joined(
@@ -123,7 +143,7 @@ def _give_every_class_both_sides(units: list[_Unit]) -> None:
     for label in sorted(of_class):
         own = of_class[label]
         if len(own) > 1 and not any(unit.held_out for unit in own):
-            movable = (unit for unit in own if not _last_in_train(unit, of_class))
+            movable = (unit for unit in own if unit.free and not _last_in_train(unit, of_class))
             for unit in movable:
                 unit.held_out = True
                 break
@@ -150,7 +170,7 @@ def read_split(path: Path) -> dict[str, Split]:
     table = read_table(str(path), needed=("source", "split"))
     rows: dict[str, Split] = {}
     for line, row in table.rows:
-        split = next((name for name in SPLITS if name == row["split"]), None)
+        split = next((name for name in get_args(Split) if name == row["split"]), None)
         if split is None:
             raise table.wrong(line, f"split is {row['split']!r}: expected train, val or test")
         rows[row["source"]] = split

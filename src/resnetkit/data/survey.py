@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from resnetkit.data import images, splits
+from resnetkit.data.contents import digest_of_pixels
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.errors import DataError, ResNetKitError
 
@@ -37,6 +38,7 @@ class Survey:
     depths: Mapping[str, int] = field(repr=False)
     sizes: tuple[tuple[int, int], ...] = field(repr=False)
     unreadable: Mapping[str, str]
+    pixels: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def median_short_side(self) -> int:
@@ -62,6 +64,7 @@ def survey(dataset: Dataset, *, threads: int, progress: Progress | None = None) 
             return None, None, None, reason(error, item)
 
     digests, depths, unreadable, sizes = {}, {}, {}, []
+    pixels = {item.source: of_pixels for item in dataset.items if (of_pixels := _pixels(dataset, item))}
     for item, (digest, depth, size, why) in zip(
         dataset.items, ordered(look, dataset.items, threads=threads, progress=progress), strict=True
     ):
@@ -73,7 +76,14 @@ def survey(dataset: Dataset, *, threads: int, progress: Progress | None = None) 
             depths[item.source] = depth
         if size is not None:
             sizes.append(size)
-    return Survey(digests=digests, depths=depths, unreadable=unreadable, sizes=tuple(sizes))
+    return Survey(digests=digests, depths=depths, unreadable=unreadable, sizes=tuple(sizes), pixels=pixels)
+
+
+def _pixels(dataset: Dataset, item: Item) -> str | None:
+    try:
+        return digest_of_pixels(np.asarray(images.convert(dataset.open(item), mode="RGB", depth=None)))
+    except ResNetKitError:
+        return None
 
 
 def _size(data: bytes | np.ndarray) -> tuple[int, int] | None:

@@ -18,6 +18,7 @@ from resnetkit import files
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError, ResourceError, UsageError
 from resnetkit.models.decision import Decision
+from resnetkit.models.seen import Seen
 from resnetkit.models.spec import ResNetSpec
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ class Header:
     `spec`, `classes`, `preprocess` and `decision` are what the task makes of them: here those of classification.
     `classes` in the order of the logits, NFC, unique ignoring case, none for a trunk; `aliases` other names of classes
     (such as WordNet ids) to their class; `metrics` as in metrics.json; `decision` how logits become an answer; `data`
-    counts and a fingerprint; `license` what is known about the weights' licence, in words; `version` of the package
-    that wrote it; `more` keys that a later version wrote, which are kept.
+    counts and a fingerprint; `trained_on` what the weights and their ancestors have seen; `license` what is known about
+    the weights' licence, in words; `version` of the package that wrote it; `more` keys that a later version wrote,
+    which are kept.
     """
 
     spec: ResNetSpec
@@ -60,6 +62,7 @@ class Header:
     decision: Decision = field(default_factory=Decision)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    trained_on: Seen = field(default_factory=Seen)
     license: str | None = None
     version: str = ""
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -87,6 +90,7 @@ class Header:
             "spec": self.spec.to_json(),
             "preprocess": self.preprocess.to_json(),
             "decision": self.decision.to_json(),
+            "trained_on": self.trained_on.to_json(),
             "classes": list(self.classes),
             **{name: dict(plain[name]) for name in _TABLES},
         }
@@ -113,11 +117,16 @@ class Header:
         if not isinstance(values["classes"], list):
             raise DataError(f"its classes must be a list of texts, not {type(values['classes']).__name__}")
         values["classes"] = tuple(values["classes"])
-        decision = values.get("decision", {})
-        if not isinstance(decision, Mapping):
-            raise DataError(f"its decision must be a table, not {decision!r:.80}")
-        values["decision"] = Decision.from_json(decision)
+        values["decision"] = Decision.from_json(_table(values, "decision"))
+        values["trained_on"] = Seen.from_json(_table(values, "trained_on"))
         return cls(**values)
+
+
+def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = values.get(name, {})
+    if not isinstance(table, Mapping):
+        raise DataError(f"its {name} must be a table, not {table!r:.80}")
+    return table
 
 
 def _check_fields(header: Header) -> None:

@@ -1,0 +1,165 @@
+"""What weights have seen, by content: what trained them and what they began from, chose them and calibrated them.
+
+A picture is known by the first bytes of two digests, of its file and of its decoded pixels, so it is recognised under
+another name, in an archive and saved again without loss; a group by those of its name. Reading that needs no torch.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from resnetkit.errors import DataError
+
+if TYPE_CHECKING:
+    from resnetkit.data.dataset import Item
+    from resnetkit.data.survey import Survey
+
+# 48 bits: among 50,000 pictures held against 50,000 others, one in 100,000 such comparisons mistakes a picture.
+_BYTES = 6
+# Why something is not listed, as what follows "what it was trained on".
+UNKNOWN = "cannot be known"
+LEFT_OUT = "was left out of the file (remember=false)"
+OLDER = "was not recorded by the version that trained it"
+
+Mark = Literal["trained", "chose"]
+Content = Sequence[str]  # the digests of one picture, in hexadecimal digits: of its file, of its pixels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What weights have seen. Each text holds sorted keys of 6 bytes in base64, read when it is asked for.
+
+    `known`: everything that the weights and those they began from were trained on is listed; else `why` not, where
+    that can be said. `pictures` trained these weights, `ancestors` others those they began from; `trained` has both.
+    `chose`: pictures that an epoch was selected or a run stopped by; `calibrated`: those that temperature and
+    thresholds were fitted on, which leaves the weights as they are; `groups`: names of groups that trained.
+    """
+
+    known: bool = False
+    why: str = UNKNOWN
+    pictures: int = 0
+    ancestors: int = 0
+    trained: str = field(default="", repr=False)
+    chose: str = field(default="", repr=False)
+    calibrated: str = field(default="", repr=False)
+    groups: str = field(default="", repr=False)
+
+    def and_calibrated(self, contents: Iterable[Content]) -> Seen:
+        """Return this with pictures that temperature and thresholds were fitted on; left out where the rest is."""
+        if self.why == LEFT_OUT and not self.pictures:
+            return self
+        return replace(self, calibrated=_joined(self.calibrated, packed(contents)))
+
+    def marks(self, contents: Sequence[Content], groups: Sequence[str | None]) -> list[Mark | None]:
+        """Return of each picture whether it, or one of its group, trained the weights or chose them: the one judge."""
+        trained, chose = _keys(self.trained), _keys(self.chose)
+        marks: list[Mark | None] = [
+            "trained" if _any(content, trained) else "chose" if _any(content, chose) else None for content in contents
+        ]
+        named = _keys(self.groups)
+        known = {group for group in set(groups) if group is not None and _key_of_group(group) in named}
+        pairs = list(zip(marks, groups, strict=True))
+        of_group: dict[str | None, Mark] = {group: "chose" for mark, group in pairs if mark == "chose"}
+        of_group |= {group: "trained" for mark, group in pairs if mark == "trained"}
+        of_group |= dict.fromkeys(known, "trained")
+        return [mark if group is None else of_group.get(group, mark) for mark, group in pairs]
+
+    def calibrated_by(self, contents: Iterable[Content]) -> bool:
+        """Tell whether temperature and thresholds were fitted on any of these pictures."""
+        known = _keys(self.calibrated)
+        return any(_any(content, known) for content in contents)
+
+    def words(self) -> str:
+        """Return what is known, as what follows "trained on"."""
+        if not self.pictures and not self.known:
+            return self.why
+        ancestors = f" (+ {self.ancestors:,} by its ancestors)" if self.ancestors else ""
+        rest = "" if self.known else f"; what its starting weights were trained on {self.why}"
+        return f"{self.pictures:,} pictures{ancestors}{rest}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict that `from_json` reads: what differs from the defaults."""
+        default = Seen()
+        return {"known": self.known} | {
+            name: value for name, value in asdict(self).items() if value != getattr(default, name)
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Seen:
+        """Read what `to_json` wrote, without keys of a later version; raises `DataError` for other types."""
+        default, kept = cls(), {}
+        for name in asdict(default):
+            value = values.get(name, getattr(default, name))
+            if type(value) is not type(getattr(default, name)):
+                raise DataError(f"its trained_on.{name} must not be {value!r:.40}")
+            kept[name] = value
+        return cls(**kept)
+
+
+def seen_in_training(
+    trained: Collection[Content], *, chose: Iterable[Content] = (), groups: Iterable[str | None] = (),
+    before: Seen | None = None,
+) -> Seen:  # fmt: skip
+    """Return what weights have seen that were trained on these pictures.
+
+    They began at random, or as those that had seen `before`.
+    """
+    names = {group for group in groups if group is not None}
+    own = Seen(
+        known=True, pictures=len(trained), trained=packed(trained), chose=packed(chose),
+        groups=_text(_key_of_group(name) for name in names),
+    )  # fmt: skip
+    if before is None:
+        return own
+    again = sum(_any(content, _keys(before.trained)) for content in trained)
+    return replace(
+        own, known=before.known, why=before.why, ancestors=max(0, before.pictures + before.ancestors - again),
+        trained=_joined(own.trained, before.trained), chose=_joined(own.chose, before.chose),
+        groups=_joined(own.groups, before.groups),
+    )  # fmt: skip
+
+
+def contents(items: Iterable[Item], surveyed: Survey) -> list[Content]:
+    """Return the digests of each picture; none of one that cannot be read."""
+    known = (surveyed.digests, surveyed.pixels)
+    return [tuple(digest for table in known if (digest := table.get(item.source))) for item in items]
+
+
+def packed(pictures: Iterable[Content]) -> str:
+    """Return the keys of pictures as text."""
+    return _text(_key(digest) for content in pictures for digest in content)
+
+
+def _key(digest: str) -> bytes:
+    return bytes.fromhex(digest[: 2 * _BYTES])
+
+
+def _key_of_group(name: str) -> bytes:
+    return hashlib.blake2b(f"group {name}".encode("utf-8", "surrogatepass"), digest_size=_BYTES).digest()
+
+
+def _any(content: Content, known: frozenset[bytes]) -> bool:
+    return bool(known) and any(_key(digest) in known for digest in content)
+
+
+def _text(keys: Iterable[bytes]) -> str:
+    return base64.b64encode(b"".join(sorted(set(keys)))).decode("ascii")
+
+
+def _joined(one: str, other: str) -> str:
+    return _text(_keys(one) | _keys(other)) if one and other else one or other
+
+
+@functools.lru_cache(maxsize=16)
+def _keys(text: str) -> frozenset[bytes]:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise DataError("what it was trained on is damaged; fetch or copy the file again") from error
+    return frozenset(raw[start : start + _BYTES] for start in range(0, len(raw), _BYTES))
