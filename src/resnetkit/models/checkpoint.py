@@ -17,6 +17,7 @@ import numpy as np
 from resnetkit import files
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError, ResourceError, UsageError
+from resnetkit.models.choice import choice_in
 from resnetkit.models.spec import ResNetSpec
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Header:
 
     `classes` in the order of the logits, NFC, unique ignoring case; `aliases` other names of classes (such as WordNet
     ids) to their class; `metrics` as in metrics.json; `decision` the temperature and threshold; `data` counts and a
-    fingerprint; `license` what is known about the weights' licence, in words; `version` of the package that wrote it.
+    fingerprint; `license` what is known about the weights' licence, in words; `version` of the package that wrote it;
+    `chosen` which epoch it is and what chose it (`choice.Choice`), empty in older files.
     """
 
     spec: ResNetSpec
@@ -57,6 +59,7 @@ class Header:
     data: Mapping[str, Any] = field(default_factory=dict)
     license: str | None = None
     version: str = ""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_fields(self)
@@ -78,7 +81,7 @@ class Header:
             "spec": self.spec.to_json(),
             "preprocess": self.preprocess.to_json(),
             "classes": list(self.classes),
-            **{name: dict(plain[name]) for name in ("aliases", "metrics", "decision", "recipe", "data")},
+            **{name: dict(plain[name]) for name in ("aliases", "metrics", "decision", "recipe", "data", "chosen")},
         }
 
     @classmethod
@@ -110,7 +113,7 @@ def _check_fields(header: Header) -> None:
         raise DataError(
             f"it is for the task {header.task!r}, this version knows classification alone: upgrade resnetkit"
         )
-    for name in ("aliases", "metrics", "decision", "recipe", "data"):
+    for name in ("aliases", "metrics", "decision", "recipe", "data", "chosen"):
         if not isinstance(getattr(header, name), Mapping):
             raise DataError(f"its {name} must be a table, not {getattr(header, name)!r:.80}")
     texts = {"classes": header.classes, "aliases": header.aliases.values(), "version": [header.version]}
@@ -125,6 +128,7 @@ def _check_fields(header: Header) -> None:
     if type(side) is not int or side < 1:
         raise DataError(f"its data.picture_side must be a whole number of pixels, not {side!r:.40}")
     _check_decision(header.decision)
+    choice_in(header.chosen)
 
 
 def _check_decision(decision: Mapping[str, Any]) -> None:
