@@ -6,7 +6,6 @@ from scipy.optimize import minimize_scalar
 
 from resnetkit.errors import DataError
 from resnetkit.evaluation.calibration import (
-    as_for_new_pictures,
     binned,
     cross_fitted,
     expected_error,
@@ -79,15 +78,6 @@ def test_too_few_pictures_leave_the_temperature_at_1() -> None:
     helped = [helpful_temperature(*answers(12, factor=1.0, seed=seed)) for seed in range(40)]
     assert helped.count(1.0) > 20
     assert helpful_temperature(*answers(2000, factor=3.0)) == pytest.approx(3, rel=0.1)
-
-
-def test_a_temperature_that_is_not_kept_changes_no_probability() -> None:
-    few = next(
-        answered for seed in range(40) if helpful_temperature(*(answered := answers(12, factor=1.0, seed=seed))) == 1.0
-    )
-    assert (as_for_new_pictures(*few) == softmax(few[0])).all()
-    many = answers(400, factor=3.0)
-    assert (as_for_new_pictures(*many) == cross_fitted(*many)).all()
 
 
 def test_cross_fitted_probabilities_come_from_other_pictures_and_keep_groups_together() -> None:

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from resnetkit.evaluation.guarantees import cross_kept, fit_decision, kept, reject_threshold, set_threshold
+from resnetkit.evaluation.guarantees import (
+    cross_decisions,
+    cross_kept,
+    fit_decision,
+    kept,
+    reject_threshold,
+    set_threshold,
+)
 from resnetkit.models.decision import COVERAGES, REJECTS, Decision
 
 
@@ -73,15 +80,17 @@ def test_pictures_that_fix_the_thresholds_are_held_against_those_of_the_others()
     lost, held = [], []
     for seed in range(60):
         logits, targets = answers(60, seed)
-        said = cross_kept(logits, targets, fit_decision(logits, targets))
+        said = cross_kept(logits, targets, fit_decision(logits, targets), cross_decisions(logits, targets))
         lost.append(said["rejects"]["0.1"]["false_reject"])
         held.append(said["sets"]["0.95"]["coverage"])
     assert len(set(lost)) > 5
     assert np.mean(lost) < 0.11
     assert np.mean(held) > 0.94
     logits, targets = answers(60, 0)
-    assert cross_kept(logits, targets, Decision()) == {"rejects": {}, "sets": {}}
-    one_patient = cross_kept(logits, targets, fit_decision(logits, targets), ["a"] * 60)
+    assert cross_kept(logits, targets, Decision(), []) == {"rejects": {}, "sets": {}}
+    one_patient = cross_kept(
+        logits, targets, fit_decision(logits, targets), cross_decisions(logits, targets, ["a"] * 60)
+    )
     assert one_patient["rejects"]["0.2"]["answered"] == 1.0
 
 

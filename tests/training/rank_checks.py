@@ -44,9 +44,10 @@ def scores() -> None:
         for count in range(1, 38):
             together = score(network, part_of(count), check=ranks.wait, ranks=ranks, **given)
             alone = score(network, part_of(count), check=lambda: None, ranks=Ranks(), **given)
-            assert together["val_top1"] == alone["val_top1"], count
-            assert together["val_balanced_accuracy"] == alone["val_balanced_accuracy"], count
-            assert abs(together["val_loss"] - alone["val_loss"]) < 1e-6, count
+            assert together.figures["val_top1"] == alone.figures["val_top1"], count
+            assert together.figures["val_balanced_accuracy"] == alone.figures["val_balanced_accuracy"], count
+            assert torch.equal(together.right, alone.right), count
+            assert abs(together.figures["val_loss"] - alone.figures["val_loss"]) < 1e-6, count
 
 
 def sums() -> None:

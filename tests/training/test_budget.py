@@ -12,6 +12,7 @@ from resnetkit.errors import InterruptedRun
 from resnetkit.training import budget
 from resnetkit.training import state as states
 from resnetkit.training.budget import epochs_that_fit, fewer_epochs, seconds_per_epoch
+from resnetkit.training.choosing import Validation
 from resnetkit.training.loop import Loop
 from resnetkit.training.recipe import Budget, Recipe
 from resnetkit.training.stopping import StopRequest
@@ -90,13 +91,13 @@ def test_without_a_budget_nothing_is_decided() -> None:
 
 
 def test_patience_ends_when_the_best_lies_that_far_behind() -> None:
-    recipe = Recipe(epochs=30, budget=Budget(patience=3))
+    recipe = Recipe(epochs=30, budget=Budget(patience=3), select="top1")
     behind = rows(*[1] * 6)
     assert fewer_epochs(recipe, behind, best=behind[3]) is None
     decision = fewer_epochs(recipe, behind, best=behind[2])
     assert decision is not None
     assert decision.epochs == 6
-    assert "held-out top1 for 3 epochs" in decision.why
+    assert "held-out accuracy for 3 epochs" in decision.why
     assert fewer_epochs(recipe.changed(epochs=6), behind, best=behind[2]) is None
 
 
@@ -151,8 +152,8 @@ def test_a_signal_while_steps_are_timed_leaves_the_run_at_its_beginning(make_loo
 
 def test_a_run_without_patience_left_ends_as_finished(make_loop: MakeLoop) -> None:
     watch = Notes()
-    loop = make_loop(epochs=30, budget=Budget(patience=2), watch=watch)
-    loop.task = replace(loop.task, validate=lambda network, check: {"val_loss": 1.0, "val_top1": 0.5})
+    loop = make_loop(epochs=30, budget=Budget(patience=2), select="top1", watch=watch)
+    loop.task = replace(loop.task, validate=lambda network, check: Validation({"val_loss": 1.0, "val_top1": 0.5}))
     with StopRequest() as stop:
         state = loop.run(stop)
     assert [row["epoch"] for row in state.rows] == [1, 2, 3]

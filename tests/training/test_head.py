@@ -6,6 +6,7 @@ from sklearn.preprocessing import StandardScaler
 from resnetkit.data.preflight import Part
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
+from resnetkit.training.choosing import Validation
 from resnetkit.training.head import choose_penalty, first_row, fit_head, pooled_features, words_of
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.run import COLUMNS
@@ -91,8 +92,8 @@ def test_the_same_pictures_give_the_same_bits() -> None:
 
 def test_the_first_row_has_the_columns_of_an_epoch() -> None:
     network, part = prepared(3)
-    row = first_row(
-        network, part, validate=lambda network, check: {"val_loss": 0.7, "val_top1": 0.625},
+    row, _ = first_row(
+        network, part, validate=lambda network, check: Validation({"val_loss": 0.7, "val_top1": 0.625}),
         recipe=Recipe(head_first=True, epochs=0), preprocess=PREPROCESS, runtime=Runtime(),
     )  # fmt: skip
     assert set(COLUMNS) == set(row)

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from resnetkit.errors import DivergedError, InterruptedRun, ResourceError
 from resnetkit.runtime import Runtime
 from resnetkit.training import state as states
-from resnetkit.training.loop import Loop, better
+from resnetkit.training.choosing import Validation, better
+from resnetkit.training.loop import Loop
 from resnetkit.training.recipe import Optim, Recipe
 from resnetkit.training.state import State
 from resnetkit.training.stopping import StopRequest
@@ -29,7 +30,7 @@ def figures(state: State) -> list[dict[str, Any]]:
 
 
 def assert_same_bits(one: State, other: State) -> None:
-    for room in ("model", "ema", "best", "optimizer"):
+    for room in ("model", "ema", "best", "optimizer", "right"):
         ours, theirs = getattr(one, room), getattr(other, room)
         assert ours.keys() == theirs.keys()
         for name in ours:
@@ -240,7 +241,7 @@ def test_the_best_epoch_is_chosen_by_the_named_figure(
 
 def test_a_held_out_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_save(make_loop: MakeLoop) -> None:
     loop = make_loop()
-    loop.task = replace(loop.task, validate=lambda network, check: {"val_loss": math.nan, "val_top1": 0.1})
+    loop.task = replace(loop.task, validate=lambda network, check: Validation({"val_loss": math.nan, "val_top1": 0.1}))
     with StopRequest() as stop, pytest.raises(DivergedError, match="held-out loss is not finite after epoch 1"):
         loop.run(stop)
     assert states.newest(loop.folder).rows == []

@@ -60,15 +60,6 @@ def cross_fitted(logits: np.ndarray, targets: np.ndarray, groups: Sequence[str |
     return probabilities
 
 
-def as_for_new_pictures(
-    logits: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None
-) -> np.ndarray:
-    """Return the probabilities of `cross_fitted`, or the network's own where no temperature would be kept."""
-    if helpful_temperature(logits, targets, groups) == 1.0:
-        return softmax(logits)
-    return cross_fitted(logits, targets, groups)
-
-
 def folds(count: int, groups: Sequence[str | None] | None) -> np.ndarray:
     """Return the fold of each picture, one of five, groups whole; the same every time."""
     keys = [f"{i}" if groups is None or groups[i] is None else f"group {groups[i]}" for i in range(count)]

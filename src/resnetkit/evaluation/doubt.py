@@ -9,13 +9,12 @@ import numpy as np
 
 from resnetkit.evaluation.areas import Areas, areas, average_precision, under_roc
 from resnetkit.evaluation.calibration import (
-    as_for_new_pictures,
     binned,
     errors_by_chance,
     expected_error,
     reliability,
 )
-from resnetkit.evaluation.guarantees import cross_kept, kept
+from resnetkit.evaluation.guarantees import cross_decisions, cross_kept, cross_probabilities, kept
 from resnetkit.evaluation.metrics import ranks
 from resnetkit.evaluation.ranking import area_figures, curves, selective
 from resnetkit.evaluation.uncertainty import (
@@ -29,16 +28,43 @@ from resnetkit.evaluation.uncertainty import (
 from resnetkit.models.decision import Decision
 
 
-def doubts(
-    logits: np.ndarray,
-    targets: np.ndarray,
-    groups: Sequence[str | None],
-    metrics: Mapping[str, Any],
-    *,
-    decision: Decision,
-    own: bool,
-) -> dict[str, Any]:
-    """Return more figures of `[N, K]` logits whose classes are `targets`, beside those in `metrics`.
+class Answers:
+    """What a model says of pictures by its decision, honestly: one that these very pictures fitted is cross-fitted.
+
+    `logits`: `[N, K]`, `targets`: `[N]` classes; `own`: whether these are the pictures that fitted the decision.
+    `probabilities`: what every figure is made of; `after`: those with a temperature, where the decision has none.
+    """
+
+    def __init__(
+        self, logits: np.ndarray, targets: np.ndarray, groups: Sequence[str | None], decision: Decision, *, own: bool
+    ) -> None:
+        self.logits, self.targets, self.decision = logits, targets, decision
+        self.groups = list(groups) if any(group is not None for group in groups) else None
+        self.others: list[tuple[np.ndarray, Decision]] | None = None
+        if own or decision.fitted_on is None:
+            self.others = cross_decisions(logits, targets, self.groups)
+        self.probabilities = self.of(logits)
+        self.after = self.probabilities
+        if self.others is not None and decision.fitted_on is None:
+            self.after = cross_probabilities(logits, self.others)
+
+    def of(self, logits: np.ndarray) -> np.ndarray:
+        """Return the probabilities of other logits of the same pictures."""
+        fitted_here = self.others is not None and self.decision.fitted_on is not None
+        if fitted_here and self.decision.temperature != 1:
+            assert self.others is not None
+            return cross_probabilities(logits, self.others)
+        return self.decision.probabilities(logits)
+
+    def kept(self) -> dict[str, Any]:
+        """Return what the thresholds of the decision do, `rejects` and `sets`."""
+        if self.others is None:
+            return kept(self.probabilities, self.targets, self.decision)
+        return cross_kept(self.logits, self.targets, self.decision, self.others)
+
+
+def doubts(answers: Answers, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return more figures of answers, beside those in `metrics`.
 
     `top1_interval` takes the place of the one for independent pictures where some come in groups, and `grouped` says
     so. `intervals`: 95 %, of the figures they are named after. `calibration`: how far confidence is from accuracy
@@ -46,26 +72,22 @@ def doubts(
     `fitted_on` "val", else at one that these pictures fix for each other, "crossfit", where it helps.
     `rejects` and `sets`: what each threshold of the decision does, cross-fitted likewise.
     """
-    grouped = any(group is not None for group in groups)
-    of_pictures = list(groups) if grouped else None
-    probabilities = decision.probabilities(logits)
-    elsewhere = decision.fitted_on is not None and not own
-    after = probabilities if elsewhere else as_for_new_pictures(logits, targets, of_pictures)
+    probabilities, targets, after, groups = answers.probabilities, answers.targets, answers.after, answers.groups
     ranked = rankings(probabilities, targets)
     return {
-        "top1_interval": _plain(accuracy_interval(probabilities.argmax(axis=1) == targets, of_pictures)),
-        "grouped": grouped,
-        "intervals": intervals(probabilities, targets, of_pictures, after=after, ranked=ranked),
+        "top1_interval": _plain(accuracy_interval(probabilities.argmax(axis=1) == targets, groups)),
+        "grouped": groups is not None,
+        "intervals": intervals(probabilities, targets, groups, after=after, ranked=ranked),
         "calibration": {
-            "temperature": decision.temperature,
-            "fitted_on": "val" if elsewhere else "crossfit",
-            "before": reliability(Decision().probabilities(logits), targets),
+            "temperature": answers.decision.temperature,
+            "fitted_on": "val" if answers.others is None else "crossfit",
+            "before": reliability(Decision().probabilities(answers.logits), targets),
             "after": reliability(after, targets),
         },
         **{name: area_figures(found, metrics["classes"]) for name, found in ranked.items()},
         "curves": curves(probabilities, targets, metrics["classes"]),
         "selective": selective(probabilities, targets),
-        **(kept(probabilities, targets, decision) if elsewhere else cross_kept(logits, targets, decision, of_pictures)),
+        **answers.kept(),
     }
 
 

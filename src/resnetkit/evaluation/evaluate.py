@@ -15,7 +15,7 @@ from resnetkit.data.classes import unknown_class
 from resnetkit.data.dataset import Item
 from resnetkit.errors import DataError, UsageError
 from resnetkit.evaluation.averaging import Views, averaged_logits
-from resnetkit.evaluation.doubt import doubts
+from resnetkit.evaluation.doubt import Answers, doubts
 from resnetkit.evaluation.metrics import classification_metrics
 from resnetkit.files import csv_writer, write_text
 from resnetkit.inference.engines import Engine
@@ -84,15 +84,14 @@ def scored(
     targets = targets_of(part.items, classes, where=split)
     if not (np.isfinite(logits).all() and np.isfinite(averaged).all()):
         raise DataError("the model answers with numbers that are not finite: train it again or use another")
-    plain = decision.probabilities(logits)
-    metrics = classification_metrics(plain, targets, classes=classes, split=split)
-    if tta != "none":
-        reached = classification_metrics(decision.probabilities(averaged), targets, classes=classes, split=split)
-        metrics["tta"] = {"views": tta, "top1": reached["top1"], "loss": reached["loss"]}
-    groups = [item.group for item in part.items]
     own = split == "val" if decision.fitted_to is None else part.content == decision.fitted_to
-    metrics |= doubts(logits, targets, groups, metrics, decision=decision, own=own)
-    return metrics, _rows(part.items, plain, classes=classes, split=split)
+    answers = Answers(logits, targets, [item.group for item in part.items], decision, own=own)
+    metrics = classification_metrics(answers.probabilities, targets, classes=classes, split=split)
+    if tta != "none":
+        reached = classification_metrics(answers.of(averaged), targets, classes=classes, split=split)
+        metrics["tta"] = {"views": tta, "top1": reached["top1"], "loss": reached["loss"]}
+    metrics |= doubts(answers, metrics)
+    return metrics, _rows(part.items, answers.probabilities, classes=classes, split=split)
 
 
 def part_logits(

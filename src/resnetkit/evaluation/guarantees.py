@@ -75,22 +75,40 @@ def kept(probabilities: np.ndarray, targets: np.ndarray, decision: Decision) -> 
     return _counted(_marks(probabilities, targets, decision), decision)
 
 
-def cross_kept(
-    logits: np.ndarray, targets: np.ndarray, decision: Decision, groups: Sequence[str | None] | None = None
-) -> dict[str, Any]:
-    """Return `kept` for the pictures that `decision` was fitted on: each fifth meets what the other four allow.
+def cross_decisions(
+    logits: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None
+) -> list[tuple[np.ndarray, Decision]]:
+    """Return each fifth of the pictures ([N] bool) with the decision that the other four allow; groups stay together.
 
-    Their own thresholds would do to them what was promised by construction.
+    So pictures that fit a decision can show what it does to others: their own would do to them what was promised.
     """
-    if not decision.rejects and not decision.sets:
-        return {"rejects": {}, "sets": {}}
-    marks: dict[str, np.ndarray] = {}
     number = folds(len(targets), groups)
+    found = []
     for fold in np.unique(number):
         inside = number == fold
         theirs = None if groups is None else [group for group, own in zip(groups, inside, strict=True) if not own]
         others = _nothing_promised() if inside.all() else fit_decision(logits[~inside], targets[~inside], theirs)
-        for name, values in _marks(others.probabilities(logits[inside]), targets[inside], others).items():
+        found.append((inside, others))
+    return found
+
+
+def cross_probabilities(logits: np.ndarray, others: Sequence[tuple[np.ndarray, Decision]]) -> np.ndarray:
+    """Return float32 `[N, K]` probabilities, each fifth of the pictures at the temperature of `cross_decisions`."""
+    probabilities = np.empty(logits.shape, np.float32)
+    for inside, decision in others:
+        probabilities[inside] = decision.probabilities(logits[inside])
+    return probabilities
+
+
+def cross_kept(
+    logits: np.ndarray, targets: np.ndarray, decision: Decision, others: Sequence[tuple[np.ndarray, Decision]]
+) -> dict[str, Any]:
+    """Return `kept` for the pictures that `decision` was fitted on: each fifth meets its own of `cross_decisions`."""
+    if not decision.rejects and not decision.sets:
+        return {"rejects": {}, "sets": {}}
+    marks: dict[str, np.ndarray] = {}
+    for inside, other in others:
+        for name, values in _marks(other.probabilities(logits[inside]), targets[inside], other).items():
             marks.setdefault(name, np.zeros(len(targets), values.dtype))[inside] = values
     return _counted(marks, decision)
 

@@ -17,6 +17,7 @@ import numpy as np
 from resnetkit import files
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError, ResourceError, UsageError
+from resnetkit.models.choice import choice_in
 from resnetkit.models.decision import Decision
 from resnetkit.models.seen import Seen
 from resnetkit.models.spec import ResNetSpec
@@ -30,7 +31,7 @@ FORMAT = 2
 _READ = (1, FORMAT)  # the first had no `trained_on`, and refused keys that it did not know
 METADATA_KEY = "resnetkit"
 CLASSIFICATION = "classification"
-_TABLES = ("aliases", "metrics", "recipe", "data")
+_TABLES = ("aliases", "metrics", "recipe", "data", "chosen")
 # Sides of pictures in pixels; more is a slip or a damaged file, and takes all memory.
 MAX_IMAGE_SIZE = 16_384
 # The safetensors format itself caps its header at 100 MB.
@@ -49,8 +50,8 @@ class Header:
     `classes` in the order of the logits, NFC, unique ignoring case, none for a trunk; `aliases` other names of classes
     (such as WordNet ids) to their class; `metrics` as in metrics.json; `decision` how logits become an answer; `data`
     counts and a fingerprint; `trained_on` what the weights and their ancestors have seen; `license` what is known about
-    the weights' licence, in words; `version` of the package that wrote it; `more` keys that a later version wrote,
-    which are kept.
+    the weights' licence, in words; `version` of the package that wrote it; `chosen` which epoch it is and what
+    chose it (`choice.Choice`), empty in older files; `more` keys that a later version wrote, which are kept.
     """
 
     spec: ResNetSpec
@@ -65,6 +66,7 @@ class Header:
     trained_on: Seen = field(default_factory=Seen)
     license: str | None = None
     version: str = ""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -145,6 +147,7 @@ def _check_fields(header: Header) -> None:
     side = header.data.get("picture_side", 1)
     if type(side) is not int or side < 1:
         raise DataError(f"its data.picture_side must be a whole number of pixels, not {side!r:.40}")
+    choice_in(header.chosen)
 
 
 def _first_double(names: tuple[str, ...]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from resnetkit.models.choice import FIGURES
 from resnetkit.training.recipe import Recipe
 
 Row = Mapping[str, Any]
@@ -89,8 +90,8 @@ def _out_of_patience(recipe: Recipe, done: int, best_epoch: int) -> Decision | N
         return None
     return Decision(
         epochs=done,
-        why=f"no better held-out {recipe.select} for {patience} epochs, the best is that of epoch {best_epoch}: "
-        f"the run ends after {done} of {recipe.epochs} epochs",
+        why=f"no better held-out {FIGURES[recipe.select]} for {patience} epochs, the best is that of epoch "
+        f"{best_epoch}: the run ends after {done} of {recipe.epochs} epochs",
     )
 
 
@@ -103,8 +104,11 @@ def _out_of_time(recipe: Recipe, rows: Sequence[Row]) -> Decision | None:
         return None
     one_more = used + each <= _TOLERANCE * allowed
     epochs = done + max(int((allowed - used) / each), int(one_more))
+    ends = f"from here on the learning rate is that of a run of {epochs}"
+    if epochs == done:
+        ends = "the run ends here, before its learning rate has come down"
     return Decision(
         epochs=epochs,
         why=f"slower than it was timed ({each:.3g} s an epoch): {epochs} epochs instead of {recipe.epochs}, for "
-        f"{recipe.budget.minutes:g} minutes; from here on the learning rate is that of a run of {epochs}",
+        f"{recipe.budget.minutes:g} minutes; {ends}",
     )

@@ -13,10 +13,10 @@ from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.inference.engines import TorchEngine
 from resnetkit.runtime import Runtime
+from resnetkit.training.choosing import Validation
 from resnetkit.training.loop import Task
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
-from resnetkit.training.state import Row
 
 _BATCH = 250
 
@@ -38,9 +38,9 @@ def classification_task(
         classes = targets if targets.ndim == 1 else targets.argmax(1)  # of mixed pictures, the class with most weight
         return (outputs.argmax(1) == classes).sum()
 
-    def validate(network: nn.Module, check: Callable[[], None]) -> Row:
+    def validate(network: nn.Module, check: Callable[[], None]) -> Validation:
         if val is None:
-            return {"val_loss": None, "val_top1": None}
+            return Validation({"val_loss": None, "val_top1": None})
         return score(
             network, val, preprocess=preprocess, runtime=runtime, num_classes=num_classes, check=check, ranks=ranks
         )
@@ -60,15 +60,15 @@ def _class_weights(recipe: Recipe, part: Part, num_classes: int) -> torch.Tensor
 def score(
     network: nn.Module, part: Part, *, preprocess: Preprocess, runtime: Runtime, num_classes: int,
     check: Callable[[], None], ranks: Ranks,
-) -> Row:  # fmt: skip
-    """Return `val_loss` (plain cross-entropy), `val_top1` and `val_balanced_accuracy` of a part.
+) -> Validation:  # fmt: skip
+    """Return `val_loss` (plain cross-entropy), `val_top1` and `val_balanced_accuracy` of a part, and what is right.
 
     Each image is scored by one rank; all ranks call `check` equally often and get the same figures.
     """
     engine = TorchEngine(network, preprocess, runtime)
     loss = torch.zeros((), dtype=torch.float64)
-    right = torch.zeros(num_classes, dtype=torch.float64)
     count, share = len(part.items), ranks.share(len(part.items))
+    right = torch.zeros(count, dtype=torch.float64)
     for start in range(0, ranks.longest_share(count), _BATCH):
         check()
         where = np.arange(count)[share][start : start + _BATCH]
@@ -78,12 +78,14 @@ def score(
         assert isinstance(pixels, np.ndarray), "Preprocess.pixels makes all pictures of validation one shape"
         logits, targets = torch.from_numpy(engine.logits(pixels)), torch.from_numpy(part.targets[where])
         loss += functional.cross_entropy(logits, targets, reduction="sum")
-        right += torch.bincount(targets[logits.argmax(1) == targets], minlength=num_classes)
+        right[torch.from_numpy(where)] = (logits.argmax(1) == targets).double()
     ranks.add_up([loss, right])
     of_class = np.bincount(part.targets, minlength=num_classes)
-    recalls = right.numpy()[of_class > 0] / of_class[of_class > 0]
-    return {
+    found = np.bincount(part.targets, weights=right.numpy(), minlength=num_classes)
+    recalls = found[of_class > 0] / of_class[of_class > 0]
+    figures = {
         "val_loss": loss.item() / count,
         "val_top1": right.sum().item() / count,
         "val_balanced_accuracy": float(recalls.mean()),
     }
+    return Validation(figures, right > 0)

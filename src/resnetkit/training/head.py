@@ -17,6 +17,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.surgery import Headless
 from resnetkit.runtime import Runtime
+from resnetkit.training.choosing import Validation
 from resnetkit.training.linear import choose_penalty, figures, fit_linear
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.state import Row
@@ -34,19 +35,21 @@ class Fit:
 
 
 def first_row(
-    network: ResNet, part: Part, *, validate: Callable[[nn.Module, Callable[[], None]], Row], recipe: Recipe,
+    network: ResNet, part: Part, *, validate: Callable[[nn.Module, Callable[[], None]], Validation], recipe: Recipe,
     preprocess: Preprocess, runtime: Runtime,
-) -> Row:  # fmt: skip
-    """Fit the head on the training part (`fit_head`) and return epoch 0 of `results.csv`: what it reaches by itself."""
+) -> tuple[Row, torch.Tensor | None]:  # fmt: skip
+    """Fit the head on the training part (`fit_head`); return epoch 0 of `results.csv`, and what it names right."""
     begin = time.monotonic()
     balanced = recipe.class_weights == "balanced"
     fit = fit_head(network, part, preprocess=preprocess, runtime=runtime, balanced=balanced)
-    scores = validate(network.eval(), lambda: None)
+    held_out = validate(network.eval(), lambda: None)
     seconds = time.monotonic() - begin
-    return {
+    row = {
         "epoch": 0, "seconds": round(seconds, 3), "images_per_second": round(len(part) / seconds, 2), "lr": 0.0,
-        "train_loss": fit.loss, "train_top1": fit.top1, **scores,
+        "train_loss": fit.loss, "train_top1": fit.top1,
+        **held_out.figures,
     }  # fmt: skip
+    return row, held_out.right
 
 
 def words_of(row: Row) -> str:

@@ -23,6 +23,7 @@ from resnetkit.data.splits import read_split, write_split
 from resnetkit.errors import DataError, InterruptedRun, LostRankError, UsageError
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header
+from resnetkit.models.choice import Choice
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.models.surgery import adapt_input, replace_head
@@ -31,6 +32,7 @@ from resnetkit.training import run as runs
 from resnetkit.training import state as states
 from resnetkit.training.augmenter import build_augmenter, build_mixer
 from resnetkit.training.checks import check_batches, check_ranks
+from resnetkit.training.choosing import choice, keep_answers
 from resnetkit.training.classification import classification_task
 from resnetkit.training.compiled import check_compiler
 from resnetkit.training.head import first_row, words_of
@@ -131,18 +133,27 @@ class Job:
         runs.write_recipe(self.folder.path, _recipe_page(state.request))
         runs.write_results(self.folder, state.rows)
         if state.rows:
-            best, last, recipe = state.best_row or {}, state.rows[-1], state.request["recipe"]
-            checkpoint.save(self.folder.last, state.ema or state.model, self._header(last, recipe))
-            checkpoint.save(self.folder.best, state.best, self._header(best, recipe))
+            recipe, last = state.request["recipe"], state.rows[-1]
+            newest = choice(last, state.rows, recipe | {"select": "last"}, on=0)
+            checkpoint.save(self.folder.last, state.ema or state.model, self._header(last, recipe, newest))
+            checkpoint.save(
+                self.folder.best, state.best, self._header(state.best_row or {}, recipe, self.choice(state))
+            )
 
-    def _header(self, row: Mapping[str, Any], recipe: Mapping[str, Any]) -> Header:
+    def choice(self, state: State) -> Choice:
+        """Return which epoch ships, and what chose it, once one is done."""
+        assert state.best_row is not None, "no epoch is done"
+        on = len(self.prepared.parts.get("val", ()))
+        return choice(state.best_row, state.rows, state.request["recipe"], on=on)
+
+    def _header(self, row: Mapping[str, Any], recipe: Mapping[str, Any], chosen: Choice) -> Header:
         figures = {k: v for k, v in row.items() if k not in runs.TIMING_COLUMNS and v is not None}
         counts = {split: len(part.items) for split, part in self.prepared.parts.items()}
         return Header(
             spec=self.spec, classes=self.prepared.classes, preprocess=self.preprocess, metrics=figures,
             recipe={**recipe, "seed": self.request.seed},
             data={"sources": list(self.request.data), "counts": counts, "fingerprint": contents(self.prepared)},
-            version=version("resnetkit"),
+            version=version("resnetkit"), chosen=chosen.to_json(),
         )  # fmt: skip
 
 
@@ -229,14 +240,16 @@ def _create(
         micro_batch=plan.recipe.micro_batch,
     )  # fmt: skip
     if plan.recipe.head_first:
-        row = first_row(
+        row, right = first_row(
             network, prepared.parts["train"], validate=job.task(Ranks()).validate, recipe=plan.recipe,
             preprocess=prepared.preprocess, runtime=runtime,
         )  # fmt: skip
         watch.note(words_of(row))
-        # Without a validation part the newest epoch is the best, and no figure of this one could be compared with it.
+        # Without a validation part no figure of this one could be compared with a later epoch's.
         if "val" in prepared.parts or not plan.recipe.epochs:
             state.rows, state.best_row, state.best = [row], row, states.network_tensors(network)
+            if right is not None and plan.recipe.select != "last":
+                keep_answers(state, 0, right)
     state.model = states.network_tensors(network)
     job.ranks.remember("run", str(job.folder.path.resolve()))
     runs.create(

@@ -18,6 +18,7 @@ from resnetkit.errors import DivergedError, InterruptedRun, ResourceError
 from resnetkit.runtime import Runtime
 from resnetkit.training import budget
 from resnetkit.training import state as states
+from resnetkit.training.choosing import Validation, better, keep_answers
 from resnetkit.training.compiled import compiled
 from resnetkit.training.optim import build_optimizer, current_rate, rate_factor, set_rate
 from resnetkit.training.ranks import Ranks
@@ -34,13 +35,13 @@ _STEPS_BETWEEN_READS = 10
 class Task:
     """What the loop does not know: the loss, what counts as right, and how a validation part is scored.
 
-    `loss(outputs, targets)` is the sum over the batch; `num_right` likewise; `validate(network, check)` returns the
-    `val_*` figures of a row and calls `check()` between batches so that a signal is obeyed there too.
+    `loss(outputs, targets)` is the sum over the batch; `num_right` likewise; `validate(network, check)` scores what is
+    held out and calls `check()` between batches so that a signal is obeyed there too.
     """
 
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     num_right: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    validate: Callable[[nn.Module, Callable[[], None]], Row]
+    validate: Callable[[nn.Module, Callable[[], None]], Validation]
 
 
 class Loop:
@@ -192,10 +193,10 @@ class Loop:
         begin = time.monotonic()
         set_rate(self.optimizer, self._rate_factor(position.step - 1))
         try:
-            scores = self.task.validate(self.averaged.eval(), lambda: self._check(stop))
+            held_out = self.task.validate(self.averaged.eval(), lambda: self._check(stop))
         except Stopped as stopped:
             self._save_and_leave(stopped.signal_number)
-        if not math.isfinite(scores.get("val_loss") or 0.0):
+        if not math.isfinite(held_out.figures.get("val_loss") or 0.0):
             raise DivergedError(f"the held-out loss is not finite after epoch {position.epoch + 1}; {self._way_back()}")
         train_seconds, count = position.seconds, max(1, position.num_seen)
         row: Row = {
@@ -205,9 +206,11 @@ class Loop:
             "lr": current_rate(self.optimizer),
             "train_loss": position.loss_sum / count,
             "train_top1": position.num_right / count,
-            **scores,
+            **held_out.figures,
         }
         self.state.rows.append(row)
+        if held_out.right is not None and self.recipe.select != "last":
+            keep_answers(self.state, row["epoch"], held_out.right)
         if self.state.best_row is None or better(row, self.state.best_row, self.recipe.select):
             self.state.best_row, self.state.best = row, states.network_tensors(self.averaged)
         self.state.position = Position(epoch=position.epoch + 1)
@@ -352,22 +355,6 @@ class Loop:
                 images_per_second=speed, seconds_left=(total - done) / speed,
             )
         )  # fmt: skip
-
-
-def better(row: Row, than: Row, select: str) -> bool:
-    """Tell whether a row is better by the chosen validation figure; without a validation part the newest is the best.
-
-    Equal accuracy is decided by the loss; equal in both, the earlier one stays.
-    """
-    return row.get("val_loss") is None or _merit(row, select) > _merit(than, select)
-
-
-def _merit(row: Row, select: str) -> tuple[float, float]:
-    loss = -float(row["val_loss"])
-    if select == "loss":
-        return loss, 0.0
-    figure = row.get(f"val_{select}")
-    return float(row["val_top1"] if figure is None else figure), loss
 
 
 def _set_training(network: nn.Module, recipe: Recipe) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError
 from resnetkit.models import catalog
+from resnetkit.models.choice import FIGURES
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Precision
 from resnetkit.training.recipe import Augment, Recipe, with_settings
@@ -154,6 +155,12 @@ def decide(request: Request, *, origin: Origin | None, median_side: int, num_cla
     recipe = recipe.changed(batch_size=request.batch_size or recipe.batch_size)
     recipe = recipe.with_epochs(request.epochs) if request.epochs else recipe.for_count(num_pictures)
     recipe = recipe.for_pictures(median_side=median_side, size=size)
+    if recipe.budget.patience and "select=last" in request.settings:
+        raise UsageError(
+            "budget.patience keeps the best epoch, and select=last the last one: leave one of them out, or choose by "
+            "select=top1, balanced_accuracy or loss"
+        )
+    recipe = recipe.choosing()
     if recipe.head_first and origin is None:
         raise UsageError(
             f"recipe {recipe.name} starts from pretrained weights, and there are none here: "
@@ -167,6 +174,7 @@ def decide(request: Request, *, origin: Origin | None, median_side: int, num_cla
         f"weights   {origin.name if origin else 'random (trained from scratch)'}",
         f"changes   {_words_of(recipe.augment)}",
         f"recipe    {_words_of_length(recipe, num_pictures)}",
+        *_words_of_choice(recipe),
     )
     return Plan(
         spec=spec, preprocess=preprocess, recipe=recipe, weights=origin.name if origin else None, reasons=reasons
@@ -237,6 +245,16 @@ def _words_of_length(recipe: Recipe, num_pictures: int) -> str:
         f"{recipe.name}: {recipe.epochs} epoch{'s'[: recipe.epochs > 1]}{why}, batch {recipe.batch_size}, "
         f"{recipe.optim.name} at {recipe.optim.lr:g}"
     )
+
+
+def _words_of_choice(recipe: Recipe) -> list[str]:
+    """Say which epoch will be the model, where that is not the end of a descent."""
+    if recipe.select != "last":
+        why = f", as budget.patience={recipe.budget.patience} needs" if recipe.budget.patience else ""
+        return [f"model     the epoch that is best by held-out {FIGURES[recipe.select]}{why}"]
+    if recipe.epochs and (recipe.schedule.name == "constant" or recipe.schedule.final > 0):
+        return ["model     the last epoch: its learning rate does not end at zero, so it is one of many alike"]
+    return []
 
 
 def _words_of(augment: Augment) -> str:

@@ -110,8 +110,9 @@ class Budget:
     """What keeps a run shorter than `epochs`, which it never exceeds.
 
     `minutes` of training and validation: before the first step a few are timed, and the epochs are what fits (None: no
-    limit). `patience`: the run ends when the held-out figure that `select` names has not improved for so many epochs
-    (0: it does not). `steps`: about so many optimizer steps, so fewer epochs the more pictures there are (0: `epochs`).
+    limit). `patience`: the run ends when the held-out figure that `select` names (`top1` where that is `last`) has not
+    improved for so many epochs (0: it does not), and the model is the best of them. `steps`: about so many optimizer
+    steps, so fewer epochs the more pictures there are (0: `epochs`).
     """
 
     minutes: float | None = None
@@ -131,9 +132,9 @@ class Recipe:
     `micro_batch`: images per forward pass of each process (None: the whole batch); gradients add up, the effective
     batch stays.
     `ema`: decay per step of an average of the weights that is evaluated in their place (0: none). `clip_norm`: largest
-    gradient norm (0: no clipping). `class_weights`: `balanced` weighs classes by their rarity. `select`: the validation
-    figure that the best model is chosen by. `head_first`: fit the new head on frozen features before the first epoch;
-    then there may be 0 `epochs`.
+    gradient norm (0: no clipping). `class_weights`: `balanced` weighs classes by their rarity. `select`: the model is
+    the `last` epoch, or the one that is best by this validation figure. `head_first`: fit the new head on frozen
+    features before the first epoch; then there may be 0 `epochs`.
     `train`: `all` layers, or only the `head`. `batchnorm`: statistics of the `batch` that keep learning, `sync`
     for those of the whole batch where several processes share it (on GPUs), or `frozen` ones.
     `compile`: `auto` compiles the training step where a table says that the run is long enough to repay it.
@@ -154,7 +155,7 @@ class Recipe:
     ema: float = 0.0
     clip_norm: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
-    select: Literal["top1", "balanced_accuracy", "loss"] = "top1"
+    select: Literal["last", "top1", "balanced_accuracy", "loss"] = "last"
     head_first: bool = False
     train: Literal["all", "head"] = "all"
     batchnorm: Literal["batch", "sync", "frozen"] = "batch"
@@ -184,6 +185,10 @@ class Recipe:
     def changed(self, **changes: Any) -> Recipe:
         """Return a copy with some fields changed."""
         return replace(self, **changes)
+
+    def choosing(self) -> Recipe:
+        """Return the recipe with `select` decided: patience, which judges by a held-out figure, implies `top1`."""
+        return self.changed(select="top1") if self.budget.patience and self.select == "last" else self
 
     def for_pictures(self, *, median_side: int, size: int) -> Recipe:
         """Return the recipe with `augment.crop="auto"` decided: random crops where pictures have pixels to spare."""

@@ -36,7 +36,10 @@ class Position:
 
 @dataclass(kw_only=True)
 class State:
-    """A run between two steps. `best` and `ema` are state dicts of the network, or empty."""
+    """A run between two steps. `best` and `ema` are state dicts of the network, or empty.
+
+    `right`: where held-out pictures choose the model, which of them each epoch names right (`choosing.keep_answers`).
+    """
 
     request: dict[str, Any]
     position: Position = field(default_factory=Position)
@@ -47,8 +50,9 @@ class State:
     ema: Tensors = field(default_factory=dict)
     best: Tensors = field(default_factory=dict)
     optimizer: Tensors = field(default_factory=dict)
+    right: Tensors = field(default_factory=dict)
 
-    _ROOMS = ("model", "ema", "best", "optimizer")
+    _ROOMS = ("model", "ema", "best", "optimizer", "right")
 
     def save(self, folder: Path) -> Path:
         """Write one file into `folder` and drop all but the two newest."""

@@ -1,0 +1,89 @@
+"""Which epoch is the model: the last one, or the best by a held-out figure, and what was looked at for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from resnetkit.models.choice import Choice
+
+if TYPE_CHECKING:
+    import torch
+
+    from resnetkit.training.state import State
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What an epoch reaches: `val_*` figures of its row, and which held-out pictures it names right ([N] bool)."""
+
+    figures: Row
+    right: torch.Tensor | None = None
+
+
+def better(row: Row, than: Row, select: str) -> bool:
+    """Tell whether a row is the model rather than an earlier one: always where nothing selects or was held out.
+
+    Equal accuracy is decided by the loss; equal in both, the earlier one stays.
+    """
+    return select == "last" or row.get("val_loss") is None or _merit(row, select) > _merit(than, select)
+
+
+def _merit(row: Row, select: str) -> tuple[float, float]:
+    loss = -float(row["val_loss"])
+    if select == "loss":
+        return loss, 0.0
+    figure = row.get(f"val_{select}")
+    return float(row["val_top1"] if figure is None else figure), loss
+
+
+def choice(row: Row, rows: Sequence[Row], recipe: Mapping[str, Any], *, on: int) -> Choice:
+    """Return how `row` came to be the model among the `rows` of a run, `on`: held-out pictures.
+
+    `recipe` is as a state holds it; one of before there was `last` names the figure that chose.
+    """
+    by = recipe.get("select", "top1") if row.get("val_loss") is not None else "last"
+    selects = by != "last"
+    return Choice(
+        by=by, epoch=row["epoch"], done=rows[-1]["epoch"], of=recipe["epochs"], looks=len(rows) if selects else 1,
+        on=on if selects else 0, rate=round(row["lr"] / (recipe["optim"]["lr"] or 1.0), 6),
+    )  # fmt: skip
+
+
+def keep_answers(state: State, epoch: int, right: torch.Tensor) -> None:
+    """Keep which held-out pictures an epoch names right, a bit each: what its choice must be corrected by."""
+    import torch
+
+    state.right[f"{epoch}"] = torch.from_numpy(np.packbits(right.numpy().astype(bool)))
+
+
+def kept_answers(state: State, count: int) -> np.ndarray | None:
+    """Return the answers of each row's epoch, `[E, count]` bool; None where an older run did not keep them."""
+    kept = [state.right.get(f"{row['epoch']}") for row in state.rows]
+    if any(bits is None for bits in kept):
+        return None
+    return np.stack([np.unpackbits(bits.numpy(), count=count) for bits in kept if bits is not None]).astype(bool)
+
+
+def below_its_head(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say that the last of `rows` names fewer held-out pictures right than the head it began with; else nothing.
+
+    Rows are those of a state, or of results.csv as text.
+    """
+    if not rows or str(rows[0]["epoch"]) != "0" or str(rows[-1]["epoch"]) == "0":
+        return ""
+    figures = [row.get("val_top1") for row in (rows[0], rows[-1])]
+    if any(figure in (None, "") for figure in figures):
+        return ""
+    head, last = (float(str(figure)) for figure in figures)
+    if last >= head:
+        return ""
+    return (
+        f"The last epoch names {100 * last:.1f} % of the held-out pictures right, the head before the first one "
+        f"{100 * head:.1f} %: --recipe probe gives that head alone, --set select=top1 the best epoch by these pictures."
+    )
