@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit.api.model import Model, load
 from resnetkit.api.pictures import draw_predictions
+from resnetkit.api.remembering import by_memory, without_choosers
 from resnetkit.data.classes import renamed
-from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.dataset import Dataset
 from resnetkit.data.sources import open_data
 from resnetkit.errors import DataError, UsageError
 from resnetkit.watcher import Watcher
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from resnetkit.data.preflight import Part
-    from resnetkit.data.survey import Survey
     from resnetkit.evaluation.averaging import Views
     from resnetkit.evaluation.evaluate import Scored
     from resnetkit.models.decision import Decision
@@ -133,8 +133,10 @@ def _answered(outliers: str | Path, model: Model, watcher: Watcher) -> dict[str,
 def _calibrate(model: Model, logits: np.ndarray, part: Part, *, split: Scored, to: Path, watcher: Watcher) -> None:
     """Write a copy of the model that is fitted to these pictures."""
     from resnetkit.models import checkpoint
+    from resnetkit.models.seen import packed
 
-    header = dataclasses.replace(model.header, decision=fitted(logits, part, model, split=split))
+    seen = model.memory.tells.and_calibrated(packed(part.contents))
+    header = dataclasses.replace(model.header, decision=fitted(logits, part, model, split=split), trained_on=seen)
     checkpoint.save(to, model.network, header)
     watcher.note(
         f"{to}: the model with temperature {header.decision.temperature:.2f} and thresholds, all from "
@@ -171,8 +173,9 @@ def part_to_score(
     dataset = _by_the_models_names(open_data(*data, rename=rename, limit=limit), model.header.aliases)
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=model.runtime.threads, progress=progress)
-    dataset, notes = _as_the_run_split_it(dataset, model.run, surveyed, asked=split)
+    dataset, notes = by_memory(dataset, surveyed, model.memory.known, name=model.name, asked=split)
     chosen = choose_split(split, {item.split or "train" for item in dataset.items})  # type: ignore[arg-type]
+    dataset, said = without_choosers(dataset, surveyed, model.memory.known, name=model.name, part=chosen)
     if chosen == "all":
         dataset = dataset.as_part("test")
     part_name = "test" if chosen == "all" else chosen
@@ -191,7 +194,7 @@ def part_to_score(
             report_to=lambda report: watcher.note(str(report)) if report.unreadable else None,
             progress=progress,
         )
-    return prepared.parts[part_name], chosen, notes
+    return prepared.parts[part_name], chosen, [*notes, *said]
 
 
 def _known_views(tta: str) -> Views:
@@ -227,36 +230,6 @@ def _by_the_models_names(dataset: Dataset, aliases: Mapping[str, str]) -> Datase
     """Give classes that go by another name, such as a WordNet id, the name the model has for them."""
     used = {name: aliases[name] for name in dataset.classes if name in aliases}
     return dataclasses.replace(dataset, items=renamed(dataset.items, used)) if used else dataset
-
-
-def _as_the_run_split_it(
-    dataset: Dataset, folder: RunFolder | None, surveyed: Survey, *, asked: str
-) -> tuple[Dataset, list[str]]:
-    """Give pictures the part they had in the run that made the model, so that none it learnt from is scored unasked.
-
-    They are known by their content, wherever they lie now. Raises `UsageError` where nothing else is left to score.
-    """
-    from resnetkit.data.splits import read_split
-    from resnetkit.training.run import read_contents
-
-    if folder is None:
-        return dataset, []
-    sources, parts = dict(read_contents(folder)), read_split(folder.split)
-    known = [parts.get(sources.get(surveyed.digests.get(item.source, ""), "")) for item in dataset.items]
-    trained_on = sum(part == "train" for part in known)
-    if not trained_on:
-        return dataset, []
-    if trained_on == len(known) and asked != "train":
-        raise UsageError(
-            f"all {trained_on} pictures trained {folder.name}: give it others, or score it on what it learnt from "
-            "with --split train"
-        )
-    items: tuple[Item, ...] = tuple(
-        dataclasses.replace(item, split=part or item.split or "val")
-        for item, part in zip(dataset.items, known, strict=True)
-    )
-    note = f"{trained_on} of these pictures trained {folder.name}; they are scored only with --split train"
-    return dataclasses.replace(dataset, items=items), [note]
 
 
 def _evaluation_path(folder: RunFolder, data: Sequence[str | Path]) -> Path:

@@ -66,7 +66,8 @@ def _held_against_validation(
     if "val" in parts:
         held_out = logits[0] if part == "val" else part_logits(model.engine, parts["val"])[0]
         decision = fitted(held_out, parts["val"], model, split="val")
-        model.header = dataclasses.replace(model.header, decision=decision)
+        seen = model.header.trained_on.and_calibrated(job.lineage.held_out)
+        model.header = dataclasses.replace(model.header, decision=decision, trained_on=seen)
     return model, logits
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnetkit.api.remembering import Memory, memory_of
 from resnetkit.data.sources import Dataset, open_pictures
 from resnetkit.errors import DataError, UsageError
 from resnetkit.exporting import folder as exports
@@ -102,6 +103,11 @@ class Model:
             trained_side=self.header.data.get("picture_side"),
         )
 
+    @cached_property
+    def memory(self) -> Memory:
+        """What the weights and those they began from have seen."""
+        return memory_of(self.header, path=self.files[0] if self.files else None, run=self.run)
+
     @property
     def decision(self) -> Decision:
         """Temperature and threshold of the checkpoint."""
@@ -150,7 +156,7 @@ class Model:
         """Write the self-describing checkpoint."""
         from resnetkit.models import checkpoint
 
-        checkpoint.save(path, self.network, self.header)
+        checkpoint.save(path, self.network, replace(self.header, trained_on=self.memory.tells))
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {len(self.classes)} classes, {self.header.preprocess.size} pixels)"
@@ -279,6 +285,10 @@ class Source:
             )
         return weights.open_weights(self.path, arch=self.arch)
 
+    def memory(self, header: Header) -> Memory:
+        """Return what the weights have seen, by their header or the run that they lie in."""
+        return memory_of(header, path=self.path, run=run_of(self.path))
+
     def tensors(self) -> tuple[Header, dict[str, np.ndarray]]:
         """Return what is known about the network and its state dict; our own checkpoints need no torch for that."""
         if self.arch is None and is_checkpoint(self.path):
@@ -312,8 +322,10 @@ def locate(
     if weights is not None:
         catalog.spec_of(text.partition(".")[0])
         return Source(path=Path(weights), name=f"{text} ({weights})", arch=text.partition(".")[0])
-    if path.is_file():
+    if path.is_file() and not exports.is_described(path.parent, path):
         return Source(path=path, name=str(path))
+    if path.is_file():
+        path = path.parent
     if exports.is_export(path):
         exported = exports.read(path)
         return Source(path=exported.model, name=exported.name, exported=exported)

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from resnetkit.api.evaluation import Evaluation, evaluate
 from resnetkit.api.finishing import finish
 from resnetkit.api.model import RUNS, Model, load, locate
 from resnetkit.api.pictures import draw_augmented
+from resnetkit.api.remembering import of_training, trained_among
 from resnetkit.api.reporting import report
 from resnetkit.errors import UsageError, near_miss
 from resnetkit.files import safe_name
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from resnetkit.data.findings import Report
     from resnetkit.data.preflight import Prepared
     from resnetkit.training.job import Job
+    from resnetkit.training.lineage import Lineage
     from resnetkit.training.ranks import Ranks
     from resnetkit.training.run import RunFolder
     from resnetkit.training.state import Row
@@ -127,7 +129,7 @@ def train(
         if (begun := ranks.by_first(lambda: _begun_before_restart(ranks))) is not None:
             return _resumed(begun, ranks=ranks, on_epoch=on_epoch, watcher=watcher)
         path = ranks.by_first(lambda: _run_path(name, output, data=request.data, model=request.architecture))
-        plan, prepared, tensors, origin_spec, runtime = _prepare(
+        plan, prepared, tensors, origin_spec, runtime, lineage = _prepare(
             request, device=device, threads=threads, watcher=watcher, command=command, ranks=ranks
         )
         job = jobs.begin(
@@ -136,6 +138,7 @@ def train(
             prepared,
             weights=tensors,
             weights_spec=origin_spec,
+            lineage=lineage,
             runtime=runtime,
             path=path,
             command=command or _python_call(),
@@ -178,13 +181,14 @@ def _request(data: Sequence[Any], options: Mapping[str, Any]) -> Request:
 
 def _prepare(
     request: Request, *, device: str, threads: int | None, watcher: Watcher, command: str | None, ranks: Ranks
-) -> tuple[Plan, Prepared, Mapping[str, torch.Tensor] | None, Any, Runtime]:
+) -> tuple[Plan, Prepared, Mapping[str, torch.Tensor] | None, Any, Runtime, Lineage]:
     """Open data and weights, decide, and run the preflight; what was decided and found goes to `watcher`."""
     from resnetkit.data.preflight import survey
     from resnetkit.data.splits import read_split
     from resnetkit.training import job as jobs
     from resnetkit.training import run as runs
     from resnetkit.training.checks import check_batches, check_plan
+    from resnetkit.training.lineage import lineage
 
     dataset = jobs.open_request_data(request)
     with watcher.counting("reading pictures") as progress:
@@ -192,11 +196,12 @@ def _prepare(
     # Where no picture can be opened the preflight names each of them, so any size will do until then.
     side = surveyed.median_short_side if surveyed.sizes else 224
     wanted = weights_wanted(request, median_side=side)
-    origin, tensors = None, None
+    origin, tensors, memory = None, None, None
     if wanted is not None:
         with ranks.one_first_on_each_machine():
             source = locate(wanted, watcher=watcher, purpose="transfer")
             network, header = source.open_trunk()
+            memory = source.memory(header)
         origin = Origin(name=source.name, spec=network.spec, preprocess=header.preprocess)
         tensors = network.state_dict()
     decided = decide(
@@ -216,7 +221,8 @@ def _prepare(
     rows = None
     if request.split_from is not None:
         rows = read_split(runs.open_run(request.split_from, root=RUNS).split)
-    check_plan(decided, holds_out=jobs.holds_out(dataset, decided, rows), runtime=runtime, ranks=ranks)
+    trained = frozenset() if memory is None else trained_among(memory.known, dataset.items, surveyed)
+    check_plan(decided, holds_out=jobs.holds_out(dataset, decided, rows, trained), runtime=runtime, ranks=ranks)
     with watcher.counting("decoding pictures") as progress:
         prepared = jobs.prepare_data(
             request,
@@ -225,10 +231,13 @@ def _prepare(
             runtime=runtime,
             split_rows=rows,
             surveyed=surveyed,
+            trained=trained,
             hint=_skip_hint(command),
             report_to=lambda report: watcher.note(str(report)),
             progress=progress,
         )
+    if trained and origin is not None:
+        watcher.note(_not_new(origin.name, prepared, trained))
     if len(prepared.classes) != decided.spec.num_classes:
         decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
     ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
@@ -242,7 +251,16 @@ def _prepare(
     runtime = dataclasses.replace(runtime, compiled=compiled)
     if compiled:
         watcher.note("compiled: the first steps take longer, and the run is long enough to repay it")
-    return decided, prepared, tensors, None if origin is None else origin.spec, runtime
+    came = lineage(prepared, before=None if memory is None else memory.tells, remember=decided.recipe.remember)
+    return decided, prepared, tensors, None if origin is None else origin.spec, runtime, came
+
+
+def _not_new(name: str, prepared: Prepared, trained: Collection[str]) -> str:
+    """Say how many pictures the weights `name` know, once the parts are made."""
+    return of_training(
+        name, trained=sum(item.source in trained for item in prepared.parts["train"].items),
+        left_out=len(prepared.left_out), held_out=len(prepared.parts.get("val", ())), total=len(prepared.items),
+    )  # fmt: skip
 
 
 def _begun_before_restart(ranks: Ranks) -> RunFolder | None:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from resnetkit.data.dataset import Item
+    from resnetkit.data.survey import Survey
 
 Record = tuple[str, str, str, str]  # source, digest of the content, label, split
+Content = tuple[str, ...]  # the digests of one picture, in hexadecimal digits: of its file and of its pixels
 
 
 def fingerprint(records: Iterable[Record]) -> str:
@@ -14,6 +20,12 @@ def fingerprint(records: Iterable[Record]) -> str:
     for record in sorted(records):
         hashed.update("\0".join(record).encode("utf-8") + b"\n")
     return hashed.hexdigest()
+
+
+def contents_of(items: Iterable[Item], surveyed: Survey) -> tuple[Content, ...]:
+    """Return what each picture is known by; nothing for one that cannot be read."""
+    tables = surveyed.digests, surveyed.pixels
+    return tuple(tuple(table[item.source] for table in tables if table.get(item.source)) for item in items)
 
 
 def content_of(digests: Iterable[str]) -> str:

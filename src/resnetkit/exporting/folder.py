@@ -59,6 +59,11 @@ def is_export(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (RECORD, *_FILES.values()))
 
 
+def is_described(folder: Path, file: Path) -> bool:
+    """Tell whether a file is the model of an export folder, whose record says what it is."""
+    return file.name in _FILES.values() and (folder / RECORD).is_file() and read(folder).model.name == file.name
+
+
 def read(folder: Path) -> Exported:
     """Read what an export folder holds; raises `DataError` where it is damaged or from a newer version."""
     path = folder / RECORD

@@ -12,13 +12,10 @@ import functools
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from resnetkit.data.fingerprint import Content
 from resnetkit.errors import DataError
-
-if TYPE_CHECKING:
-    from resnetkit.data.dataset import Item
-    from resnetkit.data.survey import Survey
 
 # 48 bits: among 50,000 pictures held against 50,000 others, one in 100,000 such comparisons mistakes a picture.
 _BYTES = 6
@@ -28,7 +25,6 @@ LEFT_OUT = "was left out of the file (remember=false)"
 OLDER = "was not recorded by the version that trained it"
 
 Mark = Literal["trained", "chose"]
-Content = Sequence[str]  # the digests of one picture, in hexadecimal digits: of its file, of its pixels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,11 +46,17 @@ class Seen:
     calibrated: str = field(default="", repr=False)
     groups: str = field(default="", repr=False)
 
-    def and_calibrated(self, contents: Iterable[Content]) -> Seen:
-        """Return this with pictures that temperature and thresholds were fitted on; left out where the rest is."""
-        if self.why == LEFT_OUT and not self.pictures:
-            return self
-        return replace(self, calibrated=_joined(self.calibrated, packed(contents)))
+    def and_chosen(self, by: str) -> Seen:
+        """Return this with the keys of pictures that an epoch was chosen by, as `packed` returns them."""
+        return self if self._left_out else replace(self, chose=_joined(self.chose, by))
+
+    def and_calibrated(self, on: str) -> Seen:
+        """Return this with the keys of pictures that temperature and thresholds were fitted on."""
+        return self if self._left_out else replace(self, calibrated=_joined(self.calibrated, on))
+
+    @property
+    def _left_out(self) -> bool:
+        return self.why == LEFT_OUT and not self.pictures
 
     def marks(self, contents: Sequence[Content], groups: Sequence[str | None]) -> list[Mark | None]:
         """Return of each picture whether it, or one of its group, trained the weights or chose them: the one judge."""
@@ -123,12 +125,6 @@ def seen_in_training(
         trained=_joined(own.trained, before.trained), chose=_joined(own.chose, before.chose),
         groups=_joined(own.groups, before.groups),
     )  # fmt: skip
-
-
-def contents(items: Iterable[Item], surveyed: Survey) -> list[Content]:
-    """Return the digests of each picture; none of one that cannot be read."""
-    known = (surveyed.digests, surveyed.pixels)
-    return [tuple(digest for table in known if (digest := table.get(item.source))) for item in items]
 
 
 def packed(pictures: Iterable[Content]) -> str:

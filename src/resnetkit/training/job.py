@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -36,6 +36,7 @@ from resnetkit.training.choosing import choice, keep_answers
 from resnetkit.training.classification import classification_task
 from resnetkit.training.compiled import check_compiler
 from resnetkit.training.head import first_row, words_of
+from resnetkit.training.lineage import Lineage, lineage_of
 from resnetkit.training.loop import Loop, Task
 from resnetkit.training.plan import Plan, Request
 from resnetkit.training.ranks import Ranks
@@ -61,6 +62,7 @@ class Job:
     runtime: Runtime
     request: Request
     ranks: Ranks
+    lineage: Lineage
 
     @property
     def preprocess(self) -> Preprocess:
@@ -153,7 +155,8 @@ class Job:
             spec=self.spec, classes=self.prepared.classes, preprocess=self.preprocess, metrics=figures,
             recipe={**recipe, "seed": self.request.seed},
             data={"sources": list(self.request.data), "counts": counts, "fingerprint": contents(self.prepared)},
-            version=version("resnetkit"), chosen=chosen.to_json(),
+            trained_on=self.lineage.of_model(selected=chosen.selected), version=version("resnetkit"),
+            chosen=chosen.to_json(),
         )  # fmt: skip
 
 
@@ -174,27 +177,32 @@ def open_request_data(request: Request) -> Dataset:
     return dataset
 
 
-def holds_out(dataset: Dataset, plan: Plan, split_rows: Mapping[str, Any] | None) -> bool:
-    """Tell whether some of the pictures will be a validation part."""
+def holds_out(
+    dataset: Dataset, plan: Plan, split_rows: Mapping[str, Any] | None, trained: Collection[str] = ()
+) -> bool:
+    """Tell whether some of the pictures will be a validation part; those that are `trained` on already never are."""
+    if all(item.source in trained for item in dataset.items if item.split != "test"):
+        return False
     return plan.recipe.val_share > 0 or split_rows is not None or any(i.split == "val" for i in dataset.items)
 
 
 def prepare_data(
     request: Request, dataset: Dataset, plan: Plan, *, runtime: Runtime, split_rows: Mapping[str, Any] | None,
-    surveyed: Survey | None = None, report_to: Callable[[Report], None] | None = None,
+    surveyed: Survey | None = None, trained: Collection[str] = (), report_to: Callable[[Report], None] | None = None,
     progress: Callable[[int, int], None] | None = None, hint: str = "put them back as they were",
 ) -> Prepared:  # fmt: skip
     """Split and decode the data as the plan wants it; see `preflight.prepare` for what it raises."""
     whole = plan.recipe.augment.crop == "random_resized"
     return prepare(
         dataset,
-        parts=SPLITS if holds_out(dataset, plan, split_rows) else ("train", "test"),
+        parts=SPLITS if holds_out(dataset, plan, split_rows, trained) else ("train", "test"),
         preprocess=plan.preprocess,
         bad_images=request.bad_images,
         val_share=plan.recipe.val_share,
         whole_short_side=round(_WHOLE * plan.preprocess.size) if whole else None,
         seed=request.seed,
         split_rows=split_rows,
+        trained=trained,
         surveyed=surveyed,
         report_to=report_to,
         hint=hint,
@@ -205,7 +213,8 @@ def prepare_data(
 
 def begin(
     request: Request, plan: Plan, prepared: Prepared, *, weights: Mapping[str, torch.Tensor] | None,
-    weights_spec: ResNetSpec | None, runtime: Runtime, path: Path, command: str, watch: Watcher, ranks: Ranks,
+    weights_spec: ResNetSpec | None, lineage: Lineage, runtime: Runtime, path: Path, command: str, watch: Watcher,
+    ranks: Ranks,
 ) -> Job:  # fmt: skip
     """Build the network, fit the head where the recipe says so, and make the run folder.
 
@@ -214,7 +223,7 @@ def begin(
     runtime.apply()
     job = Job(
         folder=RunFolder(path), prepared=prepared, spec=plan.spec, recipe=plan.recipe, runtime=runtime,
-        request=request, ranks=ranks,
+        request=request, ranks=ranks, lineage=lineage,
     )  # fmt: skip
     ranks.by_first(lambda: _create(job, plan, weights, weights_spec, command=command, watch=watch))
     return job
@@ -255,6 +264,7 @@ def _create(
     runs.create(
         job.folder.path, recipe=_recipe_page(state.request), command=command, environment=runs.environment(),
         state=state, write_split=lambda file: write_split(file, prepared.items), contents=_contents(prepared),
+        lineage=job.lineage.to_text(),
     )  # fmt: skip
 
 
@@ -319,8 +329,9 @@ def take_up(
     if state.position.epoch < recipe.epochs:
         check_batches(plan, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
     return Job(
-        folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request, ranks=ranks
-    )
+        folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request, ranks=ranks,
+        lineage=lineage_of(folder),
+    )  # fmt: skip
 
 
 def _among(ranks: Ranks, runtime: Runtime, folder: RunFolder, recipe: Recipe, watch: Watcher) -> Runtime:

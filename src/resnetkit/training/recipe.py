@@ -140,7 +140,8 @@ class Recipe:
     `compile`: `auto` compiles the training step where a table says that the run is long enough to repay it.
     `save_minutes`: state is saved at least this often, and after each epoch. `val_share`: held out where the data has
     no validation part. `tta`: views of each picture over which the final evaluation also averages, reported beside the
-    plain figures. `network`: the one the recipe is made for, taken where none is named. `model`: changes to its spec.
+    plain figures. `remember`: the checkpoint lists digests of the pictures that it was trained on. `network`: the
+    one the recipe is made for, taken where none is named. `model`: changes to its spec.
     """
 
     name: str = "scratch"
@@ -165,6 +166,7 @@ class Recipe:
     save_minutes: float = 10.0
     val_share: float = 0.2
     tta: Views = "none"
+    remember: bool = True
     network: str | None = None
     model: dict[str, Any] = field(default_factory=dict)
 

@@ -62,6 +62,11 @@ class RunFolder:
         """The digest of each picture, so that resume can name one that changed."""
         return self.state / "contents.txt"
 
+    @property
+    def lineage(self) -> Path:
+        """What its weights have seen, and what it holds out."""
+        return self.state / "trained_on.json"
+
     def metrics(self) -> dict[str, Any] | None:
         """Return the final evaluation, or None where the run has not reached it."""
         path = self.path / "metrics.json"
@@ -70,7 +75,7 @@ class RunFolder:
 
 def create(
     path: Path, *, recipe: dict[str, Any], command: str, environment: dict[str, Any], state: State,
-    write_split: Callable[[Path], None], contents: Sequence[tuple[str, str]],
+    write_split: Callable[[Path], None], contents: Sequence[tuple[str, str]], lineage: str,
 ) -> RunFolder:  # fmt: skip
     """Make the run folder; it appears under its name, by rename, with everything that resume needs in it.
 
@@ -90,6 +95,7 @@ def create(
         listed = io.StringIO()
         files.csv_writer(listed).writerows(contents)
         files.write_text(partial.contents, listed.getvalue())
+        files.write_text(partial.lineage, lineage)
         state.save(partial.state)
         if path.exists():
             if not path.is_dir() or any(path.iterdir()):

@@ -1,0 +1,123 @@
+"""What a model has seen, by its file or by the run that it lies in, and which pictures may therefore count for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resnetkit.data.fingerprint import contents_of
+from resnetkit.errors import UsageError
+from resnetkit.models.choice import choice_in
+from resnetkit.models.seen import LEFT_OUT, Mark, Seen
+
+if TYPE_CHECKING:
+    from resnetkit.data.dataset import Dataset, Item
+    from resnetkit.data.survey import Survey
+    from resnetkit.models.checkpoint import Header
+    from resnetkit.training.run import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """What is `known` of what a model has seen, to judge pictures by, and what a copy of it `tells`.
+
+    They differ where the file tells nothing, and the run that it lies in does.
+    """
+
+    known: Seen
+    tells: Seen
+
+
+def memory_of(header: Header, *, path: Path | None, run: RunFolder | None) -> Memory:
+    """Return what the model of a file knows; a run tells it of files of older versions and of those that say nothing.
+
+    A file in a run's folder is taken for one of the run's.
+    """
+    told = header.trained_on
+    if told.known or told.pictures or run is None:
+        return Memory(known=told, tells=told)
+    from resnetkit.training.lineage import lineage_by_files
+
+    chosen = choice_in(header.chosen)
+    is_last = path is not None and path.name == run.last.name
+    known = lineage_by_files(run).of_model(selected=not is_last and (chosen is None or chosen.selected))
+    return Memory(known=known, tells=told if told.why == LEFT_OUT else known)
+
+
+def trained_among(seen: Seen, items: Sequence[Item], surveyed: Survey) -> frozenset[str]:
+    """Return the sources of pictures that trained or chose weights to start from, or share a group with those."""
+    marks = _marks(seen, items, surveyed)
+    return frozenset(item.source for item, mark in zip(items, marks, strict=True) if mark is not None)
+
+
+def of_training(name: str, *, trained: int, left_out: int, held_out: int, total: int) -> str:
+    """Say how many of `total` pictures are not new to the weights that a run begins with, and what becomes of them.
+
+    `trained` of them train again, `left_out` were given to select or to score.
+    """
+    whom = f"{name} or what it began from"
+    if trained + left_out == total:
+        return f"All {total:,} pictures trained {whom}: none is new to hold out, so nothing is scored."
+    said = []
+    if trained:
+        others = f"; the {held_out:,} held out did not" if held_out else ""
+        said.append(f"{trained:,} of these pictures trained {whom}, and train again{others}.")
+    if left_out:
+        said.append(f"{left_out:,} pictures of val or test trained {whom}: they are left out, as `seen` in split.csv.")
+    return " ".join(said)
+
+
+def by_memory(dataset: Dataset, surveyed: Survey, seen: Seen, *, name: str, asked: str) -> tuple[Dataset, list[str]]:
+    """Put what trained the model into the training part, so that it is scored only where that is asked for.
+
+    Raises `UsageError` where nothing else is left of what was asked for.
+    """
+    items, part = dataset.items, asked if asked in ("val", "test") else None
+    marks = _marks(seen, items, surveyed)
+    trained = sum(mark == "trained" for mark in marks)
+    if not trained:
+        return dataset, _unknown(seen, name)
+    wanted = [mark for item, mark in zip(items, marks, strict=True) if part in (None, item.split)]
+    if asked != "train" and wanted and all(mark == "trained" for mark in wanted):
+        raise UsageError(
+            f"all {len(wanted):,} pictures trained {name} or what it began from: give it others, or score it on what "
+            "it learnt from with --split train"
+        )
+    items = tuple(
+        replace(item, split="train" if mark == "trained" else item.split or "val")
+        for item, mark in zip(items, marks, strict=True)
+    )
+    note = (
+        f"{trained:,} of these pictures trained {name} or what it began from; they are scored only with --split train"
+    )
+    return replace(dataset, items=items), [note]
+
+
+def without_choosers(
+    dataset: Dataset, surveyed: Survey, seen: Seen, *, name: str, part: str
+) -> tuple[Dataset, list[str]]:
+    """Leave pictures that chose the model out of the part to score; where there are no others, say what they are."""
+    if part == "train":
+        return dataset, []
+    items = [item for item in dataset.items if part in ("all", item.split)]
+    chose = {item.source for item, mark in zip(items, _marks(seen, items, surveyed), strict=True) if mark == "chose"}
+    if not chose:
+        return dataset, []
+    if len(chose) == len(items):
+        return dataset, [f"these {len(chose):,} pictures chose {name}: their figures are better than those of others"]
+    others = tuple(item for item in dataset.items if item.source not in chose)
+    note = f"{len(chose):,} of these pictures chose {name} among its epochs: they are not counted"
+    return replace(dataset, items=others), [note]
+
+
+def _marks(seen: Seen, items: Sequence[Item], surveyed: Survey) -> list[Mark | None]:
+    return seen.marks(contents_of(items, surveyed), [item.group for item in items])
+
+
+def _unknown(seen: Seen, name: str) -> list[str]:
+    """Say that pictures cannot be told to be new, where nothing at all is known."""
+    if seen.known or seen.pictures:
+        return []
+    return [f"what {name} was trained on {seen.why}: if it was on these pictures, they count all the same"]
