@@ -100,7 +100,7 @@ def _describe(name: str, form: str) -> None:
     if header is not None:
         values |= {
             "classes": list(header.classes), "preprocess": header.preprocess.to_json(), "metrics": dict(header.metrics),
-            "license": header.license, "data": dict(header.data),
+            "license": header.license, "data": dict(header.data), "chosen": dict(header.chosen),
             "trained": {key: header.recipe[key] for key in _TRAINED if key in header.recipe},
         }  # fmt: skip
     if form == "json":
