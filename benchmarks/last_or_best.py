@@ -28,9 +28,9 @@ Arrays = dict[str, np.ndarray]
 RUNS = {
     "digits, scratch resnet8": ("digits", 600, {"model": "resnet8", "weights": "none"}),
     "digits, finetune resnet20": ("digits", 300, {"recipe": "finetune", "weights": "resnet20.cifar10"}),
-    "pneumonia, scratch resnet14": ("pneumonia", 800, {"model": "resnet14", "weights": "none"}),
+    "pneumonia, scratch resnet8": ("pneumonia", 800, {"model": "resnet8", "weights": "none"}),
     "pneumonia, finetune resnet20": ("pneumonia", 500, {"recipe": "finetune", "weights": "resnet20.cifar10"}),
-    "CIFAR-10, scratch resnet14": ("cifar10", 1500, {"model": "resnet14", "weights": "none"}),
+    "CIFAR-10, scratch resnet8": ("cifar10", 1500, {"model": "resnet8", "weights": "none"}),
 }
 
 

@@ -89,6 +89,7 @@ def _describe(name: str, form: str) -> None:
     from resnetkit import api
     from resnetkit.inference.output import shown
     from resnetkit.inference.speed import kept_speeds
+    from resnetkit.models.choice import choice_in
     from resnetkit.models.macs import num_macs
 
     spec, header = api.describe(name)
@@ -100,9 +101,12 @@ def _describe(name: str, form: str) -> None:
     if header is not None:
         values |= {
             "classes": list(header.classes), "preprocess": header.preprocess.to_json(), "metrics": dict(header.metrics),
-            "license": header.license, "data": dict(header.data), "chosen": dict(header.chosen),
+            "license": header.license, "data": dict(header.data),
             "trained": {key: header.recipe[key] for key in _TRAINED if key in header.recipe},
         }  # fmt: skip
+    chosen = choice_in(header.chosen) if header is not None else None
+    if chosen is not None:
+        values["chosen"] = chosen.to_json() if form == "json" else chosen.words
     if form == "json":
         click.echo(json.dumps(values, ensure_ascii=False, indent=1))
         return
