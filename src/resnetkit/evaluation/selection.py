@@ -62,7 +62,7 @@ def luck(right: np.ndarray, chosen: int, units: np.ndarray) -> float:
 
 @lru_cache(maxsize=2)
 def _draws(units: int, epochs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return how often each unit is in a draw `[draws, units]`, never all of them, and lots below 1 `[draws, epochs]`."""
+    """Return how often each unit is in a draw `[draws, units]`, never all, and lots below 1 `[draws, epochs]`."""
     random = np.random.default_rng(_SEED)
     times = random.multinomial(units, np.full(units, 1 / units), size=DRAWS).astype(np.float32)
     times = times[(times == 0).any(axis=1)]
