@@ -19,7 +19,7 @@ from resnetkit.errors import DataError, UsageError
 from resnetkit.files import csv_writer, write_text
 
 # One in five, as in five-fold cross-validation: of 250 photos 50 are held out, whose accuracy is then known to about
-# ten points (Wilson interval of 45 in 50: 79 to 96 %), and four fifths of the photos still train.
+# ten points (interval of 45 in 50: 78 to 97 %), and four fifths of the photos still train.
 DEFAULT_VAL_SHARE = 0.2
 # From so many held-out pictures on, half of them score what the other half has selected: 200 leave an accuracy known to
 # about seven points or better.

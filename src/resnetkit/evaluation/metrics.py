@@ -48,7 +48,7 @@ def classification_metrics(
         "split": split,
         "count": count,
         "top1": correct / count,
-        "top1_interval": list(wilson(correct, count)),
+        "top1_interval": list(clopper_pearson(correct, count)),
         "top5": float((rank < 5).mean()) if num_classes > 5 else None,
         "balanced_accuracy": float((np.diag(matrix)[present] / support[present]).mean()),
         "loss": _cross_entropy(probabilities, targets),
@@ -59,22 +59,21 @@ def classification_metrics(
     }
 
 
-def wilson(successes: float, n: float, z: float = 1.959964) -> tuple[float, float]:
-    """Return the Wilson score interval (low, high) of a proportion; the default `z` makes it the 95 % interval.
+def clopper_pearson(successes: float, n: float) -> tuple[float, float]:
+    """Return the 95 % interval (low, high) of a proportion that holds it at least 95 times of 100, whatever n and it.
 
-    It stays inside [0, 1] and is not empty at 0 or n successes, as the textbook interval is (Wilson 1927).
+    Wilson's, which does so on average only, holds 99 % in 86 of 100 samples of 15 and 84 of 17; this one is at most a
+    sixth wider from n = 15 on (Clopper and Pearson 1934). Successes of pictures that count in part need not be whole.
 
-    >>> tuple(round(bound, 4) for bound in wilson(142, 153))
-    (0.8759, 0.9594)
+    >>> tuple(round(bound, 4) for bound in clopper_pearson(142, 153))
+    (0.875, 0.9636)
     """
+    from scipy.special import betaincinv
+
     assert 0 <= successes <= n > 0, (successes, n)
-    share = successes / n
-    centre = share + z * z / (2 * n)
-    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    # Rounding may leave a bound outside by 1e-17; at 0 and n successes the outer bound is exact by definition.
-    low = 0.0 if successes == 0 else max(0.0, (centre - spread) / scale)
-    high = 1.0 if successes == n else min(1.0, (centre + spread) / scale)
+    missed = n - successes
+    low = float(betaincinv(successes, missed + 1, 0.025)) if successes > 0 else 0.0
+    high = float(betaincinv(successes + 1, missed, 0.975)) if missed > 0 else 1.0
     return low, high
 
 
