@@ -1,3 +1,4 @@
+import dataclasses
 import random
 import unicodedata
 from collections import Counter
@@ -7,7 +8,7 @@ import pytest
 
 from resnetkit.data import splits
 from resnetkit.data.dataset import Item
-from resnetkit.data.splits import hold_out
+from resnetkit.data.splits import ENOUGH_TO_HALVE, halve, hold_out
 from resnetkit.errors import DataError, UsageError
 
 
@@ -152,3 +153,46 @@ def test_an_earlier_split_is_recognised_under_another_path(where):
 def test_a_split_of_other_data_is_refused():
     with pytest.raises(DataError, match=r"it begins with other/x\.jpg, the data with a/0\.jpg"):
         splits.reuse_split([item for item, _ in photos(2)], {"other/x.jpg": "val", "other/y.jpg": "train"})
+
+
+def held_out(pictures: list[tuple[Item, str]]) -> list[Item]:
+    return [dataclasses.replace(item, split="val") for item, _ in pictures]
+
+
+def test_many_held_out_photos_are_halved_class_by_class_and_group_by_group():
+    pictures = [*photos(500, label="a"), *photos(300, label="b"), *photos(2, label="rare")]
+    items = [dataclasses.replace(item, group=item.source[:4]) for item in held_out(pictures[:800])]
+    items = [*items, *held_out(pictures[800:]), Item("t.jpg", "a", "train")]
+    contents = [*(content for _, content in pictures), "other"]
+    halved = halve(items, contents, seed=0)
+    for label, total in (("a", 500), ("b", 300), ("rare", 2)):
+        scored = sum(item.split == "test" for item in halved if item.label == label)
+        assert 0.35 < scored / total < 0.65
+    parts: dict[str, set[str | None]] = {}
+    for item in halved[:800]:
+        parts.setdefault(str(item.group), set()).add(item.split)
+    assert all(len(part) == 1 for part in parts.values())
+    assert halved[-1].split == "train"
+    assert halve(items, contents, seed=1) != halved
+
+
+def test_which_half_a_photo_is_in_is_decided_by_its_content_and_not_by_whether_it_is_held_out():
+    pictures = photos(3000)
+    divided = hold_out([item for item, _ in pictures], [content for _, content in pictures], share=0.3, seed=0)
+    halved = halve(divided, [content for _, content in pictures], seed=0)
+    scored, select = (sum(item.split == part for item in halved) for part in ("test", "val"))
+    assert abs(scored - select) < 4 * (scored + select) ** 0.5
+    shuffled = list(zip(divided, [content for _, content in pictures], strict=True))
+    random.Random(0).shuffle(shuffled)
+    again = halve([item for item, _ in shuffled], [content for _, content in shuffled], seed=0)
+    assert sorted(again, key=lambda item: item.source) == sorted(halved, key=lambda item: item.source)
+
+
+def test_few_held_out_photos_and_data_with_a_test_part_are_not_halved():
+    pictures = photos(ENOUGH_TO_HALVE)
+    contents = [content for _, content in pictures]
+    few = held_out(pictures[:-1])
+    assert halve(few, contents[:-1], seed=0) == tuple(few)
+    given = [*held_out(pictures), Item("t.jpg", "a", "test")]
+    assert halve(given, [*contents, "t"], seed=0) == tuple(given)
+    assert {item.split for item in halve(held_out(pictures), contents, seed=0)} == {"val", "test"}

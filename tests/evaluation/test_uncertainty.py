@@ -6,7 +6,7 @@ from scipy import stats
 
 from resnetkit.evaluation.areas import areas, average_precision, under_roc
 from resnetkit.evaluation.calibration import binned, errors_by_chance, expected_error
-from resnetkit.evaluation.metrics import wilson
+from resnetkit.evaluation.metrics import clopper_pearson
 from resnetkit.evaluation.uncertainty import (
     Interval,
     accuracy_interval,
@@ -48,10 +48,10 @@ def test_pictures_shown_twice_tell_no_more_than_once() -> None:
     assert blind.high - blind.low < 0.8 * (once.high - once.low)
 
 
-def test_accuracy_is_wilsons_and_counts_groups_where_there_are_some() -> None:
+def test_accuracy_is_clopper_and_pearsons_and_counts_groups_where_there_are_some() -> None:
     right = np.arange(150) % 10 != 0
     alone = accuracy_interval(right)
-    assert (alone.low, alone.high) == wilson(135, 150)
+    assert (alone.low, alone.high) == clopper_pearson(135, 150)
     one_each = accuracy_interval(right, [str(i) for i in range(150)])
     assert one_each == alone
     doubled = accuracy_interval(np.repeat(right, 2), [str(i // 2) for i in range(300)])
@@ -69,14 +69,14 @@ def test_balanced_accuracy_of_classes_of_one_size_is_a_share_of_all_pictures() -
     targets = np.arange(150) % 3
     right = np.arange(150) % 10 != 0
     interval = balanced_interval(right, targets)
-    assert (interval.low, interval.high) == pytest.approx(wilson(135, 150), abs=0.001)
-    assert balanced_interval(np.ones(150, bool), targets) == Interval(*wilson(150, 150))
+    assert (interval.low, interval.high) == pytest.approx(clopper_pearson(135, 150), abs=0.001)
+    assert balanced_interval(np.ones(150, bool), targets) == Interval(*clopper_pearson(150, 150))
 
 
 def test_a_small_class_weighs_as_much_as_a_large_one_and_says_less() -> None:
     targets = np.repeat([0, 1], [140, 10])
     found = balanced_interval(np.ones(150, bool), targets)
-    assert found.low < wilson(150, 150)[0] - 0.05
+    assert found.low < clopper_pearson(150, 150)[0] - 0.05
 
 
 def test_balanced_accuracy_of_groups_is_worth_the_groups() -> None:
@@ -132,7 +132,7 @@ def test_areas_of_pictures_shown_twice_are_known_no_better() -> None:
 def test_a_perfect_order_is_not_beyond_doubt_least_where_a_class_is_rare() -> None:
     targets = np.arange(150) % 2
     perfect = area_interval(areas(under_roc, np.stack([1 - targets, targets], axis=1), targets), targets)
-    assert perfect == Interval(*wilson(75, 75))
+    assert perfect == Interval(*clopper_pearson(75, 75))
     rare = np.arange(500) % 100 == 0
     found = area_interval(areas(under_roc, np.stack([1 - rare, rare], axis=1), rare.astype(int)), rare.astype(int))
     assert found.low < 0.75  # five pictures
@@ -169,6 +169,27 @@ def test_little_to_draw_from_makes_wide_intervals() -> None:
     scores, targets = ranked(150, 0)
     one_group = area_interval(areas(under_roc, scores, targets), targets, ["a"] * 150)
     assert one_group.high - one_group.low > 0.5
+
+
+def grouped_answers(share: float, num_groups: int, members: int, alike: float, seed: int) -> np.ndarray:
+    """Return 300 sets of answers `[300, N]` in groups that differ in how hard they are, `alike` within (ICC)."""
+    random, both = np.random.default_rng(seed), 1 / alike - 1
+    ease = random.beta(both * share, both * (1 - share), (300, num_groups)).repeat(members, axis=1)
+    return random.random(ease.shape) < ease
+
+
+@pytest.mark.parametrize(("num_groups", "members"), [(5, 3), (6, 10), (20, 5)])
+@pytest.mark.parametrize("share", [1 / 3, 0.9, 0.99])
+def test_accuracy_of_new_groups_is_held(num_groups: int, members: int, share: float) -> None:
+    names = [str(i // members) for i in range(num_groups * members)]
+    for alike in (0.1, 0.3):
+        found = [accuracy_interval(right, names) for right in grouped_answers(share, num_groups, members, alike, 0)]
+        assert np.mean([one.low <= share <= one.high for one in found]) >= 0.93, alike
+
+
+def test_one_group_says_as_little_as_one_picture() -> None:
+    told = accuracy_interval(np.arange(400) % 10 != 0, ["a"] * 400)
+    assert told.high - told.low > 0.9
 
 
 def test_equal_shares_in_all_groups_are_no_sign_of_alike_pictures() -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from resnetkit.errors import DataError
 from resnetkit.evaluation.metrics import classification_metrics
+from resnetkit.models.choice import Choice
 from resnetkit.report.page import Content, HeatOnError, render
 from resnetkit.report.page_tables import with_a_place
 from resnetkit.report.thumbnails import ERROR_SIDE, RIGHT_SIDE, Album, album, confident_errors
@@ -88,7 +89,8 @@ def content(**changes: Any) -> Content:
         for e in range(1, 4)
     ]  # fmt: skip
     usual = Content(
-        name=HOSTILE, version="1", metrics=found["metrics"], rows=found["rows"], history=history, best_epoch=3,
+        name=HOSTILE, version="1", metrics=found["metrics"], rows=found["rows"], history=history,
+        choice=Choice(by="last", epoch=3, done=3, of=3),
         counts={name: {"train": 5, "test": 2} for name in CLASSES}, findings=[f"odd: {HOSTILE}"],
         facts={name: [("network", HOSTILE)] for name in names}, commands=[f"resnetkit train {HOSTILE}"], album=shown,
         heat=[HeatOnError(row=row, picture="data:image/webp;base64,AA==", maps=(heat_map, heat_map))],
@@ -201,7 +203,7 @@ def test_every_figure_of_the_files_is_on_the_page(html: str) -> None:
 
 
 def test_what_older_runs_lack_is_left_out() -> None:
-    page = Page(render(content(findings=None, heat=(), heat_note="No heat maps here: reason", best_epoch=None)))
+    page = Page(render(content(findings=None, heat=(), heat_note="No heat maps here: reason", choice=None)))
     assert "resnetkit check DATA" in page.text
     assert "No heat maps here: reason" in page.text
     assert "Can its confidence be trusted?" not in page.text

@@ -9,6 +9,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from resnetkit.evaluation.metrics import classification_metrics
+from resnetkit.models.choice import Choice
 from resnetkit.report import fonts, plots
 from resnetkit.report.canvas import sheet
 
@@ -136,20 +137,25 @@ def test_one_row_of_one_training_picture_is_enough(tmp_path, digits):
     assert (tmp_path / "sheet.png").exists()
 
 
-def test_the_best_epoch_is_marked_in_both_curves(tmp_path):
+@pytest.mark.parametrize(("choice", "place"), [(Choice(by="top1", epoch=2, done=3, of=3, looks=3), 1), (None, 2)])
+def test_the_epoch_that_is_the_model_is_marked_in_both_curves(tmp_path, choice, place):
     rows = [
         {"epoch": i, "train_loss": 1 / i, "train_top1": 0.5, "val_loss": 2 / i, "val_top1": [0.1, 0.9, 0.4][i - 1]}
         for i in (1, 2, 3)
     ]
-    plots.history(rows, tmp_path / "history.png")
+    plots.history(rows, tmp_path / "history.png", choice=choice)
     ring = (np.abs(_pixels(tmp_path / "history.png") - [0xD5, 0x5E, 0x00]).max(axis=-1) <= 2).nonzero()[1]
     assert {bool(x < 600) for x in ring} == {True, False}
     assert np.ptp(ring[ring < 600]) < 25
-    assert abs(np.median(ring[ring < 600]) - (84 + 470 / 2)) < 3  # the second of three epochs
+    assert abs(np.median(ring[ring < 600]) - (84 + 470 * place / 2)) < 20  # within the axes' margins
 
 
 def test_a_fitted_head_is_not_counted_as_an_epoch():
-    assert plots._history_words([0, 1], [0.9, 0.8], 0)[0].startswith("1 epoch, best after epoch 0: 90.0 %")
+    head = Choice(by="top1", epoch=0, done=1, of=1, looks=2)
+    assert plots._history_words([0, 1], [0.9, 0.8], 0, head)[0] == (
+        "1 epoch; the model is the fitted head, best by accuracy, 90.0 % of the held-out photos named right"
+    )
+    assert "the model is the last epoch, 80.0 %" in plots._history_words([0, 1], [0.9, 0.8], 1, None)[0]
 
 
 def test_results_read_as_text_without_validation_are_drawn(tmp_path):

@@ -150,3 +150,22 @@ def test_a_recipe_made_for_a_network_brings_it_and_another_can_be_named(monkeypa
     assert Request(data=("x",), recipe="made").architecture == "resnet20"
     assert Request(data=("x",), recipe="made", model="resnet32").architecture == "resnet32"
     assert Request(data=("x",)).architecture == "resnet18"
+
+
+def test_what_chooses_the_epoch_is_told_where_it_is_not_the_end_of_a_descent() -> None:
+    said = {name: decided(32, settings=settings) for name, settings in {
+        "default": (), "chosen": ("select=loss",), "patient": ("budget.patience=4",),
+        "patient by loss": ("budget.patience=4", "select=loss"), "constant": ("schedule.name=constant",),
+        "not to zero": ("schedule.final=0.2",),
+    }.items()}  # fmt: skip
+    assert {name: plan.recipe.select for name, plan in said.items()} == {
+        "default": "last", "chosen": "loss", "patient": "top1", "patient by loss": "loss", "constant": "last",
+        "not to zero": "last",
+    }  # fmt: skip
+    lines = {name: [line for line in plan.reasons if line.startswith("model")] for name, plan in said.items()}
+    assert lines["default"] == []
+    assert lines["patient"] == ["model     the epoch that is best by held-out accuracy, as budget.patience=4 needs"]
+    assert lines["patient by loss"] == ["model     the epoch that is best by held-out loss, as budget.patience=4 needs"]
+    assert all("one of many alike" in lines[name][0] for name in ("constant", "not to zero"))
+    with pytest.raises(UsageError, match="leave one of them out"):
+        decided(32, settings=("budget.patience=4", "select=last"))

@@ -28,7 +28,8 @@ class Compared:
     """One run of a comparison; fractions, seconds, decoded pictures per second that its network names on this machine.
 
     `worst` is the class found least often and how often; `difference` (None for the first run): how much more often it
-    is right than the first, with `interval` of that and `p_value`, which allows for the number of comparisons.
+    is right than the first, with `interval` of that and `p_value`, which allows for the number of comparisons; they are
+    None where one of the two chose its epoch (`chosen`) on the pictures compared (`chosen_here`).
     """
 
     run: str
@@ -38,6 +39,8 @@ class Compared:
     worst: tuple[str, float]
     training_seconds: float
     images_per_second: float
+    chosen: str = ""
+    chosen_here: bool = False
     difference: float | None = None
     interval: tuple[float, float] | None = None
     p_value: float | None = None
@@ -62,11 +65,16 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """A run's own evaluation: picture -> row of predictions.csv, and the pictures it was trained on."""
+    """A run's own evaluation: picture -> row of predictions.csv, the pictures it was trained on, and what chose it.
+
+    `chosen_here`: whether the scored pictures did.
+    """
 
     folder: RunFolder
     rows: dict[str, dict[str, str]]
     trained_on: set[str]
+    chosen: str
+    chosen_here: bool
 
 
 def compare(*runs: str | Path | Run, output: str | Path | None = None, **computing: Any) -> Comparison:
@@ -99,16 +107,20 @@ def compare(*runs: str | Path | Run, output: str | Path | None = None, **computi
 
 def _scored(folder: RunFolder) -> _Scored:
     from resnetkit.data.splits import read_split
+    from resnetkit.training.choosing import choice_of_run, with_choice
     from resnetkit.training.run import read_contents
 
     path = folder.path / "predictions.csv"
-    if folder.metrics() is None or not path.is_file():
+    metrics = folder.metrics()
+    if metrics is None or not path.is_file():
         raise UsageError(f"{folder.path} has no final evaluation yet: resnetkit resume {folder.path} finishes it")
     content = {source: digest for digest, source in read_contents(folder)}
     with open(path, encoding="utf-8", newline="") as file:
         rows = {content.get(row["source"], row["source"]): row for row in csv.DictReader(file)}
     learnt = {content.get(source, source) for source, part in read_split(folder.split).items() if part == "train"}
-    return _Scored(folder, rows, learnt)
+    chosen = choice_of_run(folder)
+    here = bool((with_choice(metrics, chosen) or {}).get("optimistic"))
+    return _Scored(folder, rows, learnt, chosen.short if chosen else "", here)
 
 
 def _common(scored: Sequence[_Scored]) -> tuple[list[str], list[str]]:
@@ -162,8 +174,9 @@ def _compared(
     right = [np.array([one.rows[key]["correct"] == "true" for key in common]) for one in scored]
     groups = [next((one.rows[key]["group"] for one in scored if one.rows[key].get("group")), None) for key in common]
     of_pictures = groups if any(groups) else None
-    differences = [paired_difference(right[0], other, of_pictures) for other in right[1:]]
-    p_values = adjusted([difference.p_value for difference in differences])
+    honest = [number for number in range(1, len(scored)) if not (scored[0].chosen_here or scored[number].chosen_here)]
+    differences = {number: paired_difference(right[0], right[number], of_pictures) for number in honest}
+    p_values = dict(zip(honest, adjusted([differences[number].p_value for number in honest]), strict=True))
     rows = []
     for number, (one, name, correct) in enumerate(zip(scored, names, right, strict=True)):
         header = read_header(one.folder.best)
@@ -176,17 +189,29 @@ def _compared(
             "worst": _worst([one.rows[key]["label"] for key in common], correct),
             "training_seconds": _seconds(one.folder),
             "images_per_second": speeds[number],
+            "chosen": one.chosen,
+            "chosen_here": one.chosen_here,
         }
-        if number:
-            found, p_value = differences[number - 1], p_values[number - 1]
+        if number in differences:
+            found, p_value = differences[number], p_values[number]
             plain |= {
                 "difference": found.share,
                 "interval": (found.interval.low, found.interval.high),
                 "p_value": p_value,
                 "verdict": _verdict(name, names[0], found.share, found.interval, p_value, real=is_real(p_value)),
             }
+        elif number:
+            plain["verdict"] = _no_verdict(name, names[0], [one for one in (scored[0], one) if one.chosen_here])
         rows.append(Compared(**plain))
     return rows
+
+
+def _no_verdict(name: str, first: str, choosers: Sequence[_Scored]) -> str:
+    whose = " and ".join(one.folder.name for one in choosers)
+    return (
+        f"No verdict on {name} and {first}: the pictures compared chose the epoch of {whose}, whose accuracy on them "
+        "is too good; train with a test part, or without --set select and budget.patience."
+    )
 
 
 def _verdict(name: str, first: str, share: float, interval: Any, p_value: float, *, real: bool) -> str:

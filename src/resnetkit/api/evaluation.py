@@ -215,7 +215,7 @@ def score(
     from resnetkit.report import plots, reliability
 
     metrics, rows = scored(*logits, part, classes=model.classes, decision=model.decision, split=split, tta=tta)
-    metrics |= more or {}
+    metrics |= what_chose(model, part, split=split) | dict(more or {})
     if folder is not None:
         write_evaluation(folder, metrics, rows)
         warnings = [plots.confusion(metrics, folder / "confusion_matrix.png")]
@@ -224,6 +224,17 @@ def score(
         for warning in sorted({warning for warning in warnings if warning}):
             watcher.note(warning)
     return Evaluation(metrics=metrics, rows=rows, folder=folder)
+
+
+def what_chose(model: Model, part: Part, *, split: Scored) -> dict[str, Any]:
+    """Return `chosen` of metrics.json, and `optimistic`: the figures that are too good since these pictures chose."""
+    from resnetkit.models.choice import OPTIMISTIC, choice_in
+
+    chosen, fitted_to = choice_in(model.header.chosen), model.decision.fitted_to
+    if chosen is None:
+        return {}
+    by_these = chosen.selected and (part.content == fitted_to if fitted_to is not None else split == "val")
+    return {"chosen": chosen.to_json()} | ({"optimistic": list(OPTIMISTIC)} if by_these else {})
 
 
 def _by_the_models_names(dataset: Dataset, aliases: Mapping[str, str]) -> Dataset:

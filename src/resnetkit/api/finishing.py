@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from resnetkit.api.evaluation import Evaluation, fitted, score
 from resnetkit.api.model import Model, load
@@ -26,10 +26,11 @@ def finish(job: Job, state: State, watcher: Watcher) -> None:
 
 
 def _score(job: Job, state: State, watcher: Watcher) -> None:
-    """Draw the epochs, and score the best model on what was held out."""
+    """Draw the epochs, and score the model on what was held out."""
+    from resnetkit.training.choosing import below_its_head
     from resnetkit.training.run import looked_at_test
 
-    draw_history(state, job.folder.path)
+    draw_history(state, job.folder.path, job.choice(state) if state.rows else None)
     part: Literal["test", "val"] | None = next(
         (split for split in ("test", "val") if split in job.prepared.parts), None
     )
@@ -43,6 +44,10 @@ def _score(job: Job, state: State, watcher: Watcher) -> None:
     try:
         model, logits = _held_against_validation(model, job, part)
         more = {"test_looks": looked_at_test(job.folder, job.folder.name)} if part == "test" else {}
+        if part == "val" and job.choice(state).selected:
+            more = _corrected(job, state, logits[0].argmax(axis=1))
+        if job.recipe.select == "last" and (below := below_its_head(state.rows)):
+            watcher.note(below)
         result = score(
             model, job.prepared.parts[part], split=part, tta=job.recipe.tta, folder=job.folder.path, watcher=watcher,
             logits=logits, more=more,
@@ -53,6 +58,31 @@ def _score(job: Job, state: State, watcher: Watcher) -> None:
         raise InterruptedRun(
             f"stopped while the trained model was scored; go on with: {how}", signal_number=signal_of(stopped)
         ) from None
+
+
+def _corrected(job: Job, state: State, predicted: np.ndarray) -> dict[str, Any]:
+    """Return what metrics.json says of a model that the scored pictures chose, where its epochs' answers were kept.
+
+    `predicted`: `[N]` classes that it names.
+    """
+    from resnetkit.evaluation.selection import after_choosing
+    from resnetkit.models.choice import OPTIMISTIC
+    from resnetkit.training.choosing import kept_answers
+
+    part = job.prepared.parts["val"]
+    right = kept_answers(state, len(part))
+    if right is None:
+        return {}
+    chosen = next(number for number, row in enumerate(state.rows) if row["epoch"] == job.choice(state).epoch)
+    right[chosen] = predicted == part.targets  # as it is scored, which may round otherwise than training did
+    groups = [item.group for item in part.items]
+    found = after_choosing(right, chosen, groups if any(groups) else None)
+    return {
+        "top1": found.top1,
+        "top1_interval": [found.interval.low, found.interval.high],
+        "top1_counted": float(right[chosen].mean()),
+        "optimistic": [name for name in OPTIMISTIC if name != "top1"],
+    }
 
 
 def _held_against_validation(
@@ -75,6 +105,15 @@ def _record(result: Evaluation, model: Model, job: Job) -> None:
     """Write the final figures into the best checkpoint, which may travel without its run."""
     from resnetkit.models import checkpoint
 
-    tables = ("per_class", "confusion_matrix", "classes", "roc_auc", "average_precision", "curves", "selective")
+    tables = (
+        "chosen",
+        "per_class",
+        "confusion_matrix",
+        "classes",
+        "roc_auc",
+        "average_precision",
+        "curves",
+        "selective",
+    )
     figures = {name: value for name, value in result.metrics.items() if name not in tables}
     checkpoint.save(job.folder.best, model.network, dataclasses.replace(model.header, metrics=figures))

@@ -9,6 +9,7 @@ from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
     from resnetkit.data.preflight import Part
+    from resnetkit.models.choice import Choice
     from resnetkit.training.job import Job
     from resnetkit.training.state import State
 
@@ -31,12 +32,12 @@ def draw_predictions(part: Part, rows: list[dict[str, Any]], path: Path) -> str 
     )
 
 
-def draw_history(state: State, folder: Path) -> None:
+def draw_history(state: State, folder: Path, choice: Choice | None) -> None:
     """Draw loss and accuracy of the epochs into `results.png`."""
     from resnetkit.report import plots
 
-    if state.rows and state.best_row is not None:
-        plots.history(state.rows, folder / "results.png", best_epoch=state.best_row["epoch"])
+    if state.rows:
+        plots.history(state.rows, folder / "results.png", choice=choice)
 
 
 def draw_augmented(job: Job, watcher: Watcher) -> None:

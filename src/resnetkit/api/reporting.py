@@ -106,12 +106,14 @@ def write_at_the_end(folder: RunFolder, *, findings: Sequence[str], runtime: Run
 def _gathered(folder: RunFolder, effort: _Effort, *, photos: bool, watcher: Watcher) -> Content:
     """Return what the page shows."""
     from resnetkit.training import state as states
+    from resnetkit.training.choosing import choice_of_run, with_choice
 
     if not folder.best.is_file():
         raise UsageError(f"{folder.path} has no finished epoch yet: go on with resnetkit resume {folder.path}")
     said, header = states.describe(folder.state), read_header(folder.best)
     rows, history = _predictions(folder), _table(folder.path / "results.csv")
-    metrics = folder.metrics()
+    choice = choice_of_run(folder)
+    metrics = with_choice(folder.metrics(), choice)
     pictures = _Pictures(said["request"]["request"], Path(said["request"]["cwd"]), header) if photos and rows else None
     with watcher.counting("drawing the page"):
         found = None if pictures is None else _album(rows, pictures, metrics, effort)
@@ -120,7 +122,7 @@ def _gathered(folder: RunFolder, effort: _Effort, *, photos: bool, watcher: Watc
     said_of["speed"] += _predicting(folder, header, effort)
     return Content(
         name=folder.name, version=version("resnetkit"), metrics=metrics, rows=rows, history=history,
-        best_epoch=(said["best_row"] or {}).get("epoch"), counts=_counts(folder),
+        choice=choice, counts=_counts(folder),
         findings=_findings(folder, photos=photos), facts=said_of,
         commands=_commands(folder), album=found, heat=maps, heat_note=heat_note,
         notes=_notes(found, folder) if photos else [_NO_PHOTOS],

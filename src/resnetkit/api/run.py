@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from resnetkit.data.findings import Report
     from resnetkit.data.preflight import Prepared
+    from resnetkit.models.choice import Choice
     from resnetkit.training.job import Job
     from resnetkit.training.lineage import Lineage
     from resnetkit.training.ranks import Ranks
@@ -55,13 +56,23 @@ class Run:
 
     @cached_property
     def model(self) -> Model:
-        """The best model of the run."""
+        """The model of the run: its last epoch, or the one that was chosen."""
         return load(self.path)
 
     @property
     def metrics(self) -> dict[str, Any] | None:
         """The final evaluation (`metrics.json`), or None where the run has not reached it."""
-        return self.folder.metrics()
+        from resnetkit.training.choosing import with_choice
+
+        metrics = self.folder.metrics()
+        return metrics if metrics is None or "chosen" in metrics else with_choice(metrics, self.choice)
+
+    @property
+    def choice(self) -> Choice | None:
+        """Which epoch is the model, and what chose it; None before the first is done."""
+        from resnetkit.training.choosing import choice_of_run
+
+        return choice_of_run(self.folder)
 
     @property
     def description(self) -> dict[str, Any]:
@@ -88,7 +99,7 @@ class Run:
             return list(csv.DictReader(file))
 
     def evaluate(self, *data: str | Path, **options: Any) -> Evaluation:
-        """Score the best model on other pictures; the options are those of `evaluate`."""
+        """Score the model on other pictures; the options are those of `evaluate`."""
         return evaluate(*data, model=self.path, **options)
 
     def report(self, **options: Any) -> Path:

@@ -27,7 +27,7 @@ def compare(runs: tuple[str, ...], output: str | None, form: str, quiet: bool, *
     if form == "json":
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
         return
-    header = ["run", "network", "accuracy", "95 %", "worst class", "trained", "photos/s"]
+    header = ["run", "network", "model", "accuracy", "95 %", "worst class", "trained", "photos/s"]
     print_table(header, [_cells(row) for row in found.rows])
     click.echo(f"\n{found.count:,} pictures that all runs were scored on and none was trained on.")
     for line in (*found.notes, *(row.verdict for row in found.rows[1:])):
@@ -45,6 +45,7 @@ def _cells(row: object) -> list[str]:
     return [
         row.run,
         row.network,
+        row.chosen,
         f"{100 * row.top1:.1f} %",
         f"{100 * low:.1f}-{100 * high:.1f}",
         f"{name} {100 * share:.0f} %",

@@ -88,6 +88,7 @@ def _fastest(speeds: dict[str, float]) -> str:
 def _describe(name: str, form: str) -> None:
     from resnetkit import api
     from resnetkit.inference.speed import kept_speeds
+    from resnetkit.models.choice import choice_in
     from resnetkit.models.macs import num_macs
 
     if (other := api.of_another_task(name)) is not None:
@@ -106,8 +107,11 @@ def _describe(name: str, form: str) -> None:
             "license": header.license, "data": dict(header.data),
             "trained": {key: header.recipe[key] for key in _TRAINED if key in header.recipe},
         }  # fmt: skip
-        if not header.classes:
-            values["use"] = f"a trunk without classes: resnetkit train DATA --weights {name} fits a head to it"
+    chosen = choice_in(header.chosen) if header is not None else None
+    if chosen is not None:
+        values["chosen"] = chosen.to_json() if form == "json" else chosen.words
+    if header is not None and not header.classes:
+        values["use"] = f"a trunk without classes: resnetkit train DATA --weights {name} fits a head to it"
     _show(values, form)
 
 

@@ -24,16 +24,20 @@ def runs(folder: str, form: str) -> None:
     if form == "json":
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
     elif rows:
-        table = [[row["name"], ", ".join(row["data"]), _accuracy(row), row["started"][:16]] for row in rows]
-        print_table(["run", "data", "accuracy", "started"], table)
+        table = [
+            [row["name"], ", ".join(row["data"]), _accuracy(row), row["epoch"] or "", row["started"][:16]]
+            for row in rows
+        ]
+        print_table(["run", "data", "accuracy", "model", "started"], table)
     else:
         click.echo(f"no runs in {folder}/: resnetkit train DATA makes one", err=True)
 
 
 def _row(run: Any) -> dict[str, Any]:
-    metrics = run.metrics
+    metrics, chosen = run.folder.metrics(), None
     try:
-        said = run.description
+        said, chosen = run.description, run.choice
+        metrics = run.metrics
     except (ResNetKitError, OSError) as error:
         click.echo(f"resnetkit: {run.path}: cannot be read ({error})", err=True)
         said = {"data": [], "epochs": None, "epochs_done": None, "started": ""}
@@ -46,8 +50,18 @@ def _row(run: Any) -> dict[str, Any]:
         "top1": metrics and metrics["top1"],
         "count": metrics and metrics["count"],
         "split": metrics and metrics["split"],
+        "epoch": chosen and chosen.short,
+        "chosen": chosen and chosen.to_json(),
+        "judged": _judged(metrics or {}),
         "started": said["started"],
     }
+
+
+def _judged(metrics: dict[str, Any]) -> str:
+    """Say what became of an accuracy whose pictures chose the epoch."""
+    if "top1_counted" in metrics:
+        return "corrected for the choice"
+    return "too good: they chose the epoch" if "top1" in metrics.get("optimistic", ()) else ""
 
 
 def _accuracy(row: dict[str, Any]) -> str:
@@ -55,4 +69,5 @@ def _accuracy(row: dict[str, Any]) -> str:
         return "unreadable"
     if row["top1"] is None or row["epochs_done"] < row["epochs"]:
         return f"unfinished, {row['epochs_done']} of {row['epochs']} epochs"
-    return f"{100 * row['top1']:.1f} % of {row['count']} ({row['split']})"
+    judged = f"{row['split']}, {row['judged']}" if row["judged"] else row["split"]
+    return f"{100 * row['top1']:.1f} % of {row['count']} ({judged})"

@@ -23,7 +23,8 @@ PART_NAMES: dict[Split, str] = {"train": "training", "val": "validation", "test"
 class Report:
     """Counts and findings; `str()` is a table at most 80 columns wide, `to_json` has every name in full.
 
-    `counts`: class -> part -> images. `held_out`: the share of train that became val, None where val was given.
+    `counts`: class -> part -> images. `held_out`: the share of train that became val, None where val was given;
+    `halved`: half of it became test.
     `across`: (part, other part, images of the first that are also in the second, one of them). `two_labels`: pairs of
     (source, label) with identical content. `near`: (part, other part, images of the first that show a photo of the
     second in other bytes, one of them, its copy). `missing`: part -> classes it has no image of. `single`: classes
@@ -33,6 +34,7 @@ class Report:
     name: str
     counts: dict[str, dict[Split, int]]
     held_out: float | None = None
+    halved: bool = False
     unreadable: tuple[tuple[str, str], ...] = ()
     unreadable_folders: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
@@ -76,6 +78,7 @@ def examine(
     digests: Mapping[str, str],
     unreadable: Mapping[str, str],
     held_out: float | None,
+    halved: bool = False,
     depth: int | None,
     near: Sequence[tuple[Item, Item]] = (),
     notes: tuple[str, ...] = (),
@@ -95,6 +98,7 @@ def examine(
         name=dataset.name,
         counts=counts,
         held_out=held_out,
+        halved=halved,
         unreadable=tuple(unreadable.items()),
         unreadable_folders=dataset.unreadable,
         ignored=dataset.ignored,
@@ -187,10 +191,11 @@ def _cells(text: str, width: int) -> str:
 def _findings(report: Report) -> Iterator[str]:
     """Yield one sentence for each thing a person should know; details are indented by two spaces."""
     if report.held_out is not None and report.total("val"):
-        total = report.total("val") + report.total("train")
+        val, test = report.total("val"), report.total("test") if report.halved else 0
         yield (
-            f"No validation part was given: {report.total('val'):,} of {total:,} training images are held out, "
-            f"chosen by their content (a share of {report.held_out:.0%}, at least one of each class)."
+            f"No validation part was given: {val + test:,} of {val + test + report.total('train'):,} training images "
+            f"are held out, chosen by their content (a share of {report.held_out:.0%}, at least one of each class)"
+            + (f": {val:,} of them choose the epoch, the other {test:,} score it." if test else ".")
         )
     yield from report.notes
     yield from _left_out(report)

@@ -69,6 +69,7 @@ def prepare(
     whole_short_side: int | None = None,
     bad_images: Literal["stop", "skip"] = "stop",
     val_share: float = splits.DEFAULT_VAL_SHARE,
+    selects: bool = False,
     seed: int = 0,
     split_rows: Mapping[str, Split] | None = None,
     trained: Collection[str] = (),
@@ -83,8 +84,9 @@ def prepare(
 
     Pictures of val and test become `Preprocess.pixels`, those of train `Preprocess.whole` where `whole_short_side` is
     given. Without a val part a share of train is held out (`splits.hold_out`), or `split_rows` of an earlier run say
-    which. `trained` are sources that the starting weights learnt from: they train, and are left out of other parts that
-    are given. `classes` are those of a model; without them the data's own count, which must be two or more. 16-bit
+    which; where these are many and the run `selects` by them, half of them become test (`splits.halve`). `trained` are
+    sources that the starting weights learnt from: they train, and are left out of other parts that are given.
+    `classes` are those of a model; without them the data's own count, which must be two or more. 16-bit
     pictures are scaled by the bits that those of train use (`Prepared.preprocess.depth`).
 
     `report_to` gets the report before anything stops the run. Raises `DataError` for unreadable pictures (with
@@ -105,7 +107,10 @@ def prepare(
     if held_out is not None and not trained:
         _check_limit(chosen)
     near, said = _near_copies(chosen, surveyed, split_here=held_out is not None, threads=threads, progress=step.follow)
-    by_part = _divided(chosen, surveyed, parts, near, share=held_out, seed=seed, trained=trained)
+    by_part = _divided(
+        chosen, surveyed, parts, near, share=held_out, seed=seed, selects=selects, trained=trained
+    )  # fmt: skip
+    halved = held_out is not None and "test" in by_part and not any(item.split == "test" for item in chosen.items)
     preprocess = _with_depth(preprocess, surveyed, by_part.get("train", []))
     failed = {item.source: why for item in chosen.items if (why := surveyed.unreadable.get(item.source)) is not None}
     whole = {"train": Form(preprocess=preprocess, short_side=whole_short_side)}
@@ -117,7 +122,7 @@ def prepare(
     depth = preprocess.depth if surveyed.depths else None
     report = examine(
         chosen, left, names,
-        digests=surveyed.digests, unreadable=failed, held_out=held_out, depth=depth,
+        digests=surveyed.digests, unreadable=failed, held_out=held_out, halved=halved, depth=depth,
         near=_as_divided(near, by_part), notes=(*notes, *said, *kept),
     )  # fmt: skip
     if report_to:
@@ -232,21 +237,17 @@ def _as_divided(near: copies.Pairs, by_part: Mapping[Split, Sequence[Item]]) -> 
 
 
 def _divided(
-    dataset: Dataset,
-    surveyed: Survey,
-    parts: Sequence[Split],
-    near: copies.Pairs,
-    *,
-    share: float | None,
-    seed: int,
-    trained: Collection[str],
-) -> dict[Split, list[Item]]:
+    dataset: Dataset, surveyed: Survey, parts: Sequence[Split], near: copies.Pairs, *,
+    share: float | None, seed: int, selects: bool, trained: Collection[str],
+) -> dict[Split, list[Item]]:  # fmt: skip
     """Return the readable pictures of each part, after holding out `share` of train where one is given."""
     items = tuple(item for item in dataset.items if item.source in surveyed.digests)
     if share is not None:
         digests = [surveyed.digests[item.source] for item in items]
         alike = [(surveyed.digests[one.source], surveyed.digests[two.source]) for one, two in near]
         items = splits.hold_out(items, digests, share=share, seed=seed, alike=alike, trained=trained)
+        if selects:
+            items = splits.halve(items, digests, seed=seed, alike=alike)
     by_part = {part: [item for item in items if item.split == part] for part in SPLITS if part in parts}
     return {part: members for part, members in by_part.items() if members}
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from resnetkit.data.findings import one_line
 from resnetkit.errors import DataError
+from resnetkit.models.choice import Choice, choice_in
 
 # Probability 0 for the true class is an infinite loss, which JSON cannot hold: the loss of one image ends at 87.3.
 _SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
@@ -47,7 +48,7 @@ def classification_metrics(
         "split": split,
         "count": count,
         "top1": correct / count,
-        "top1_interval": list(wilson(correct, count)),
+        "top1_interval": list(clopper_pearson(correct, count)),
         "top5": float((rank < 5).mean()) if num_classes > 5 else None,
         "balanced_accuracy": float((np.diag(matrix)[present] / support[present]).mean()),
         "loss": _cross_entropy(probabilities, targets),
@@ -58,28 +59,27 @@ def classification_metrics(
     }
 
 
-def wilson(successes: float, n: float, z: float = 1.959964) -> tuple[float, float]:
-    """Return the Wilson score interval (low, high) of a proportion; the default `z` makes it the 95 % interval.
+def clopper_pearson(successes: float, n: float) -> tuple[float, float]:
+    """Return the 95 % interval (low, high) of a proportion that holds it at least 95 times of 100, whatever n and it.
 
-    It stays inside [0, 1] and is not empty at 0 or n successes, as the textbook interval is (Wilson 1927).
+    Wilson's, which does so on average only, holds 99 % in 86 of 100 samples of 15 and 84 of 17; this one is at most a
+    sixth wider from n = 15 on (Clopper and Pearson 1934). Successes of pictures that count in part need not be whole.
 
-    >>> tuple(round(bound, 4) for bound in wilson(142, 153))
-    (0.8759, 0.9594)
+    >>> tuple(round(bound, 4) for bound in clopper_pearson(142, 153))
+    (0.875, 0.9636)
     """
+    from scipy.special import betaincinv
+
     assert 0 <= successes <= n > 0, (successes, n)
-    share = successes / n
-    centre = share + z * z / (2 * n)
-    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    # Rounding may leave a bound outside by 1e-17; at 0 and n successes the outer bound is exact by definition.
-    low = 0.0 if successes == 0 else max(0.0, (centre - spread) / scale)
-    high = 1.0 if successes == n else min(1.0, (centre + spread) / scale)
+    missed = n - successes
+    low = float(betaincinv(successes, missed + 1, 0.025)) if successes > 0 else 0.0
+    high = float(betaincinv(successes + 1, missed, 0.975)) if missed > 0 else 1.0
     return low, high
 
 
 def headline(metrics: Mapping[str, Any]) -> str:
     """Return `metrics` (as `classification_metrics` makes them) in plain words, one sentence per line."""
-    lines = [_accuracy_line(metrics), *_averaged_lines(metrics), _majority_line(metrics)]
+    lines = [_accuracy_line(metrics), *_choice_lines(metrics), *_averaged_lines(metrics), _majority_line(metrics)]
     if metrics["top5"] is not None:
         lines.append(f"The right name is among the first five for {_percent(metrics['top5'])} %.")
     lines += _class_lines(metrics["per_class"]) + _doubt_lines(metrics)
@@ -99,8 +99,28 @@ def photos(split: str, count: int) -> str:
 
 
 def num_correct(metrics: Mapping[str, Any]) -> int:
-    """Return how many images of `metrics` were named right."""
-    return round(metrics["top1"] * metrics["count"])
+    """Return how many images of `metrics` were named right, whatever a corrected accuracy says."""
+    return round(counted(metrics) * metrics["count"])
+
+
+def counted(metrics: Mapping[str, Any]) -> float:
+    """Return the share of the scored images that were named right: `top1` but where that is corrected."""
+    return float(metrics.get("top1_counted", metrics["top1"]))
+
+
+def choice_of(metrics: Mapping[str, Any]) -> Choice | None:
+    """Return how the scored model was chosen, None where that is not known."""
+    return choice_in(metrics.get("chosen") or {})
+
+
+def is_corrected(metrics: Mapping[str, Any]) -> bool:
+    """Tell whether the accuracy is corrected for the choice of the epoch on the scored images."""
+    return "top1_counted" in metrics
+
+
+def is_optimistic(metrics: Mapping[str, Any], figure: str) -> bool:
+    """Tell whether a figure is too good: the scored images chose the epoch, and it is not corrected for that."""
+    return figure in metrics.get("optimistic", ())
 
 
 def ranks(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -148,6 +168,13 @@ def _accuracy_line(metrics: Mapping[str, Any]) -> str:
     low, high = metrics["top1_interval"]
     interval = f"95 % interval {_percent(low)} to {_percent(high)} %" + (" by group" if metrics.get("grouped") else "")
     of_photos = photos(metrics["split"], metrics["count"])
+    if is_corrected(metrics):
+        chosen = choice_of(metrics)
+        among = "" if chosen is None else f" among {chosen.looks} epochs"
+        return (
+            f"Accuracy {_percent(metrics['top1'])} % of new photos ({interval}; corrected for the choice{among} on "
+            f"these {metrics['count']} photos, of which the chosen one has {_percent(counted(metrics))} % right)."
+        )
     if metrics["split"] == "train":
         share = f"{num_correct(metrics)} of {metrics['count']}"
         return (
@@ -157,12 +184,23 @@ def _accuracy_line(metrics: Mapping[str, Any]) -> str:
     return f"Accuracy {_percent(metrics['top1'])} % ({interval}, {num_correct(metrics)} of {of_photos})."
 
 
+def _choice_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say which epoch the model is and what chose it, and which figures that makes too good."""
+    chosen = choice_of(metrics)
+    lines = [] if chosen is None else [f"The model is {chosen.words}."]
+    if is_optimistic(metrics, "top1"):
+        lines.append("These photos chose it, so all figures here are too good; others, or a test part, tell.")
+    elif metrics.get("optimistic"):
+        lines.append("These photos chose it: all figures here but the accuracy are counted on them, and too good.")
+    return lines
+
+
 def _averaged_lines(metrics: Mapping[str, Any]) -> list[str]:
     """Say what test-time averaging reached, where it was asked for; every other line is without it."""
     if "tta" not in metrics:
         return []
     figures = metrics["tta"]
-    gain = 100 * (figures["top1"] - metrics["top1"])
+    gain = 100 * (figures["top1"] - counted(metrics))
     return [
         f"With test-time averaging ({_VIEWS[figures['views']]}): {_percent(figures['top1'])} %, {gain:+.1f} points; "
         "all other figures are without it."

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from resnetkit.evaluation.areas import Areas
-from resnetkit.evaluation.metrics import wilson
+from resnetkit.evaluation.metrics import clopper_pearson
 
 # [..., m] sums over pictures, one column per thing that is counted -> the figure [...]
 Figure = Callable[[np.ndarray], np.ndarray]
@@ -77,21 +77,21 @@ def distance_interval(
 
 
 def accuracy_interval(correct: np.ndarray, groups: Sequence[str | None] | None = None) -> Interval:
-    """Return Wilson's interval of the share of `correct` ([N] bool), of fewer pictures where they come in groups.
+    """Return Clopper and Pearson's interval of the share of `correct` ([N] bool), which nothing chose.
 
-    Few groups say little of how much they differ, which Student's t allows for (Korn and Graubard 1998).
+    Where pictures come in groups it is that of as many single ones as tell as much (Korn and Graubard 1998).
     """
-    told, z = _told(correct, groups)
-    return Interval(*wilson(correct.mean() * told, told, z=z))
+    told = worth(correct, groups)
+    return Interval(*clopper_pearson(correct.mean() * told, told))
 
 
 def balanced_interval(correct: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None) -> Interval:
     """Return the interval of the mean over classes of the share of `correct` ([N] bool); `targets`: [N] classes.
 
-    It is Wilson's for as many pictures as make a single share vary as much as the mean of these does. A class whose
-    pictures were all found is not beyond doubt: shares are drawn towards their mean by four pictures, as Agresti and
-    Coull (1998) do towards a half, and taken as all alike where that doubts more. Neither drawing pictures anew nor
-    adding up the classes' own intervals (MOVER) holds: 74 and 88 % of those at n = 150 and 99 %.
+    It is Clopper and Pearson's for as many pictures as make a single share vary as much as the mean of these does. A
+    class whose pictures were all found is not beyond doubt: shares are drawn towards their mean by four pictures, as
+    Agresti and Coull (1998) do towards a half, and taken as all alike where that doubts more. Neither drawing pictures
+    anew nor adding up the classes' own intervals (MOVER) holds: 74 and 88 % of those at n = 150 and 99 %.
     """
     counts, own = _by_class(targets)
     shares = np.bincount(own, correct) / counts
@@ -101,14 +101,15 @@ def balanced_interval(correct: np.ndarray, targets: np.ndarray, groups: Sequence
     told = len(counts) ** 2 * (mean * (1 - mean) / spread if spread > 0 else 1 / alike)
     sums = summed(((correct - shares[own]) / counts[own])[:, None], groups)[:, 0]
     if len(sums) == len(correct):
-        return Interval(*wilson(mean * told, told))
+        return Interval(*clopper_pearson(mean * told, told))
     alone = float((shares * (1 - shares) / counts).sum())
     if alone > 0:
         told /= max(1.0, float((sums**2).sum()) * len(sums) / max(1, len(sums) - 1) / alone)
     else:
         members = _units_by_class(targets, groups)
         told = min(len(sums), len(counts) ** 2 / float((1 / members).sum()))
-    return Interval(*wilson(mean * told, told, z=_student(len(sums) - 1)))
+    told *= _of_few(len(sums))
+    return Interval(*clopper_pearson(mean * told, told))
 
 
 def area_interval(found: Areas, targets: np.ndarray, groups: Sequence[str | None] | None = None) -> Interval:
@@ -116,8 +117,8 @@ def area_interval(found: Areas, targets: np.ndarray, groups: Sequence[str | None
 
     Its variance is that of the pictures' influences, after DeLong, each class with degrees of freedom of its own
     (Satterthwaite 1946), and it is even on the scale of log-odds, since areas end at 1 (Pepe 2003, 5.2.3). Where
-    nothing was out of order, or a class has but one picture, there is no variance: then it is Wilson's of as many
-    pictures as the small classes allow.
+    nothing was out of order, or a class has but one picture, there is no variance: then it is Clopper and Pearson's of
+    as many pictures as the small classes allow.
     """
     from scipy.special import expit, logit
 
@@ -125,7 +126,7 @@ def area_interval(found: Areas, targets: np.ndarray, groups: Sequence[str | None
     variance, freedom = _area_variance(found.influence, targets, groups, members)
     if members.min() < 2 or not 0 < area < 1 or variance < _NOTHING:
         told = min(members.sum(), (len(members) - 1) * len(members) / float((1 / members).sum()))
-        return Interval(*wilson(area * told, told))
+        return Interval(*clopper_pearson(area * told, told))
     away = _student(freedom) * math.sqrt(variance) / (area * (1 - area))
     return Interval(float(expit(logit(area) - away)), float(expit(logit(area) + away)))
 
@@ -146,22 +147,28 @@ def _area_variance(
     return total, total**2 / doubt if doubt > 0 else 1.0
 
 
-def _told(correct: np.ndarray, groups: Sequence[str | None] | None) -> tuple[float, float]:
-    """Return how many single pictures tell as much as these, and how many standard errors hold 95 %.
+def worth(correct: np.ndarray, groups: Sequence[str | None] | None = None) -> float:
+    """Return how many single pictures tell as much of the share of `correct` as these do.
 
     Pictures of one group resemble each other: the variance of the mean over groups is `deff` times that of as many
-    single pictures, and N / deff of these would tell as much (Kish 1965). Where every answer is alike the groups
+    single pictures, and N / deff of these would tell as much (Kish 1965). Few groups say little of how much they
+    differ, which counts as fewer pictures still. Where every answer is alike, or there is but one group, the groups
     count, not their pictures.
     """
     count, share = len(correct), float(correct.mean())
     sums = summed(np.stack([correct, np.ones(count)], axis=1).astype(np.float64), groups)
     if len(sums) == count:
-        return count, _Z
+        return count
     alone = share * (1 - share) / count
-    together = ((sums[:, 0] - share * sums[:, 1]) ** 2).sum() / count**2 * len(sums) / max(1, len(sums) - 1)
-    if alone == 0:
-        return len(sums), _student(len(sums) - 1)
-    return count / max(1.0, together / alone), _student(len(sums) - 1)
+    if alone == 0 or len(sums) == 1:
+        return len(sums)
+    together = ((sums[:, 0] - share * sums[:, 1]) ** 2).sum() / count**2 * len(sums) / (len(sums) - 1)
+    return count / max(1.0, float(together) / alone) * _of_few(len(sums))
+
+
+def _of_few(units: int) -> float:
+    """Return the share of pictures that is left where their variance comes from so few groups (Student's t)."""
+    return (_Z / _student(units - 1)) ** 2
 
 
 def _by_class(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -207,9 +214,9 @@ def _drawn(units: np.ndarray, figure: Figure) -> np.ndarray:
 
 def _student(freedom: float) -> float:
     """Return how many standard errors hold 95 % where the error itself comes from so few."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf(0.975, max(1, freedom)))
+    return float(stdtrit(max(1, freedom), 0.975))
 
 
 def _share(z: float) -> float:

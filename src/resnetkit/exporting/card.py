@@ -11,6 +11,8 @@ from resnetkit.exporting.folder import Exported
 from resnetkit.exporting.int8 import Cost
 from resnetkit.exporting.parity import Parity
 from resnetkit.exporting.script import needed
+from resnetkit.models.checkpoint import Header
+from resnetkit.models.choice import choice_in
 
 _WIDTH = 78
 _MOST_CLASSES = 20
@@ -24,6 +26,7 @@ def write_card(exported: Exported, parity: Parity, whose: str, cost: Cost | None
         f"Use it:\n\n    pip install {needed(exported.format)}\n    python predict.py PHOTO...",
         _classes(header.classes),
         _accuracy(header.metrics),
+        _chosen(header),
         _trained_on(header.data),
         f"Licence of the weights: {header.license or 'not stated'}.",
         _input(exported),
@@ -59,7 +62,23 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
     between = f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)" if interval else ""
     return (
         f"Accuracy: {100 * top1:.1f} % of {count:,} {_PART.get(metrics.get('split', ''), 'other')} pictures{between}."
+        if "top1_counted" not in metrics
+        else f"Accuracy: {100 * top1:.1f} % of new pictures{between}, corrected for the choice of the epoch on these "
+        f"{count:,}, of which {100 * metrics['top1_counted']:.1f} % are right."
     )
+
+
+def _chosen(header: Header) -> str:
+    """Say which epoch the weights are and what chose it, and where that makes the accuracy too good."""
+    chosen = choice_in(header.chosen)
+    if chosen is None:
+        return ""
+    also = (
+        " Those pictures scored it too: its accuracy is too good."
+        if "top1" in header.metrics.get("optimistic", ())
+        else ""
+    )
+    return f"The weights are {chosen.words}.{also}"
 
 
 _PART = {"test": "test", "val": "held-out"}

@@ -10,6 +10,11 @@ from resnetkit.errors import DataError
 
 # A last epoch at more of its full learning rate than this is one of many alike, not the end of a descent.
 _LOW_RATE = 0.1
+# Figures of metrics.json that are too good on the pictures that chose the epoch.
+OPTIMISTIC = (
+    "top1", "top5", "balanced_accuracy", "loss", "per_class", "confusion_matrix", "roc_auc", "average_precision",
+    "curves", "selective", "calibration", "rejects", "sets", "tta",
+)  # fmt: skip
 FIGURES = {"top1": "accuracy", "balanced_accuracy": "balanced accuracy", "loss": "loss"}
 
 

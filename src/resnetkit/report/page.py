@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit import files
 from resnetkit.data.classes import steers_terminal
-from resnetkit.evaluation.metrics import is_tempered, num_correct, photos
+from resnetkit.evaluation.metrics import counted, is_corrected, is_optimistic, is_tempered, num_correct, photos
+from resnetkit.models.choice import Choice, choice_in
 from resnetkit.report import page_charts, page_tables
 from resnetkit.report.page_tables import Row, percent
 from resnetkit.report.thumbnails import Album, confident_errors
+from resnetkit.training.choosing import below_its_head
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -50,7 +52,7 @@ class Content:
     metrics: Mapping[str, Any] | None
     rows: Sequence[Row]
     history: Sequence[Mapping[str, Any]]
-    best_epoch: int | None
+    choice: Choice | None
     counts: Mapping[str, Mapping[str, int]]
     findings: Sequence[str] | None
     facts: Mapping[str, Sequence[tuple[str, str]]]
@@ -112,7 +114,7 @@ def _values(content: Content) -> dict[str, Any]:
         "crisp": content.picture_side <= _CRISP_SIDE, "footer": f"Written by ResNetKit {content.version}.",
         "headline": _headline(metrics) if metrics else None, "tiles": _tiles(metrics) if metrics else [],
         "counts": _counts(content.counts), "findings": _plain(content.findings), "commands": content.commands,
-        "curves": page_charts.curves(content.history, best_epoch=content.best_epoch),
+        "curves": page_charts.curves(content.history, model_epoch=content.choice.epoch if content.choice else None),
         "curves_words": _curves_words(content), "looks": _looks(metrics),
         "photo_notes": content.notes, "heat_note": content.heat_note, "heat": [_heat(one) for one in content.heat],
         "trust": _trust(metrics or {}),
@@ -156,12 +158,34 @@ def _headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
         warning = "That lies inside the interval: the model is not clearly better than always giving that answer."
     return {
         "percent": percent(metrics["top1"]),
-        "words": f"named right: {num_correct(metrics):,} of {photos(metrics['split'], metrics['count'])}",
+        "words": _words_of_accuracy(metrics), "choice": _words_of_choice(metrics),
         "interval": f"95 % interval {100 * low:.1f} to {percent(high)}.",
         "majority": f"Always answering “{majority['label']}” would be right for {percent(majority['top1'])}.",
         "warning": warning, "at": round(100 * metrics["top1"], 2), "low": round(100 * low, 2),
         "width": round(100 * (high - low), 2), "majority_at": round(100 * majority["top1"], 2),
     }  # fmt: skip
+
+
+def _words_of_accuracy(metrics: Mapping[str, Any]) -> str:
+    if not is_corrected(metrics):
+        return f"named right: {num_correct(metrics):,} of {photos(metrics['split'], metrics['count'])}"
+    chosen = choice_in(metrics.get("chosen") or {})
+    among = "" if chosen is None else f" among {chosen.looks:,} epochs"
+    return (
+        f"of new photos, corrected for the choice{among} on these {metrics['count']:,} photos, of which the chosen one "
+        f"has {percent(counted(metrics))} right"
+    )
+
+
+def _words_of_choice(metrics: Mapping[str, Any]) -> str:
+    """Say which epoch is scored and what chose it, and which figures that makes too good."""
+    chosen = choice_in(metrics.get("chosen") or {})
+    words = "" if chosen is None else f"The model is {chosen.words}."
+    if is_optimistic(metrics, "top1"):
+        return f"{words} The photos scored here chose it: all figures here are too good.".strip()
+    if metrics.get("optimistic"):
+        return f"{words} The photos scored here chose it: all figures but this accuracy are too good.".strip()
+    return words
 
 
 def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -214,9 +238,8 @@ def _plain(findings: Sequence[str] | None) -> list[str] | None:
 
 
 def _curves_words(content: Content) -> str:
-    if content.best_epoch is None or not content.metrics or not any(row.get("val_top1") for row in content.history):
-        return "No part was held out for choosing, so the last epoch is the model."
-    return f"The model is that of epoch {content.best_epoch}, which did best on the validation part."
+    words = "" if content.choice is None else f"The model is {content.choice.words}. "
+    return (words + (below_its_head(content.history) if content.choice and not content.choice.selected else "")).strip()
 
 
 def _looks(metrics: Mapping[str, Any] | None) -> str:

@@ -13,7 +13,7 @@ _DIAGONAL = Line(name="as sure as right", points=((0.0, 0.0), (1.0, 1.0)), look=
 _DOTTED_UP_TO = 40
 
 
-def curves(history: Sequence[Mapping[str, Any]], *, best_epoch: int | None) -> list[Chart]:
+def curves(history: Sequence[Mapping[str, Any]], *, model_epoch: int | None) -> list[Chart]:
     """Return loss and accuracy over the epochs; none for a run of fewer than two rows."""
     if len(history) < 2:
         return []
@@ -22,7 +22,7 @@ def curves(history: Sequence[Mapping[str, Any]], *, best_epoch: int | None) -> l
     charts = []
     for figure, title in (("loss", "Loss"), ("top1", "Accuracy, %")):
         lines = [
-            _curve(history, f"{part}_{figure}", name=name, look=look, best=best_epoch if part == "val" else None)
+            _curve(history, f"{part}_{figure}", name=name, look=look, ringed=model_epoch if part == "val" else None)
             for part, name, look in (("val", "held-out", "own"), ("train", "training", "other"))
         ]
         drawn = tuple(line for line in lines if line.points)
@@ -50,9 +50,9 @@ def _most_loss(lines: Sequence[Line]) -> float:
     return max(4 * median(y for line in lines for _, y in line.points), *(line.points[0][1] for line in lines))
 
 
-def _curve(history: Sequence[Mapping[str, Any]], column: str, *, name: str, look: Any, best: int | None) -> Line:
+def _curve(history: Sequence[Mapping[str, Any]], column: str, *, name: str, look: Any, ringed: int | None) -> Line:
     points = [(float(row["epoch"]), float(row[column])) for row in history if row.get(column) not in (None, "")]
-    ring = next((point for point in points if best is not None and point[0] == best), None)
+    ring = next((point for point in points if ringed is not None and point[0] == ringed), None)
     return Line(name=name, points=points, look=look, dots=len(points) <= _DOTTED_UP_TO, ring=ring)
 
 

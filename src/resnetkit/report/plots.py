@@ -14,6 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
 from resnetkit.evaluation.metrics import num_correct, photos
+from resnetkit.models.choice import Choice
 from resnetkit.report.canvas import FAINT, INK, LINE, MARGIN, RIGHT, WRONG, Sheet, drawn_size, sheet
 from resnetkit.report.fonts import isolated, shown
 
@@ -27,24 +28,24 @@ _NAME_WIDTH = 210
 _SIGNS = "✗✓…"  # what we write ourselves beside names
 
 
-def history(rows: Sequence[Mapping[str, Any]], path: Path, *, best_epoch: int | None = None) -> str | None:
-    """Draw loss and accuracy of both splits over the epochs from the rows of `results.csv`, the best epoch marked.
+def history(rows: Sequence[Mapping[str, Any]], path: Path, *, choice: Choice | None = None) -> str | None:
+    """Draw loss and accuracy of both splits over the epochs from the rows of `results.csv`, the model's epoch marked.
 
     Values may be numbers, text as read from the file, empty or None; a run without validation shows its training alone.
-    The best epoch is `best_epoch` or, without it, the first one with the highest `val_top1`.
+    That is the one of `choice` or, without it, the last.
     """
     epochs = [int(row["epoch"]) for row in rows]
     accuracy = [_number(row.get("val_top1")) for row in rows]
-    best = epochs.index(best_epoch) if best_epoch in epochs else _highest(accuracy)
+    model = epochs.index(choice.epoch) if choice is not None and choice.epoch in epochs else len(epochs) - 1
     with sheet(path, texts=()) as drawn:
         drawn.resize(1200, 520)
-        drawn.header(*_history_words(epochs, accuracy, best))
+        drawn.header(*_history_words(epochs, accuracy, model, choice))
         for left, words, figure, factor in ((84, "loss", "loss", 1), (684, "accuracy, %", "top1", 100)):
             drawn.text(left, 108, words)
             axes = drawn.axes(left, 128, 470, 320)
             for split, name, color in (("train", "training", FAINT), ("val", "held-out", RIGHT)):
                 values = [factor * _number(row.get(f"{split}_{figure}")) for row in rows]
-                _curve(axes, epochs, values, name=name, color=color, best=best if split == "val" else None)
+                _curve(axes, epochs, values, name=name, color=color, ring=model if split == "val" else None)
             _finish_curves(axes, epochs, highest=100 if figure == "top1" else None)
     return drawn.warning
 
@@ -151,31 +152,31 @@ def _number(value: object) -> float:
     return number if math.isfinite(number) else math.nan
 
 
-def _highest(values: Sequence[float]) -> int | None:
-    known = [i for i, value in enumerate(values) if not math.isnan(value)]
-    return max(known, key=lambda i: values[i]) if known else None
-
-
-def _history_words(epochs: Sequence[int], accuracy: Sequence[float], best: int | None) -> tuple[str, str]:
+def _history_words(
+    epochs: Sequence[int], accuracy: Sequence[float], model: int, choice: Choice | None
+) -> tuple[str, str]:
     num = sum(epoch > 0 for epoch in epochs)  # epoch 0 is a fitted head, before any epoch
     title = f"{num} epoch{'' if num == 1 else 's'}"
-    if best is None:
+    if all(math.isnan(value) for value in accuracy):
         return title, "no held-out photos were scored"
-    reached = "" if math.isnan(accuracy[best]) else f": {100 * accuracy[best]:.1f} % of the held-out photos named right"
-    return f"{title}, best after epoch {epochs[best]}{reached}", "the ring marks the best epoch"
+    marked = "the last epoch" if choice is None or not choice.selected else choice.short
+    reached = (
+        "" if math.isnan(accuracy[model]) else f", {100 * accuracy[model]:.1f} % of the held-out photos named right"
+    )
+    return f"{title}; the model is {marked}{reached}", "the ring marks the epoch that is the model"
 
 
 def _curve(
-    axes: Axes, epochs: Sequence[int], values: Sequence[float], *, name: str, color: str, best: int | None
+    axes: Axes, epochs: Sequence[int], values: Sequence[float], *, name: str, color: str, ring: int | None
 ) -> None:
     if all(math.isnan(value) for value in values):
         return
     dashes = "--" if name == "training" else "-"
     marker = "o" if len(epochs) <= 40 else ""
     axes.plot(epochs, values, dashes, marker=marker, markersize=4, linewidth=2, color=color, label=name, clip_on=False)
-    if best is not None and not math.isnan(values[best]):
-        ring: dict[str, Any] = {"markersize": 13, "markeredgewidth": 2, "fillstyle": "none", "clip_on": False}
-        axes.plot(epochs[best], values[best], "o", color=WRONG, **ring)
+    if ring is not None and not math.isnan(values[ring]):
+        look: dict[str, Any] = {"markersize": 13, "markeredgewidth": 2, "fillstyle": "none", "clip_on": False}
+        axes.plot(epochs[ring], values[ring], "o", color=WRONG, **look)
 
 
 def _finish_curves(axes: Axes, epochs: Sequence[int], *, highest: float | None) -> None:

@@ -18,6 +18,10 @@ def check_plan(plan: Plan, *, holds_out: bool, runtime: Runtime, ranks: Ranks) -
     recipe, spec, size = plan.recipe, plan.spec, plan.preprocess.size
     if recipe.budget.patience and not holds_out:
         raise UsageError("budget.patience judges by held-out pictures: hold some out with val_share, or leave it out")
+    if recipe.select != "last" and not holds_out:
+        raise UsageError(
+            f"select={recipe.select} chooses by held-out pictures: hold some out with val_share, or leave it out"
+        )
     if recipe.optim.name == "muon" and recipe.batchnorm == "frozen" and recipe.train == "all":
         raise UsageError(
             "optim.name=muon changes the scale of filters, which only BatchNorm that learns makes up for: "

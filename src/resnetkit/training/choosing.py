@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnetkit.models.choice import Choice
+from resnetkit.models.choice import OPTIMISTIC, Choice
 
 if TYPE_CHECKING:
     import torch
 
+    from resnetkit.training.run import RunFolder
     from resnetkit.training.state import State
 
 Row = dict[str, Any]
+Metrics = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,29 @@ def choice(row: Row, rows: Sequence[Row], recipe: Mapping[str, Any], *, on: int)
         by=by, epoch=row["epoch"], done=rows[-1]["epoch"], of=recipe["epochs"], looks=len(rows) if selects else 1,
         on=on if selects else 0, rate=round(row["lr"] / (recipe["optim"]["lr"] or 1.0), 6),
     )  # fmt: skip
+
+
+def choice_of_run(folder: RunFolder) -> Choice | None:
+    """Return which epoch of a run is its model, as its state says it, also that of an older version; None before one.
+
+    Raises `DataError` where there is no state.
+    """
+    from resnetkit.data.splits import read_split
+    from resnetkit.training import state as states
+
+    said = states.describe(folder.state)
+    if not said["best_row"]:
+        return None
+    held_out = sum(part == "val" for part in read_split(folder.split).values())
+    return choice(said["best_row"], said["rows"], said["request"]["recipe"], on=held_out)
+
+
+def with_choice(metrics: Metrics | None, chosen: Choice | None) -> Metrics | None:
+    """Return metrics.json with what it lacks where an older version wrote it: what chose the epoch, and by these."""
+    if metrics is None or chosen is None or "chosen" in metrics:
+        return metrics
+    by_these = chosen.selected and metrics["split"] == "val"
+    return {**metrics, "chosen": chosen.to_json(), "optimistic": list(OPTIMISTIC) if by_these else []}
 
 
 def keep_answers(state: State, epoch: int, right: torch.Tensor) -> None:

@@ -199,6 +199,7 @@ def prepare_data(
         preprocess=plan.preprocess,
         bad_images=request.bad_images,
         val_share=plan.recipe.val_share,
+        selects=plan.recipe.select != "last",
         whole_short_side=round(_WHOLE * plan.preprocess.size) if whole else None,
         seed=request.seed,
         split_rows=split_rows,
