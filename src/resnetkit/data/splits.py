@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from resnetkit.files import csv_writer, write_text
 # One in five, as in five-fold cross-validation: of 250 photos 50 are held out, whose accuracy is then known to about
 # ten points (Wilson interval of 45 in 50: 79 to 96 %), and four fifths of the photos still train.
 DEFAULT_VAL_SHARE = 0.2
+# What is kept on one side of a split that is made: identical files, those of equal pixels, or also certain copies.
+KeepTogether = Literal["copies", "pixels", "files"]
 
 
 def digest(data: bytes | np.ndarray) -> str:

@@ -184,6 +184,7 @@ def prepare_data(
         whole_short_side=round(_WHOLE * plan.preprocess.size) if whole else None,
         seed=request.seed,
         split_rows=split_rows,
+        keep_together=plan.recipe.keep_together,
         surveyed=surveyed,
         report_to=report_to,
         hint=hint,
