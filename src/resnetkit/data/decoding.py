@@ -19,7 +19,7 @@ from PIL import features
 
 from resnetkit import runtime
 from resnetkit.data import cache_files, splits
-from resnetkit.data.cache import Pixels, bytes_needed
+from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import Dataset, Item, Split, decoded
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.survey import Progress, Survey, ordered, reason
@@ -63,19 +63,20 @@ class Form:
         image = decoded(data, name=name, at_least=self.short_side)
         if self.short_side is None:
             return self.preprocess.pixels(image)
-        return self.preprocess.whole(image, short_side=self.short_side)
+        return self.preprocess.whole(image, side=self.short_side)
 
     def bytes_each(self, surveyed: Survey) -> float:
         """Return the mean bytes of a decoded picture."""
         if self.short_side is None or not surveyed.sizes:
             return self.preprocess.size**2 * self.preprocess.channels
-        return bytes_needed(surveyed.sizes, short_side=self.short_side, channels=self.preprocess.channels)
+        sizes = [self.preprocess.whole_size(size, side=self.short_side) for size in surveyed.sizes]
+        return self.preprocess.channels * sum(width * height for width, height in sizes) / len(sizes)
 
     def folder(self) -> Path:
         """Return where pictures decoded like this are kept: another folder for all that could change a pixel."""
         rules = {k: v for k, v in self.preprocess.to_json().items() if k not in ("mean", "std")}
         if self.short_side is not None:
-            rules = {k: rules[k] for k in ("interpolation", "antialias", "channels", "depth")}
+            rules = {k: rules[k] for k in ("crop", "interpolation", "antialias", "channels", "depth")}
         said = json.dumps([rules, self.short_side, _decoders()], sort_keys=True)
         key = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
         shape = "whole" if self.short_side is not None else "cut"
