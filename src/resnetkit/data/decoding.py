@@ -87,7 +87,7 @@ class Form:
 def _decoders() -> list[str]:
     """Return what decodes besides the settings: the code that does it, and the libraries under it."""
     rules = hashlib.blake2b(digest_size=8)
-    for module in ("images.py", "bit_depth.py", "preprocess.py", "decoding.py"):
+    for module in ("images.py", "bands.py", "bit_depth.py", "pages.py", "preprocess.py", "decoding.py"):
         rules.update(resources.files("resnetkit.data").joinpath(module).read_bytes())
     return [rules.hexdigest(), PIL.__version__, *(str(features.version(name)) for name in ("jpg", "webp", "avif"))]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
 
 from resnetkit.data import images, splits
 from resnetkit.data.dataset import Dataset, Item
@@ -30,13 +28,14 @@ class Survey:
     """What reading every file once tells: content digests, bits of 16-bit pictures, sizes, unreadable files.
 
     `digests` and `depths` are by source; `unreadable` maps a source to the reason. `sizes` are the (width, height) of
-    at most 2,000 pictures spread evenly over the data.
+    at most 2,000 pictures spread evenly over the data. `several`: files with several pages, of which the first is used.
     """
 
     digests: Mapping[str, str] = field(repr=False)
     depths: Mapping[str, int] = field(repr=False)
     sizes: tuple[tuple[int, int], ...] = field(repr=False)
     unreadable: Mapping[str, str]
+    several: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def median_short_side(self) -> int:
@@ -51,12 +50,16 @@ def survey(dataset: Dataset, *, threads: int, progress: Progress | None = None) 
     every = max(1, len(dataset) // _SIZES_SAMPLED)
     sampled = {item.source for item in dataset.items[::every]}
 
+    several = set()
+
     def look(item: Item) -> tuple[str | None, int | None, tuple[int, int] | None, str | None]:
         try:
             data = dataset.read(item)
             size = _size(data) if item.source in sampled else None
             if isinstance(data, np.ndarray):
                 return splits.digest(data), None, size, None
+            if images.has_several(data):
+                several.add(item.source)
             return splits.digest(data), images.bits(data, name=item.source), size, None
         except ResNetKitError as error:
             return None, None, None, reason(error, item)
@@ -73,18 +76,14 @@ def survey(dataset: Dataset, *, threads: int, progress: Progress | None = None) 
             depths[item.source] = depth
         if size is not None:
             sizes.append(size)
-    return Survey(digests=digests, depths=depths, unreadable=unreadable, sizes=tuple(sizes))
+    return Survey(digests=digests, depths=depths, unreadable=unreadable, sizes=tuple(sizes), several=frozenset(several))
 
 
 def _size(data: bytes | np.ndarray) -> tuple[int, int] | None:
-    """Return (width, height) from the header, None where it takes more than Pillow alone to read it."""
+    """Return (width, height) from the header, None where it cannot be read."""
     if isinstance(data, np.ndarray):
         return data.shape[1], data.shape[0]
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None
+    return images.size(data)
 
 
 def reason(error: ResNetKitError, item: Item) -> str:
