@@ -11,6 +11,7 @@ from PIL import Image
 from resnetkit.data import bit_depth
 from resnetkit.errors import DataError
 
+_NOISE = 8  # levels that a page of one colour may come to in a lossy format
 _HEAD = 1 << 17  # bytes in which a JPEG says that it holds several pictures: behind its EXIF data, at most 64 KiB
 
 
@@ -31,15 +32,15 @@ def count(image: Image.Image) -> int:
 
 
 def check_first(image: Image.Image, reopen: Callable[[], Image.Image]) -> None:
-    """Raise `DataError` where the first picture, loaded, is one value throughout and a later one is not."""
-    if not _is_empty(image):
+    """Raise `DataError` where the first picture, loaded, is one value throughout and a later one shows something."""
+    if not _is_empty(image, noise=0):
         return
     try:
         other = reopen()
         for number in range(1, count(other)):
             other.seek(number)
             other.load()
-            if not _is_empty(other):
+            if not _is_empty(other, noise=_NOISE):
                 break
         else:
             return
@@ -50,10 +51,15 @@ def check_first(image: Image.Image, reopen: Callable[[], Image.Image]) -> None:
     )
 
 
-def _is_empty(image: Image.Image) -> bool:
+def _is_empty(image: Image.Image, *, noise: int) -> bool:
+    """Tell whether a loaded picture is one value throughout, or within `noise` of 256 levels where it has 8 bits."""
     values = bit_depth.samples(image)
-    bands = np.asarray(image) if values is None else values
-    return bool((bands == bands[:1, :1]).all())
+    if values is not None:
+        noise = 0  # no lossy format has so many bits
+    else:
+        values = np.asarray(image.convert("RGB") if image.mode in ("1", "P") else image)
+    pixels = values.reshape(image.height * image.width, -1)
+    return bool((pixels.max(0) - pixels.min(0).astype(float) <= noise).all())
 
 
 def noted(sources: Collection[str]) -> tuple[str, ...]:
