@@ -160,7 +160,7 @@ def test_large_jpegs_are_decoded_smaller_for_training_and_never_for_evaluation(p
     prepared = ready(photos.parent / "large")
     image = Image.open(io.BytesIO(large))
     assert (pictures(prepared.parts["val"])["1.jpg"] == PHOTO.pixels(image)).all()
-    exact = PHOTO.whole(image, short_side=WHOLE)
+    exact = PHOTO.whole(image, side=WHOLE)
     trained = pictures(prepared.parts["train"])["0.jpg"]
     assert trained.shape == exact.shape
     difference = np.abs(trained.astype(int) - exact)

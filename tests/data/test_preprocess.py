@@ -128,9 +128,9 @@ def test_a_thread_thin_picture_is_refused_with_the_way_out() -> None:
 
 def test_whole_keeps_aspect_and_never_enlarges() -> None:
     image = Image.new("RGB", (300, 200))
-    assert V1.whole(image, short_side=100).shape == (100, 150, 3)
-    assert V1.whole(image, short_side=400).shape == (200, 300, 3)
-    assert V1.whole(Image.new("L", (1, 3000)), short_side=32).shape == (3000, 1, 3)
+    assert V1.whole(image, side=100).shape == (100, 150, 3)
+    assert V1.whole(image, side=400).shape == (200, 300, 3)
+    assert V1.whole(Image.new("L", (1, 3000)), side=32).shape == (3000, 1, 3)
 
 
 def test_depth_reaches_16_bit_pictures() -> None:
@@ -145,7 +145,7 @@ def test_orientation_is_applied_before_the_crop(shared_data: Path) -> None:
     shapes = set()
     for number in range(1, 9):
         path = folder / f"Landscape_{number}.jpg"
-        shapes.add(V1.whole(images.decode(path.read_bytes(), name=path.name), short_side=60).shape)
+        shapes.add(V1.whole(images.decode(path.read_bytes(), name=path.name), side=60).shape)
     assert len(shapes) == 1
 
 

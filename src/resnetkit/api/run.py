@@ -217,7 +217,7 @@ def _prepare(
         tensors = network.state_dict()
     decided = decide(
         request, origin=origin, median_side=side, num_classes=max(2, len(dataset.classes)),
-        num_pictures=sum(item.split in (None, "train") for item in dataset.items),
+        num_pictures=sum(item.split in (None, "train") for item in dataset.items), sizes=surveyed.sizes,
     )  # fmt: skip
     watcher.note("\n".join(decided.reasons))
     runtime = machine.resolve(

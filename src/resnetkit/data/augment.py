@@ -13,9 +13,11 @@ import torch
 from torch.nn import functional
 
 from resnetkit.data.chances import Chances
-from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.preprocess import Crop, Preprocess
 
 Pictures = torch.Tensor | Sequence[torch.Tensor]
+
+_ROOM = 8 / 7  # of a frame to what evaluation shows of it: as much as the usual centre crop leaves (256 to 224)
 
 
 def random_mirror(chances: Chances) -> np.ndarray:
@@ -87,22 +89,24 @@ def _within(offsets: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def random_resized_crop(
-    pictures: Pictures, chances: Chances, *, size: int, scale: float, mirrored: np.ndarray | None = None
-) -> torch.Tensor:
+    pictures: Pictures, chances: Chances, *, size: int, scale: float, crop: Crop = "center",
+    mirrored: np.ndarray | None = None,
+) -> torch.Tensor:  # fmt: skip
     """Cut a random part of each picture, of `scale` to 1 of its area and aspect 3/4 to 4/3, resized to `size`.
 
-    Returns `[N, size, size, C]`, on the CPU. The rule is torchvision's `RandomResizedCrop` (Szegedy et al. 2014).
-    `mirrored`, `[N]` bool: those are mirrored too, which costs least while a picture lies in the core's cache.
+    Returns `[N, size, size, C]`, on the CPU. The rule is torchvision's `RandomResizedCrop` (Szegedy et al. 2014). Where
+    evaluation shows whole pictures (`crop`: `pad` or `squash`), parts come from a square frame around that view, and
+    what is whole, barred or squashed there is so here too. `mirrored`, `[N]` bool: those are mirrored too, which costs
+    least while a picture lies in the core's cache.
     """
     shapes = np.array([picture.shape[:2] for picture in pictures])
-    boxes = _random_boxes(shapes, chances.uniform("crop", 40).reshape(10, 4, -1), scale)
+    draws = chances.uniform("crop", 40).reshape(10, 4, -1)
+    boxes = _random_boxes(shapes, draws, scale) if crop == "center" else _framed_boxes(shapes, draws, scale, crop)
     turned = np.zeros(len(pictures), bool) if mirrored is None else mirrored
     crops = pictures[0].new_empty(len(pictures), size, size, pictures[0].shape[2])
-    for crop, picture, turn, (top, left, height, width) in zip(
-        crops.permute(0, 3, 1, 2), pictures, turned, boxes.tolist(), strict=True
-    ):
-        resized = _resize(picture[top : top + height, left : left + width], size)
-        crop.copy_((resized.flip(3) if turn else resized)[0])
+    for into, picture, turn, box in zip(crops.permute(0, 3, 1, 2), pictures, turned, boxes.tolist(), strict=True):
+        resized = _resize(_cut(picture, box), size)
+        into.copy_((resized.flip(3) if turn else resized)[0])
     return crops
 
 
@@ -122,14 +126,48 @@ def _random_boxes(shapes: np.ndarray, draws: np.ndarray, scale: float) -> np.nda
     return np.where(fits.any(0)[:, None], drawn[fits.argmax(0), np.arange(len(shapes))], centred)
 
 
+def _framed_boxes(shapes: np.ndarray, draws: np.ndarray, scale: float, crop: Crop) -> np.ndarray:
+    """Return top, left, height, width of each part, `[N, 4]`, in pixels of pictures that evaluation shows whole.
+
+    Sizes are those of parts of a square that is `_ROOM` times the evaluation's view. A part that is longer than the
+    picture holds all of it, at a random place (`pad`: the rest is bars; `squash`: there is no rest); else it lies
+    within. So no part is bars alone, and the evaluation's own view is in the middle of what is drawn.
+    """
+    long = shapes.max(axis=1, keepdims=True)
+    sizes = _random_boxes(np.rint(_ROOM * long).astype(np.int64).repeat(2, axis=1), draws, scale)[:, 2:]
+    if crop == "squash":
+        sizes = np.rint(sizes * shapes / long).astype(np.int64).clip(1, shapes)
+    room = shapes - sizes
+    starts = np.sign(room) * (draws[0, 2:].T * (abs(room) + 1)).astype(np.int64)
+    return np.concatenate([starts, sizes], axis=1)
+
+
+def _cut(picture: torch.Tensor, box: Sequence[int]) -> torch.Tensor:
+    """Return a part of `[h, w, C]`; where the box reaches beyond the picture there is black, as in `Preprocess`."""
+    top, left, height, width = box
+    inside = picture[max(0, top) : top + height, max(0, left) : left + width]
+    if inside.shape[:2] == (height, width):
+        return inside
+    barred = picture.new_zeros(height, width, picture.shape[2])
+    barred[max(0, -top) :, max(0, -left) :][: inside.shape[0], : inside.shape[1]] = inside
+    return barred
+
+
 def centre(pictures: Pictures, *, preprocess: Preprocess) -> torch.Tensor:
-    """Return whole training pictures as evaluation would crop them, nearly: `[N, size, size, C]` without chance."""
-    squares = []
-    for picture in pictures:
-        side = max(1, round(min(picture.shape[:2]) * min(1.0, preprocess.size / preprocess.resize)))
-        top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
-        squares.append(_resize(picture[top : top + side, left : left + side], preprocess.size))
+    """Return whole training pictures as evaluation would show them, nearly: `[N, size, size, C]` without chance."""
+    squares = [_resize(_cut(picture, _evaluated(picture, preprocess)), preprocess.size) for picture in pictures]
     return torch.cat(squares).permute(0, 2, 3, 1).contiguous()
+
+
+def _evaluated(picture: torch.Tensor, preprocess: Preprocess) -> tuple[int, int, int, int]:
+    """Return top, left, height, width of what evaluation shows of a whole picture."""
+    height, width = picture.shape[:2]
+    if preprocess.crop == "squash":
+        return 0, 0, height, width
+    side = max(height, width)
+    if preprocess.crop == "center":
+        side = max(1, round(min(height, width) * min(1.0, preprocess.size / preprocess.resize)))
+    return (height - side) // 2, (width - side) // 2, side, side
 
 
 def _resize(picture: torch.Tensor, size: int) -> torch.Tensor:

@@ -140,10 +140,3 @@ class Kept:
     def clear(self) -> None:
         """Keep nothing any longer."""
         self._pictures.clear()
-
-
-def bytes_needed(sizes: Sequence[tuple[int, int]], *, short_side: int, channels: int) -> float:
-    """Return the mean bytes of a whole picture, for pictures of these (width, height) made smaller to `short_side`."""
-    scales = [min(1.0, short_side / min(size)) for size in sizes]
-    pixels = [width * height * scale**2 for (width, height), scale in zip(sizes, scales, strict=True)]
-    return channels * sum(pixels) / len(pixels)

@@ -7,10 +7,12 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from decimal import Decimal
 
 from resnetkit.data.dataset import Item
 from resnetkit.errors import DataError, UsageError, near_miss
 
+_NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{0,30})?")
 _DIGITS = re.compile(r"(\d{1,18})")
 
 _TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # directions of text
@@ -41,7 +43,7 @@ def normal_name(name: str) -> str:
 
 
 def class_names(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return the distinct names in natural order; raises `DataError` for two that differ only by case."""
+    """Return the distinct names in natural order; raises `DataError` for two that differ only by case or as numbers."""
     names = sorted(set(labels), key=natural_key)
     folded: dict[str, str] = {}
     for name in names:
@@ -50,6 +52,14 @@ def class_names(labels: Iterable[str]) -> tuple[str, ...]:
             raise DataError(
                 f"the classes {other!r} and {name!r} differ only by case: "
                 f"rename one, or make them one class with --rename {_rename(name, other)}"
+            )
+    numbers: dict[Decimal, str] = {}
+    for name in names:
+        other = numbers.setdefault(Decimal(name), name) if _NUMBER.fullmatch(name) else name
+        if other != name:
+            raise DataError(
+                f"the classes {other!r} and {name!r} are the same number: are they one class? then add "
+                f"--rename {_rename(name, other)}; else rename one"
             )
     return tuple(names)
 

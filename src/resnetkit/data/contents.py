@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -74,16 +73,7 @@ def _full_size(data: bytes | np.ndarray) -> tuple[int, int] | None:
     """Return (width, height) of a JPEG from its header, None of anything else."""
     if isinstance(data, np.ndarray) or signatures.picture_format(data) != "JPEG":
         return None
-    return size_in_header(data)
-
-
-def size_in_header(data: bytes) -> tuple[int, int] | None:
-    """Return (width, height) from the header, None where it takes more than Pillow alone to read it."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return None
+    return images.size(data)
 
 
 def digest_of_pixels(pixels: np.ndarray) -> str:

@@ -19,7 +19,7 @@ from PIL import features
 
 from resnetkit import runtime
 from resnetkit.data import cache_files, splits
-from resnetkit.data.cache import MOST_KEPT, Pixels, bytes_needed
+from resnetkit.data.cache import MOST_KEPT, Pixels
 from resnetkit.data.dataset import Dataset, Item, Split, decoded
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.survey import TOO_SMALL_FOR_THREADS, Progress, Survey, ordered, reason
@@ -61,19 +61,20 @@ class Form:
         image = decoded(data, name=name, at_least=self.short_side)
         if self.short_side is None:
             return self.preprocess.pixels(image)
-        return self.preprocess.whole(image, short_side=self.short_side)
+        return self.preprocess.whole(image, side=self.short_side)
 
     def bytes_each(self, surveyed: Survey) -> float:
         """Return the mean bytes of a decoded picture."""
         if self.short_side is None or not surveyed.sizes:
             return self.preprocess.size**2 * self.preprocess.channels
-        return bytes_needed(surveyed.sizes, short_side=self.short_side, channels=self.preprocess.channels)
+        sizes = [self.preprocess.whole_size(size, side=self.short_side) for size in surveyed.sizes]
+        return self.preprocess.channels * sum(width * height for width, height in sizes) / len(sizes)
 
     def folder(self) -> Path:
         """Return where pictures decoded like this are kept: another folder for all that could change a pixel."""
         rules = {k: v for k, v in self.preprocess.to_json().items() if k not in ("mean", "std")}
         if self.short_side is not None:
-            rules = {k: rules[k] for k in ("interpolation", "antialias", "channels", "depth")}
+            rules = {k: rules[k] for k in ("crop", "interpolation", "antialias", "channels", "depth")}
         said = json.dumps([rules, self.short_side, _decoders()], sort_keys=True)
         key = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
         shape = "whole" if self.short_side is not None else "cut"
@@ -84,7 +85,7 @@ class Form:
 def _decoders() -> list[str]:
     """Return what decodes besides the settings: the code that does it, and the libraries under it."""
     rules = hashlib.blake2b(digest_size=8)
-    for module in ("images.py", "bit_depth.py", "preprocess.py", "decoding.py"):
+    for module in ("images.py", "bands.py", "bit_depth.py", "pages.py", "preprocess.py", "decoding.py"):
         rules.update(resources.files("resnetkit.data").joinpath(module).read_bytes())
     return [rules.hexdigest(), PIL.__version__, *(str(features.version(name)) for name in ("jpg", "webp", "avif"))]
 

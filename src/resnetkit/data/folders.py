@@ -245,7 +245,14 @@ def _class_name(name: str) -> str:
 
 
 def matching(pattern: str) -> Iterator[str]:
-    """Yield the paths that a pattern with `*`, `?`, `[` or `**` matches, in natural order."""
+    """Yield the paths that a pattern with `*`, `?`, `[` or `**` matches, in natural order.
+
+    Folders that are there mean themselves, brackets and all; so do all brackets where the pattern matches nothing.
+    """
     import glob
 
-    yield from sorted(glob.glob(pattern, recursive=True), key=natural_key)
+    parts = pattern.split("/")
+    there = next((n for n in range(len(parts) - 1, 0, -1) if os.path.isdir("/".join(parts[:n]))), 0)
+    start, rest = "".join(f"{glob.escape(part)}/" for part in parts[:there]), "/".join(parts[there:])
+    found = glob.glob(start + rest, recursive=True) or glob.glob(start + rest.replace("[", "[[]"), recursive=True)
+    yield from sorted(found, key=natural_key)

@@ -6,18 +6,15 @@ import importlib
 import importlib.util
 import io
 import struct
-import threading
 import unicodedata
-import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 from PIL import Image
 
-from resnetkit.data import bit_depth, signatures
-from resnetkit.errors import DataError, missing_extra
+from resnetkit.data import bands, bit_depth, pages, signatures
+from resnetkit.data.silence import libraries_silenced
+from resnetkit.errors import DataError, ResNetKitError, missing_extra
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset((
@@ -99,6 +96,26 @@ def bits(data: bytes, *, name: str) -> int | None:
     return bit_depth.bits_of(decode(data, name=name))
 
 
+def size(data: bytes) -> tuple[int, int] | None:
+    """Return (width, height) from the header, not yet upright; None where that cannot be read."""
+    try:
+        return _read(data, name="", load=False).size
+    except ResNetKitError:
+        return None
+
+
+def has_several(data: bytes) -> bool:
+    """Return whether a file holds several frames or pages, of which `decode` returns the first; raises nothing."""
+    kind = signatures.picture_format(data)
+    if kind is None or not pages.may_be_several(data, kind):
+        return False
+    try:
+        with libraries_silenced():
+            return pages.count(_open(data, kind)) > 1
+    except (*_BROKEN, ResNetKitError):
+        return False
+
+
 def convert(image: Image.Image, *, mode: Literal["RGB", "L"], depth: int | None) -> Image.Image:
     """Return the picture upright (EXIF orientation applied) and in `mode`, by the rules of docs/images.md.
 
@@ -106,7 +123,7 @@ def convert(image: Image.Image, *, mode: Literal["RGB", "L"], depth: int | None)
     values that have no place between black and white (NaN, negative, above 65535).
     """
     try:
-        with _pillow_silenced():
+        with libraries_silenced():
             image.load()
             turn = _UPRIGHT.get(orientation(image))
             flat = _flat(bit_depth.eight_bits(image, depth=depth), mode)
@@ -130,7 +147,9 @@ def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) ->
     shown = _one_line(name)
     kind = _recognised(data, shown)
     try:
-        with _pillow_silenced():
+        with libraries_silenced():
+            if kind == "TIFF":
+                bands.check(data)
             image = _open(data, kind)
             _check_claimed_size(image, len(data))
             _check_not_raw(image)
@@ -138,6 +157,8 @@ def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) ->
                 image.draft(None, (at_least, at_least))
             if load:
                 _load(image, data, kind)
+                if pages.may_be_several(data, kind):
+                    pages.check_first(image, lambda: _open(data, kind))
             return image
     except DataError as error:
         raise DataError(f"{shown}: {error}") from error
@@ -272,35 +293,3 @@ def _reason(error: BaseException) -> str:
     text = str(error).partition("<_io.")[0].strip() or type(error).__name__
     text = text.replace("not identified by this driver", "its header makes no sense")
     return _one_line(" ".join(text.split()))[:120]
-
-
-class _InsideDecoding:
-    """Stands where a warning filter has its module pattern: matches Pillow, in threads that are decoding right now.
-
-    `warnings.catch_warnings` swaps a process-wide list and so cannot be used by threads; this entry stays in the list
-    and changes nothing outside of `_pillow_silenced`.
-    """
-
-    def __init__(self) -> None:
-        self.thread = threading.local()
-
-    def match(self, module: str) -> bool:
-        return getattr(self.thread, "decoding", False) and module.startswith(("PIL.", "pillow_heif"))
-
-
-_INSIDE = _InsideDecoding()
-_FILTER: Any = ("ignore", None, Warning, _INSIDE, 0)
-
-
-@contextmanager
-def _pillow_silenced() -> Iterator[None]:
-    """Keep Pillow's remarks on odd files from users; a broken file is an error, an odd one that opens is fine."""
-    filters = cast(list[Any], warnings.filters)
-    if not filters or filters[0] is not _FILTER:
-        filters.insert(0, _FILTER)
-    outer = getattr(_INSIDE.thread, "decoding", False)
-    _INSIDE.thread.decoding = True
-    try:
-        yield
-    finally:
-        _INSIDE.thread.decoding = outer

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from resnetkit.data import classes as naming
-from resnetkit.data import copies, splits
+from resnetkit.data import copies, pages, splits
 from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
 from resnetkit.data.decoding import Decoded, Form, decode_parts
@@ -132,7 +132,7 @@ def prepare(
     report = examine(
         chosen, left, names,
         digests=surveyed.identities, unreadable=failed, held_out=held_out, halved=halved, depth=depth,
-        near=_as_divided(near, by_part), notes=(*notes, *said, *kept),
+        near=_as_divided(near, by_part), notes=(*notes, *said, *kept, *pages.noted(surveyed.several - failed.keys())),
     )  # fmt: skip
     if report_to:
         report_to(report)

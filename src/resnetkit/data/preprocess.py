@@ -78,12 +78,29 @@ class Preprocess:
         """
         return np.ascontiguousarray(_with_channels(self._fit(self.convert(image))))
 
-    def whole(self, image: Image.Image, *, short_side: int) -> np.ndarray:
-        """Return `[h, w, channels]` uint8 of the whole picture for training crops: aspect kept, never enlarged."""
+    def whole(self, image: Image.Image, *, side: int) -> np.ndarray:
+        """Return `[h, w, channels]` uint8 of the whole picture for training crops: never enlarged; see `whole_size`."""
         image = self.convert(image)
-        if min(image.size) > short_side:
-            image = self._resized(image, _short_side_to(image.size, short_side))
+        size = self.whole_size(image.size, side=side)
+        if size != image.size:
+            image = self._resized(image, size)
         return np.ascontiguousarray(_with_channels(image))
+
+    def whole_size(self, size: tuple[int, int], *, side: int) -> tuple[int, int]:
+        """Return (width, height) of a whole picture made smaller to `side`.
+
+        That is its shorter side where the crop cuts the middle out, its longer one where it pads, both where it
+        squashes; where it squashes not, the aspect is kept.
+
+        >>> [Preprocess(crop=crop).whole_size((900, 300), side=258) for crop in ("center", "pad", "squash")]
+        [(774, 258), (258, 86), (258, 258)]
+        """
+        width, height = size
+        if self.crop == "squash":
+            return min(width, side), min(height, side)
+        if self.crop == "pad":
+            return _long_side_to(size, side) if max(size) > side else size
+        return _short_side_to(size, side) if min(size) > side else size
 
     def convert(self, image: Image.Image) -> Image.Image:
         """Return the picture upright and in mode RGB or L; `images` documents the rule of each mode."""
@@ -104,8 +121,7 @@ class Preprocess:
         if self.crop == "squash":
             return self._resized(image, (self.size, self.size))
         if self.crop == "pad":
-            width, height = (_scaled(side, self.size, max(image.size)) for side in image.size)
-            return _center_crop(self._resized(image, (width, height)), self.size)
+            return _center_crop(self._resized(image, _long_side_to(image.size, self.size)), self.size)
         if min(image.size) != self.resize:
             target = _short_side_to(image.size, self.resize)
             if max(target) > 100 * self.resize:
@@ -130,6 +146,17 @@ class Preprocess:
         left, top = (width - side) / 2, (height - side) / 2
         return round(left), round(top), round(left + side), round(top + side)
 
+    def left_out(self, width: int, height: int) -> float:
+        """Return the share of a picture's area that `pixels` does not show.
+
+        >>> Preprocess(size=32, resize=32).left_out(96, 36), Preprocess(crop="pad").left_out(96, 36)
+        (0.625, 0.0)
+        """
+        if self.crop != "center":
+            return 0.0
+        side = min(width, height) * min(1.0, self.size / self.resize)
+        return 1 - side**2 / (width * height)
+
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
@@ -152,9 +179,11 @@ class Preprocess:
         return replace(self, **changes)
 
 
-def _scaled(side: int, size: int, long: int) -> int:
-    """Return `side` after `long` became `size`: at least one pixel, halves up (in whole numbers, so exactly)."""
-    return max(1, (2 * side * size + long) // (2 * long))
+def _long_side_to(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Return (width, height) with the longer side `side`: at least one pixel, halves up (whole numbers, so exactly)."""
+    long = max(size)
+    width, height = (max(1, (2 * length * side + long) // (2 * long)) for length in size)
+    return width, height
 
 
 def _short_side_to(size: tuple[int, int], short: int) -> tuple[int, int]:

@@ -32,6 +32,7 @@ class _Collected:
     empty: list[str] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     roots: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, reader: Reader, found: list[tuple[str, Item]]) -> None:
         """Add pictures; one that is there already is not added again."""
@@ -49,7 +50,7 @@ class _Collected:
         self.outside += layout.outside
         self.empty += layout.empty
 
-    def dataset(self, name: str, *, notes: tuple[str, ...] = ()) -> Dataset:
+    def dataset(self, name: str) -> Dataset:
         """Return all of it, with its classes in order."""
         return Dataset(
             name=name,
@@ -59,7 +60,7 @@ class _Collected:
             outside=tuple(self.outside),
             empty=tuple(self.empty),
             unreadable=tuple(self.unreadable),
-            notes=notes,
+            notes=tuple(self.notes),
             roots=tuple(self.roots),
             origins=self.origins,
         )
@@ -80,7 +81,7 @@ def open_data(
     """
     sources = [os.path.expanduser(os.fspath(path)) for path in data]
     collected = _collect(sources, group_by)
-    items, notes = tuple(collected.items), []
+    items, notes = tuple(collected.items), collected.notes
     columns = _columns(sources) if group_by else ()
     if group_by and group_by not in columns:
         items, note = _grouped(items, group_by, columns)
@@ -92,7 +93,7 @@ def open_data(
         items, note = _limited(items, limit, names, root=sources[0])
         notes += note
     collected.items = list(items)
-    return replace(collected.dataset(_name(sources), notes=tuple(notes)), classes=names, limit=limit)
+    return replace(collected.dataset(_name(sources)), classes=names, limit=limit)
 
 
 def _collect(sources: list[str], group_by: str | None) -> _Collected:
@@ -113,7 +114,11 @@ def _collect(sources: list[str], group_by: str | None) -> _Collected:
         if not table.rows:
             raise DataError(f"{source}: has no rows below {','.join(table.columns)}; add one for each picture")
         column = group_by if group_by in table.columns else "group" if "group" in table.columns else None
-        _add_listed(collected, tables.labelled(table, group_column=column))
+        listed, repeated = tables.labelled(table, group_column=column)
+        _add_listed(collected, listed, table)
+        if repeated:
+            rows = "row repeats" if repeated == 1 else "rows repeat"
+            collected.notes.append(f"{repeated:,} {rows} an earlier one: each picture is used once")
     elif found := _as_arrays(source):
         collected.add(*found)
     elif os.path.exists(source):
@@ -292,7 +297,7 @@ def _add_readable(collected: _Collected, source: str) -> None:
     elif os.path.isfile(source) and _suffix(source) == ".csv":
         table = tables.read_table(source, needed=("image_path",))
         paths = [tables.picture_path(table, line, row) for line, row in table.rows]
-        _add_listed(collected, [(path, Item(path)) for path in paths])
+        _add_listed(collected, [(path, Item(path)) for path in paths], table)
     elif os.path.isfile(source):
         collected.add(FolderReader(""), [(source, Item(folders.shown(source)))])
     elif os.path.exists(source):
@@ -312,9 +317,10 @@ def _add_readable(collected: _Collected, source: str) -> None:
                 collected.add(_Refused(error), [("", Item(folders.shown(match)))])
 
 
-def _add_listed(collected: _Collected, listed: list[tuple[str, Item]]) -> None:
+def _add_listed(collected: _Collected, listed: list[tuple[str, Item]], table: tables.Table) -> None:
     """Add the pictures of a list: files, and `archive.zip::member`, each archive opened once."""
-    files, opened = FolderReader(""), dict[str, _Collected]()
+    tables.check_some_exist(table, [path for path, _ in listed])
+    files, opened = tables.ListedFiles(), dict[str, _Collected]()
     for path, item in listed:
         container, inside, _ = path.partition("::")
         if not inside or os.path.exists(path):

@@ -33,7 +33,8 @@ class Survey:
 
     `digests` and `depths` are by source; `unreadable` maps a source to the reason. `sizes` are the (width, height) of
     at most 2,000 pictures spread evenly over the data. `contents`: of each picture that could be decoded, by source.
-    `kept`: the pictures themselves, as far as there is room for them; `prepare` uses them up.
+    `kept`: the pictures themselves, as far as there is room for them; `prepare` uses them up. `several`: files
+    with several pages, of which the first is used.
     """
 
     digests: Mapping[str, str] = field(repr=False)
@@ -42,6 +43,7 @@ class Survey:
     unreadable: Mapping[str, str]
     contents: Mapping[str, Content] = field(repr=False, default_factory=dict)
     kept: Kept = field(repr=False, compare=False, default_factory=lambda: Kept(0))
+    several: frozenset[str] = field(default=frozenset(), repr=False)
 
     @property
     def pixels(self) -> Mapping[str, str]:
@@ -73,6 +75,7 @@ class _Look(NamedTuple):
     content: Content | None = None
     data: bytes | np.ndarray | None = None
     pixels: np.ndarray | None = None
+    several: bool = False
     why: str | None = None
 
 
@@ -86,6 +89,7 @@ def survey(dataset: Dataset, *, threads: int, progress: Progress | None = None) 
     known = contents.known(dataset)
     digests, depths, unreadable, sizes = {}, {}, {}, []
     found: dict[str, Content] = {}
+    several: set[str] = set()
     kept = Kept.for_this_machine()
     looks = _looks(dataset, known, sampled, threads=threads, progress=progress)
     for item, one in zip(dataset.items, looks, strict=True):
@@ -99,12 +103,15 @@ def survey(dataset: Dataset, *, threads: int, progress: Progress | None = None) 
             sizes.append(one.size)
         if one.content is not None:
             found[item.source] = one.content
+        if one.several:
+            several.add(item.source)
         kept.add(item.source, one.data, one.pixels)
     new = {digests[source]: content for source, content in found.items() if digests[source] not in known}
     if new:
         contents.keep(dataset, known | new)
     return Survey(
-        digests=digests, depths=depths, unreadable=unreadable, sizes=tuple(sizes), contents=found, kept=kept
+        digests=digests, depths=depths, unreadable=unreadable, sizes=tuple(sizes), contents=found, kept=kept,
+        several=frozenset(several),
     )  # fmt: skip
 
 
@@ -135,14 +142,16 @@ def _look(dataset: Dataset, item: Item, known: Mapping[str, Content], *, measure
         return _Look(why=reason(error, item))
     size = None
     if measure:
-        size = (data.shape[1], data.shape[0]) if isinstance(data, np.ndarray) else contents.size_in_header(data)
+        size = (data.shape[1], data.shape[0]) if isinstance(data, np.ndarray) else images.size(data)
     content, pixels = known.get(digest), None
     if content is None:
         content, pixels = contents.look(data, name=item.source)
     if isinstance(data, np.ndarray):
         return _Look(digest, depth, size, content, data)
     whole = pixels is not None and signatures.picture_format(data) != "JPEG"  # JPEGs may be asked for smaller
-    return _Look(digest, depth, size, content, None if whole else data, pixels)
+    return _Look(
+        digest, depth, size, content, None if whole else data, pixels, several=images.has_several(data)
+    )  # fmt: skip
 
 
 def reason(error: ResNetKitError, item: Item) -> str:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
 from resnetkit.data.classes import normal_name
 from resnetkit.data.dataset import Item, Split
 from resnetkit.data.folders import SPLIT_FOLDERS
+from resnetkit.data.images import IMAGE_SUFFIXES
 from resnetkit.errors import DataError, near_miss
 
 Row = dict[str, str]
+
+_SUFFIXES = sorted(suffix for known in IMAGE_SUFFIXES for suffix in (known, known.upper()))
+_MARKS = ("0", "1", "0.0", "1.0")  # what one column for each label holds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +41,8 @@ def read_table(path: str, *, needed: tuple[str, ...]) -> Table:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             columns = tuple(name.strip() for name in next(reader, []))
+            if "label" in needed and "label" not in columns:
+                _check_not_one_hot(path, columns, next(reader, []))
             _check_columns(path, columns, needed)
             rows = [(reader.line_num, _row(path, reader.line_num, columns, row)) for row in reader if any(row)]
     except UnicodeDecodeError as error:
@@ -60,6 +67,17 @@ def _check_columns(path: str, columns: tuple[str, ...], needed: tuple[str, ...])
         raise DataError(f"{path}, line 1: a column appears twice: {', '.join(columns)}")
 
 
+def _check_not_one_hot(path: str, columns: tuple[str, ...], values: list[str]) -> None:
+    """Raise `DataError` for a table with a column of 0 and 1 for each label."""
+    marked = [name for name, value in zip(columns, values, strict=False) if value.strip() in _MARKS]
+    if len(marked) > 1:
+        names = ", ".join(marked[:3]) + (f" and {len(marked) - 3} more" if len(marked) > 3 else "")
+        raise DataError(
+            f"{path}, line 1: has a column for each label ({names}); a picture has one label in this version: write "
+            "its name into a column called label"
+        )
+
+
 def _other_separator(columns: tuple[str, ...]) -> str:
     """Say what stands between the columns where it seems to be no comma."""
     if len(columns) == 1:
@@ -75,19 +93,56 @@ def _row(path: str, line: int, columns: tuple[str, ...], values: list[str]) -> R
     return {name: value if name == "source" else value.strip() for name, value in zip(columns, values, strict=True)}
 
 
-def labelled(table: Table, *, group_column: str | None) -> list[tuple[str, Item]]:
-    """Return (path, item) for each row; paths are relative to the CSV's folder, backslashes are understood."""
-    first_line: dict[str, int] = {}
-    found = []
+def labelled(table: Table, *, group_column: str | None) -> tuple[list[tuple[str, Item]], int]:
+    """Return (path, item) for each picture, and how many rows only repeated one.
+
+    Paths are relative to the CSV's folder, backslashes are understood. Raises `DataError` for rows that contradict one
+    another and for labels that are several.
+    """
+    _check_single_labels(table)
+    first: dict[str, tuple[int, str, Item]] = {}
     for line, row in table.rows:
         path = picture_path(table, line, row)
-        if first_line.setdefault(path, line) != line:
-            raise table.wrong(line, f"{row['image_path']} is listed again (first in line {first_line[path]})")
         if not row["label"]:
             raise table.wrong(line, f"{row['image_path']} has no label")
         group = row[group_column] or None if group_column else None
-        found.append((path, Item(path, normal_name(row["label"]), _split(table, line, row), group)))
-    return found
+        item = Item(path, normal_name(row["label"]), _split(table, line, row), group)
+        earlier, _, other = first.setdefault(os.path.normpath(path), (line, path, item))
+        if replace(item, source=other.source) != other:
+            raise table.wrong(line, _contradiction(row["image_path"], item, other, line=earlier))
+    return [(path, item) for _, path, item in first.values()], len(table.rows) - len(first)
+
+
+def _contradiction(name: str, item: Item, other: Item, *, line: int) -> str:
+    what = f"{name} is listed again (first in line {line})"
+    if item.label == other.label:
+        return f"{what} with another {'split' if item.split != other.split else 'group'}"
+    return f"{what}, as {item.label!r} and {other.label!r}: a picture has one label in this version; keep one row"
+
+
+def _check_single_labels(table: Table) -> None:
+    """Raise `DataError` for a label that is several names: a class of that name would be one that nobody meant.
+
+    `;` and `|` always part names. A comma does so where other labels name the parts too: any of them where no space
+    follows it, else all; so `tench, Tinca tinca` is one class.
+    """
+    labels = {row["label"] for _, row in table.rows}
+    sharing = Counter(part for label in labels for part in set(_parts(label, ",")))
+    for line, row in table.rows:
+        for letter in ";|,":
+            parts = _parts(row["label"], letter)
+            shared = [sharing[part] > 1 for part in parts]
+            if len(parts) > 1 and (letter != "," or (all if ", " in row["label"] else any)(shared)):
+                names = ", ".join(map(repr, parts[:3]))
+                raise table.wrong(
+                    line,
+                    f"label {row['label']!r} is several names with {letter!r} between them ({names}): a picture has "
+                    f"one label in this version; write one, or the name without {letter!r}",
+                )
+
+
+def _parts(label: str, letter: str) -> list[str]:
+    return [part.strip() for part in label.split(letter) if part.strip()]
 
 
 def picture_path(table: Table, line: int, row: Row) -> str:
@@ -98,6 +153,45 @@ def picture_path(table: Table, line: int, row: Row) -> str:
     if "\\" in path and not os.path.exists(path):
         path = path.replace("\\", "/")
     return path
+
+
+class ListedFiles:
+    """Reads files by their paths; one that is not there is looked for with the suffixes of pictures."""
+
+    def read(self, key: str) -> bytes:
+        """Return a file's bytes; raises `OSError`, or `DataError` that says what is there instead."""
+        try:
+            with open(key, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            there = next((key + suffix for suffix in _SUFFIXES if os.path.isfile(key + suffix)), None)
+            if there is None:
+                raise
+            raise DataError(f"{key}: is not there, but {os.path.basename(there)} is: write that") from None
+
+
+def check_some_exist(table: Table, paths: list[str]) -> None:
+    """Raise `DataError` where none of the pictures of a list is there, with what to write to find them."""
+    if any("::" in path or os.path.exists(path) for path in paths) or not paths:
+        return
+    line, row = table.rows[0]
+    name, there = row["image_path"], _meant(paths[0], folder=os.path.dirname(table.path))
+    hint = f"write {there} for {name}, and so on" if there else "paths are relative to the list"
+    raise DataError(f"{table.path}: none of the {len(paths):,} pictures is there, as line {line}, {name}: {hint}")
+
+
+def _meant(path: str, *, folder: str) -> str | None:
+    """Return what to write in a list in `folder` to find the picture that `path`, which is not there, seems to mean."""
+    here, name = folder or ".", os.path.basename(path)
+    below = [entry.path for entry in sorted(os.scandir(here), key=lambda entry: entry.name) if entry.is_dir()]
+    as_written = os.path.relpath(path, here)  # as seen from where the command is given
+    for place in (os.path.dirname(path), here, *below, os.path.dirname(as_written)):
+        entries = sorted(os.listdir(place or ".")) if os.path.isdir(place or ".") else []
+        for entry in entries:
+            root, suffix = os.path.splitext(entry)
+            if entry.casefold() == name.casefold() or (root == name and suffix.lower() in IMAGE_SUFFIXES):
+                return os.path.relpath(os.path.join(place, entry), here)
+    return None
 
 
 def _split(table: Table, line: int, row: Row) -> Split | None:

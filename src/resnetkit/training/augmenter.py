@@ -31,7 +31,9 @@ def build_augmenter(config: Augment, preprocess: Preprocess, *, device: str) -> 
     def apply(pictures: Pictures, chances: Chances) -> torch.Tensor:
         mirrored = None if config.flip == "none" else _MIRRORS[config.flip](chances)
         if config.crop == "random_resized":
-            crops = augment.random_resized_crop(pictures, chances, size=size, scale=config.scale, mirrored=mirrored)
+            crops = augment.random_resized_crop(
+                pictures, chances, size=size, scale=config.scale, crop=preprocess.crop, mirrored=mirrored
+            )
             pixels = _on(device, crops)
         else:
             assert isinstance(pictures, torch.Tensor), "only random crops take pictures of several shapes"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import Any, Literal
 
 from resnetkit.data.preprocess import Preprocess
@@ -18,6 +19,8 @@ from resnetkit.training.recipes import recipe_named
 # From this many pixels on, pictures keep enough detail after an ImageNet stem's factor of four.
 PHOTO_SIDE = 96
 _CIFAR_SIDE = 32
+# A square photo loses 23 % to the usual centre crop (224 of 256 pixels); more than that is lost to the picture's shape.
+_MUCH_LEFT_OUT = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,11 +145,14 @@ def _from_random(request: Request) -> bool:
     return request.weights == "auto" and not recipe_named(request.recipe).head_first
 
 
-def decide(request: Request, *, origin: Origin | None, median_side: int, num_classes: int, num_pictures: int) -> Plan:
+def decide(
+    request: Request, *, origin: Origin | None, median_side: int, num_classes: int, num_pictures: int,
+    sizes: Sequence[tuple[int, int]] = (),
+) -> Plan:  # fmt: skip
     """Decide network, image size, preprocessing and recipe; raises `UsageError` for contradictions, with the ways out.
 
     `origin` is what `weights_wanted` named, opened. `median_side`: median shorter side of the pictures, in pixels;
-    `num_pictures`: those of the training part, before a share of them is held out.
+    `num_pictures`: those of the training part, before a share of them is held out; `sizes`: (width, height) of some.
     """
     size, size_reason = _image_size(request, origin, median_side)
     recipe_name = request.recipe or ("finetune" if origin else "scratch")
@@ -171,6 +177,7 @@ def decide(request: Request, *, origin: Origin | None, median_side: int, num_cla
     reasons = (
         f"network   {_network(request, origin, recipe)}, {spec.stem} stem, {num_classes} classes",
         f"pictures  {size_reason}",
+        *_left_out(preprocess, sizes),
         f"weights   {origin.name if origin else 'random (trained from scratch)'}",
         f"changes   {_words_of(recipe.augment)}",
         f"recipe    {_words_of_length(recipe, num_pictures)}",
@@ -192,6 +199,17 @@ def _image_size(request: Request, origin: Origin | None, median_side: int) -> tu
     if median_side >= PHOTO_SIDE:
         return 224, f"224 pixels (median side {median_side})"
     return rounded, f"{rounded} pixels (median side {median_side})"
+
+
+def _left_out(preprocess: Preprocess, sizes: Sequence[tuple[int, int]]) -> tuple[str, ...]:
+    """Say what the crop never shows of the pictures, where that is much, and the way out."""
+    share = median(preprocess.left_out(*size) for size in sizes) if sizes else 0.0
+    if share < _MUCH_LEFT_OUT:
+        return ()
+    return (
+        f"crop      the middle: {share:.0%} of a picture's area (median), at its ends, is never scored; all of it is\n"
+        "          with --set preprocess.crop=pad",
+    )
 
 
 def _is_for_small_pictures(model: str) -> bool:
