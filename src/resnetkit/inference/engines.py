@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 
@@ -156,6 +157,13 @@ class TorchEngine:
         self.runtime = runtime
         self.network = network.eval().to(runtime.device).to(memory_format=runtime.memory_format())
         self.largest_batch: int | None = None
+        self._made_in = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_made_in": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"_made_in": os.getpid()}
 
     @property
     def batch_size(self) -> int:
@@ -182,6 +190,11 @@ class TorchEngine:
         import torch
 
         assert len(pixels) > 0, "an empty batch has no logits"
+        if self.runtime.device != "cpu" and os.getpid() != self._made_in:
+            raise UsageError(
+                f"a model on {self.runtime.device} does not live through a fork: load it in each worker, or start "
+                "workers with multiprocessing's spawn"
+            )
         done: list[np.ndarray] = []
         start = 0
         while start < len(pixels):
