@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from resnetkit.inference.decision import Decision
 from resnetkit.inference.engines import Engine, EngineName, TorchEngine, choose
 from resnetkit.inference.given import Given
 from resnetkit.inference.openvino_engine import OpenVINOEngine, prepare, prepare_exported
+from resnetkit.inference.openvino_library import core
 from resnetkit.inference.predictor import Prediction, Predictor
 from resnetkit.models import catalog
 from resnetkit.models.checkpoint import Header, is_checkpoint, load_arrays, read_header
@@ -203,8 +204,21 @@ def load(
     header = _deciding(found.header, source.name, reject, coverage, watcher)
     return Model(
         source.open, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
-        engine=OpenVINOEngine(found, chosen.runtime), files=source.files,
+        engine=OpenVINOEngine(found, chosen.runtime, instead=partial(_in_pytorch, source.placed(), chosen.runtime)),
+        files=source.files,
     )  # fmt: skip
+
+
+def _in_pytorch(source: Source, runtime: Runtime) -> Engine:
+    """Return the engine that answers in a forked process, where OpenVINO cannot.
+
+    Raises `UsageError` for an export that only OpenVINO reads.
+    """
+    if source.exported is not None and source.exported.format != "torchvision":
+        core()  # says why it cannot
+    network, header = source.open()
+    runtime.apply()
+    return TorchEngine(network, header.preprocess, runtime)
 
 
 def _deciding(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnetkit.errors import DataError, missing_extra
-from resnetkit.inference.openvino_library import library, without_telemetry
+from resnetkit.inference.openvino_library import begins_to_compute, library, without_telemetry
 from resnetkit.inference.resizing import PREFIX
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def quantised(model: openvino.Model, inputs: Iterable[np.ndarray]) -> openvino.M
     is left as it is. Raises `UsageError` where NNCF is not installed.
     """
     try:
+        begins_to_compute()
         library()
         with _silenced(), without_telemetry():
             import nncf

@@ -16,6 +16,7 @@ import numpy as np
 from resnetkit import runtime as machine
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import ResourceError, UsageError
+from resnetkit.inference.openvino_library import stranded
 from resnetkit.runtime import Precision, Runtime
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def choose(
         raise UsageError("--engine openvino: it is not installed: pip install openvino, or use --engine torch")
     chosen = engine
     if chosen == "auto":
-        chosen = "openvino" if runtime.device == "cpu" and installed else "torch"
+        chosen = "openvino" if runtime.device == "cpu" and installed and not stranded() else "torch"
     return Choice(engine=chosen, runtime=runtime, why=_why(chosen, runtime, precision, stored or runtime.dtype))
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,9 @@ import numpy as np
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResourceError
 from resnetkit.inference import prepared
+from resnetkit.inference.engines import Answer, Engine
 from resnetkit.inference.graph import LOGITS
-from resnetkit.inference.openvino_library import core, leave_to_parent, library
+from resnetkit.inference.openvino_library import begins_to_compute, core, leave_to_parent, library, stranded
 from resnetkit.inference.prepared import Prepared
 from resnetkit.inference.resizing import RESIZED
 from resnetkit.models.checkpoint import Header
@@ -109,15 +110,17 @@ class OpenVINOEngine:
     """Runs a prepared network in `runtime.dtype` on `runtime.threads` cores.
 
     One picture gets all cores. Of many, several requests of `batch_size` run side by side, which is faster. What a
-    picture gets does not depend on the others.
+    picture gets does not depend on the others. `instead` makes the engine that answers in a forked process, where
+    OpenVINO cannot (`openvino_library`).
     """
 
-    def __init__(self, model: Prepared, runtime: Runtime) -> None:
-        self.prepared, self.runtime = model, runtime
+    def __init__(self, model: Prepared, runtime: Runtime, *, instead: Callable[[], Engine] | None = None) -> None:
+        self.prepared, self.runtime, self._instead = model, runtime, instead
         self._begin()
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
+        self._other: Engine | None = None
         self._under_way: deque[_Part] = deque()
         self._batch_size: int | None = None
         self._single: openvino.InferRequest | None = None
@@ -133,15 +136,25 @@ class OpenVINOEngine:
         self._begin()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"model": self.prepared.carried(), "runtime": self.runtime}
+        return {"model": self.prepared.carried(), "runtime": self.runtime, "instead": self._instead}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.prepared, self.runtime = state["model"].unpacked(), state["runtime"]
+        self._instead = state["instead"]
         self._begin()
+
+    def _stand_in(self) -> Engine | None:
+        """Return what answers in place of OpenVINO, None where it can compute itself."""
+        if self._other is None and stranded() and self._instead is not None:
+            with self._lock:
+                self._other = self._other or self._instead()
+        return self._other
 
     @property
     def batch_size(self) -> int:
         """The number of pictures in a request: measured the first time many are asked for, and kept with the model."""
+        if other := self._stand_in():
+            return other.batch_size
         with self._lock:
             if self._batch_size is None:
                 computing = f"{self.runtime.dtype} {self.runtime.threads}"
@@ -155,11 +168,15 @@ class OpenVINOEngine:
     @property
     def ahead(self) -> int:
         """Batches that are best under way at once, besides the one that is waited for."""
+        if other := self._stand_in():
+            return other.ahead
         with self._lock:
             return len(self._requests()) + len(self._under_way)
 
-    def submit(self, pixels: np.ndarray) -> _Answer:
+    def submit(self, pixels: np.ndarray) -> Answer:
         """Begin with a batch; the answer's `result` is what `logits` gives. Waits while all requests are busy."""
+        if other := self._stand_in():
+            return other.submit(pixels)
         starts = range(0, len(pixels), self.batch_size)
         answer = _Answer(self, parts=len(starts))
         for start in starts:
@@ -175,6 +192,8 @@ class OpenVINOEngine:
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """Return float32 `[N, K]` logits of `[N, S, S, C]` uint8 pixels, N >= 1."""
+        if other := self._stand_in():
+            return other.logits(pixels)
         if len(pixels) > 1:
             return self.submit(pixels).result()
         with self._lock:
@@ -225,6 +244,7 @@ class OpenVINOEngine:
             # The threads that decode need cores too.
             "ENABLE_CPU_PINNING": False,
         }
+        begins_to_compute()
         if kept and (folder := self.prepared.compiled) is not None:
             with contextlib.suppress(RuntimeError):  # a disk that is full: what was compiled is not kept
                 return core().compile_model(model, "CPU", settings | {"CACHE_DIR": str(folder)})

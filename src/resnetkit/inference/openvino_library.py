@@ -1,4 +1,8 @@
-"""The one door to OpenVINO: loaded without what reports its use, and begun anew in a forked process."""
+"""The one door to OpenVINO: loaded without what reports its use, and closed in a process where it would hang.
+
+OpenVINO keeps the threads of models that are gone for the next one. In a process that was forked from one where it
+computed, those threads are missing, and compiling waits for them for ever (OpenVINO 2026.4).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+from resnetkit.errors import UsageError
 
 if TYPE_CHECKING:
     import openvino
@@ -24,10 +30,30 @@ def library() -> ModuleType:
     return openvino
 
 
-@cache
 def core() -> openvino.Core:
-    """Return OpenVINO's entry; one for each process."""
+    """Return OpenVINO's entry, one for each process; raises `UsageError` where it would hang."""
+    if _stranded:
+        raise UsageError(
+            "OpenVINO does not live through a fork of a process in which it computed: load the model in each worker, "
+            "start workers with multiprocessing's spawn, or use --engine torch"
+        )
+    return _core()
+
+
+@cache
+def _core() -> openvino.Core:
     return library().Core()
+
+
+def begins_to_compute() -> None:
+    """Remember that OpenVINO's threads run in this process."""
+    global _computes
+    _computes = True
+
+
+def stranded() -> bool:
+    """Tell whether this process was forked from one in which OpenVINO computed."""
+    return _stranded
 
 
 @contextlib.contextmanager
@@ -55,11 +81,16 @@ def leave_to_parent(value: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
 
 
-def _begin_anew() -> None:
-    if core.cache_info().currsize:
-        leave_to_parent(core())
-        core.cache_clear()
+_computes = _stranded = False
+
+
+def _after_fork() -> None:
+    global _stranded
+    _stranded = _stranded or _computes
+    if _core.cache_info().currsize:
+        leave_to_parent(_core())
+        _core.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_after_fork)
