@@ -13,7 +13,7 @@ from resnetkit.api.int8 import calibration
 from resnetkit.errors import DataError, UsageError
 from resnetkit.exporting.int8 import Cost
 from resnetkit.inference.engines import TorchEngine
-from resnetkit.inference.openvino_engine import core
+from resnetkit.inference.openvino_library import core
 from resnetkit.models import checkpoint
 from resnetkit.runtime import Runtime
 from tests.exporting.test_export import CLASSES, write

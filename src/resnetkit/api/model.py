@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,9 @@ from resnetkit.exporting import folder as exports
 from resnetkit.exporting.folder import Exported
 from resnetkit.inference import bulk, prepared
 from resnetkit.inference.engines import Engine, EngineName, TorchEngine, choose
+from resnetkit.inference.given import Given
 from resnetkit.inference.openvino_engine import OpenVINOEngine, prepare, prepare_exported
+from resnetkit.inference.openvino_library import core
 from resnetkit.inference.predictor import Prediction, Predictor
 from resnetkit.models import catalog
 from resnetkit.models.checkpoint import (
@@ -34,7 +36,6 @@ from resnetkit.watcher import Count, Watcher
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from PIL import Image
 
     from resnetkit.inference.prepared import Prepared
     from resnetkit.models.resnet import ResNet
@@ -113,16 +114,18 @@ class Model:
         """Temperature and threshold of the checkpoint."""
         return self.header.decision
 
-    def predict(self, picture: str | Path | Image.Image | np.ndarray, *, top_k: int = 5) -> Prediction:
-        """Name one picture: a path, a PIL image or a uint8 array `[H, W]` or `[H, W, 3]`."""
+    def predict(self, picture: Given, *, top_k: int = 5) -> Prediction:
+        """Name one picture: a path, a PIL image, a uint8 array `[H, W]` or `[H, W, 3]`, bytes or an open file."""
         return self.predictor.predict(picture, top_k=top_k)
 
     def predict_many(
-        self, sources: str | Path | Sequence[str | Path], *, top_k: int = 5, batch_size: int | None = None
+        self, sources: Given | Iterable[Given], *, top_k: int = 5, batch_size: int | None = None
     ) -> Iterator[Prediction]:
-        """Name every picture of files, folders, globs and archives, one after the other, in constant memory."""
-        pictures = _opened(sources)
-        return self.predictor.predict_many(pictures, top_k=top_k, batch_size=batch_size, threads=self.runtime.threads)
+        """Name every picture of files, folders, globs and archives, or of whatever `predict` takes, mixed.
+
+        One after the other, in constant memory: a generator is asked for two batches more than was answered.
+        """
+        return self.predictor.predict_many(sources, top_k=top_k, batch_size=batch_size, threads=self.runtime.threads)
 
     def predict_into(
         self, folder: str | Path, sources: str | Path | Sequence[str | Path] | Dataset, *, top_k: int = 5,
@@ -157,6 +160,17 @@ class Model:
         from resnetkit.models import checkpoint
 
         checkpoint.save(path, self.network, replace(self.header, trained_on=self.memory.tells))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickles carry: the tensors or the graph, so that the answers need no file.
+
+        Files are named by whole paths, for `network` and `predict_into` of a process in another folder.
+        """
+        state = {name: value for name, value in self.__dict__.items() if name not in ("network", "engine", "predictor")}
+        state["files"] = tuple(path.absolute() for path in self.files)
+        state["run"] = None if self.run is None else replace(self.run, path=self.run.path.absolute())
+        source = getattr(self._network, "__self__", None)
+        return state | ({"_network": source.placed().open} if isinstance(source, Source) else {})
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {len(self.classes)} classes, {self.header.preprocess.size} pixels)"
@@ -204,8 +218,21 @@ def load(
     header = _deciding(found.header, source.name, reject, coverage, watcher)
     return Model(
         source.open, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
-        engine=OpenVINOEngine(found, chosen.runtime), files=source.files,
+        engine=OpenVINOEngine(found, chosen.runtime, instead=partial(_in_pytorch, source.placed(), chosen.runtime)),
+        files=source.files,
     )  # fmt: skip
+
+
+def _in_pytorch(source: Source, runtime: Runtime) -> Engine:
+    """Return the engine that answers in a forked process, where OpenVINO cannot.
+
+    Raises `UsageError` for an export that only OpenVINO reads.
+    """
+    if source.exported is not None and source.exported.format != "torchvision":
+        core()  # says why it cannot
+    network, header = source.open()
+    runtime.apply()
+    return TorchEngine(network, header.preprocess, runtime)
 
 
 def _deciding(
@@ -258,6 +285,11 @@ class Source:
         """All that makes the network what it is; the weights of an OpenVINO graph lie beside it."""
         beside = self.exported is not None and self.exported.format == "openvino"
         return (self.path, self.path.with_suffix(".bin")) if beside else (self.path,)
+
+    def placed(self) -> Source:
+        """Return the same by its whole path."""
+        exported = self.exported and replace(self.exported, folder=self.exported.folder.absolute())
+        return replace(self, path=self.path.absolute(), exported=exported)
 
     @property
     def key(self) -> str:
@@ -398,7 +430,7 @@ def of_another_task(model: str) -> dict[str, Any] | None:
 
 
 def predict(
-    *sources: str | Path, model: str | Path | Model = "resnet18", top_k: int = 5, **options: Any
+    *sources: Given, model: str | Path | Model = "resnet18", top_k: int = 5, **options: Any
 ) -> Iterator[Prediction]:
     """Name pictures with a model; `options` are those of `load`."""
     opened = model if isinstance(model, Model) else load(model, **options)

@@ -227,6 +227,7 @@ def _prepare(
         channels_last=decided.recipe.channels_last,
     )
     runtime = ranks.by_first(lambda: dataclasses.replace(runtime, world_size=ranks.size))
+    runtime.check_threads()
     if decided.recipe.precision == "bf16" and runtime.dtype == "fp32":
         watcher.note("precision fp32, not bf16: the network shrinks its pictures to one pixel before its last stage")
     rows = None

@@ -310,6 +310,7 @@ def take_up(
     recipe = _longer(folder, state, epochs)
     runtime = Runtime(**said["runtime"])
     resolve(device=runtime.device)
+    runtime.check_threads()
     check_ranks(ranks, recipe, runtime)
     if runtime.compiled:
         check_compiler(runtime.device)

@@ -1,0 +1,157 @@
+"""A model inside other people's programs: forked workers, pickles, other folders."""
+
+import copy
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import resnetkit as rk
+from resnetkit.errors import UsageError
+from resnetkit.runtime import refuse_forked
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+# Two threads whatever the machine: with one nothing could hang. The alarm ends a child that waits for ever.
+FORKED = """
+import os, signal, sys
+import numpy as np
+import resnetkit as rk
+
+model = rk.load("resnet20.cifar10", engine=sys.argv[1], threads=2, precision="fp32")
+picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+one, many = model.predict(picture).top, [answer.top for answer in model.predict_many([picture] * 20)]
+open_stream = model.predict_many(picture for _ in range(99))
+next(open_stream)
+
+def in_child():
+    signal.alarm(30)
+    assert np.allclose([p for _, p in model.predict(picture).top], [p for _, p in one], atol=1e-5)
+    assert [answer.top[0][0] for answer in model.predict_many([picture] * 20)] == [top[0][0] for top in many]
+    try:
+        list(open_stream)
+    except rk.errors.UsageError as error:
+        assert "before the process was forked" in str(error), error
+    else:
+        raise AssertionError("a stream of the parent went on")
+    if sys.argv[1] == "torch":
+        import torch
+        model.features(torch.zeros(1, 3, 32, 32))
+    sys.exit(0)  # not os._exit: what the parent left under way must not be waited for at the end either
+
+for _ in range(2):
+    child = os.fork()
+    if not child:
+        in_child()
+    assert os.waitpid(child, 0)[1] == 0
+assert model.predict(picture).top == one
+assert len(list(open_stream)) == 98
+print("answered")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_forked_workers_answer_like_the_process_that_loaded_the_model(engine: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, engine], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "answered\n", done.stderr
+
+
+TRAINING = """
+import os, signal, sys
+import numpy as np
+import resnetkit as rk
+import torch
+
+torch.set_num_threads(2)
+torch.zeros(1 << 20).add(1)
+child = os.fork()
+if not child:
+    signal.alarm(60)
+    settings = ("augment.flip=none",)
+    how = dict(model="resnet8", epochs=1, limit=60, settings=settings)
+    try:
+        rk.train("digits", threads=2, output=sys.argv[1] + "/two", **how)
+    except rk.errors.UsageError as error:
+        assert "--threads 1" in str(error), error
+    rk.train("digits", output=sys.argv[1] + "/one", **how)
+    os._exit(0)
+print(os.waitpid(child, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_trains_on_one_thread_or_says_why_not(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINING, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "0\n", done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_what_was_begun_in_another_process_says_so() -> None:
+    refuse_forked(os.getpid())
+    with pytest.raises(UsageError, match="begin it again"):
+        refuse_forked(os.getpid() + 1)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "torch"])
+def test_a_pickled_or_copied_model_answers_the_same_in_another_folder(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = rk.load("resnet20.cifar10", engine=engine, threads=1, precision="fp32")  # type: ignore[arg-type]
+    expected = model.predict(PICTURE).top
+    pickled = pickle.dumps(model)
+    monkeypatch.chdir(tmp_path)
+    for folder in (os.environ["RESNETKIT_CACHE"], str(tmp_path / "no cache")):
+        monkeypatch.setenv("RESNETKIT_CACHE", folder)
+        again = pickle.loads(pickled)
+        assert again.predict(PICTURE).top == expected
+        assert len(list(again.predict_many([PICTURE] * 9))) == 9
+        assert (again.name, again.classes, again.header) == (model.name, model.classes, model.header)
+    assert copy.deepcopy(model).predict(PICTURE).top == expected
+
+
+def test_a_pickle_needs_no_file_to_answer_and_its_network_needs_no_folder(
+    finished: rk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "m.safetensors").write_bytes((finished.path / "best.safetensors").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    model = rk.load("m.safetensors", threads=1, precision="fp32")
+    expected, pickled = model.predict(PICTURE).top, pickle.dumps(model)
+    monkeypatch.chdir("/")
+    assert pickle.loads(pickled).network.fc.out_features == 10
+    (tmp_path / "m.safetensors").unlink()
+    assert pickle.loads(pickled).predict(PICTURE).top == expected
+
+
+SPAWNED = """
+import multiprocessing, sys
+import numpy as np
+import resnetkit as rk
+
+def answer(given):
+    model, picture = given
+    return model.predict(picture).top
+
+if __name__ == "__main__":
+    model = rk.load("resnet20.cifar10", threads=1, precision="fp32")
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.map(answer, [(model, picture)] * 2) == [model.predict(picture).top] * 2
+    print("answered")
+"""
+
+
+def test_a_model_goes_to_spawned_workers(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(SPAWNED)
+    done = subprocess.run([sys.executable, tmp_path / "program.py"], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "answered\n", done.stderr
