@@ -97,7 +97,7 @@ def calibration(twin: RunFolder, data: list[str]) -> dict[str, Any]:
     """Return the temperature that what the twin held out asks for, and what it does to the loss there."""
     # The last epoch, as in the file: no validation part chose it, so nothing here was fitted to these pictures.
     model = rk.load(twin.last, device="cpu")
-    part, split, _ = part_to_score(*data, model=model, split="val")
+    part, split, *_ = part_to_score(*data, model=model, split="val")
     logits, _ = part_logits(model.engine, part, batch_size=250)
     targets = targets_of(part.items, model.classes, where=split)
     temperature = round(fit_temperature(logits, targets), 4)

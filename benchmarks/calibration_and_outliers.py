@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     model = load(options.model, device="cpu", engine="torch", precision="fp32", threads=options.threads)
-    part, _, _ = part_to_score(options.data, model=model, split="test")
+    part, *_ = part_to_score(options.data, model=model, split="test")
     logits, targets = part_logits(model.engine, part)[0], targets_of(part.items, model.classes, where="test")
     print(f"{model!r}: {len(targets):,} pictures, {100 * (logits.argmax(axis=1) == targets).mean():.2f} % right")
     calibration(logits, targets)

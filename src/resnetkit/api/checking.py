@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnetkit import runtime
-from resnetkit.api.model import locate, run_of
+from resnetkit.api.model import locate
 from resnetkit.checking.result import Check
 from resnetkit.errors import UsageError
 from resnetkit.files import write_text
@@ -83,20 +83,8 @@ def _backbone(weights: str, how: Runtime, watcher: Watcher) -> Backbone:
     how.apply()
     return Backbone(
         name=source.name, engine=TorchEngine(Headless(network), header.preprocess, how), preprocess=header.preprocess,
-        learnt=_learnt(weights),
+        seen=source.memory(header).known,
     )  # fmt: skip
-
-
-def _learnt(weights: str) -> frozenset[str]:
-    """Return the digests of what a run was trained on; nothing is known of other models."""
-    from resnetkit.data.splits import read_split
-    from resnetkit.training.run import read_contents
-
-    run = run_of(weights)
-    if run is None:
-        return frozenset()
-    parts = read_split(run.split)
-    return frozenset(digest for digest, source in read_contents(run) if parts.get(source) == "train")
 
 
 def _check_outside(dataset: Dataset, folder: Path) -> None:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnetkit.api.model import RUNS, load
+from resnetkit.api.remembering import memory_of
 from resnetkit.errors import DataError, UsageError
 from resnetkit.files import check_new, csv_writer, write_text
 from resnetkit.models.checkpoint import read_header
 
 if TYPE_CHECKING:
     from resnetkit.api.run import Run
+    from resnetkit.models.seen import Seen
     from resnetkit.training.run import RunFolder
 
 _SPEED_S = 1.0
@@ -65,14 +67,14 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """A run's own evaluation: picture -> row of predictions.csv, the pictures it was trained on, and what chose it.
+    """A run's own evaluation: digest of a picture -> row of predictions.csv, what it has seen, and what chose it.
 
     `chosen_here`: whether the scored pictures did.
     """
 
     folder: RunFolder
     rows: dict[str, dict[str, str]]
-    trained_on: set[str]
+    seen: Seen
     chosen: str
     chosen_here: bool
 
@@ -80,10 +82,10 @@ class _Scored:
 def compare(*runs: str | Path | Run, output: str | Path | None = None, **computing: Any) -> Comparison:
     """Compare the final evaluations of two or more runs with the first, on the pictures that all were scored on.
 
-    Pictures are known by their content, so runs of moved or copied data meet; those that any of the runs was trained on
-    are left out. `output`: a CSV with a row for each picture and what each run said. `computing` are the options of
-    `load` that say what computes, for the speed. Raises `UsageError` for fewer than two runs, and where no picture is
-    left.
+    Pictures are known by their content, so runs of moved or copied data meet; those that any of the runs, or what it
+    began from, was trained on are left out. `output`: a CSV with a row for each picture and what each run said.
+    `computing` are the options of `load` that say what computes, for the speed. Raises `UsageError` for fewer than two
+    runs, and where no picture is left.
     """
     from resnetkit.training.run import open_run
 
@@ -106,7 +108,6 @@ def compare(*runs: str | Path | Run, output: str | Path | None = None, **computi
 
 
 def _scored(folder: RunFolder) -> _Scored:
-    from resnetkit.data.splits import read_split
     from resnetkit.training.choosing import choice_of_run, with_choice
     from resnetkit.training.run import read_contents
 
@@ -116,17 +117,30 @@ def _scored(folder: RunFolder) -> _Scored:
         raise UsageError(f"{folder.path} has no final evaluation yet: resnetkit resume {folder.path} finishes it")
     content = {source: digest for digest, source in read_contents(folder)}
     with open(path, encoding="utf-8", newline="") as file:
-        rows = {content.get(row["source"], row["source"]): row for row in csv.DictReader(file)}
-    learnt = {content.get(source, source) for source, part in read_split(folder.split).items() if part == "train"}
+        rows = {content[row["source"]]: row for row in csv.DictReader(file) if row["source"] in content}
+    seen = memory_of(read_header(folder.best), path=folder.best, run=folder).known
     chosen = choice_of_run(folder)
     here = bool((with_choice(metrics, chosen) or {}).get("optimistic"))
-    return _Scored(folder, rows, learnt, chosen.short if chosen else "", here)
+    return _Scored(folder, rows, seen, chosen.short if chosen else "", here)
+
+
+def _new_to_all(scored: Sequence[_Scored], shared: Sequence[str]) -> list[str]:
+    """Return the pictures that trained none of the runs, nor what they began from, and chose none.
+
+    Where each of them chose a run they stay, and no verdict is given.
+    """
+    marks = [
+        one.seen.marks([(key,) for key in shared], [one.rows[key].get("group") for key in shared]) for one in scored
+    ]
+    of_picture = {key: {marked[number] for marked in marks} for number, key in enumerate(shared)}
+    untrained = [key for key, said in of_picture.items() if "trained" not in said]
+    return [key for key in untrained if "chose" not in of_picture[key]] or untrained
 
 
 def _common(scored: Sequence[_Scored]) -> tuple[list[str], list[str]]:
     """Return the pictures to compare on, in the first run's order, and what was left out."""
     shared = [key for key in scored[0].rows if all(key in one.rows for one in scored)]
-    fresh = [key for key in shared if not any(key in one.trained_on for one in scored)]
+    fresh = _new_to_all(scored, shared)
     if not fresh:
         counts = ", ".join(f"{one.folder.name} {len(one.rows)}" for one in scored)
         raise UsageError(

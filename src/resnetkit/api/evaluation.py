@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnetkit.api.model import Model, load
 from resnetkit.api.pictures import draw_predictions
-from resnetkit.api.remembering import by_memory, without_choosers
+from resnetkit.api.remembering import by_memory, not_counted, without_choosers
 from resnetkit.data.classes import renamed
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.sources import open_data
@@ -67,13 +67,13 @@ def evaluate(
 ) -> Evaluation:
     """Score a model on labelled pictures: `split` is auto (test, else validation, else everything), train, val, test.
 
-    Pictures that the model's run was trained on are recognised by its `split.csv` and left out unless `split="train"`
-    asks for them. `tta` is none, flip or flip_shift: what averaging over such views of each picture reaches is reported
-    beside the figures without it. `outliers` are pictures of something else: for each threshold of the model, how many
-    of them get an answer all the same is reported. `calibrated` is where a copy of the model goes whose temperature and
-    thresholds are fitted on the pictures scored, which must not be test pictures. `computing` are the options of `load`
-    that say what computes: device, engine, precision, threads. The files go to `output`; without it to `evaluations/`
-    of the run, where the model is one.
+    Pictures that the model, or what it began from, was trained on are recognised by their content and left out unless
+    `split="train"` asks for them. `tta` is none, flip or flip_shift: what averaging over such views of each picture
+    reaches is reported beside the figures without it. `outliers` are pictures of something else: for each threshold of
+    the model, how many of them get an answer all the same is reported. `calibrated` is where a copy of the model goes
+    whose temperature and thresholds are fitted on the pictures scored, which must not be test pictures. `computing` are
+    the options of `load` that say what computes: device, engine, precision, threads. The files go to `output`; without
+    it to `evaluations/` of the run, where the model is one.
     """
     from resnetkit.evaluation.evaluate import part_logits
     from resnetkit.training.run import looked_at_test
@@ -88,18 +88,17 @@ def evaluate(
     folder = model.run
     if output is not None and (Path(output) / "state").is_dir():
         raise UsageError(f"--output {output} is a run, whose own figures are not overwritten: name another folder")
-    part, chosen, notes = part_to_score(
+    part, chosen, notes, missing = part_to_score(
         *data, model=model, split=split, rename=rename, bad_images=bad_images, limit=limit, watcher=watcher
     )
     for note in notes:
         watcher.note(note)
-    if calibrated is not None and chosen not in ("val", "all"):
-        raise UsageError(
-            f"--calibrated takes no {chosen} pictures: give others, or name the validation part: --split val"
-        )
+    if calibrated is not None:
+        _check_calibrating(part, chosen, model)
     place = Path(output) if output is not None else None if folder is None else _evaluation_path(folder, data)
     logits = part_logits(model.engine, part, tta=views)
-    more: dict[str, Any] = {} if outliers is None else {"outliers": _answered(outliers, model, watcher)}
+    more: dict[str, Any] = {"not_counted": missing} if missing else {}
+    more |= {} if outliers is None else {"outliers": _answered(outliers, model, watcher)}
     if folder is not None and chosen == "test":
         more["test_looks"] = looked_at_test(folder, str(data[0]))
     result = score(model, part, split=chosen, tta=views, folder=place, watcher=watcher, logits=logits, more=more)
@@ -144,6 +143,16 @@ def _calibrate(model: Model, logits: np.ndarray, part: Part, *, split: Scored, t
     )
 
 
+def _check_calibrating(part: Part, split: Scored, model: Model) -> None:
+    """Raise `UsageError` where these pictures are no fair ones to fit temperature and thresholds on."""
+    if split not in ("val", "all"):
+        raise UsageError(
+            f"--calibrated takes no {split} pictures: give others, or name the validation part: --split val"
+        )
+    if chosen_by(model, part):
+        raise UsageError(f"--calibrated takes no pictures that chose {model.name} among its epochs: give others")
+
+
 def fitted(logits: np.ndarray, part: Part, model: Model, *, split: Scored) -> Decision:
     """Return the temperature and thresholds that the logits of a part, which did not train the model, allow."""
     from resnetkit.evaluation.evaluate import targets_of
@@ -155,6 +164,15 @@ def fitted(logits: np.ndarray, part: Part, model: Model, *, split: Scored) -> De
     return dataclasses.replace(decision, fitted_to=part.content)
 
 
+class ToScore(NamedTuple):
+    """The part to score and what it is called, what is worth saying, and how many pictures of it do not count."""
+
+    part: Part
+    split: Scored
+    notes: list[str]
+    not_counted: int
+
+
 def part_to_score(
     *data: str | Path,
     model: Model,
@@ -163,8 +181,8 @@ def part_to_score(
     bad_images: str = "stop",
     limit: int | None = None,
     watcher: Watcher | None = None,
-) -> tuple[Part, Scored, list[str]]:
-    """Read the pictures that `evaluate` scores: the part, what it is called, and what is worth saying about it."""
+) -> ToScore:
+    """Read the pictures that `evaluate` scores; `UsageError` where the model has learnt from all of them."""
     from resnetkit.data.preflight import prepare
     from resnetkit.data.survey import survey
     from resnetkit.evaluation.evaluate import choose_split
@@ -173,9 +191,10 @@ def part_to_score(
     dataset = _by_the_models_names(open_data(*data, rename=rename, limit=limit), model.header.aliases)
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=model.runtime.threads, progress=progress)
-    dataset, notes = by_memory(dataset, surveyed, model.memory.known, name=model.name, asked=split)
+    given, seen = dataset, model.memory.known
+    dataset, notes = by_memory(dataset, surveyed, seen, name=model.name, asked=split)
     chosen = choose_split(split, {item.split or "train" for item in dataset.items})  # type: ignore[arg-type]
-    dataset, said = without_choosers(dataset, surveyed, model.memory.known, name=model.name, part=chosen)
+    dataset, said = without_choosers(dataset, surveyed, seen, name=model.name, part=chosen)
     if chosen == "all":
         dataset = dataset.as_part("test")
     part_name = "test" if chosen == "all" else chosen
@@ -194,7 +213,7 @@ def part_to_score(
             report_to=lambda report: watcher.note(str(report)) if report.unreadable else None,
             progress=progress,
         )
-    return prepared.parts[part_name], chosen, [*notes, *said]
+    return ToScore(prepared.parts[part_name], chosen, [*notes, *said], not_counted(given, dataset, part=chosen))
 
 
 def _known_views(tta: str) -> Views:
@@ -214,7 +233,10 @@ def score(
     from resnetkit.evaluation.evaluate import scored, write_evaluation
     from resnetkit.report import plots, reliability
 
-    metrics, rows = scored(*logits, part, classes=model.classes, decision=model.decision, split=split, tta=tta)
+    own = model.memory.known.calibrated_by(part.contents) or None
+    metrics, rows = scored(
+        *logits, part, classes=model.classes, decision=model.decision, split=split, tta=tta, own=own
+    )  # fmt: skip
     metrics |= what_chose(model, part, split=split) | dict(more or {})
     if folder is not None:
         write_evaluation(folder, metrics, rows)
@@ -233,8 +255,15 @@ def what_chose(model: Model, part: Part, *, split: Scored) -> dict[str, Any]:
     chosen, fitted_to = choice_in(model.header.chosen), model.decision.fitted_to
     if chosen is None:
         return {}
-    by_these = chosen.selected and (part.content == fitted_to if fitted_to is not None else split == "val")
+    by_these = chosen_by(model, part)
+    if not model.memory.known.chose:
+        by_these = chosen.selected and (part.content == fitted_to if fitted_to is not None else split == "val")
     return {"chosen": chosen.to_json()} | ({"optimistic": list(OPTIMISTIC)} if by_these else {})
+
+
+def chosen_by(model: Model, part: Part) -> bool:
+    """Tell whether a picture of the part chose the model among the epochs of its run."""
+    return "chose" in model.memory.known.marks(part.contents, [item.group for item in part.items])
 
 
 def _by_the_models_names(dataset: Dataset, aliases: Mapping[str, str]) -> Dataset:

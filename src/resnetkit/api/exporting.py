@@ -85,8 +85,17 @@ def export(
     source = locate(str(model), weights=weights, watcher=watcher)
     pictures, whose = _pictures(images, run_of(model))
     header, tensors = source.tensors()
-    calibrating = quantising.calibration(calibrate, classes=header.classes) if int8 else None
+    memory = source.memory(header)
+    seen = memory.tells
     runtime = Runtime(threads=threads or available_threads())
+    calibrating = None
+    if int8:
+        calibrating = quantising.calibration(
+            calibrate, classes=header.classes, seen=memory.known, name=source.name, watcher=watcher,
+            threads=runtime.threads,
+        )  # fmt: skip
+        seen = seen.and_calibrated(calibrating.keys)
+    header = dataclasses.replace(header, trained_on=seen)
     place = Path(output) if output is not None else Path(f"{Path(source.name).stem}-{'int8-' * int8}{format}")
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise UsageError(f"--output {place}: is there already; name another folder, or take it away")
@@ -95,11 +104,12 @@ def export(
             folder=making, name=source.name, format=format, reads=reads, header=header,
             torchvision=_torchvision(format, header), precision="int8" if int8 else "fp32",
         )  # fmt: skip
-        _write(made, tensors, calibrating and calibrating[0])
+        _write(made, tensors, None if calibrating is None else calibrating.ours)
         cost = None
         if calibrating is not None:
-            ours, others = calibrating
-            cost = quantising.cost(source, made, others, calibrated_on=len(ours), runtime=runtime, watcher=watcher)
+            cost = quantising.cost(
+                source, made, calibrating.others, calibrated_on=len(calibrating.ours), runtime=runtime, watcher=watcher
+            )
             cost.check(max_loss=max_loss)
         parity = _compared(made, _reference(source, runtime), pictures, watcher)
         _describe(made, parity, whose, cost)

@@ -46,6 +46,8 @@ def _score(job: Job, state: State, watcher: Watcher) -> None:
         more = {"test_looks": looked_at_test(job.folder, job.folder.name)} if part == "test" else {}
         if part == "val" and job.choice(state).selected:
             more = _corrected(job, state, logits[0].argmax(axis=1))
+        if job.prepared.left_out:
+            more["not_counted"] = len(job.prepared.left_out)
         if job.recipe.select == "last" and (below := below_its_head(state.rows)):
             watcher.note(below)
         result = score(

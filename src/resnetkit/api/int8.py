@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnetkit.api.model import Model, Source, prepared_model
+from resnetkit.api.remembering import by_memory
 from resnetkit.data.dataset import Dataset
+from resnetkit.data.fingerprint import contents_of
 from resnetkit.data.sources import open_data
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.exporting.folder import Exported
@@ -20,17 +22,36 @@ from resnetkit.watcher import Watcher
 if TYPE_CHECKING:
     import numpy as np
 
+    from resnetkit.models.seen import Seen
 
-def calibration(data: Sequence[str | Path], *, classes: Sequence[str]) -> tuple[Dataset, Dataset]:
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """The pictures to calibrate on, their keys as `Seen` takes them, and the others to score."""
+
+    ours: Dataset
+    keys: str
+    others: Dataset
+
+
+def calibration(
+    data: Sequence[str | Path], *, classes: Sequence[str], seen: Seen, name: str, watcher: Watcher, threads: int
+) -> Calibration:
     """Return the pictures to calibrate on, at most 300, and other ones to score: with their labels, none in both.
 
-    Calibrated is on the train part, scored the validation part, else the test part. A set without parts is divided: a
-    part of it, at most half, calibrates. Raises `DataError` for a class that the model does not know and where there
-    are not two pictures.
+    Calibrated is on the train part, scored the validation part, else the test part; what the model has `seen` in
+    training belongs to the first. A set without parts is divided: a part of it, at most half, calibrates. Raises
+    `DataError` for a class that the model does not know and where there are not two pictures, `UsageError` where it
+    has seen them all.
     """
+    from resnetkit.data.survey import survey
     from resnetkit.evaluation.evaluate import targets_of
+    from resnetkit.models.seen import packed
 
-    dataset = open_data(*data)
+    surveyed = survey(dataset := open_data(*data), threads=threads)
+    dataset, notes = by_memory(dataset, surveyed, seen, name=name, asked="auto")
+    for note in notes:
+        watcher.note(f"--calibrate: {note}")
     parts = {item.split for item in dataset.items}
     scored = next((part for part in ("val", "test") if part in parts), None)
     if scored is not None and "train" in parts:
@@ -44,7 +65,10 @@ def calibration(data: Sequence[str | Path], *, classes: Sequence[str]) -> tuple[
         raise DataError("--calibrate: two pictures at least are needed, one to calibrate on and one to score")
     targets_of(others, classes, where="--calibrate")
     step = -(-len(ours) // MOST_CALIBRATING)
-    return dataclasses.replace(dataset, items=ours[::step]), dataclasses.replace(dataset, items=others)
+    return Calibration(
+        ours=dataclasses.replace(dataset, items=ours[::step]), keys=packed(contents_of(ours[::step], surveyed)),
+        others=dataclasses.replace(dataset, items=others),
+    )  # fmt: skip
 
 
 def inputs(pictures: Dataset, exported: Exported) -> Iterator[np.ndarray]:

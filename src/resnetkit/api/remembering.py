@@ -112,6 +112,12 @@ def without_choosers(
     return replace(dataset, items=others), [note]
 
 
+def not_counted(given: Dataset, left: Dataset, *, part: str) -> int:
+    """Return how many pictures that were given for a part, or without parts, are not in it for what the model saw."""
+    there = {item.source for item in left.items if part in ("all", item.split)}
+    return 0 if part == "train" else sum(i.split in (None, part) and i.source not in there for i in given.items)
+
+
 def _marks(seen: Seen, items: Sequence[Item], surveyed: Survey) -> list[Mark | None]:
     return seen.marks(contents_of(items, surveyed), [item.group for item in items])
 

@@ -16,6 +16,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.survey import Progress, ordered
 from resnetkit.errors import missing_extra
 from resnetkit.inference.engines import Engine, overlapped
+from resnetkit.models.seen import Seen
 from resnetkit.training.linear import FOLDS, out_of_fold
 
 
@@ -23,13 +24,13 @@ from resnetkit.training.linear import FOLDS, out_of_fold
 class Backbone:
     """A network without its head, whose `engine` gives features in place of logits.
 
-    `learnt`: the digests of the pictures it was trained on, as far as that is known.
+    `seen`: what it was trained on, as far as that is known.
     """
 
     name: str
     engine: Engine = field(repr=False)
     preprocess: Preprocess
-    learnt: frozenset[str] = field(default=frozenset(), repr=False)
+    seen: Seen = field(default_factory=Seen, repr=False)
 
 
 def suspects(
@@ -56,14 +57,29 @@ def suspects(
         _finding(items[number], targets[number], probabilities[number], names)
         for number in _issues(targets, probabilities)
     ]
-    right = float((probabilities.argmax(axis=1) == targets).mean())
-    said = (
-        f"wrong labels: looked for with a linear head on {backbone.name}; it names {right:.1%} of the pictures it was "
-        "not fitted to as they are labelled, the others are wrong, hard, or beyond that network"
-    )
-    seen = sum(str(look.digest) in backbone.learnt for look in looks)
-    learnt = (f"{backbone.name} was trained on {seen:,} of these images: it may have learnt wrong labels too",)
-    return found, (*notes, said, *(learnt if seen else ()))
+    learnt = np.array([mark == "trained" for mark in backbone.seen.marks(*_known_by(items, looks))])
+    right = probabilities.argmax(axis=1) == targets
+    return found, (*notes, *_said(backbone.name, right, learnt))
+
+
+def _known_by(items: Sequence[Item], looks: Sequence[Look]) -> tuple[list[tuple[str, ...]], list[str | None]]:
+    contents = [tuple(digest for digest in (look.digest, look.pixels) if digest) for look in looks]
+    return contents, [item.group for item in items]
+
+
+def _said(name: str, right: np.ndarray, learnt: np.ndarray) -> Iterator[str]:
+    """Say how far the search can be believed: `right` and `learnt`, [N] bool, what is named as labelled and known."""
+    begin = f"wrong labels: looked for with a linear head on {name}"
+    if not learnt.all():
+        new = " and that network was not trained on" if learnt.any() else ""
+        yield (
+            f"{begin}; it names {right[~learnt].mean():.1%} of the pictures it was not fitted to{new} as they are "
+            "labelled, the others are wrong, hard, or beyond that network"
+        )
+    else:
+        yield f"{begin}, which was trained on these very images: how often it is right says nothing"
+    if learnt.any():
+        yield f"{name} was trained on {learnt.sum():,} of these images: it may have learnt wrong labels too"
 
 
 def can_suspect() -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from resnetkit.data import images, near_copies, signatures, splits
+from resnetkit.data.contents import digest_of_pixels
 from resnetkit.data.dataset import Dataset, Item, decoded
 from resnetkit.data.findings import one_line
 from resnetkit.data.survey import reason
@@ -43,11 +44,14 @@ _LARGEST = 512  # side that sharpness is measured at, at most
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """What one picture is: `problems` are pairs (kind, words). `thumbnail` as `near_copies` takes it, None where the
-    picture cannot be read or is smaller than that can tell apart; `sharpness` is the logarithm of how much of its
-    contrast lies between neighbouring pixels, None for a blank one."""
+    """What one picture is: `digest` of its file and `pixels` of what it shows; `problems` are pairs (kind, words).
+
+    `thumbnail` as `near_copies` takes it, None where the picture cannot be read or is smaller than that can tell apart;
+    `sharpness` is the logarithm of how much of its contrast lies between neighbouring pixels, None for a blank one.
+    """
 
     digest: str | None = None
+    pixels: str | None = None
     size: tuple[int, int] | None = None
     bits: int | None = None
     sharpness: float | None = None
@@ -69,8 +73,8 @@ def look(dataset: Dataset, item: Item) -> Look:
         return Look(digest=digest, problems=(("unreadable", reason(error, item)),))
     sharpness, of_pixels = _of_pixels(upright)
     return Look(
-        digest=digest, size=upright.size, bits=bits, sharpness=sharpness, problems=(*problems, *of_pixels),
-        thumbnail=near_copies.thumbnail(upright),
+        digest=digest, pixels=digest_of_pixels(np.asarray(upright)), size=upright.size, bits=bits,
+        sharpness=sharpness, problems=(*problems, *of_pixels), thumbnail=near_copies.thumbnail(upright),
     )  # fmt: skip
 
 

@@ -107,6 +107,8 @@ def _describe(name: str, form: str) -> None:
             "license": header.license, "data": dict(header.data),
             "trained": {key: header.recipe[key] for key in _TRAINED if key in header.recipe},
         }  # fmt: skip
+    if header is not None:
+        values["trained on"] = header.trained_on.words()
     chosen = choice_in(header.chosen) if header is not None else None
     if chosen is not None:
         values["chosen"] = chosen.to_json() if form == "json" else chosen.words

@@ -79,12 +79,17 @@ def scored(
     decision: Decision,
     split: Scored,
     tta: Views = "none",
+    own: bool | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return what `evaluate_part` does, for logits that are there: `[N, K]`, in the order of the part."""
+    """Return what `evaluate_part` does, for logits that are there: `[N, K]`, in the order of the part.
+
+    `own`: the decision was fitted on these pictures, so that each must be judged by what others fit; None: it says so.
+    """
     targets = targets_of(part.items, classes, where=split)
     if not (np.isfinite(logits).all() and np.isfinite(averaged).all()):
         raise DataError("the model answers with numbers that are not finite: train it again or use another")
-    own = split == "val" if decision.fitted_to is None else part.content == decision.fitted_to
+    if own is None:
+        own = split == "val" if decision.fitted_to is None else part.content == decision.fitted_to
     answers = Answers(logits, targets, [item.group for item in part.items], decision, own=own)
     metrics = classification_metrics(answers.probabilities, targets, classes=classes, split=split)
     if tta != "none":

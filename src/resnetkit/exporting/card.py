@@ -27,7 +27,7 @@ def write_card(exported: Exported, parity: Parity, whose: str, cost: Cost | None
         _classes(header.classes),
         _accuracy(header.metrics),
         _chosen(header),
-        _trained_on(header.data),
+        _trained_on(header),
         f"Licence of the weights: {header.license or 'not stated'}.",
         _input(exported),
         "" if cost is None else _cost(cost),
@@ -84,12 +84,24 @@ def _chosen(header: Header) -> str:
 _PART = {"test": "test", "val": "held-out"}
 
 
-def _trained_on(data: Mapping[str, Any]) -> str:
+def _trained_on(header: Header) -> str:
+    data, seen = header.data, header.trained_on
     sources = data.get("name") or ", ".join(str(source) for source in data.get("sources", ()))
     count = data.get("counts", {}).get("train")
+    if seen.pictures:
+        said = f"Trained on: {sources + ', ' if sources else ''}{seen.words()}."
+        return f"{said} {_PROOF}"
     if not sources:
         return "Trained on: not stated."
-    return f"Trained on: {sources}" + (f", {count:,} pictures." if isinstance(count, int) else ".")
+    how_many = f", {count:,} pictures" if isinstance(count, int) else ""
+    return f"Trained on: {sources}{how_many}. Which pictures {seen.why}."
+
+
+_PROOF = (
+    "record.json holds a digest of a few bytes of each: who has a picture can prove by it that it was in the training "
+    "set. `resnetkit train --set remember=false` makes a model without them, which then cannot leave such pictures out "
+    "when it is evaluated or trained further."
+)
 
 
 def _cost(cost: Cost) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal, get_args
 from resnetkit import files
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.models.checkpoint import Header
+from resnetkit.models.seen import Seen
 
 Format = Literal["openvino", "onnx", "torchvision"]
 Reads = Literal["picture", "images"]
@@ -44,8 +46,12 @@ class Exported:
         """The file that says what the model is."""
         return self.folder / RECORD
 
+    def metadata(self) -> dict[str, Any]:
+        """Return what the model's own file says of itself: the record without what the weights have seen."""
+        return dataclasses.replace(self, header=dataclasses.replace(self.header, trained_on=Seen())).to_json()
+
     def to_json(self) -> dict[str, Any]:
-        """Return the content of `record.json`, which is also the metadata of the model."""
+        """Return the content of `record.json`."""
         plain = {"name": self.name, "format": self.format, "reads": self.reads, "precision": self.precision}
         return plain | {"torchvision": self.torchvision, "header": self.header.to_json()}
 

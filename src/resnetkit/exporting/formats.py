@@ -64,13 +64,13 @@ def write_onnx(exported: Exported, graph: onnx.ModelProto) -> None:
     """Write an ONNX graph; its metadata has the record under `resnetkit`."""
     import onnx
 
-    onnx.helper.set_model_props(graph, {_KEY: json.dumps(exported.to_json(), ensure_ascii=False)})
+    onnx.helper.set_model_props(graph, {_KEY: json.dumps(exported.metadata(), ensure_ascii=False)})
     onnx.save(graph, exported.model)
 
 
 def write_openvino(exported: Exported, model: openvino.Model) -> None:
     """Write an OpenVINO model, its numbers as they are; its runtime information has the record under `resnetkit`."""
-    model.set_rt_info(json.dumps(exported.to_json(), ensure_ascii=False), _KEY)
+    model.set_rt_info(json.dumps(exported.metadata(), ensure_ascii=False), _KEY)
     library().save_model(model, exported.model, compress_to_fp16=False)
 
 

@@ -42,6 +42,7 @@ def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) 
         ("network", f"{Request.from_json(said['request']).architecture}, {header.spec.stem} stem"),
         ("pictures", f"{preprocess.size} pixels, {'colour' if preprocess.channels == 3 else 'grey'}"),
         ("weights", "random" if page["weights"] == "none" else page["weights"]),
+        ("trained on", header.trained_on.words()),
         ("recipe", f"{recipe['name']}: {recipe['epochs']} epochs, batches of {recipe['batch_size']}"),
         ("optimizer", f"{optim['name']} at {optim['lr']:g}, {recipe['schedule']['name']} schedule"),
         ("augmentation", ", ".join(changes) or "none"),
