@@ -6,8 +6,8 @@ A simulated model of 10 classes, some harder than others, answers a million pict
 simulation scores n of them and asks every interval of `metrics.json` whether it holds the figure of the million. Its
 logits are taken `--sharpness` times, from too unsure of itself to too sure; the calibration error is that of its own
 confidence. In the rows "groups of 10" pictures come from patients with 10 each, one of every class, who differ in how
-hard they are. The error of a share
-near 95 % over 2,000 simulations is 0.5 points, so cells outside 93.5 to 96.5 % are marked.
+hard they are. The error of a share near 95 % over 2,000 simulations is 0.5 points, so cells outside 93.5 to 96.5 %
+are marked. Intervals of shares promise at least 95 %: near 100 % they hold more.
 """
 
 import argparse
