@@ -4,8 +4,8 @@
 
 Data: ../shared/data/hymenoptera (its val part is scored) and ../shared/data/traffic_lights (its test part is). The part
 that is scored selects nothing: each run holds out a share of its training part, another one for each seed, which also
-changes the order of the pictures, their augmentation and the first weights; the epoch that is best by what it held out
-is scored. All three see pictures of the same size, the one that fine-tuning chooses. Prints seconds and accuracy of each
+changes the order of the pictures, their augmentation and the first weights; the epoch that is best by those pictures is
+scored. All three see pictures of the same size, the one that fine-tuning chooses. Prints seconds and accuracy of each
 run, means and standard deviations, and the paired differences with 95 % t-intervals over the seeds.
 """
 
