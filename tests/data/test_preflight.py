@@ -277,15 +277,17 @@ def with_free(monkeypatch: pytest.MonkeyPatch, *, memory: int, disk: int) -> Non
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=disk))
 
 
-def test_memory_and_disk_are_asked_before_anything_is_decoded(tmp_path, monkeypatch, opened):
+def test_memory_and_disk_are_asked_before_any_decoded_picture_is_stored(tmp_path, monkeypatch, opened):
     dataset = open_data(fill(tmp_path, good_photos()))
+    monkeypatch.setenv("RESNETKIT_CACHE", str(tmp_path / "cache"))
     with_free(monkeypatch, memory=5_000, disk=4_000)
     with pytest.raises(
         ResourceError, match=r"--image-size 8 \(now 16\), or --limit 4, or set RESNETKIT_CACHE"
     ) as caught:
         ready(dataset)
     assert caught.value.exit_code == 5
-    assert opened == []
+    assert sorted(opened) == sorted(item.source for item in dataset.items), "by the first look at them"
+    assert not list((tmp_path / "cache").rglob("*.pixels"))
 
 
 def test_the_fingerprint_tells_changed_data(tmp_path):

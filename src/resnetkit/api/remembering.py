@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnetkit.data.fingerprint import contents_of
+from resnetkit.data.fingerprint import digests_of
 from resnetkit.errors import UsageError
 from resnetkit.models.choice import choice_in
 from resnetkit.models.seen import LEFT_OUT, Mark, Seen
@@ -119,7 +119,7 @@ def not_counted(given: Dataset, left: Dataset, *, part: str) -> int:
 
 
 def _marks(seen: Seen, items: Sequence[Item], surveyed: Survey) -> list[Mark | None]:
-    return seen.marks(contents_of(items, surveyed), [item.group for item in items])
+    return seen.marks(digests_of(items, surveyed), [item.group for item in items])
 
 
 def _unknown(seen: Seen, name: str) -> list[str]:

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from resnetkit import runtime
+
+MOST_KEPT = 2_000_000_000  # bytes of pictures that were read and not yet made into pixels
 _CHUNK = 64 << 20  # bytes: a chunk is never copied, and at most one is partly empty
 
 
@@ -95,6 +98,48 @@ class Pixels:
         if self.uniform and chosen:
             return np.stack(chosen)
         return [picture if picture.flags.writeable else picture.copy() for picture in chosen]  # torch writes, or warns
+
+
+class Kept:
+    """Pictures that have been read and wait to be made into pixels, so that no file is read again.
+
+    Of each the file's bytes, its pixels decoded whole, or both (JPEGs, which training may open smaller). What comes
+    when `most` bytes are held is not kept. Threads may `take` at once.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._held = most, 0
+        self._pictures: dict[str, tuple[bytes | np.ndarray | None, np.ndarray | None]] = {}
+
+    @classmethod
+    def for_this_machine(cls) -> Kept:
+        """Return one for 2 GB, or for a quarter of the memory that is free where that is less."""
+        free = runtime.available_memory()
+        return cls(MOST_KEPT if free is None else min(MOST_KEPT, free // 4))
+
+    def add(self, source: str, data: bytes | np.ndarray | None, pixels: np.ndarray | None) -> None:
+        """Keep a picture, where there is room; arrays that a reader gave lie in memory anyway."""
+        needed = (len(data) if isinstance(data, bytes) else 0) + (0 if pixels is None else pixels.nbytes)
+        if self._held + needed <= self._most:
+            self._held += needed
+            self._pictures[source] = data, pixels
+
+    def look(self, source: str, *, at_least: int | None = None) -> bytes | np.ndarray | None:
+        """Return the file's bytes, or the whole pixels where decoding with `at_least` would give these; else None."""
+        data, pixels = self._pictures.get(source, (None, None))
+        if pixels is None or (data is not None and at_least and min(pixels.shape[:2]) >= 2 * at_least):
+            return data
+        return pixels
+
+    def take(self, source: str, *, at_least: int | None = None) -> bytes | np.ndarray | None:
+        """Return what `look` does, and keep it no longer."""
+        found = self.look(source, at_least=at_least)
+        self._pictures.pop(source, None)
+        return found
+
+    def clear(self) -> None:
+        """Keep nothing any longer."""
+        self._pictures.clear()
 
 
 def bytes_needed(sizes: Sequence[tuple[int, int]], *, short_side: int, channels: int) -> float:

@@ -1,10 +1,89 @@
-"""What a picture holds, known once it is decoded."""
+"""What a picture holds, known once it is decoded: size, digest of its pixels, colours at 8x8; kept for photos."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
+
+from resnetkit import files, runtime
+from resnetkit.data import bit_depth, images, signatures
+from resnetkit.data.dataset import Dataset, decoded
+from resnetkit.errors import ResNetKitError
+
+SUFFIX = ".contents.npz"
+SIDE = 8  # of `Content.means`, in pixels
+# JPEGs whose shorter side has so many pixels are opened smaller, at least this large: their pixels have no digest.
+LARGE, OPENED = 512, 128
+_PHOTO = 96  # pixels: from here on a picture takes longer to decode than what is kept of it to find
+_RULES = 1  # of all this: raised with them, so that what was kept by others is not used
+_ROW = np.dtype([("digest", "V16"), ("pixels", "V16"), ("size", "<i4", 2), ("means", "u1", SIDE * SIDE * 3)])
+
+
+class Content(NamedTuple):
+    """What a picture holds: `size` (width, height), upright; `pixels`: their digest, None where it was opened smaller.
+
+    `means`: the bytes of `[8, 8, 3]` uint8, the picture at 8x8 pixels as brightness and two differences of colour.
+    """
+
+    size: tuple[int, int]
+    pixels: str | None
+    means: bytes
+
+
+def look(data: bytes | np.ndarray, *, name: str) -> tuple[Content | None, np.ndarray | None]:
+    """Decode a picture; return what it holds, and its pixels where these alone are what any `Preprocess` needs of it.
+
+    Those pixels are upright, `[H, W, 3]` or `[H, W]` uint8. (None, None) for a picture that cannot be decoded: who
+    needs its pixels names it.
+    """
+    full = _full_size(data)
+    large = full is not None and min(full) >= LARGE
+    try:
+        image = decoded(data, name=name, at_least=OPENED if large else None)
+        upright = images.convert(image, mode="RGB", depth=None)
+    except ResNetKitError:
+        return None, None
+    if large and full is not None:
+        turned = images.orientation(image) >= 5
+        return Content(full[::-1] if turned else full, None, _means(upright)), None
+    pixels = np.asarray(upright)
+    content = Content(upright.size, digest_of_pixels(pixels), _means(upright))
+    if image.mode not in ("RGB", "L") or "transparency" in image.info or bit_depth.samples(image) is not None:
+        return content, None
+    return content, pixels if image.mode == "RGB" else np.ascontiguousarray(pixels[..., 0])
+
+
+def content_of(upright: Image.Image) -> Content:
+    """Return what a picture holds that is decoded whole, upright and in RGB."""
+    return Content(upright.size, digest_of_pixels(np.asarray(upright)), _means(upright))
+
+
+def _means(upright: Image.Image) -> bytes:
+    # Triangles, not boxes: these are no means where the sides are no multiples of 8.
+    return upright.convert("YCbCr").resize((SIDE, SIDE), Image.Resampling.BILINEAR).tobytes()
+
+
+def _full_size(data: bytes | np.ndarray) -> tuple[int, int] | None:
+    """Return (width, height) of a JPEG from its header, None of anything else."""
+    if isinstance(data, np.ndarray) or signatures.picture_format(data) != "JPEG":
+        return None
+    return size_in_header(data)
+
+
+def size_in_header(data: bytes) -> tuple[int, int] | None:
+    """Return (width, height) from the header, None where it takes more than Pillow alone to read it."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def digest_of_pixels(pixels: np.ndarray) -> str:
@@ -12,3 +91,54 @@ def digest_of_pixels(pixels: np.ndarray) -> str:
     hashed = hashlib.blake2b(f"{pixels.shape[1]} {pixels.shape[0]}\0".encode(), digest_size=16)
     hashed.update(np.ascontiguousarray(pixels).data)
     return hashed.hexdigest()
+
+
+def folder() -> Path:
+    """Return the folder of what is kept, below `RESNETKIT_CACHE`."""
+    return runtime.cache_folder() / "copies"
+
+
+def known(dataset: Dataset) -> dict[str, Content]:
+    """Return what earlier runs found of the photos of a data set, by the digests of their files."""
+    try:
+        with np.load(_file(dataset), allow_pickle=False) as kept:
+            rows = kept["rows"]
+    except (OSError, ValueError, LookupError, EOFError):
+        return {}
+    if rows.dtype != _ROW:
+        return {}
+    return {row["digest"].tobytes().hex(): _content(row) for row in rows}
+
+
+def described(path: Path) -> tuple[str, int]:
+    """Return the name of the data set of a file, and of how many pictures it tells; raises what reading raises."""
+    with np.load(path, allow_pickle=False) as kept:
+        return str(kept["data"]), len(kept["rows"])
+
+
+def _content(row: np.void) -> Content:
+    pixels = row["pixels"].tobytes()
+    return Content(
+        (int(row["size"][0]), int(row["size"][1])), pixels.hex() if any(pixels) else None, row["means"].tobytes()
+    )
+
+
+def keep(dataset: Dataset, contents: Mapping[str, Content]) -> None:
+    """Keep what is known of photos, by the digests of their files; small pictures are decoded as fast as found."""
+    photos = {digest: content for digest, content in contents.items() if min(content.size) >= _PHOTO}
+    if not photos:
+        return
+    rows = np.zeros(len(photos), _ROW)
+    for row, (digest, content) in zip(rows, photos.items(), strict=True):
+        row["digest"], row["pixels"] = bytes.fromhex(digest), bytes.fromhex(content.pixels or "00" * 16)
+        row["size"], row["means"] = content.size, np.frombuffer(content.means, np.uint8)
+    path = _file(dataset)
+    with contextlib.suppress(OSError):  # a cache that cannot be written is looked for again
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, rows=rows, data=np.array(dataset.name))
+
+
+def _file(dataset: Dataset) -> Path:
+    said = "\0".join([str(_RULES), Image.__version__, dataset.name, *dataset.roots])
+    return folder() / f"{hashlib.blake2b(said.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}{SUFFIX}"

@@ -1,48 +1,46 @@
-"""Which pictures of a set show the same photo: looked for before a split is made or judged, kept for later runs."""
+"""Which pictures of a set are one, saved again or made smaller: found before a split is made or judged, and kept."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from resnetkit import files, runtime
-from resnetkit.data import images
+from resnetkit import files
+from resnetkit.data import contents, images
 from resnetkit.data.cache_entries import Cleared, Entry
 from resnetkit.data.dataset import Dataset, Item, decoded
-from resnetkit.data.near_copies import OPENED, near_copies_among, thumbnail
-from resnetkit.data.survey import Progress, ordered
+from resnetkit.data.resaved import COMPARED, resaved_pairs
+from resnetkit.data.survey import Survey
 from resnetkit.errors import ResNetKitError
 
-# 3 kB each while they are compared, and a minute of one core: what is compared grows with the square.
-MOST = 70_000
-_RULES = 2  # of finding them: raised with them, so that what was found by others is not used
+MOST = 200_000  # pictures that are searched: MEASURED
+_RULES = 3  # of finding them: raised with them, so that what was found by others is not used
 
 Pairs = tuple[tuple[Item, Item], ...]
 
 
-def copies_of(
-    dataset: Dataset, digests: Mapping[str, str], *, parts_alone: bool, threads: int, progress: Progress | None
-) -> Pairs:
-    """Return the pairs that show the same photo in other bytes; with `parts_alone` those of two parts.
+def copies_of(dataset: Dataset, surveyed: Survey, *, parts_alone: bool) -> Pairs:
+    """Return the pairs that are certainly one picture in other pixels; with `parts_alone` those of two parts.
 
-    `digests` by source; pictures without one cannot be read. What was found is kept by content, label and part.
+    Of pictures with equal pixels one is looked at (in each part). What was found is kept by content and part.
     """
-    first: dict[str, Item] = {}
+    first: dict[tuple[str, str | None], Item] = {}
+    identities = surveyed.identities
     for item in dataset.items:
-        if item.source in digests:
-            first.setdefault(f"{digests[item.source]} {item.split if parts_alone else ''}", item)
+        if item.source in surveyed.contents:
+            first.setdefault((identities[item.source], item.split if parts_alone else None), item)
     items = list(first.values())
     assert len(items) <= MOST
-    keys = [digests[item.source] for item in items]
-    kept = copies_folder() / f"{_key(items, keys, parts_alone)}.json"
+    kept = copies_folder() / f"{_key(items, surveyed, parts_alone)}.json"
     numbers = _read(kept, len(items))
     if numbers is None:
-        numbers = _found(dataset, items, parts_alone=parts_alone, threads=threads, progress=progress)
+        numbers = _found(dataset, items, surveyed, parts_alone=parts_alone)
         with contextlib.suppress(OSError):  # a cache that cannot be written is looked for again
             files.write_text(kept, json.dumps({"data": dataset.name, "pictures": len(items), "pairs": numbers}))
     return tuple((items[one], items[two]) for one, two in numbers)
@@ -50,30 +48,33 @@ def copies_of(
 
 def copies_folder() -> Path:
     """Return the folder of what was found, below `RESNETKIT_CACHE`."""
-    return runtime.cache_folder() / "copies"
+    return contents.folder()
 
 
 def _found(
-    dataset: Dataset, items: Sequence[Item], *, parts_alone: bool, threads: int, progress: Progress | None
-) -> list[tuple[int, int]]:
-    def small(item: Item) -> np.ndarray | None:
+    dataset: Dataset, items: Sequence[Item], surveyed: Survey, *, parts_alone: bool
+) -> list[tuple[int, int]]:  # fmt: skip
+    def opened(number: int) -> Image.Image:
+        source = items[number].source
         try:
-            data = dataset.read(item)
-            picture = decoded(data, name=item.source, at_least=OPENED)
-            return thumbnail(images.convert(picture, mode="RGB", depth=None))
+            data = surveyed.kept.look(source, at_least=COMPARED)
+            return open_to_compare(dataset.read(items[number]) if data is None else data, name=source)
         except ResNetKitError:
-            return None  # named when it is decoded
+            return Image.new("RGB", (1, 1))  # is no copy of anything; named when it is decoded
 
-    thumbnails = list(ordered(small, items, threads=threads, progress=progress))
-    labels, parts = [str(item.label) for item in items], [str(item.split) for item in items]
-    found = near_copies_among(thumbnails, labels, parts=parts if parts_alone else None)
-    return [(pair.first, pair.second) for pair in found]
+    parts = [str(item.split) for item in items] if parts_alone else None
+    return resaved_pairs([surveyed.contents[item.source] for item in items], opened, parts=parts)
 
 
-def _key(items: Sequence[Item], digests: Sequence[str], parts_alone: bool) -> str:
-    rows = [f"{digest} {item.label} {item.split}" for item, digest in zip(items, digests, strict=True)]
+def open_to_compare(data: bytes | np.ndarray, *, name: str) -> Image.Image:
+    """Return a picture as `resaved_pairs` compares it: upright, in RGB; raises `DataError` naming it."""
+    return images.convert(decoded(data, name=name, at_least=COMPARED), mode="RGB", depth=None)
+
+
+def _key(items: Sequence[Item], surveyed: Survey, parts_alone: bool) -> str:
+    rows = [f"{surveyed.digests[item.source]} {item.split if parts_alone else ''}" for item in items]
     said = json.dumps([_RULES, parts_alone, rows])
-    return hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
 
 def _read(path: Path, count: int) -> list[tuple[int, int]] | None:
@@ -92,14 +93,17 @@ def entries() -> list[Entry]:
 
 def _entry(path: Path) -> Entry | None:
     try:
-        about, status = json.loads(path.read_text(encoding="ascii")), path.stat()
-        data, pictures = str(about["data"]), int(about["pictures"])
-    except (OSError, ValueError, TypeError, LookupError):
+        status = path.stat()
+        if path.name.endswith(contents.SUFFIX):
+            what, (data, pictures) = "contents", contents.described(path)
+        else:
+            about = json.loads(path.read_text(encoding="ascii"))
+            what, data, pictures = "near-copies", str(about["data"]), int(about["pictures"])
+    except (OSError, ValueError, TypeError, LookupError, EOFError):
         return None
     return Entry(
-        data=data, what="near-copies", pictures=pictures, bytes=status.st_size, last_used=status.st_mtime,
-        path=str(path),
-    )  # fmt: skip
+        data=data, what=what, pictures=pictures, bytes=status.st_size, last_used=status.st_mtime, path=str(path)
+    )
 
 
 def clear() -> Cleared:
@@ -117,4 +121,5 @@ def clear() -> Cleared:
 
 
 def _files() -> list[Path]:
-    return sorted(path for path in copies_folder().glob("*.json") if path.is_file() and not path.is_symlink())
+    found = (path for path in copies_folder().glob("*") if path.name.endswith((".json", contents.SUFFIX)))
+    return sorted(path for path in found if path.is_file() and not path.is_symlink())

@@ -19,16 +19,14 @@ from PIL import features
 
 from resnetkit import runtime
 from resnetkit.data import cache_files, splits
-from resnetkit.data.cache import Pixels, bytes_needed
+from resnetkit.data.cache import MOST_KEPT, Pixels, bytes_needed
 from resnetkit.data.dataset import Dataset, Item, Split, decoded
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.data.survey import Progress, Survey, ordered, reason
+from resnetkit.data.survey import TOO_SMALL_FOR_THREADS, Progress, Survey, ordered, reason
 from resnetkit.errors import DataError, ResNetKitError, ResourceError
 
 Decoded = tuple[tuple[Item, ...], Pixels]  # the pictures that could be decoded, and theirs
 
-# Measured on 10,000 32x32 WebP: 1.0 s with one thread, 1.4 s with two, which only wait for each other.
-_TOO_SMALL_FOR_THREADS = 64
 _PHOTO = 96  # pixels: from here on a picture takes longer to decode than to read again from a file
 _MOST_MEMORY = 0.7  # of what is free; the network, its activations and the system need the rest
 _FEW, _MANY = 4, 32  # pictures that a thread decodes at once: photos are large, and each takes its time
@@ -101,10 +99,10 @@ def decode_parts(
     they lie changes no pixel. Pictures that cannot be decoded are entered in `failed` (source -> reason). Raises
     `ResourceError` before anything is decoded where neither memory nor disk has the room.
     """
-    if surveyed.sizes and surveyed.median_short_side < _TOO_SMALL_FOR_THREADS:
+    if surveyed.sizes and surveyed.median_short_side < TOO_SMALL_FOR_THREADS:
         threads = 1
     decoders = {
-        part: _Decoder(dataset, items, forms[part], surveyed.digests, failed, threads, progress)
+        part: _Decoder(dataset, items, forms[part], surveyed, failed, threads, progress)
         for part, items in by_part.items()
     }
     each = {part: forms[part].bytes_each(surveyed) for part in by_part}
@@ -114,6 +112,12 @@ def decode_parts(
         part: (tuple(item for item in items if item.source not in failed), pixels[part])
         for part, items in by_part.items()
     }
+    surveyed.kept.clear()
+    again = sum(one.read_again for one in decoders.values())
+    if again:
+        notes += (
+            f"{again:,} images were read a second time: not all fit into {MOST_KEPT / 1e9:g} GB while they wait.",
+        )
     written = sum(one.bytes_written for one in decoders.values())
     if written:
         notes += (f"Decoded pictures are kept for the next run: {written / 1e9:.2f} GB; see resnetkit cache.",)
@@ -167,16 +171,22 @@ def _room(num_bytes: float, folders: Iterable[Path]) -> tuple[int, str | None]:
 
 @dataclass(slots=True)
 class _Decoder:
-    """The decoding of one part: each item's content is `digests[item.source]`."""
+    """The decoding of one part."""
 
     dataset: Dataset
     items: Sequence[Item]
     form: Form
-    digests: Mapping[str, str]
+    surveyed: Survey
     failed: dict[str, str]
     threads: int
     progress: Progress
     bytes_written: int = 0
+    read_again: int = 0
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """What each picture holds, by source."""
+        return self.surveyed.digests
 
     def into_memory(self) -> Pixels:
         return Pixels.collect((pixels for _, pixels in self._good(self.items)), count=len(self.items))
@@ -246,6 +256,10 @@ class _Decoder:
 
     def _one(self, item: Item) -> np.ndarray | str:
         try:
+            data = self.surveyed.kept.take(item.source, at_least=self.form.short_side)
+            if data is not None:
+                return self.form.pixels(data, name=item.source)
+            self.read_again += 1
             data = self.dataset.read(item)
             if splits.digest(data) != self.digests[item.source]:
                 raise DataError(f"{item.source}: was changed after the first look at it; run the command again")

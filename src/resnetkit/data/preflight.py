@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -15,10 +15,12 @@ from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
 from resnetkit.data.decoding import Decoded, Form, decode_parts
 from resnetkit.data.findings import Report, examine
-from resnetkit.data.fingerprint import Content, Record, content_of, contents_of, fingerprint
+from resnetkit.data.fingerprint import Digests, Record, content_of, digests_of, fingerprint
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.survey import Progress, Survey, survey
 from resnetkit.errors import DataError, UsageError
+
+Pair = tuple[Item, Item]
 
 __all__ = ["Part", "Prepared", "Report", "Survey", "fingerprint", "prepare", "survey"]
 
@@ -34,7 +36,7 @@ class Part:
     targets: np.ndarray = field(repr=False)
     pixels: Pixels = field(repr=False)
     content: str | None = field(default=None, repr=False)
-    contents: tuple[Content, ...] = field(default=(), repr=False)
+    contents: tuple[Digests, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -75,6 +77,7 @@ def prepare(
     trained: Collection[str] = (),
     classes: Sequence[str] | None = None,
     parts: Sequence[Split] = SPLITS,
+    keep_together: splits.KeepTogether = "copies",
     surveyed: Survey | None = None,
     report_to: Callable[[Report], None] | None = None,
     hint: str = "add --bad-images skip to leave them out",
@@ -84,10 +87,11 @@ def prepare(
 
     Pictures of val and test become `Preprocess.pixels`, those of train `Preprocess.whole` where `whole_short_side` is
     given. Without a val part a share of train is held out (`splits.hold_out`), or `split_rows` of an earlier run say
-    which; where these are many and the run `selects` by them, half of them become test (`splits.halve`). `trained` are
-    sources that the starting weights learnt from: they train, and are left out of other parts that are given.
-    `classes` are those of a model; without them the data's own count, which must be two or more. 16-bit
-    pictures are scaled by the bits that those of train use (`Prepared.preprocess.depth`).
+    which; where these are many and the run `selects` by them, half of them become test (`splits.halve`).
+    `keep_together`: what stays on one side when it is drawn. `trained` are sources that the starting weights learnt
+    from: they train, and are left out of other parts that are given. `classes` are those of a model; without them the
+    data's own count, which must be two or more. 16-bit pictures are scaled by the bits that those of train use
+    (`Prepared.preprocess.depth`).
 
     `report_to` gets the report before anything stops the run. Raises `DataError` for unreadable pictures (with
     `hint`, unless `bad_images="skip"`), unknown classes and data without pictures or classes; `ResourceError` where
@@ -98,7 +102,7 @@ def prepare(
     wanted = _without_seen(wanted, set(trained))
     chosen = replace(wanted, items=tuple(item for item in wanted.items if item.split != "seen"))
     _check_labels(chosen, classes, parts)
-    step = _Steps(progress, total=len(chosen) * (3 if surveyed is None else 2))
+    step = _Steps(progress, total=len(chosen) * (2 if surveyed is None else 1))
     surveyed = surveyed or survey(chosen, threads=threads, progress=step.follow)
     draws = split_rows is None and {"train", "val"} <= set(parts)
     given = any(item.split == "val" for item in dataset.items)
@@ -106,9 +110,14 @@ def prepare(
     held_out = val_share if draws and free and not given else None
     if held_out is not None and not trained:
         _check_limit(chosen)
-    near, said = _near_copies(chosen, surveyed, split_here=held_out is not None, threads=threads, progress=step.follow)
+    searched = split_rows is None and keep_together == "copies"
+    near, said = _copies(chosen, surveyed, split_here=held_out is not None) if searched else ((), ())
+    identities = surveyed.digests if keep_together == "files" else surveyed.identities
+    if held_out is not None:
+        said += _kept_together(chosen, identities, near)
+    alike = [*near, *_identical(chosen, identities)]
     by_part = _divided(
-        chosen, surveyed, parts, near, share=held_out, seed=seed, selects=selects, trained=trained
+        chosen, surveyed, parts, alike, share=held_out, seed=seed, selects=selects, trained=trained
     )  # fmt: skip
     halved = held_out is not None and "test" in by_part and not any(item.split == "test" for item in chosen.items)
     preprocess = _with_depth(preprocess, surveyed, by_part.get("train", []))
@@ -122,7 +131,7 @@ def prepare(
     depth = preprocess.depth if surveyed.depths else None
     report = examine(
         chosen, left, names,
-        digests=surveyed.digests, unreadable=failed, held_out=held_out, halved=halved, depth=depth,
+        digests=surveyed.identities, unreadable=failed, held_out=held_out, halved=halved, depth=depth,
         near=_as_divided(near, by_part), notes=(*notes, *said, *kept),
     )  # fmt: skip
     if report_to:
@@ -211,45 +220,59 @@ def instead(dataset: Dataset) -> str:
     return f"; ignored files: {len(dataset.ignored):,}, the first {dataset.ignored[0]}" if dataset.ignored else ""
 
 
-def _near_copies(
-    dataset: Dataset, surveyed: Survey, *, split_here: bool, threads: int, progress: Progress
-) -> tuple[copies.Pairs, tuple[str, ...]]:
-    """Return the pairs that show the same photo, where training is to be held apart from something, and what to say.
+def _copies(dataset: Dataset, surveyed: Survey, *, split_here: bool) -> tuple[copies.Pairs, tuple[str, ...]]:
+    """Return the pairs that are one picture saved again or resized, where training is held apart from something.
 
-    Where the split is yet to be made all pairs count, else those of two parts.
+    Where the split is yet to be made all pairs count, else those of two parts. With what is to be said of it.
     """
     present = {item.split for item in dataset.items}
     if "train" not in present or not (split_here or len(present) > 1):
         return (), ()
     if len(dataset) > copies.MOST:
-        return (), (f"near-copies are not looked for among {len(dataset):,} images: resnetkit check looks for them",)
-    digests = surveyed.digests
-    found = copies.copies_of(dataset, digests, parts_alone=not split_here, threads=threads, progress=progress)
-    together = {item.source for pair in found for item in pair if all(item.split == "train" for item in pair)}
-    said = f"{len(together):,} images are near-copies of others: those of one photo stay on one side."
-    return found, (said,) if together else ()
+        return (), (f"copies are not looked for among {len(dataset):,} images: resnetkit check looks for them",)
+    return copies.copies_of(dataset, surveyed, parts_alone=not split_here), ()
 
 
-def _as_divided(near: copies.Pairs, by_part: Mapping[Split, Sequence[Item]]) -> list[tuple[Item, Item]]:
+def _kept_together(dataset: Dataset, identities: Mapping[str, str], near: Sequence[Pair]) -> tuple[str, ...]:
+    """Say how many training pictures stay on one side because they are one picture."""
+    train = [item.source for item in dataset.items if item.split == "train" and item.source in identities]
+    times = Counter(identities[source] for source in train)
+    again = {item.source for pair in near for item in pair if all(item.split == "train" for item in pair)}
+    found = ((sum(times[identities[source]] > 1 for source in train), "identical with"), (len(again), "copies of"))
+    said = " and ".join(f"{count:,} are {what} others" for count, what in found if count)
+    if not said:
+        return ()
+    return (f"Of the images {said}: those of one picture stay on one side (see --set keep_together).",)
+
+
+def _as_divided(near: Sequence[Pair], by_part: Mapping[Split, Sequence[Item]]) -> list[tuple[Item, Item]]:
     """Return the pairs with the parts that their pictures came to."""
     items = {item.source: item for members in by_part.values() for item in members}
     return [(items[one.source], items[two.source]) for one, two in near]
 
 
 def _divided(
-    dataset: Dataset, surveyed: Survey, parts: Sequence[Split], near: copies.Pairs, *,
+    dataset: Dataset, surveyed: Survey, parts: Sequence[Split], alike: Sequence[Pair], *,
     share: float | None, seed: int, selects: bool, trained: Collection[str],
 ) -> dict[Split, list[Item]]:  # fmt: skip
     """Return the readable pictures of each part, after holding out `share` of train where one is given."""
     items = tuple(item for item in dataset.items if item.source in surveyed.digests)
     if share is not None:
         digests = [surveyed.digests[item.source] for item in items]
-        alike = [(surveyed.digests[one.source], surveyed.digests[two.source]) for one, two in near]
-        items = splits.hold_out(items, digests, share=share, seed=seed, alike=alike, trained=trained)
+        pairs = [(surveyed.digests[one.source], surveyed.digests[two.source]) for one, two in alike]
+        items = splits.hold_out(items, digests, share=share, seed=seed, alike=pairs, trained=trained)
         if selects:
-            items = splits.halve(items, digests, seed=seed, alike=alike)
+            items = splits.halve(items, digests, seed=seed, alike=pairs)
     by_part = {part: [item for item in items if item.split == part] for part in SPLITS if part in parts}
     return {part: members for part, members in by_part.items() if members}
+
+
+def _identical(dataset: Dataset, identities: Mapping[str, str]) -> Iterator[Pair]:
+    """Yield each picture that is an earlier one, with that."""
+    first: dict[str, Item] = {}
+    for item in dataset.items:
+        if item.source in identities and (other := first.setdefault(identities[item.source], item)) is not item:
+            yield other, item
 
 
 def _with_depth(preprocess: Preprocess, surveyed: Survey, train: Sequence[Item]) -> Preprocess:
@@ -311,7 +334,7 @@ def _prepared(
         part: Part(
             items=items, targets=np.array([index[str(item.label)] for item in items], np.int64), pixels=pixels,
             content=content_of(surveyed.digests[item.source] for item in items),
-            contents=contents_of(items, surveyed),
+            contents=digests_of(items, surveyed),
         )
         for part, (items, pixels) in read.items()
         if items

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -27,6 +27,8 @@ _NEARLY_ALL = 0.75
 # From so many held-out pictures on, half of them score what the other half has selected: 200 leave an accuracy known to
 # about seven points or better.
 ENOUGH_TO_HALVE = 400
+# What is kept on one side of a split that is made: identical files, those of equal pixels, or also certain copies.
+KeepTogether = Literal["copies", "pixels", "files"]
 
 
 def digest(data: bytes | np.ndarray) -> str:

@@ -204,6 +204,7 @@ def prepare_data(
         seed=request.seed,
         split_rows=split_rows,
         trained=trained,
+        keep_together=plan.recipe.keep_together,
         surveyed=surveyed,
         report_to=report_to,
         hint=hint,

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.splits import KeepTogether
 from resnetkit.errors import UsageError, near_miss
 from resnetkit.evaluation.averaging import Views
 from resnetkit.models.spec import ResNetSpec
@@ -139,9 +140,10 @@ class Recipe:
     for those of the whole batch where several processes share it (on GPUs), or `frozen` ones.
     `compile`: `auto` compiles the training step where a table says that the run is long enough to repay it.
     `save_minutes`: state is saved at least this often, and after each epoch. `val_share`: held out where the data has
-    no validation part. `tta`: views of each picture over which the final evaluation also averages, reported beside the
-    plain figures. `remember`: the checkpoint lists digests of the pictures that it was trained on. `network`: the
-    one the recipe is made for, taken where none is named. `model`: changes to its spec.
+    no validation part; `keep_together`: what then stays on one side, identical `files`, those of equal `pixels` too, or
+    also `copies` that were saved again or resized. `tta`: views of each picture over which the final evaluation also
+    averages, reported beside the plain figures. `remember`: the checkpoint lists digests of the pictures that it was
+    trained on. `network`: the one the recipe is made for, taken where none is named. `model`: changes to its spec.
     """
 
     name: str = "scratch"
@@ -165,6 +167,7 @@ class Recipe:
     compile: Literal["auto", "on", "off"] = "auto"
     save_minutes: float = 10.0
     val_share: float = 0.2
+    keep_together: KeepTogether = "copies"
     tta: Views = "none"
     remember: bool = True
     network: str | None = None
