@@ -85,8 +85,9 @@ def by_memory(dataset: Dataset, surveyed: Survey, seen: Seen, *, name: str, aske
             f"all {len(wanted):,} pictures trained {name} or what it began from: give it others, or score it on what "
             "it learnt from with --split train"
         )
+    # What lies beside it and did not train was held out, also where the data call all of it their training part.
     items = tuple(
-        replace(item, split="train" if mark == "trained" else item.split or "val")
+        replace(item, split="train" if mark == "trained" else "val" if item.split in (None, "train") else item.split)
         for item, mark in zip(items, marks, strict=True)
     )
     note = (
