@@ -1,11 +1,14 @@
 """Make the weights that the package carries, and measure the very file that is shipped.
 
     python benchmarks/bundle_resnet20.py runs/cifar10-resnet20-all runs/cifar10-resnet20-twin
+    python benchmarks/bundle_resnet20.py --again --data cifar10.zip
 
 RUN was trained on all training pictures, TWIN by the same recipe with a share of them held out (`--set val_share=0.1`).
 The temperature is fitted on what TWIN held out, since RUN has seen everything; RUN's last epoch, its numbers rounded to
 half precision, becomes the file; and the accuracy in its header is that of the rounded file on the test part, with and
-without test-time averaging. It is here, and not in the package, because it needs the runs and is run once.
+without test-time averaging. It lists digests of the decoded training pictures, which anybody has, and none of files.
+`--again` writes the header of the file that is there again, with the tensors as they are. It is here, and not in the
+package, because it needs the runs and is run once.
 """
 
 from __future__ import annotations
@@ -16,13 +19,21 @@ import json
 import shlex
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import resnetkit as rk
 from resnetkit.api.evaluation import part_to_score
+from resnetkit.data import images
+from resnetkit.data.contents import digest_of_pixels
+from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.fingerprint import digests_of
+from resnetkit.data.sources import open_data
+from resnetkit.data.survey import survey
 from resnetkit.errors import UsageError
 from resnetkit.evaluation.calibration import fit_temperature
 from resnetkit.evaluation.evaluate import part_logits, targets_of
@@ -30,6 +41,9 @@ from resnetkit.evaluation.metrics import classification_metrics
 from resnetkit.models import catalog, checkpoint
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.decision import Decision
+from resnetkit.models.seen import Seen, seen_in_training
+from resnetkit.runtime import available_threads
+from resnetkit.training.lineage import lineage_by_files
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.run import RunFolder, open_run
 
@@ -44,12 +58,16 @@ ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", metavar="RUN")
-    parser.add_argument("twin", metavar="TWIN")
+    parser.add_argument("run", metavar="RUN", nargs="?")
+    parser.add_argument("twin", metavar="TWIN", nargs="?")
+    parser.add_argument("--again", action="store_true", help="only the header, of the file that is there")
     parser.add_argument("--data", help="the pictures, where they no longer lie where RUN found them")
     parser.add_argument("--data-name", default="CIFAR-10")
     parser.add_argument("--output", type=Path, default=TARGET)
     options = parser.parse_args()
+    if options.again:
+        again(options.output, data=[options.data])
+        return
     run, twin = open_run(options.run), open_run(options.twin)
     data = [options.data] if options.data else rk.Run(run).description["data"]
     header = bundle(run, twin, data=data, data_name=options.data_name, output=options.output)
@@ -71,12 +89,37 @@ def bundle(run: RunFolder, twin: RunFolder, *, data: list[str], data_name: str, 
     kept = ("split", "count", "top1", "top1_interval", "top5", "balanced_accuracy", "loss", "tta")
     header = dataclasses.replace(
         header,
+        trained_on=trained_by(run, data),
         metrics={name: reached[name] for name in kept} | {"calibration": figures},
         data=dict(header.data) | {"counts": dict(header.data["counts"]) | {"test": reached["count"]}},
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.save(output, tensors, header)
     return header
+
+
+def again(file: Path, *, data: list[str]) -> None:
+    """Write a file again whose weights were trained on the whole training part of `data`."""
+    dataset = open_data(*data)
+    seen = seen_by_pixels(dataset, [item for item in dataset.items if item.split == "train"])
+    header = dataclasses.replace(checkpoint.read_header(file), trained_on=seen)
+    checkpoint.save(file, checkpoint.load_tensors(file), header)
+    print(f"{file}: {header.trained_on.words()}, {file.stat().st_size:,} bytes")
+
+
+def seen_by_pixels(dataset: Dataset, trained: Sequence[Item]) -> Seen:
+    """Return the memory of a published file: of pixels alone, since each copy of the data has other files."""
+    pictures = (images.convert(dataset.open(item), mode="RGB", depth=None) for item in trained)
+    return seen_in_training([(digest_of_pixels(np.asarray(picture)),) for picture in pictures])
+
+
+def trained_by(run: RunFolder, data: list[str]) -> Seen:
+    """Return what a run was trained on, wherever its pictures lie now."""
+    dataset = open_data(*data)
+    surveyed = survey(dataset, threads=available_threads())
+    marks = lineage_by_files(run).seen.marks(digests_of(dataset.items, surveyed), [None] * len(dataset))
+    trained = [item for item, mark in zip(dataset.items, marks, strict=True) if mark == "trained"]
+    return seen_by_pixels(dataset, trained)
 
 
 def check_pair(run: RunFolder, twin: RunFolder) -> None:
@@ -135,6 +178,8 @@ def described(run: RunFolder, *, data_name: str, temperature: float) -> Header:
     return dataclasses.replace(
         header,
         metrics={},
+        chosen={},
+        trained_on=Seen(),
         decision=Decision(temperature=temperature),
         recipe=dict(header.recipe) | made(run),
         data={

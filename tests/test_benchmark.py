@@ -10,6 +10,7 @@ from PIL import Image
 import resnetkit as rk
 from resnetkit.api import Measured, recommended
 from resnetkit.errors import UsageError
+from resnetkit.models.decision import Decision
 from tests.exporting.test_export import write
 from tests.inference.test_graph import some
 
@@ -28,7 +29,7 @@ def test_the_fastest_that_answers_alike_is_recommended():
 
 
 def test_every_way_is_measured_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = write(tmp_path / "insects.safetensors", decision={})
+    file = write(tmp_path / "insects.safetensors", decision=Decision())
     reference = rk.load(file, engine="torch", precision="fp32", threads=1)
     for number in range(6):
         picture = some(1, 30, 30, seed=number)[0]

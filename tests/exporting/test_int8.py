@@ -1,6 +1,7 @@
 """int8: calibrated on some pictures, scored on others, refused where it costs too much."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,16 @@ from PIL import Image
 
 import resnetkit as rk
 from resnetkit.api.int8 import calibration
+from resnetkit.data.dataset import Dataset
 from resnetkit.errors import DataError, UsageError
 from resnetkit.exporting.int8 import Cost
 from resnetkit.inference.engines import TorchEngine
 from resnetkit.inference.openvino_library import core
 from resnetkit.models import checkpoint
+from resnetkit.models.decision import Decision
+from resnetkit.models.seen import Seen
 from resnetkit.runtime import Runtime
+from resnetkit.watcher import Watcher
 from tests.exporting.test_export import CLASSES, write
 from tests.inference.test_graph import some
 
@@ -27,7 +32,7 @@ def picture(number: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network whose random answers are spread over the classes."""
-    path = write(tmp_path_factory.mktemp("model") / "insects.safetensors", decision={})
+    path = write(tmp_path_factory.mktemp("model") / "insects.safetensors", decision=Decision())
     network, header = checkpoint.load(path)
     pixels = np.stack([header.preprocess.pixels(Image.fromarray(picture(number))) for number in range(60)])
     logits = TorchEngine(network, header.preprocess, Runtime()).logits(pixels)
@@ -100,7 +105,11 @@ def test_int8_needs_openvino_and_labelled_pictures(file: Path, labelled: Path) -
 
 
 def test_train_calibrates_and_validation_is_scored_where_the_data_have_parts(labelled: Path, tmp_path: Path) -> None:
-    ours, others = calibration([labelled], classes=CLASSES)
+    def divided(data: Path, classes: Sequence[str] = CLASSES) -> tuple[Dataset, Dataset]:
+        made = calibration([data], classes=classes, seen=Seen(), name="insects", watcher=Watcher(), threads=1)
+        return made.ours, made.others
+
+    ours, others = divided(labelled)
     assert len(ours) == len(others) == 30
     assert {item.source for item in ours.items}.isdisjoint(item.source for item in others.items)
     lines = ["image_path,label,split"]
@@ -108,8 +117,8 @@ def test_train_calibrates_and_validation_is_scored_where_the_data_have_parts(lab
     files = sorted(labelled.rglob("*.png"), key=lambda path: int(path.stem))
     lines += [f"{path},{path.parent.name},{part}" for path, part in zip(files, parts, strict=True)]
     (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
-    ours, others = calibration([tmp_path / "list.csv"], classes=CLASSES)
+    ours, others = divided(tmp_path / "list.csv")
     assert ({item.split for item in ours.items}, len(ours)) == ({"train"}, 40)
     assert ({item.split for item in others.items}, len(others)) == ({"val"}, 15)
     with pytest.raises(DataError, match="is not among the 2 known classes"):
-        calibration([tmp_path / "list.csv"], classes=("a", "b"))
+        divided(tmp_path / "list.csv", ("a", "b"))

@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from resnetkit.api.cache import cached, clear_cache
     from resnetkit.api.checking import Check, check
     from resnetkit.api.comparing import Compared, Comparison, compare
+    from resnetkit.api.describing import describe, of_another_task
     from resnetkit.api.evaluation import Evaluation, evaluate, headline
     from resnetkit.api.explaining import Explanation, explain, explained, open_explainable, write_explanations
     from resnetkit.api.exporting import Export, export
-    from resnetkit.api.model import Model, describe, load, of_another_task, predict
+    from resnetkit.api.model import Model, load, predict
     from resnetkit.api.reporting import report
     from resnetkit.api.run import Run, plan, resume, runs, train
 
@@ -55,10 +56,11 @@ _HOMES = {
     "cache": ("cached", "clear_cache"),
     "checking": ("Check", "check"),
     "comparing": ("Compared", "Comparison", "compare"),
+    "describing": ("describe", "of_another_task"),
     "evaluation": ("Evaluation", "evaluate", "headline"),
     "explaining": ("Explanation", "explain", "explained", "open_explainable", "write_explanations"),
     "exporting": ("Export", "export"),
-    "model": ("Model", "describe", "load", "of_another_task", "predict"),
+    "model": ("Model", "load", "predict"),
     "reporting": ("report",),
     "run": ("Run", "plan", "resume", "runs", "train"),
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from resnetkit.api.model import Model, Source, prepared_model
 from resnetkit.api.remembering import by_memory
 from resnetkit.data.dataset import Dataset
-from resnetkit.data.fingerprint import contents_of
+from resnetkit.data.fingerprint import digests_of
 from resnetkit.data.sources import open_data
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.exporting.folder import Exported
@@ -66,7 +66,7 @@ def calibration(
     targets_of(others, classes, where="--calibrate")
     step = -(-len(ours) // MOST_CALIBRATING)
     return Calibration(
-        ours=dataclasses.replace(dataset, items=ours[::step]), keys=packed(contents_of(ours[::step], surveyed)),
+        ours=dataclasses.replace(dataset, items=ours[::step]), keys=packed(digests_of(ours[::step], surveyed)),
         others=dataclasses.replace(dataset, items=others),
     )  # fmt: skip
 

@@ -21,15 +21,12 @@ from resnetkit.inference.openvino_library import core
 from resnetkit.inference.predictor import Prediction, Predictor
 from resnetkit.models import catalog
 from resnetkit.models.checkpoint import (
-    CLASSIFICATION,
     Header,
     is_checkpoint,
     load_arrays,
-    read_description,
     read_header,
 )
 from resnetkit.models.decision import Decision
-from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Precision, Runtime
 from resnetkit.watcher import Count, Watcher
 
@@ -362,7 +359,7 @@ def locate(
         exported = exports.read(path)
         return Source(path=exported.model, name=exported.name, exported=exported)
     if folder is not None:
-        return Source(path=_finished(folder), name=folder.name)
+        return Source(path=finished(folder), name=folder.name)
     from resnetkit.models.hub import fetch_weights
 
     record = _record_of(text, purpose)
@@ -370,7 +367,7 @@ def locate(
         return Source(path=fetch_weights(record, progress, purpose=purpose), name=record.name, record=record)
 
 
-def _finished(folder: RunFolder) -> Path:
+def finished(folder: RunFolder) -> Path:
     """Return the best checkpoint of a run; raises `UsageError` where no epoch is done."""
     if not folder.best.is_file():
         raise UsageError(f"{folder.path} has no finished epoch yet: go on with resnetkit resume {folder.path}")
@@ -403,30 +400,6 @@ def run_of(model: str | Path) -> RunFolder | None:
         if (path / "state").is_dir():
             return RunFolder(path)
     return None
-
-
-def describe(model: str) -> tuple[ResNetSpec, Header | None]:
-    """Return what a MODEL is, without its tensors and without torch: its spec and, for trained ones, its header."""
-    path = Path(model)
-    folder = run_of(model) if path.is_dir() or (RUNS / model).is_dir() else None
-    if folder is not None:
-        header = read_header(_finished(folder))
-        return header.spec, header
-    if path.is_file():
-        header = read_header(path)
-        return header.spec, header
-    if "." in model:
-        record = catalog.record(model)
-        return catalog.spec_of(record.arch), catalog.published_header(record)
-    return catalog.spec_of(model), None
-
-
-def of_another_task(model: str) -> dict[str, Any] | None:
-    """Return what a checkpoint file says of itself where it is for a task that this version does not know."""
-    if not Path(model).is_file() or not is_checkpoint(Path(model)):
-        return None
-    described = read_description(model)
-    return described if described.get("task", CLASSIFICATION) != CLASSIFICATION else None
 
 
 def predict(

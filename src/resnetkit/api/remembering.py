@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnetkit.data.fingerprint import contents_of
+from resnetkit.data.fingerprint import digests_of
 from resnetkit.errors import UsageError
 from resnetkit.models.choice import choice_in
 from resnetkit.models.seen import LEFT_OUT, Mark, Seen
@@ -85,8 +85,9 @@ def by_memory(dataset: Dataset, surveyed: Survey, seen: Seen, *, name: str, aske
             f"all {len(wanted):,} pictures trained {name} or what it began from: give it others, or score it on what "
             "it learnt from with --split train"
         )
+    # What lies beside it and did not train was held out, also where the data call all of it their training part.
     items = tuple(
-        replace(item, split="train" if mark == "trained" else item.split or "val")
+        replace(item, split="train" if mark == "trained" else "val" if item.split in (None, "train") else item.split)
         for item, mark in zip(items, marks, strict=True)
     )
     note = (
@@ -119,7 +120,7 @@ def not_counted(given: Dataset, left: Dataset, *, part: str) -> int:
 
 
 def _marks(seen: Seen, items: Sequence[Item], surveyed: Survey) -> list[Mark | None]:
-    return seen.marks(contents_of(items, surveyed), [item.group for item in items])
+    return seen.marks(digests_of(items, surveyed), [item.group for item in items])
 
 
 def _unknown(seen: Seen, name: str) -> list[str]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from resnetkit.data.survey import Survey
 
 Record = tuple[str, str, str, str]  # source, digest of the content, label, split
-Content = tuple[str, ...]  # the digests of one picture, in hexadecimal digits: of its file and of its pixels
+Digests = tuple[str, ...]  # the digests of one picture, in hexadecimal digits: of its file and of its pixels
 
 
 def fingerprint(records: Iterable[Record]) -> str:
@@ -22,7 +22,7 @@ def fingerprint(records: Iterable[Record]) -> str:
     return hashed.hexdigest()
 
 
-def contents_of(items: Iterable[Item], surveyed: Survey) -> tuple[Content, ...]:
+def digests_of(items: Iterable[Item], surveyed: Survey) -> tuple[Digests, ...]:
     """Return what each picture is known by; nothing for one that cannot be read."""
     tables = surveyed.digests, surveyed.pixels
     return tuple(tuple(table[item.source] for table in tables if table.get(item.source)) for item in items)

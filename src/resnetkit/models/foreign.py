@@ -124,6 +124,8 @@ def infer_spec(state: Mapping[str, Tensor], *, without_projections: Shortcut | N
         raise DataError(
             f"not a ResNet by its shapes: conv1, layer1.0.conv1 and fc have {ranks} dimensions, not 4, 4, 2"
         )
+    if head is not None and not head.shape[0]:
+        raise DataError("fc.weight has no rows: num_classes must be 1 or more, or the file have no fc at all")
     width, in_channels, kernel, _ = state["conv1.weight"].shape
     if kernel not in (3, 7):
         raise DataError(f"not a ResNet of ours: its first convolution is {kernel}x{kernel}, 3x3 or 7x7 is wanted")

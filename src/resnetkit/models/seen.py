@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from resnetkit.data.fingerprint import Content
+from resnetkit.data.fingerprint import Digests
 from resnetkit.errors import DataError
 
 # 48 bits: among 50,000 pictures held against 50,000 others, one in 100,000 such comparisons mistakes a picture.
@@ -58,7 +58,7 @@ class Seen:
     def _left_out(self) -> bool:
         return self.why == LEFT_OUT and not self.pictures
 
-    def marks(self, contents: Sequence[Content], groups: Sequence[str | None]) -> list[Mark | None]:
+    def marks(self, contents: Sequence[Digests], groups: Sequence[str | None]) -> list[Mark | None]:
         """Return of each picture whether it, or one of its group, trained the weights or chose them: the one judge."""
         trained, chose = _keys(self.trained), _keys(self.chose)
         marks: list[Mark | None] = [
@@ -72,7 +72,7 @@ class Seen:
         of_group |= dict.fromkeys(known, "trained")
         return [mark if group is None else of_group.get(group, mark) for mark, group in pairs]
 
-    def calibrated_by(self, contents: Iterable[Content]) -> bool:
+    def calibrated_by(self, contents: Iterable[Digests]) -> bool:
         """Tell whether temperature and thresholds were fitted on any of these pictures."""
         known = _keys(self.calibrated)
         return any(_any(content, known) for content in contents)
@@ -105,7 +105,7 @@ class Seen:
 
 
 def seen_in_training(
-    trained: Collection[Content], *, chose: Iterable[Content] = (), groups: Iterable[str | None] = (),
+    trained: Collection[Digests], *, chose: Iterable[Digests] = (), groups: Iterable[str | None] = (),
     before: Seen | None = None,
 ) -> Seen:  # fmt: skip
     """Return what weights have seen that were trained on these pictures.
@@ -127,7 +127,7 @@ def seen_in_training(
     )  # fmt: skip
 
 
-def packed(pictures: Iterable[Content]) -> str:
+def packed(pictures: Iterable[Digests]) -> str:
     """Return the keys of pictures as text."""
     return _text(_key(digest) for content in pictures for digest in content)
 
@@ -140,7 +140,7 @@ def _key_of_group(name: str) -> bytes:
     return hashlib.blake2b(f"group {name}".encode("utf-8", "surrogatepass"), digest_size=_BYTES).digest()
 
 
-def _any(content: Content, known: frozenset[bytes]) -> bool:
+def _any(content: Digests, known: frozenset[bytes]) -> bool:
     return bool(known) and any(_key(digest) in known for digest in content)
 
 
