@@ -45,13 +45,11 @@ def _candidates(contents: Sequence[Content], parts: Sequence[str] | None) -> lis
         return []
     joined = b"".join(contents[number].means for number in usable)
     bright = np.frombuffer(joined, np.uint8).reshape(len(usable), SIDE * SIDE, 3)[..., 0].astype(np.float32)
-    sizes = np.array([contents[number].size for number in usable], np.int64)
     names = np.array([str(parts[number]) for number in usable]) if parts is not None else None
     found = set()
     for here, there in _sides(names, len(usable)):
         for one, two in _nearest(bright, here, there):
-            if _same_shape(sizes[one], sizes[two]):
-                found.add((int(min(usable[one], usable[two])), int(max(usable[one], usable[two]))))
+            found.add((int(min(usable[one], usable[two])), int(max(usable[one], usable[two]))))
     return sorted(found)
 
 
@@ -88,13 +86,8 @@ def _low_frequencies() -> np.ndarray:
     return np.einsum("ai,bj->ijab", waves, waves).reshape(SIDE * SIDE, 16).astype(np.float32)
 
 
-def _same_shape(one: np.ndarray, other: np.ndarray) -> bool:
-    """Tell whether one size is the other made smaller, its sides rounded to whole pixels."""
-    return bool(abs(one[0] * other[1] - one[1] * other[0]) <= max(*one, *other))
-
-
 def is_resaved(one: Image.Image, other: Image.Image) -> bool:
-    """Tell whether two RGB pictures of one shape are one picture, saved again or made smaller.
+    """Tell whether two RGB pictures are one, saved again or made smaller.
 
     At the size of the smaller, the largest local difference (3x3 means of brightness and colour) is held against what
     saving as JPEG and other ways of resizing do to the picture at that very place, which is tried out; so is the
