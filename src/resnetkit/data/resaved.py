@@ -33,10 +33,23 @@ def resaved_pairs(
     """Return the pairs of pictures, by number, that are certainly one; `opened` gives a picture as RGB, upright.
 
     With `parts` those of two parts. Pictures of one content should be given once. Candidates are the five nearest in
-    brightness at 8x8 pixels (a k-d tree); `is_resaved` decides.
+    brightness at 8x8 pixels (a k-d tree); `is_resaved` decides. A pair that would join two sets of copies counts only
+    where the first pictures of both are one as well: no chain of small differences leads from one reading to another.
     """
     keep = lru_cache(maxsize=256)(opened)
-    return [(one, two) for one, two in _candidates(contents, parts) if is_resaved(keep(one), keep(two))]
+    first: dict[int, int] = {}
+    members: dict[int, list[int]] = {}
+    found = []
+    for pair in _candidates(contents, parts):
+        ones, twos = (first.get(number, number) for number in pair)
+        if is_resaved(*map(keep, pair)) and (
+            ones == twos or (ones, twos) == pair or is_resaved(keep(ones), keep(twos))
+        ):
+            found.append(pair)
+            joined = {*members.get(ones, [ones]), *members.get(twos, [twos])}
+            members[min(ones, twos)] = sorted(joined)
+            first |= dict.fromkeys(joined, min(ones, twos))
+    return found
 
 
 def _candidates(contents: Sequence[Content], parts: Sequence[str] | None) -> list[tuple[int, int]]:
