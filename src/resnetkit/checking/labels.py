@@ -63,7 +63,7 @@ def suspects(
 
 
 def _known_by(items: Sequence[Item], looks: Sequence[Look]) -> tuple[list[tuple[str, ...]], list[str | None]]:
-    contents = [tuple(digest for digest in (look.digest, look.pixels) if digest) for look in looks]
+    contents = [tuple(digest for digest in (look.digest, look.identity) if digest) for look in looks]
     return contents, [item.group for item in items]
 
 

@@ -15,7 +15,7 @@ from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
 from resnetkit.data.decoding import Decoded, Form, decode_parts
 from resnetkit.data.findings import Report, examine
-from resnetkit.data.fingerprint import Content, Record, content_of, contents_of, fingerprint
+from resnetkit.data.fingerprint import Digests, Record, content_of, digests_of, fingerprint
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.survey import Progress, Survey, survey
 from resnetkit.errors import DataError, UsageError
@@ -36,7 +36,7 @@ class Part:
     targets: np.ndarray = field(repr=False)
     pixels: Pixels = field(repr=False)
     content: str | None = field(default=None, repr=False)
-    contents: tuple[Content, ...] = field(default=(), repr=False)
+    contents: tuple[Digests, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -334,7 +334,7 @@ def _prepared(
         part: Part(
             items=items, targets=np.array([index[str(item.label)] for item in items], np.int64), pixels=pixels,
             content=content_of(surveyed.digests[item.source] for item in items),
-            contents=contents_of(items, surveyed),
+            contents=digests_of(items, surveyed),
         )
         for part, (items, pixels) in read.items()
         if items
