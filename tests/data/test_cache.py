@@ -55,11 +55,6 @@ def test_nothing_is_held_twice(last_height):
     assert peak < pixels.nbytes + cache._CHUNK + 1_000_000
 
 
-def test_the_bytes_of_whole_pictures_are_estimated_from_their_sizes():
-    sizes = [(400, 200), (50, 50)]
-    assert cache.bytes_needed(sizes, short_side=100, channels=3) == 3 * (200 * 100 + 50 * 50) / 2
-
-
 def digest_of(number: int) -> str:
     """Return a digest that ends in zeros, which arrays of bytes would drop."""
     return f"{number:02x}".ljust(32, "0")

@@ -163,6 +163,7 @@ def part_to_score(
     watcher: Watcher | None = None,
 ) -> tuple[Part, Scored, list[str]]:
     """Read the pictures that `evaluate` scores: the part, what it is called, and what is worth saying about it."""
+    from resnetkit.data import pages
     from resnetkit.data.preflight import prepare
     from resnetkit.data.survey import survey
     from resnetkit.evaluation.evaluate import choose_split
@@ -191,7 +192,8 @@ def part_to_score(
             report_to=lambda report: watcher.note(str(report)) if report.unreadable else None,
             progress=progress,
         )
-    return prepared.parts[part_name], chosen, notes
+    part = prepared.parts[part_name]
+    return part, chosen, [*notes, *pages.noted(surveyed.several & {item.source for item in part.items})]
 
 
 def _known_views(tta: str) -> Views:
