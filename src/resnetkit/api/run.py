@@ -200,8 +200,9 @@ def _prepare(
         origin = Origin(name=source.name, spec=network.spec, preprocess=header.preprocess)
         tensors = network.state_dict()
     decided = decide(
-        request if surveyed.sizes else dataclasses.replace(request, recipe=None), origin=origin, median_side=side, num_classes=max(2, len(dataset.classes)),
-        num_pictures=sum(item.split in (None, "train") for item in dataset.items), sizes=surveyed.sizes,
+        request if surveyed.sizes else dataclasses.replace(request, recipe=None), origin=origin, median_side=side,
+        num_classes=max(2, len(dataset.classes)), sizes=surveyed.sizes,
+        num_pictures=sum(item.split in (None, "train") for item in dataset.items),
     )  # fmt: skip
     watcher.note("\n".join(decided.reasons))
     runtime = machine.resolve(
