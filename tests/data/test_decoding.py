@@ -149,6 +149,19 @@ def test_what_changes_no_pixel_changes_no_folder():
     assert decoding.Form(preprocess=PHOTO.changed(size=64), short_side=WHOLE).folder() == whole.folder()
 
 
+def test_whole_pictures_of_another_crop_are_in_another_folder():
+    crops = ("center", "pad", "squash")
+    forms = {decoding.Form(preprocess=PHOTO.changed(crop=crop), short_side=WHOLE).folder() for crop in crops}
+    assert len(forms) == 3
+
+
+def test_the_bytes_of_whole_pictures_are_estimated_from_their_sizes():
+    surveyed = survey.Survey(digests={}, depths={}, unreadable={}, sizes=((400, 200), (50, 50)))
+    for crop, pixels in (("center", 200 * 100), ("pad", 100 * 50), ("squash", 100 * 100)):
+        form = decoding.Form(preprocess=PHOTO.changed(crop=crop), short_side=100)
+        assert form.bytes_each(surveyed) == 3 * (pixels + 50 * 50) / 2
+
+
 def test_large_jpegs_are_decoded_smaller_for_training_and_never_for_evaluation(photos):
     large = photo(50, size=(1_000, 800))
     for part, number in (("train", 0), ("val", 1)):

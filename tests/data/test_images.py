@@ -16,6 +16,7 @@ from resnetkit.errors import DataError, UsageError
 
 GRADIENT = np.linspace(0, 4095, 24 * 32).astype(np.uint16).reshape(24, 32)  # what a 12-bit camera gives
 DEEP_COLOURS = np.dstack([GRADIENT, GRADIENT[::-1], GRADIENT[:, ::-1]])
+RNG = np.random.default_rng(0)
 PHOTO = np.dstack([GRADIENT >> 4, GRADIENT[::-1] >> 4, np.full_like(GRADIENT, 90)]).astype(np.uint8)
 
 
@@ -66,6 +67,27 @@ def tiff(
     at = 8 + len(depths) + len(pixels)
     header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", at)
     return header + depths + pixels + directory + b"\0\0\0\0"
+
+
+def banded(bands: int, *, photometric: int, extra: tuple[int, ...] | None = None, big: bool = False) -> bytes:
+    """Write an 8-bit TIFF of 6x5 pixels and `bands` bands in one strip; `extra` are its ExtraSamples."""
+    pixels = RNG.integers(0, 256, 30 * bands, dtype=np.uint8).tobytes()
+    lists = {258: (8,) * bands} | ({338: extra} if extra else {})
+    tags = {256: (6,), 257: (5,), 259: (1,), 262: (photometric,), 277: (bands,), 278: (5,), 279: (len(pixels),)}
+    if photometric == 3:
+        lists[320] = tuple(range(0, 65536, 256)) * 3
+    word, count = ("Q", "Q") if big else ("I", "H")
+    room, start = (8, 16) if big else (4, 8)
+    body, entries = pixels, {}
+    for tag, values in {**tags, **lists, 273: (start,)}.items():
+        packed = struct.pack(f"<{len(values)}H", *values)
+        if len(packed) > room:
+            packed, body = struct.pack("<" + word, start + len(body)), body + packed
+        entries[tag] = struct.pack(f"<HH{word}", tag, 3, len(values)) + packed.ljust(room, b"\0")
+    directory = struct.pack("<" + count, len(entries)) + b"".join(entries[tag] for tag in sorted(entries))
+    header = struct.pack("<2sHHHQ", b"II", 43, 8, 0, start + len(body)) if big else b""
+    header = header or struct.pack("<2sHI", b"II", 42, start + len(body))
+    return header + body + directory + struct.pack("<" + word, 0)
 
 
 def scaled(samples: np.ndarray, depth: int) -> np.ndarray:
@@ -346,6 +368,85 @@ def test_a_foreign_file_is_named_and_told_for_what_it_is(what: str) -> None:
         assert "\n" not in message
 
 
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(
+    ("photometric", "bands", "extra"),
+    [(0, 1, None), (1, 1, None), (1, 2, (2,)), (2, 3, None), (2, 4, (1,)), (2, 4, (2,)), (3, 1, None), (5, 4, None)],
+)
+def test_bands_that_are_colours_or_transparency_are_read(
+    photometric: int, bands: int, extra: tuple[int, ...] | None, big: bool
+) -> None:
+    assert rgb(banded(bands, photometric=photometric, extra=extra, big=big)).shape == (5, 6, 3)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(
+    ("photometric", "bands", "extra"),
+    [
+        (1, 2, (0,)), (1, 2, None), (1, 3, (0, 0)), (1, 4, (0, 0, 0)), (2, 4, (0,)), (2, 4, None), (2, 5, (0, 0)),
+        (2, 5, (2, 0)), (2, 6, (0, 0, 0)), (2, 8, (0,) * 5), (5, 5, (0,)), (5, 5, (2,)), (3, 2, (0,)),
+    ],
+)  # fmt: skip
+def test_bands_that_nobody_named_are_refused_with_their_number(
+    photometric: int, bands: int, extra: tuple[int, ...] | None, big: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = banded(bands, photometric=photometric, extra=extra, big=big)
+    for read in (images.decode, images.bits):
+        with pytest.raises(DataError, match=rf"^x\.tif: has {bands} bands, .* not said to be transparency; save those"):
+            read(data, name="x.tif")
+    assert images.size(data) is None
+    assert capfd.readouterr().err == ""
+
+
+PAGED = ["GIF", "PNG", "WEBP", "TIFF", "AVIF", "MPO", "HEIF"]
+
+
+def paged(kind: str, *pictures: Image.Image) -> bytes:
+    if kind == "HEIF":
+        pillow_heif = pytest.importorskip("pillow_heif")
+        file = pillow_heif.from_pillow(pictures[0])
+        for picture in pictures[1:]:
+            file.add_from_pillow(picture)
+        buffer = io.BytesIO()
+        file.save(buffer)
+        return buffer.getvalue()
+    return encoded(pictures[0], kind, save_all=True, append_images=pictures[1:])
+
+
+@pytest.mark.parametrize("kind", PAGED)
+def test_files_of_several_pages_are_told_from_those_of_one(kind: str) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    one = Image.fromarray(PHOTO)
+    assert images.has_several(paged(kind, one, one.transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
+    assert not images.has_several(
+        encoded(one, "JPEG" if kind == "MPO" else kind) if kind != "HEIF" else paged(kind, one)
+    )
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP"])
+def test_an_empty_first_page_before_one_that_is_not_is_refused(kind: str) -> None:
+    empty, full = Image.new("RGB", (32, 24)), Image.fromarray(PHOTO)
+    with pytest.raises(DataError, match=r"^stack: the first of its [23] pages is empty and page [23] is not; save"):
+        images.decode(paged(kind, empty, empty if kind == "TIFF" else full, full), name="stack")
+    assert images.decode(paged(kind, full, empty), name="stack").size == (32, 24)
+    assert images.decode(encoded(empty, kind), name="alone").size == (32, 24)
+
+
+def test_pages_of_16_bits_and_of_one_bit_are_told_empty_too() -> None:
+    for full in (Image.fromarray(GRADIENT), Image.fromarray(PHOTO).convert("1")):
+        empty = Image.new(full.mode, full.size)
+        with pytest.raises(DataError, match="the first of its 2 pages is empty"):
+            images.decode(paged("TIFF", empty, full), name="stack")
+        assert images.decode(paged("TIFF", full, empty), name="stack").size == full.size
+        assert images.decode(paged("TIFF", empty, empty), name="stack").size == full.size
+
+
+def test_a_broken_second_page_is_no_reason_to_lose_an_empty_first() -> None:
+    stack = paged("TIFF", Image.new("L", (32, 24)), Image.fromarray(PHOTO[..., 0]))
+    assert images.decode(stack[:-100], name="stack").size == (32, 24)
+
+
 def test_a_camera_raw_that_is_tiff_inside_is_refused() -> None:
     tags = {254: 1, 330: 8}
     data = encoded(Image.fromarray(PHOTO), "TIFF", tiffinfo=tags)
@@ -469,6 +570,48 @@ def test_a_warning_of_our_own_while_decoding_is_shown(monkeypatch: pytest.Monkey
     monkeypatch.setattr(images, "_check_not_raw", warn)
     with pytest.warns(UserWarning, match="ours"):
         rgb(with_cut_exif())
+
+
+NOISY = """
+import io, sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from resnetkit.data import images
+from resnetkit.errors import ResNetKitError
+
+rng = np.random.default_rng(0)
+photo = Image.fromarray(rng.integers(0, 256, (48, 40, 3), dtype=np.uint8))
+files = [path.read_bytes() for path in Path(sys.argv[1]).rglob("*") if path.is_file()]
+kinds = [(kind, {}) for kind in ("JPEG", "PNG", "GIF", "WEBP", "JPEG2000", "AVIF", "PPM", "TIFF")]
+kinds += [("TIFF", {"compression": name}) for name in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits", "group4")]
+for kind, options in kinds:
+    picture = photo.convert("1") if "group4" in options.values() else photo
+    picture.save(buffer := io.BytesIO(), kind, **options)
+    for number in range(8):
+        broken = bytearray(buffer.getvalue())
+        for at in rng.integers(12, len(broken), 1 + 4 * number):
+            broken[at] = int(rng.integers(0, 256))
+        files.append(bytes(broken[: len(broken) - 100 * (number % 2)]))
+refused = 0
+for data in files:
+    try:
+        images.has_several(data), images.size(data), images.bits(data, name="x")
+        images.convert(images.decode(data, name="x"), mode="RGB", depth=None)
+    except ResNetKitError:
+        refused += 1
+print(len(files), refused)
+"""
+
+
+def test_no_library_writes_past_us(shared_data: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NOISY, str(shared_data / "odd_images")], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    read, refused = map(int, done.stdout.split())
+    assert read > 300
+    assert refused > 30
 
 
 def test_many_threads_decode_silently_and_alike() -> None:

@@ -334,3 +334,28 @@ def test_real_photos_are_ready(shared_data):
     assert {part: len(content) for part, content in prepared.parts.items()} == {"train": 244, "val": 153}
     assert not prepared.parts["train"].pixels.uniform
     assert prepared.report.unreadable == ()
+
+
+def stack(*levels: int) -> bytes:
+    noise = np.random.default_rng(levels[0]).integers(0, 90, (16, 20), np.uint8)
+    pages = [Image.fromarray(noise * (level > 0) + np.uint8(level)) for level in levels]
+    buffer = io.BytesIO()
+    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
+    return buffer.getvalue()
+
+
+def test_files_of_several_pages_are_counted(tmp_path):
+    fill(tmp_path, good_photos() | {f"ants/{i}.tif": stack(50 + i, 99) for i in range(3)} | {"bees/x.tif": stack(7)})
+    assert (
+        f"3 files hold several pages or frames, of which the first is used: {tmp_path}/ants/0.tif"
+        in ready(tmp_path).report.sentences
+    )
+
+
+def test_empty_first_pages_are_refused_and_counted(tmp_path):
+    fill(tmp_path, good_photos() | {f"ants/{i}.tif": stack(0, 60, 60) for i in range(3)})
+    with pytest.raises(DataError, match=r"3 of 15 images cannot be read: .* \(the first of its 3 pages is empty"):
+        ready(tmp_path)
+    report = ready(tmp_path, bad_images="skip").report
+    assert report.sentences[1] == "3 images cannot be read:"
+    assert not any("several pages" in sentence for sentence in report.sentences)

@@ -133,6 +133,23 @@ def test_whole_keeps_aspect_and_never_enlarges() -> None:
     assert V1.whole(Image.new("L", (1, 3000)), side=32).shape == (3000, 1, 3)
 
 
+def test_whole_pictures_have_the_pixels_that_the_crop_needs_and_no_more() -> None:
+    image = Image.new("RGB", (300, 200))
+    assert V1.changed(crop="pad").whole(image, side=100).shape == (67, 100, 3)
+    assert V1.changed(crop="squash").whole(image, side=250).shape == (200, 250, 3)
+    assert V1.changed(crop="squash").whole(image, side=100).shape == (100, 100, 3)
+    for crop in ("pad", "squash"):
+        assert V1.changed(crop=crop).whole(image, side=400).shape == (200, 300, 3)
+
+
+@pytest.mark.parametrize("size", [(300, 200), (200, 300), (64, 64), (1000, 90)])
+def test_what_is_left_out_is_what_lies_beside_the_box_that_is_seen(size: tuple[int, int]) -> None:
+    for preprocess in (V1, V1.changed(crop="pad"), V1.changed(crop="squash"), Preprocess.for_size(32)):
+        left, top, right, bottom = preprocess.seen(*size)
+        shown = (min(right, size[0]) - max(left, 0)) * (min(bottom, size[1]) - max(top, 0))
+        assert abs(preprocess.left_out(*size) - (1 - shown / (size[0] * size[1]))) < 0.03
+
+
 def test_depth_reaches_16_bit_pictures() -> None:
     image = Image.fromarray(np.full((8, 8), 1023, dtype=np.uint16))
     preprocess = Preprocess(size=8, resize=8, channels=1, mean=(0.5,), std=(0.25,))

@@ -10,6 +10,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -339,13 +340,101 @@ def test_a_csv_names_pictures_relative_to_itself(tmp_path, monkeypatch):
         (["image_path,label", "1.png,"], "line 2: 1.png has no label"),
         (["image_path,label", ",a"], "line 2: image_path is empty"),
         (["image_path,label,split", "1.png,a,dev"], "line 2: split is 'dev': expected train, val or test"),
-        (["image_path,label", "1.png,a", "1.png,b"], r"line 3: 1.png is listed again \(first in line 2\)"),
+        (["image_path,label", "1.png,a", "1.png,b"], r"line 3: 1.png is listed again \(first in line 2\), as 'b' and"),
+        (["image_path,label", "1.png,a", "./1.png,b"], r"line 3: ./1.png is listed again \(first in line 2\), as 'b'"),
+        (
+            ["image_path,label,split", "1.png,a,train", "1.png,a,val"],
+            r"listed again \(first in line 2\) with another sp",
+        ),
+        (["image_path,label", "1.png,007;warm", "2.png,cold"], "line 2: label '007;warm' is several names with ';' be"),
+        (["image_path,label", "1.png,a", "2.png,", "3.png,a|b"], r"line 4: label 'a\|b' is several names with '\|'"),
+        (["image_path,label", "1.png,warm", '2.png,"warm,wet"'], "line 3: label 'warm,wet' is several names with ','"),
+        (["image_path,label", '1.png,"a, b"', '2.png,"b, c"', '3.png,"c, a"'], "line 2: label 'a, b' is several names"),
+        (
+            ["image_path,warm,cold", "1.png,0,1"],
+            r"list.csv, line 1: has a column for each label \(warm, cold\); a pict",
+        ),
+        (["image_path,a,b,c,d,split", "1.png,0.0,1.0,0,0,val"], r"column for each label \(a, b, c and 1 more\)"),
         (["image_path,label", '"1.png,a'], "line 2: unexpected end of data"),
     ],
 )
 def test_a_wrong_csv_is_refused_with_the_line(tmp_path, lines, message):
     with pytest.raises(DataError, match=message):
         open_data(csv(tmp_path / "list.csv", *lines))
+
+
+def test_names_with_commas_stay_names(tmp_path):
+    names = ["tench, Tinca tinca", "maillot", "maillot, tank suit", "missile", "projectile, missile", "normal, benign"]
+    write(tmp_path, *(f"{i}.png" for i in range(6)))
+    rows = [f'{i}.png,"{name}"' for i, name in enumerate(names)]
+    assert set(open_data(csv(tmp_path / "list.csv", "image_path,label", *rows)).classes) == set(names)
+
+
+def test_rows_that_say_the_same_again_are_used_once_and_counted(tmp_path):
+    write(tmp_path, "1.png", "2.png")
+    rows = ["1.png,a", "2.png,b", "1.png,a", "./2.png,b"]
+    data = open_data(csv(tmp_path / "list.csv", "image_path,label", *rows))
+    assert labels(data) == {"a": 1, "b": 1}
+    assert data.notes == ("2 rows repeat an earlier one: each picture is used once",)
+
+
+@pytest.mark.parametrize(("one", "other"), [("1", "1.0"), ("1", "01"), ("-2.50", "-2.5"), ("3.", "3")])
+def test_one_number_written_in_two_ways_is_asked_about_and_renamed(tmp_path, one, other):
+    write(tmp_path, "1.png", "2.png", "3.png")
+    path = csv(tmp_path / "list.csv", "image_path,label", f"1.png,{one}", f"2.png,{other}", "3.png,v1.0")
+    with pytest.raises(DataError, match=r"are the same number: are they one class\? then add --rename (\S+);") as error:
+        open_data(path)
+    old, new = str(error.value).partition("--rename ")[2].partition(";")[0].split("=")
+    assert labels(open_data(path, rename={old: new})) == {new: 2, "v1.0": 1}
+
+
+def _first_of(ask: Callable[[str], Dataset], path: str) -> bytes | np.ndarray:
+    data = ask(path)
+    return data.read(data.items[0])
+
+
+@pytest.mark.parametrize(
+    ("files", "written", "found"),
+    [
+        (["img1.png", "img2.png"], "img1", "img1.png"),
+        (["IMG1.PNG.png"], "IMG1.PNG", "IMG1.PNG.png"),
+        (["Img1.png"], "img1.PNG", "Img1.png"),
+        (["photos/img1.png"], "img1.png", "photos/img1.png"),
+        (["img1.png"], "photos/img1.png", "img1.png"),
+        (["photos/img1.png"], "set/photos/img1", "photos/img1.png"),
+    ],
+)
+@pytest.mark.parametrize("ask", [open_data, open_pictures])
+def test_a_list_of_names_that_are_not_there_is_told_what_to_write(tmp_path, files, written, found, ask, monkeypatch):
+    write(tmp_path / "set", *files)
+    monkeypatch.chdir(tmp_path)
+    path = csv(tmp_path / "set/list.csv", "image_path,label", f"{written},a", "none,b")
+    said = rf"none of the 2 pictures is there, as line 2, {written}: write {found} for {written}, and so on"
+    with pytest.raises(DataError, match=said):
+        _first_of(ask, "set/list.csv")
+    assert _first_of(open_data, str(csv(path, "image_path,label", f"{found},a")))
+
+
+def test_one_name_of_a_list_without_its_ending_is_told_too(tmp_path):
+    write(tmp_path, "1.png", "2.png")
+    data = open_data(csv(tmp_path / "list.csv", "image_path,label", "1.png,a", "2,b", "3,b"))
+    with pytest.raises(DataError, match=r"/2: is not there, but 2\.png is: write that"):
+        data.read(data.items[1])
+    with pytest.raises(DataError, match=r"/3: cannot be read \(No such file"):
+        data.read(data.items[2])
+
+
+def test_brackets_in_paths_mean_themselves(tmp_path, monkeypatch):
+    write(tmp_path / "photos [2024]", "[red] a/a[1].png", "[red] a/a[2].png", "b/1.png")
+    monkeypatch.chdir(tmp_path)
+    assert open_data("photos [2024]").classes == ("[red] a", "b")
+    listed = csv(tmp_path / "photos [2024]/list[1].csv", "image_path,label", "[red] a/a[1].png,a[1]", "b/1.png,b")
+    assert labels(open_data(listed)) == {"a[1]": 1, "b": 1}
+    for asked, count in (
+        ("photos [2024]/[red] a/a[1].png", 1), ("photos [2024]/*/a[[]1].png", 1), ("photos [2024]/**/*.png", 3),
+        ("photos [2024]/[red] a/a[1]*", 1), ("photos [2024]/[red] a", 2), ("photos [[]2024]/b/[0-9].png", 1),
+    ):  # fmt: skip
+        assert len(open_pictures(asked)) == count, asked
 
 
 def test_a_csv_in_another_encoding_is_refused(tmp_path):

@@ -51,6 +51,25 @@ KINDS = {
 }
 
 
+def banded(mode: str, extra: int) -> bytes:
+    """Return a TIFF whose last band is what `extra`, its ExtraSamples, says."""
+    content = saved(Image.fromarray(NOISE).convert(mode), format="TIFF")
+    kind = struct.pack("<HHI", 338, 3, 1)
+    assert content.count(kind) == 1
+    at = content.index(kind) + len(kind)
+    return content[:at] + struct.pack("<H", extra) + content[at + 2 :]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_bands_that_nobody_named_are_refused_as_the_package_refuses_them(mode: str) -> None:
+    unnamed, named = banded(mode, 0), banded(mode, 2)
+    with pytest.raises(ResNetKitError, match="not said to be transparency"):
+        ours(unnamed, 3)
+    with pytest.raises(ValueError, match="neither colours nor transparency"):
+        read(io.BytesIO(unnamed), 3)
+    assert (read(io.BytesIO(named), 3) == ours(named, 3)).all()
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_picture_is_read_as_the_package_reads_it(kind: str, channels: int) -> None:

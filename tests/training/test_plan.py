@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
+from resnetkit.api.run import plan
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.errors import UsageError
+from resnetkit.errors import DataError, UsageError
 from resnetkit.models.catalog import spec_of
 from resnetkit.training.plan import Origin, Plan, Request, decide, precision_of, weights_wanted
 from resnetkit.training.recipes import RECIPES, scratch
@@ -169,3 +172,42 @@ def test_what_chooses_the_epoch_is_told_where_it_is_not_the_end_of_a_descent() -
     assert all("one of many alike" in lines[name][0] for name in ("constant", "not to zero"))
     with pytest.raises(UsageError, match="leave one of them out"):
         decided(32, settings=("budget.patience=4", "select=last"))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "crop", "share"),
+    [
+        ([(96, 36)] * 3, "center", "62%"),
+        ([(36, 96)] * 3, "center", "62%"),
+        ([(96, 36), (36, 36), (96, 36)], "center", "62%"),
+        ([(96, 36)] * 3, "pad", None),
+        ([(96, 36)] * 3, "squash", None),
+        ([(36, 36)] * 3, "center", None),
+        ([(40, 36)] * 3, "center", None),
+        ([], "center", None),
+    ],
+)
+def test_the_plan_says_what_the_crop_leaves_out_where_that_is_much(
+    sizes: list[tuple[int, int]], crop: str, share: str | None
+) -> None:
+    request = Request(data=("parts",), model="resnet8", settings=(f"preprocess.crop={crop}",))
+    plan = decide(request, origin=None, median_side=36, num_classes=2, num_pictures=20, sizes=sizes)
+    said = [reason for reason in plan.reasons if reason.startswith("crop ")]
+    assert len(said) == (share is not None)
+    assert all(f"{share} of a picture's area" in line and "--set preprocess.crop=pad" in line for line in said)
+
+
+def test_a_square_photo_loses_no_more_than_usual_and_a_photo_of_4_to_3_does() -> None:
+    request = Request(data=("photos",), weights="none")
+    for size, told in (((400, 400), False), ((400, 300), True)):
+        plan = decide(request, origin=None, median_side=300, num_classes=2, num_pictures=20, sizes=[size])
+        assert any("43%" in reason for reason in plan.reasons) == told
+
+
+@pytest.mark.parametrize("recipe", [None, "finetune"])
+def test_pictures_that_cannot_be_read_are_named_before_weights_are_fetched(recipe: str | None, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").write_text("no picture")
+    with pytest.raises(DataError, match="2 of 2 images cannot be read"):
+        plan(tmp_path, recipe=recipe)

@@ -99,3 +99,16 @@ def test_whole_training_pictures_are_shown_without_chance_as_scoring_shows_them(
     whole = preprocess.whole(picture, side=129).copy()
     ours = view(centre([torch.from_numpy(whole)], preprocess=preprocess)[0].numpy())
     np.testing.assert_allclose(astuple(ours), astuple(view(preprocess.pixels(picture))), atol=0.06)
+
+
+@pytest.mark.parametrize("crop", ["center", "pad", "squash"])
+def test_pictures_that_are_cut_already_are_shown_as_they_are(crop: str) -> None:
+    preprocess = Preprocess.for_size(112).changed(crop=crop)
+    pixels = preprocess.pixels(charted(100, 150)).copy()
+    assert torch.equal(centre([torch.from_numpy(pixels)], preprocess=preprocess)[0], torch.from_numpy(pixels))
+
+
+def test_under_pad_a_part_leaves_out_nothing_that_it_has_room_for() -> None:
+    for one in trained(charted(36, 96), Preprocess.for_size(32).changed(crop="pad"), "random_resized"):
+        assert one.top < 0.03, "the bars above are bars"
+        assert one.bottom > 0.97, "and so are those below"

@@ -183,6 +183,7 @@ def part_to_score(
     watcher: Watcher | None = None,
 ) -> ToScore:
     """Read the pictures that `evaluate` scores; `UsageError` where the model has learnt from all of them."""
+    from resnetkit.data import pages
     from resnetkit.data.preflight import prepare
     from resnetkit.data.survey import survey
     from resnetkit.evaluation.evaluate import choose_split
@@ -213,7 +214,9 @@ def part_to_score(
             report_to=lambda report: watcher.note(str(report)) if report.unreadable else None,
             progress=progress,
         )
-    return ToScore(prepared.parts[part_name], chosen, [*notes, *said], not_counted(given, dataset, part=chosen))
+    part = prepared.parts[part_name]
+    said = [*notes, *said, *pages.noted(surveyed.several & {item.source for item in part.items})]
+    return ToScore(part, chosen, said, not_counted(given, dataset, part=chosen))
 
 
 def _known_views(tta: str) -> Views:

@@ -204,9 +204,9 @@ def _prepare(
     dataset = jobs.open_request_data(request)
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=threads or machine.available_threads(), progress=progress)
-    # Where no picture can be opened the preflight names each of them, so any size will do until then.
+    # Where no picture can be opened the preflight names each of them, so any size and no weights will do until then.
     side = surveyed.median_short_side if surveyed.sizes else 224
-    wanted = weights_wanted(request, median_side=side)
+    wanted = weights_wanted(request, median_side=side) if surveyed.sizes else None
     origin, tensors, memory = None, None, None
     if wanted is not None:
         with ranks.one_first_on_each_machine():
@@ -216,8 +216,9 @@ def _prepare(
         origin = Origin(name=source.name, spec=network.spec, preprocess=header.preprocess)
         tensors = network.state_dict()
     decided = decide(
-        request, origin=origin, median_side=side, num_classes=max(2, len(dataset.classes)),
-        num_pictures=sum(item.split in (None, "train") for item in dataset.items), sizes=surveyed.sizes,
+        request if surveyed.sizes else dataclasses.replace(request, recipe=None), origin=origin, median_side=side,
+        num_classes=max(2, len(dataset.classes)), sizes=surveyed.sizes,
+        num_pictures=sum(item.split in (None, "train") for item in dataset.items),
     )  # fmt: skip
     watcher.note("\n".join(decided.reasons))
     runtime = machine.resolve(

@@ -98,6 +98,8 @@ def _of_file(data: bytes, image: Image.Image, item: Item) -> list[tuple[str, str
         found.append(("rotated", f"EXIF says {turn}; programs that ignore it see it turned"))
     if image.mode in _MODES:
         found.append(("odd mode", f"holds {_MODES[image.mode]}"))
+    if images.has_several(data):
+        found.append(("several pages", "holds several pages or frames: the first is used"))
     if kind == "JPEG" and (damage := _scan_damage(data)):
         found.append(("damaged", damage))
     return found

@@ -154,7 +154,10 @@ def _cut(picture: torch.Tensor, box: Sequence[int]) -> torch.Tensor:
 
 
 def centre(pictures: Pictures, *, preprocess: Preprocess) -> torch.Tensor:
-    """Return whole training pictures as evaluation would show them, nearly: `[N, size, size, C]` without chance."""
+    """Return whole training pictures as evaluation would show them, nearly: `[N, size, size, C]` without chance.
+
+    Pictures of `size` x `size` are those that evaluation shows already, and stay as they are.
+    """
     squares = [_resize(_cut(picture, _evaluated(picture, preprocess)), preprocess.size) for picture in pictures]
     return torch.cat(squares).permute(0, 2, 3, 1).contiguous()
 
@@ -162,7 +165,7 @@ def centre(pictures: Pictures, *, preprocess: Preprocess) -> torch.Tensor:
 def _evaluated(picture: torch.Tensor, preprocess: Preprocess) -> tuple[int, int, int, int]:
     """Return top, left, height, width of what evaluation shows of a whole picture."""
     height, width = picture.shape[:2]
-    if preprocess.crop == "squash":
+    if preprocess.crop == "squash" or height == width == preprocess.size:
         return 0, 0, height, width
     side = max(height, width)
     if preprocess.crop == "center":

@@ -171,13 +171,16 @@ class ListedFiles:
 
 
 def check_some_exist(table: Table, paths: list[str]) -> None:
-    """Raise `DataError` where none of the pictures of a list is there, with what to write to find them."""
-    if any("::" in path or os.path.exists(path) for path in paths) or not paths:
+    """Raise `DataError` where none of the pictures of a list is there and it is plain what to write instead."""
+    if not paths or any("::" in path or os.path.exists(path) for path in paths):
         return
     line, row = table.rows[0]
-    name, there = row["image_path"], _meant(paths[0], folder=os.path.dirname(table.path))
-    hint = f"write {there} for {name}, and so on" if there else "paths are relative to the list"
-    raise DataError(f"{table.path}: none of the {len(paths):,} pictures is there, as line {line}, {name}: {hint}")
+    if there := _meant(paths[0], folder=os.path.dirname(table.path)):
+        name = row["image_path"]
+        raise DataError(
+            f"{table.path}: none of the {len(paths):,} pictures is there, as line {line}, {name}: "
+            f"write {there} for {name}, and so on"
+        )
 
 
 def _meant(path: str, *, folder: str) -> str | None:

@@ -11,10 +11,12 @@ def read(file: str | Path | BinaryIO, channels: int, depth: int | None = None) -
     """Return `[H, W, channels]` uint8 of a picture file (a path or an open file); the first of several frames.
 
     `depth`: the bits that 16-bit greys use; None finds the smallest of 8, 10, 12, 14 and 16 that hold the picture's
-    own maximum. Raises `ValueError` for values that have no place between black and white, and for 16-bit colours,
-    of which Pillow reads half the bits.
+    own maximum. Raises `ValueError` for values that have no place between black and white, for 16-bit colours, of
+    which Pillow reads half the bits, and for TIFFs with bands that are neither colours nor transparency.
     """
     with Image.open(file) as opened:
+        if _unnamed_bands(opened):
+            raise ValueError("holds bands that are neither colours nor transparency: save it as an RGB picture")
         if _sixteen_bit_colours(opened):
             raise ValueError("16-bit colours: save it with 8 bits, or use resnetkit")
         opened.load()
@@ -30,6 +32,14 @@ def read(file: str | Path | BinaryIO, channels: int, depth: int | None = None) -
 def _sixteen_bit_colours(image: Image.Image) -> bool:
     tiles = [tile[3][0] if isinstance(tile[3], tuple) and tile[3] else tile[3] for tile in getattr(image, "tile", [])]
     return any(isinstance(raw, str) and ";16" in raw and not raw.startswith("I;16") for raw in tiles)
+
+
+def _unnamed_bands(image: Image.Image) -> bool:
+    tags = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    photometric, extra = tags.get(262, 0), tags.get(338, ())
+    more = tags.get(277, 1) - {2: 3, 5: 4, 6: 3, 8: 3}.get(photometric, 1)
+    first = extra[0] if isinstance(extra, tuple) and extra else extra
+    return more > 1 or (more == 1 and not (photometric < 4 and first in (1, 2)))
 
 
 def _eight_bits(image: Image.Image, depth: int | None) -> Image.Image:
