@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from resnetkit.errors import ResNetKitError, Terminated, ToldByAnotherRank, signal_of
+from resnetkit.runtime import keep_to_the_cache
 
 _VERBS = {
     "demo": "Train, evaluate and predict once, offline, in about a minute.",
@@ -77,6 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        keep_to_the_cache()
         code = cli.main(arguments, prog_name="resnetkit", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # the reader of a pipe has seen enough; click's word for it is SystemExit
