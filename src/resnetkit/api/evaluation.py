@@ -11,7 +11,7 @@ from resnetkit.api.model import Model, load
 from resnetkit.api.pictures import draw_predictions
 from resnetkit.data.classes import renamed
 from resnetkit.data.dataset import Dataset, Item
-from resnetkit.data.sources import open_data
+from resnetkit.data.sources import called, open_data
 from resnetkit.errors import DataError, UsageError
 from resnetkit.watcher import Watcher
 
@@ -52,7 +52,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
 
 
 def evaluate(
-    *data: str | Path,
+    *data: Any,
     model: str | Path | Model,
     split: str = "auto",
     tta: str = "none",
@@ -66,6 +66,8 @@ def evaluate(
     **computing: Any,
 ) -> Evaluation:
     """Score a model on labelled pictures: `split` is auto (test, else validation, else everything), train, val, test.
+
+    `data` are paths, or one pair of arrays `(images, labels)`.
 
     Pictures that the model's run was trained on are recognised by its `split.csv` and left out unless `split="train"`
     asks for them. `tta` is none, flip or flip_shift: what averaging over such views of each picture reaches is reported
@@ -101,7 +103,7 @@ def evaluate(
     logits = part_logits(model.engine, part, tta=views)
     more: dict[str, Any] = {} if outliers is None else {"outliers": _answered(outliers, model, watcher)}
     if folder is not None and chosen == "test":
-        more["test_looks"] = looked_at_test(folder, str(data[0]))
+        more["test_looks"] = looked_at_test(folder, called(data))
     result = score(model, part, split=chosen, tta=views, folder=place, watcher=watcher, logits=logits, more=more)
     if calibrated is not None:
         _calibrate(model, logits[0], part, split=chosen, to=Path(calibrated), watcher=watcher)
@@ -154,7 +156,7 @@ def fitted(logits: np.ndarray, part: Part, model: Model, *, split: Scored) -> De
 
 
 def part_to_score(
-    *data: str | Path,
+    *data: Any,
     model: Model,
     split: str = "auto",
     rename: Mapping[str, str] | None = None,
@@ -259,7 +261,7 @@ def _as_the_run_split_it(
     return dataclasses.replace(dataset, items=items), [note]
 
 
-def _evaluation_path(folder: RunFolder, data: Sequence[str | Path]) -> Path:
+def _evaluation_path(folder: RunFolder, data: Sequence[Any]) -> Path:
     from resnetkit.training.run import free_path
 
-    return free_path(folder.path / "evaluations", Path(str(data[0]).rstrip("/")).stem or "data")
+    return free_path(folder.path / "evaluations", Path(called(data).rstrip("/")).stem or "data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -168,7 +169,7 @@ def _opened(sources: str | Path | Sequence[str | Path]) -> Dataset:
 
 
 def load(
-    model: str | Path = "resnet18",
+    model: str | os.PathLike[str] = "resnet18",
     *,
     weights: str | Path | None = None,
     device: str = "auto",
@@ -190,7 +191,8 @@ def load(
     `NetworkError` where weights cannot be had, `DataError` for a file that is none.
     """
     watcher = watcher or Watcher()
-    source = locate(str(model), weights=weights, watcher=watcher)
+    model = os.fspath(model)
+    source = locate(model, weights=weights, watcher=watcher)
     stored = None if source.exported is None else source.exported.precision
     chosen = choose(engine=engine, precision=precision, device=device, threads=threads, stored=stored)
     if chosen.engine == "torch":
