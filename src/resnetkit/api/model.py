@@ -13,6 +13,7 @@ from resnetkit.data.sources import Dataset, open_pictures
 from resnetkit.errors import DataError, UsageError
 from resnetkit.exporting import folder as exports
 from resnetkit.exporting.folder import Exported
+from resnetkit.files import hidden
 from resnetkit.inference import bulk, prepared
 from resnetkit.inference.decision import Decision
 from resnetkit.inference.engines import Engine, EngineName, TorchEngine, choose
@@ -150,10 +151,7 @@ class Model:
         checkpoint.save(path, self.network, self.header)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what pickles carry: the tensors or the graph, so that the answers need no file.
-
-        Files are named by whole paths, for `network` and `predict_into` of a process in another folder.
-        """
+        """Return what pickles carry: tensors or graph, so that answers need no file; files by their whole paths."""
         state = {name: value for name, value in self.__dict__.items() if name not in ("network", "engine", "predictor")}
         state["files"] = tuple(path.absolute() for path in self.files)
         state["run"] = None if self.run is None else replace(self.run, path=self.run.path.absolute())
@@ -212,10 +210,7 @@ def load(
 
 
 def _in_pytorch(source: Source, runtime: Runtime) -> Engine:
-    """Return the engine that answers in a forked process, where OpenVINO cannot.
-
-    Raises `UsageError` for an export that only OpenVINO reads.
-    """
+    """Return the engine that answers in a forked process, where OpenVINO cannot; an export for it alone raises."""
     if source.exported is not None and source.exported.format != "torchvision":
         core()  # says why it cannot
     network, header = source.open()
@@ -326,11 +321,21 @@ def locate(
         return Source(path=exported.model, name=exported.name, exported=exported)
     if folder is not None:
         return Source(path=_finished(folder), name=folder.name)
+    if (copied := _copied(text)) is not None:
+        return Source(path=copied.best, name=copied.name)
     from resnetkit.models.hub import fetch_weights
 
     record = _record_of(text, purpose)
     with watcher.counting(f"fetching {record.name}", " bytes") as progress:
         return Source(path=fetch_weights(record, progress, purpose=purpose), name=record.name, record=record)
+
+
+def _copied(text: str) -> RunFolder | None:
+    """Return the run that was copied without its state/: its model answers all the same."""
+    from resnetkit.training.run import RunFolder
+
+    folders = (RunFolder(path) for path in (Path(text), RUNS / text))
+    return next((folder for folder in folders if folder.best.is_file()), None)
 
 
 def _finished(folder: RunFolder) -> Path:
@@ -344,7 +349,7 @@ def _record_of(text: str, purpose: catalog.Purpose) -> catalog.WeightsRecord:
     from resnetkit.training.run import all_runs
 
     if Path(text).suffix in (".safetensors", ".pth", ".pt") or "/" in text:
-        raise UsageError(f"{text}: no such file or run")
+        raise hidden(text) or UsageError(f"{text}: no such file or run")
     if "." in text:
         return catalog.record(text)
     try:
@@ -372,6 +377,7 @@ def describe(model: str) -> tuple[ResNetSpec, Header | None]:
     """Return what a MODEL is, without its tensors and without torch: its spec and, for trained ones, its header."""
     path = Path(model)
     folder = run_of(model) if path.is_dir() or (RUNS / model).is_dir() else None
+    folder = folder or _copied(model)
     if folder is not None:
         header = read_header(_finished(folder))
         return header.spec, header

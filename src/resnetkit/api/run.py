@@ -65,19 +65,27 @@ class Run:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What was asked for and how far it is: data, epochs, epochs_done, started."""
+        """What was asked for and how far it is: data, epochs, epochs_done, started.
+
+        Raises `DataError` for a run whose files are missing or broken.
+        """
         import json
 
         from resnetkit.training import state as states
 
+        if not self.folder.state.is_dir():
+            raise DataError(f"{self.path}: has no state/ in it: it cannot be resumed, its model answers")
         said = states.describe(self.folder.state)
-        environment = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
-        return {
-            "data": said["request"]["request"]["data"],
-            "epochs": said["request"]["recipe"]["epochs"],
-            "epochs_done": said["position"]["epoch"],
-            "started": environment["started"],
-        }
+        try:
+            environment = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+            return {
+                "data": list(said["request"]["request"]["data"]),
+                "epochs": int(said["request"]["recipe"]["epochs"]),
+                "epochs_done": int(said["position"]["epoch"]),
+                "started": str(environment["started"]),
+            }
+        except (OSError, ValueError, TypeError, LookupError) as error:
+            raise DataError(f"{self.path}: its state/ or environment.json is broken ({error})") from error
 
     @property
     def history(self) -> list[dict[str, str]]:

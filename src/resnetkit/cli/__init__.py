@@ -115,8 +115,10 @@ def _explained(error: BaseException) -> int:
             line, code = "interrupted", 128 + signal_of(cause) if isinstance(cause, KeyboardInterrupt) else 130
         case MemoryError():
             line, code = "out of memory: use a smaller --batch-size, --image-size or --limit", 5
-        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
             line, code = f"{error.filename or 'disk'}: {error.strerror}; free some space or choose another place", 5
+        case OSError() if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            line, code = f"{error.filename or 'disk'}: {error.strerror}; ask for access or choose another place", 5
         case _:
             kind = type(error).__name__
             line, code = f"a bug of ours: {kind}: {error}; the same command with --debug shows where", 1

@@ -31,12 +31,19 @@ def runs(folder: str, form: str) -> None:
 
 
 def _row(run: Any) -> dict[str, Any]:
-    metrics = run.metrics
-    try:
-        said = run.description
-    except (ResNetKitError, OSError) as error:
-        click.echo(f"resnetkit: {run.path}: cannot be read ({error})", err=True)
-        said = {"data": [], "epochs": None, "epochs_done": None, "started": ""}
+    """Return what a run says of itself; a file that is broken is named on stderr and stops no other run."""
+    found: dict[str, Any] = {
+        "metrics": None, "description": {"data": [], "epochs": None, "epochs_done": None, "started": ""},
+    }  # fmt: skip
+    problems = []
+    for what in found:
+        try:
+            found[what] = getattr(run, what)
+        except (ResNetKitError, OSError) as error:
+            problems.append(str(error))
+    metrics, said = found["metrics"], found["description"]
+    for problem in problems:
+        click.echo(f"resnetkit: {problem}", err=True)
     return {
         "name": run.name,
         "path": str(run.path),
@@ -47,12 +54,14 @@ def _row(run: Any) -> dict[str, Any]:
         "count": metrics and metrics["count"],
         "split": metrics and metrics["split"],
         "started": said["started"],
+        "problem": "; ".join(problems) or None,
     }
 
 
 def _accuracy(row: dict[str, Any]) -> str:
-    if row["epochs"] is None:
-        return "unreadable"
-    if row["top1"] is None or row["epochs_done"] < row["epochs"]:
+    reached = None if row["top1"] is None else f"{100 * row['top1']:.1f} % of {row['count']} ({row['split']})"
+    if row["problem"] is not None:
+        return f"{reached}, incomplete" if reached else "broken"
+    if reached is None or row["epochs_done"] < row["epochs"]:
         return f"unfinished, {row['epochs_done']} of {row['epochs']} epochs"
-    return f"{100 * row['top1']:.1f} % of {row['count']} ({row['split']})"
+    return reached

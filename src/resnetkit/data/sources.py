@@ -16,6 +16,7 @@ from resnetkit.data.archives import is_archive
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Reader, Split, decoded
 from resnetkit.data.folders import FolderReader, Tree
 from resnetkit.errors import DataError, UsageError, near_miss
+from resnetkit.files import hidden
 
 __all__ = ["SPLITS", "Dataset", "Item", "Reader", "Split", "decoded", "open_data", "open_pictures"]
 
@@ -147,6 +148,8 @@ def _suffix(source: str) -> str:
 
 
 def _missing(source: str) -> UsageError:
+    if (error := hidden(source)) is not None:
+        return error
     folder = os.path.dirname(source)
     try:
         siblings = [os.path.join(folder, name) for name in os.listdir(folder or ".")]
