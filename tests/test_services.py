@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import resnetkit as rk
 from resnetkit.errors import UsageError
@@ -155,3 +156,47 @@ def test_a_model_goes_to_spawned_workers(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(SPAWNED)
     done = subprocess.run([sys.executable, tmp_path / "program.py"], capture_output=True, text=True, timeout=120)
     assert done.stdout == "answered\n", done.stderr
+
+
+# One process runs many verbs, as a person does over a day; the last one is a day later.
+FIRST = [
+    "train digits --model resnet8 --epochs 1 --limit 60 --set augment.flip=none --name a --threads 1 --quiet",
+    "predict one.png --model a --threads 1 --quiet",
+    "evaluate digits --model a --limit 60 --threads 1 --quiet",
+    "explain one.png --model a --output explained --quiet",
+    "export a --to onnx --output onnx --quiet",
+    "export a --to openvino --output openvino --quiet",
+    "check digits --limit 60 --weights none --quiet",
+    "compare a a",
+    "runs", "models", "recipes", "cache", "report a --quiet",
+]  # fmt: skip
+SECOND = ["predict photos --model a --threads 1 --quiet"]
+VERBS = """
+import sys
+from resnetkit.cli import main
+for line in sys.argv[1:]:
+    try:
+        main(line.split())
+    except SystemExit as left:
+        assert left.code == (2 if "compare" in line else 0), line
+"""
+
+
+def test_no_verb_leaves_anything_outside_the_cache(tmp_path: Path) -> None:
+    for name in ("home", "tmp", "work/photos"):
+        (tmp_path / name).mkdir(parents=True)
+    for number in range(9):
+        Image.fromarray(PICTURE).save(tmp_path / f"work/photos/{number}.png")
+    Image.fromarray(PICTURE).save(tmp_path / "work/one.png")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "MPL", "TORCH"))}
+    environment = kept | {
+        "HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp"), "RESNETKIT_CACHE": str(tmp_path / "cache"),
+    }  # fmt: skip
+    for lines in (FIRST, SECOND):
+        done = subprocess.run(
+            [sys.executable, "-c", VERBS, *lines], cwd=tmp_path / "work", env=environment, capture_output=True,
+            text=True, timeout=240,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    left = [path for folder in ("home", "tmp") for path in (tmp_path / folder).rglob("*")]
+    assert left == []

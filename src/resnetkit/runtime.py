@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -276,8 +277,27 @@ def cache_folder() -> Path:
             return Path(chosen).expanduser()
         except RuntimeError:
             raise UsageError(f"RESNETKIT_CACHE={chosen}: there is no such user; name a folder by its path") from None
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "resnetkit"
+    return system_cache() / "resnetkit"
+
+
+def system_cache() -> Path:
+    """Return the folder of all programs' caches; one for temporary files where this user has no home."""
+    chosen = os.environ.get("XDG_CACHE_HOME")
+    if chosen:
+        return Path(chosen)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:  # no HOME, and a user number that has no name, as in containers
+        return Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
+
+
+def keep_to_the_cache() -> None:
+    """Have other packages that this process will use write into our cache, not into the home folder.
+
+    For a program of our own: in somebody else's, matplotlib shall find their settings.
+    """
+    for name, folder in {"MPLCONFIGDIR": "matplotlib", "TORCHINDUCTOR_CACHE_DIR": "torchinductor"}.items():
+        os.environ.setdefault(name, str(cache_folder() / folder))
 
 
 def _read(path: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from resnetkit.api.model import RUNS, finished, run_of
+from resnetkit.api.model import RUNS, copied, finished, run_of
 from resnetkit.models import catalog
 from resnetkit.models.checkpoint import CLASSIFICATION, Header, is_checkpoint, read_description, read_header
 from resnetkit.models.spec import ResNetSpec
@@ -15,6 +15,7 @@ def describe(model: str) -> tuple[ResNetSpec, Header | None]:
     """Return what a MODEL is, without its tensors and without torch: its spec and, for trained ones, its header."""
     path = Path(model)
     folder = run_of(model) if path.is_dir() or (RUNS / model).is_dir() else None
+    folder = folder or copied(model)
     if folder is not None:
         header = read_header(finished(folder))
         return header.spec, header

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -13,6 +14,7 @@ from resnetkit.data.sources import Dataset, open_pictures
 from resnetkit.errors import DataError, UsageError
 from resnetkit.exporting import folder as exports
 from resnetkit.exporting.folder import Exported
+from resnetkit.files import hidden
 from resnetkit.inference import bulk, prepared
 from resnetkit.inference.engines import Engine, EngineName, TorchEngine, choose
 from resnetkit.inference.given import Given
@@ -159,10 +161,7 @@ class Model:
         checkpoint.save(path, self.network, replace(self.header, trained_on=self.memory.tells))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what pickles carry: the tensors or the graph, so that the answers need no file.
-
-        Files are named by whole paths, for `network` and `predict_into` of a process in another folder.
-        """
+        """Return what pickles carry: tensors or graph, so that answers need no file; files by their whole paths."""
         state = {name: value for name, value in self.__dict__.items() if name not in ("network", "engine", "predictor")}
         state["files"] = tuple(path.absolute() for path in self.files)
         state["run"] = None if self.run is None else replace(self.run, path=self.run.path.absolute())
@@ -178,7 +177,7 @@ def _opened(sources: str | Path | Sequence[str | Path]) -> Dataset:
 
 
 def load(
-    model: str | Path = "resnet18",
+    model: str | os.PathLike[str] = "resnet18",
     *,
     weights: str | Path | None = None,
     device: str = "auto",
@@ -200,7 +199,8 @@ def load(
     `NetworkError` where weights cannot be had, `DataError` for a file that is none.
     """
     watcher = watcher or Watcher()
-    source = locate(str(model), weights=weights, watcher=watcher)
+    model = os.fspath(model)
+    source = locate(model, weights=weights, watcher=watcher)
     source.check()
     stored = None if source.exported is None else source.exported.precision
     chosen = choose(engine=engine, precision=precision, device=device, threads=threads, stored=stored)
@@ -221,10 +221,7 @@ def load(
 
 
 def _in_pytorch(source: Source, runtime: Runtime) -> Engine:
-    """Return the engine that answers in a forked process, where OpenVINO cannot.
-
-    Raises `UsageError` for an export that only OpenVINO reads.
-    """
+    """Return the engine that answers in a forked process, where OpenVINO cannot; an export for it alone raises."""
     if source.exported is not None and source.exported.format != "torchvision":
         core()  # says why it cannot
     network, header = source.open()
@@ -360,11 +357,21 @@ def locate(
         return Source(path=exported.model, name=exported.name, exported=exported)
     if folder is not None:
         return Source(path=finished(folder), name=folder.name)
+    if (run := copied(text)) is not None:
+        return Source(path=run.best, name=run.name)
     from resnetkit.models.hub import fetch_weights
 
     record = _record_of(text, purpose)
     with watcher.counting(f"fetching {record.name}", " bytes") as progress:
         return Source(path=fetch_weights(record, progress, purpose=purpose), name=record.name, record=record)
+
+
+def copied(text: str) -> RunFolder | None:
+    """Return the run that was copied without its state/: its model answers all the same."""
+    from resnetkit.training.run import RunFolder
+
+    folders = (RunFolder(path) for path in (Path(text), RUNS / text))
+    return next((folder for folder in folders if folder.best.is_file()), None)
 
 
 def finished(folder: RunFolder) -> Path:
@@ -378,7 +385,7 @@ def _record_of(text: str, purpose: catalog.Purpose) -> catalog.WeightsRecord:
     from resnetkit.training.run import all_runs
 
     if Path(text).suffix in (".safetensors", ".pth", ".pt") or "/" in text:
-        raise UsageError(f"{text}: no such file or run")
+        raise hidden(text) or UsageError(f"{text}: no such file or run")
     if "." in text:
         return catalog.record(text)
     try:

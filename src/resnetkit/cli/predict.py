@@ -122,7 +122,8 @@ def _opened(model: str | None, given: dict[str, Any], console: ConsoleWatcher) -
 
 def _which_model(runs: list[Any]) -> str:
     """Say which model answers where none was asked for, and which might have been meant."""
-    newest = f"; for your newest run: --model {runs[0].path}" if runs else ""
+    answering = [run for run in runs if run.folder.best.is_file()]
+    newest = f"; for your newest run: --model {answering[0].path}" if answering else ""
     return f"answering: resnet18 with its ImageNet weights{newest}"
 
 

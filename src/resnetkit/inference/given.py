@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from resnetkit.data import images
+from resnetkit.data.arrays import way_to_pixels
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.sources import open_pictures
 from resnetkit.errors import DataError, ResNetKitError, UsageError
@@ -168,19 +169,10 @@ def _from_array(given: Any) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    several = "; several pictures go to predict_many()" if array.ndim == 4 else ""
     if array.dtype != np.uint8 or not fits or array.size == 0:
         raise DataError(
-            f"an array must be [H, W] or [H, W, 3] uint8, not {list(array.shape)} {array.dtype}{_hint(array)}"
+            f"an array must be [H, W] or [H, W, 3] uint8, not {list(array.shape)} {array.dtype}"
+            f"{way_to_pixels(array) or several}"
         )
     return Image.fromarray(np.ascontiguousarray(array))
-
-
-def _hint(array: np.ndarray) -> str:
-    """Return how an array of another kind becomes a picture, as the end of a sentence."""
-    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
-        return "; channels come last: x.transpose(1, 2, 0), of a tensor x.permute(1, 2, 0)"
-    if array.dtype.kind == "f":
-        return "; floats in [0, 1] become that by (255 * x).round().astype('uint8')"
-    if array.dtype.kind in "iu" and array.dtype != np.uint8:
-        return "; whole numbers up to 255 become that by x.astype('uint8'), 16 bits by (x >> 8).astype('uint8')"
-    return "; several pictures go to predict_many()" if array.ndim == 4 else ""

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 from resnetkit.data.fetch import Progress, fetch
 from resnetkit.models.catalog import Purpose, WeightsRecord
+from resnetkit.runtime import system_cache
 
 
 def hub_folder() -> Path:
     """Return the folder where torch keeps published weights, as `torch.hub` works it out."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("TORCH_HOME") or Path(base) / "torch").expanduser() / "hub" / "checkpoints"
+    return Path(os.environ.get("TORCH_HOME") or system_cache() / "torch").expanduser() / "hub" / "checkpoints"
 
 
 def fetch_weights(record: WeightsRecord, progress: Progress | None = None, *, purpose: Purpose = "accuracy") -> Path:
