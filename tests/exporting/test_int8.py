@@ -11,6 +11,7 @@ from PIL import Image
 
 import resnetkit as rk
 from resnetkit.api.int8 import calibration
+from resnetkit.api.remembering import Memory
 from resnetkit.data.dataset import Dataset
 from resnetkit.errors import DataError, UsageError
 from resnetkit.exporting.int8 import Cost
@@ -106,7 +107,14 @@ def test_int8_needs_openvino_and_labelled_pictures(file: Path, labelled: Path) -
 
 def test_train_calibrates_and_validation_is_scored_where_the_data_have_parts(labelled: Path, tmp_path: Path) -> None:
     def divided(data: Path, classes: Sequence[str] = CLASSES) -> tuple[Dataset, Dataset]:
-        made = calibration([data], classes=classes, seen=Seen(), name="insects", watcher=Watcher(), threads=1)
+        made = calibration(
+            [data],
+            classes=classes,
+            memory=Memory(known=Seen(), tells=Seen()),
+            name="insects",
+            watcher=Watcher(),
+            threads=1,
+        )
         return made.ours, made.others
 
     ours, others = divided(labelled)

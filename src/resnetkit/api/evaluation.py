@@ -195,7 +195,7 @@ def part_to_score(
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=model.runtime.threads, progress=progress)
     given, seen = dataset, model.memory.known
-    dataset, notes = by_memory(dataset, surveyed, seen, name=model.name, asked=split)
+    dataset, notes = by_memory(dataset, surveyed, model.memory, name=model.name, asked=split)
     chosen = choose_split(split, {item.split or "train" for item in dataset.items})  # type: ignore[arg-type]
     dataset, said = without_choosers(dataset, surveyed, seen, name=model.name, part=chosen)
     if chosen == "all":

@@ -91,7 +91,7 @@ def export(
     calibrating = None
     if int8:
         calibrating = quantising.calibration(
-            calibrate, classes=header.classes, seen=memory.known, name=source.name, watcher=watcher,
+            calibrate, classes=header.classes, memory=memory, name=source.name, watcher=watcher,
             threads=runtime.threads,
         )  # fmt: skip
         seen = seen.and_calibrated(calibrating.keys)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resnetkit.api.model import Model, Source, prepared_model
-from resnetkit.api.remembering import by_memory
+from resnetkit.api.remembering import Memory, by_memory
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.fingerprint import digests_of
 from resnetkit.data.sources import open_data
@@ -22,8 +22,6 @@ from resnetkit.watcher import Watcher
 if TYPE_CHECKING:
     import numpy as np
 
-    from resnetkit.models.seen import Seen
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
@@ -35,11 +33,11 @@ class Calibration:
 
 
 def calibration(
-    data: Sequence[str | Path], *, classes: Sequence[str], seen: Seen, name: str, watcher: Watcher, threads: int
+    data: Sequence[str | Path], *, classes: Sequence[str], memory: Memory, name: str, watcher: Watcher, threads: int
 ) -> Calibration:
     """Return the pictures to calibrate on, at most 300, and other ones to score: with their labels, none in both.
 
-    Calibrated is on the train part, scored the validation part, else the test part; what the model has `seen` in
+    Calibrated is on the train part, scored the validation part, else the test part; what the model has seen in
     training belongs to the first. A set without parts is divided: a part of it, at most half, calibrates. Raises
     `DataError` for a class that the model does not know and where there are not two pictures, `UsageError` where it
     has seen them all.
@@ -49,7 +47,7 @@ def calibration(
     from resnetkit.models.seen import packed
 
     surveyed = survey(dataset := open_data(*data), threads=threads)
-    dataset, notes = by_memory(dataset, surveyed, seen, name=name, asked="auto")
+    dataset, notes = by_memory(dataset, surveyed, memory, name=name, asked="auto")
     for note in notes:
         watcher.note(f"--calibrate: {note}")
     parts = {item.split for item in dataset.items}

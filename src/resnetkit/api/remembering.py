@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from resnetkit.data.fingerprint import digests_of
 from resnetkit.errors import UsageError
 from resnetkit.models.choice import choice_in
-from resnetkit.models.seen import LEFT_OUT, Mark, Seen
+from resnetkit.models.seen import LEFT_OUT, Mark, Seen, are_among
 
 if TYPE_CHECKING:
-    from resnetkit.data.dataset import Dataset, Item
+    from resnetkit.data.dataset import Dataset, Item, Split
     from resnetkit.data.survey import Survey
     from resnetkit.models.checkpoint import Header
     from resnetkit.training.run import RunFolder
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 class Memory:
     """What is `known` of what a model has seen, to judge pictures by, and what a copy of it `tells`.
 
-    They differ where the file tells nothing, and the run that it lies in does.
+    They differ where the file tells nothing, and the run that it lies in does. `held_out`: keys of what the run held
+    out, those that calibrated the model where the run is not there.
     """
 
     known: Seen
     tells: Seen
+    held_out: str = ""
 
 
 def memory_of(header: Header, *, path: Path | None, run: RunFolder | None) -> Memory:
@@ -36,14 +38,18 @@ def memory_of(header: Header, *, path: Path | None, run: RunFolder | None) -> Me
     A file in a run's folder is taken for one of the run's.
     """
     told = header.trained_on
-    if told.known or told.pictures or run is None:
-        return Memory(known=told, tells=told)
-    from resnetkit.training.lineage import lineage_by_files
+    if run is None:
+        return Memory(known=told, tells=told, held_out=told.calibrated)
+    from resnetkit.training.lineage import lineage_by_files, lineage_of
 
+    held_out = lineage_of(run).held_out
+    if told.known or told.pictures:
+        return Memory(known=told, tells=told, held_out=held_out)
     chosen = choice_in(header.chosen)
     is_last = path is not None and path.name == run.last.name
-    known = lineage_by_files(run).of_model(selected=not is_last and (chosen is None or chosen.selected))
-    return Memory(known=known, tells=told if told.why == LEFT_OUT else known)
+    by_files = lineage_by_files(run)
+    known = by_files.of_model(selected=not is_last and (chosen is None or chosen.selected))
+    return Memory(known=known, tells=told if told.why == LEFT_OUT else known, held_out=by_files.held_out)
 
 
 def trained_among(seen: Seen, items: Sequence[Item], surveyed: Survey) -> frozenset[str]:
@@ -69,31 +75,40 @@ def of_training(name: str, *, trained: int, left_out: int, held_out: int, total:
     return " ".join(said)
 
 
-def by_memory(dataset: Dataset, surveyed: Survey, seen: Seen, *, name: str, asked: str) -> tuple[Dataset, list[str]]:
+def by_memory(
+    dataset: Dataset, surveyed: Survey, memory: Memory, *, name: str, asked: str
+) -> tuple[Dataset, list[str]]:
     """Put what trained the model into the training part, so that it is scored only where that is asked for.
+
+    What its run held out of that part becomes validation, and what has no part and did not train.
 
     Raises `UsageError` where nothing else is left of what was asked for.
     """
     items, part = dataset.items, asked if asked in ("val", "test") else None
-    marks = _marks(seen, items, surveyed)
+    marks = _marks(memory.known, items, surveyed)
     trained = sum(mark == "trained" for mark in marks)
     if not trained:
-        return dataset, _unknown(seen, name)
+        return dataset, _unknown(memory.known, name)
     wanted = [mark for item, mark in zip(items, marks, strict=True) if part in (None, item.split)]
     if asked != "train" and wanted and all(mark == "trained" for mark in wanted):
         raise UsageError(
             f"all {len(wanted):,} pictures trained {name} or what it began from: give it others, or score it on what "
             "it learnt from with --split train"
         )
-    # What lies beside it and did not train was held out, also where the data call all of it their training part.
+    held_out = are_among(memory.held_out, digests_of(items, surveyed))
     items = tuple(
-        replace(item, split="train" if mark == "trained" else "val" if item.split in (None, "train") else item.split)
-        for item, mark in zip(items, marks, strict=True)
+        replace(item, split="train" if mark == "trained" else _part(item, own))
+        for item, mark, own in zip(items, marks, held_out, strict=True)
     )
     note = (
         f"{trained:,} of these pictures trained {name} or what it began from; they are scored only with --split train"
     )
     return replace(dataset, items=items), [note]
+
+
+def _part(item: Item, held_out: bool) -> Split:
+    """Return the part of a picture that did not train the model."""
+    return "val" if item.split is None or (item.split == "train" and held_out) else item.split
 
 
 def without_choosers(

@@ -106,7 +106,13 @@ def is_resaved(one: Image.Image, other: Image.Image) -> bool:
     saving as JPEG and other ways of resizing do to the picture at that very place, which is tried out; so is the
     energy of all differences, against the noise of a second shot. A needle, a digit or a lesion is no such trace.
     """
+    if one.size == other.size:  # either may be the copy, and what is left in a copy to be lost is less
+        return _is_copy(one, other) or _is_copy(other, one)
     large, small = sorted((one, other), key=lambda picture: picture.width * picture.height, reverse=True)
+    return _is_copy(small, large)
+
+
+def _is_copy(small: Image.Image, large: Image.Image) -> bool:
     scale = min(1.0, COMPARED / max(small.size))
     size = max(1, round(small.width * scale)), max(1, round(small.height * scale))
     first, second = _values(large, size), _values(small, size)

@@ -124,8 +124,6 @@ def infer_spec(state: Mapping[str, Tensor], *, without_projections: Shortcut | N
         raise DataError(
             f"not a ResNet by its shapes: conv1, layer1.0.conv1 and fc have {ranks} dimensions, not 4, 4, 2"
         )
-    if head is not None and not head.shape[0]:
-        raise DataError("fc.weight has no rows: num_classes must be 1 or more, or the file have no fc at all")
     width, in_channels, kernel, _ = state["conv1.weight"].shape
     if kernel not in (3, 7):
         raise DataError(f"not a ResNet of ours: its first convolution is {kernel}x{kernel}, 3x3 or 7x7 is wanted")
@@ -138,8 +136,16 @@ def infer_spec(state: Mapping[str, Tensor], *, without_projections: Shortcut | N
         stem="imagenet" if kernel == 7 else "cifar",
         shortcut=_shortcut(state, bottleneck=bottleneck, without_projections=without_projections),
         in_channels=in_channels,
-        num_classes=0 if head is None else head.shape[0],
+        num_classes=num_classes_of(state),
     )
+
+
+def num_classes_of(state: Mapping[str, Tensor]) -> int:
+    """Return the rows of the head, 0 where there is none; raises `DataError` for a head without rows."""
+    head = state.get("fc.weight")
+    if head is not None and not head.shape[0]:
+        raise DataError("num_classes must be at least 1, and fc.weight has no rows")
+    return 0 if head is None else head.shape[0]
 
 
 def _blocks(state: Mapping[str, Tensor]) -> tuple[int, ...]:

@@ -74,8 +74,7 @@ class Seen:
 
     def calibrated_by(self, contents: Iterable[Digests]) -> bool:
         """Tell whether temperature and thresholds were fitted on any of these pictures."""
-        known = _keys(self.calibrated)
-        return any(_any(content, known) for content in contents)
+        return any(are_among(self.calibrated, contents))
 
     def words(self) -> str:
         """Return what is known, as what follows "trained on"."""
@@ -125,6 +124,12 @@ def seen_in_training(
         trained=_joined(own.trained, before.trained), chose=_joined(own.chose, before.chose),
         groups=_joined(own.groups, before.groups),
     )  # fmt: skip
+
+
+def are_among(keys: str, pictures: Iterable[Digests]) -> list[bool]:
+    """Tell of each picture whether it is one of those that `packed` returned the keys of."""
+    known = _keys(keys)
+    return [_any(content, known) for content in pictures]
 
 
 def packed(pictures: Iterable[Digests]) -> str:

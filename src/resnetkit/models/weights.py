@@ -16,7 +16,7 @@ from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.models import catalog, checkpoint
 from resnetkit.models.catalog import WeightsRecord
 from resnetkit.models.checkpoint import Header
-from resnetkit.models.foreign import clean, infer_spec, read_state, tutorial_note
+from resnetkit.models.foreign import clean, infer_spec, num_classes_of, read_state, tutorial_note
 from resnetkit.models.hub import fetch_weights
 from resnetkit.models.resnet import ResNet, without_values
 from resnetkit.models.spec import ResNetSpec
@@ -213,8 +213,8 @@ def _record_of(path: Path) -> WeightsRecord | None:
 
 def _adapted(spec: ResNetSpec, state: Mapping[str, Tensor]) -> ResNetSpec:
     stem, head = state.get("conv1.weight"), state.get("fc.weight")
-    if head is None or (head.ndim == 2 and head.shape[0]):
-        spec = spec.changed(num_classes=0 if head is None else head.shape[0])
+    if head is None or head.ndim == 2:
+        spec = spec.changed(num_classes=num_classes_of(state))
     if stem is not None and stem.ndim == 4 and stem.shape[-1] in (3, 7):
         spec = spec.changed(in_channels=stem.shape[1], stem="imagenet" if stem.shape[-1] == 7 else "cifar")
     return spec
