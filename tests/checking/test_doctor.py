@@ -94,7 +94,7 @@ def test_a_fault_is_found_and_only_there(found: rk.Check, kind: str, pictures: s
 
 def test_the_set_as_a_whole_is_described_as_training_would(found: rk.Check) -> None:
     said = "\n".join(found.report.sentences)
-    assert "1 of 4 validation images are also in training (identical files" in said
+    assert "1 of 4 validation images are also in training (identical, as" in said
     assert "1 of 4 validation images are near-copies of training images:" in said
 
 

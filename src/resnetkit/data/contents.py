@@ -55,7 +55,7 @@ def look(data: bytes | np.ndarray, *, name: str) -> tuple[Content | None, np.nda
     if large and full is not None:
         turned = images.orientation(image) >= 5
         return Content(full[::-1] if turned else full, None, _means(upright)), None
-    pixels = np.asarray(upright)
+    pixels = np.frombuffer(upright.tobytes(), np.uint8).reshape(upright.height, upright.width, 3)
     content = Content(upright.size, digest_of_pixels(pixels), _means(upright))
     if image.mode not in ("RGB", "L") or "transparency" in image.info or bit_depth.samples(image) is not None:
         return content, None
