@@ -93,6 +93,48 @@ def test_the_photo_that_is_moved_empties_no_other_class(seed):
         assert {part for source, part in parts.items() if source.startswith(label)} == {"train", "val"}
 
 
+def divide_knowing(
+    photos: list[tuple[Item, str]], trained: set[str], *, share: float = 0.2, seed: int = 0
+) -> dict[str, str | None]:
+    items, contents = [item for item, _ in photos], [content for _, content in photos]
+    return {item.source: item.split for item in hold_out(items, contents, share=share, seed=seed, trained=trained)}
+
+
+def in_part(parts: dict[str, str | None], part: str) -> set[str]:
+    return {source for source, own in parts.items() if own == part}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_an_earlier_run_held_out_is_held_out_again_under_any_seed(seed):
+    pictures = [*photos(60, label="a"), *photos(60, label="b"), *photos(60, label="c")]
+    before = divide(pictures)
+    assert divide_knowing(pictures, in_part(before, "train"), seed=seed) == before
+
+
+def test_of_many_new_pictures_the_share_of_all_is_held_out():
+    pictures = photos(2000)
+    trained = {item.source for item, _ in pictures[:1200]}
+    held_out = in_part(divide_knowing(pictures, trained), "val")
+    assert not held_out & trained
+    assert 0.17 < len(held_out) / 2000 < 0.23
+
+
+def test_a_group_or_content_that_trained_is_never_held_out():
+    grouped = [(Item(f"{g}/{i}.jpg", "a", group=f"p{g}"), f"{g} {i}") for g in range(50) for i in range(4)]
+    copies = [(Item(f"copy/{g}.jpg", "b"), f"{g} 0") for g in range(50)]
+    trained = {f"{g}/3.jpg" for g in range(40)}
+    held_out = in_part(divide_knowing([*grouped, *copies], trained, share=0.5, seed=3), "val")
+    assert held_out <= {f"{g}/{i}.jpg" for g in range(40, 50) for i in range(4)} | {
+        f"copy/{g}.jpg" for g in range(40, 50)
+    }
+    assert held_out
+
+
+def test_where_all_have_trained_nothing_is_held_out():
+    pictures = photos(50)
+    assert set(divide_knowing(pictures, {item.source for item, _ in pictures}).values()) == {"train"}
+
+
 def test_a_class_of_one_photo_stays_in_train():
     assert all(divide(photos(1, label=f"class {i}")) == {f"class {i}/0.jpg": "train"} for i in range(30))
 
