@@ -5,15 +5,21 @@ import os
 import pickle
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import resnetkit as rk
-from resnetkit.errors import UsageError
-from resnetkit.runtime import refuse_forked
+from resnetkit.api.progress import listening
+from resnetkit.errors import DataError, UsageError
+from resnetkit.models.hub import hub_folder
+from resnetkit.runtime import cache_folder, refuse_forked
+from resnetkit.watcher import Watcher
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
@@ -200,3 +206,100 @@ def test_no_verb_leaves_anything_outside_the_cache(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     left = [path for folder in ("home", "tmp") for path in (tmp_path / folder).rglob("*")]
     assert left == []
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Run something in a process of a user who is not root, and return its exit status."""
+    child = os.fork()
+    if not child:
+        try:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_place_that_may_not_be_looked_into_is_not_called_missing(tmp_path: Path) -> None:
+    from resnetkit.api.model import locate
+    from resnetkit.data.sources import open_data, open_pictures
+
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    Image.fromarray(PICTURE).save(secret / "a.png")
+    os.chmod(tmp_path, 0o755)
+    os.chmod(secret, 0)
+
+    def look() -> None:
+        for call in (
+            lambda: open_pictures(secret / "a.png"), lambda: open_data(secret / "data"),
+            lambda: locate(str(secret / "model.safetensors"), watcher=Watcher()),
+        ):  # fmt: skip
+            with pytest.raises((UsageError, DataError), match="Permission denied"):
+                call()
+
+    for folder in (*tmp_path.parents,)[:2]:
+        os.chmod(folder, 0o755)
+    status = in_child(look)
+    os.chmod(secret, 0o700)
+    assert status == 0
+
+
+def test_a_user_without_a_home_has_a_cache_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("RESNETKIT_CACHE", "XDG_CACHE_HOME", "TORCH_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    assert cache_folder().parts[-2:] == (f"cache-{os.getuid()}", "resnetkit")
+    assert hub_folder().is_absolute()
+
+
+SHOWN = """
+import os, pty, sys
+import numpy as np
+import resnetkit as rk
+
+labels = np.arange(60) % 3
+images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+for number, quiet in enumerate((False, True)):
+    child, terminal = pty.fork()
+    if not child:
+        run = rk.train((images, labels), model="resnet8", epochs=1, quiet=quiet, output=f"{sys.argv[1]}/{number}")
+        os._exit(0)
+    said = b""
+    while True:
+        try:
+            said += os.read(terminal, 4096)
+        except OSError:
+            break
+    os.waitpid(child, 0)
+    print(b"network   resnet8" in said and b"epoch   1" in said, len(said) == 0)
+rk.train((images, labels), model="resnet8", epochs=1, output=f"{sys.argv[1]}/2")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no pseudo-terminals")
+def test_train_shows_what_goes_on_at_a_terminal_and_is_silent_elsewhere(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", SHOWN, tmp_path], capture_output=True, text=True, timeout=240)
+    assert done.stdout == "True False\nFalse True\n", done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("shell", "heard"), [("ZMQInteractiveShell", True), ("TerminalInteractiveShell", False)])
+def test_a_notebook_is_a_place_where_somebody_looks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shell: str, heard: bool
+) -> None:
+    instance = type(shell, (), {})()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: instance))
+    with listening(None, quiet=False) as watcher:
+        watcher.note("found something")
+    assert ("found something" in capsys.readouterr().err) == heard
+    with listening(None, quiet=True) as watcher:
+        watcher.note("found something")
+    assert capsys.readouterr().err == ""
