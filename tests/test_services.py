@@ -5,15 +5,21 @@ import os
 import pickle
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import resnetkit as rk
-from resnetkit.errors import UsageError
-from resnetkit.runtime import refuse_forked
+from resnetkit.api.progress import listening
+from resnetkit.errors import DataError, UsageError
+from resnetkit.models.hub import hub_folder
+from resnetkit.runtime import cache_folder, refuse_forked
+from resnetkit.watcher import Watcher
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
@@ -30,7 +36,7 @@ open_stream = model.predict_many(picture for _ in range(99))
 next(open_stream)
 
 def in_child():
-    signal.alarm(30)
+    signal.alarm(90)
     assert np.allclose([p for _, p in model.predict(picture).top], [p for _, p in one], atol=1e-5)
     assert [answer.top[0][0] for answer in model.predict_many([picture] * 20)] == [top[0][0] for top in many]
     try:
@@ -39,7 +45,15 @@ def in_child():
         assert "before the process was forked" in str(error), error
     else:
         raise AssertionError("a stream of the parent went on")
-    if sys.argv[1] == "torch":
+    if sys.argv[1] == "openvino":
+        try:
+            rk.load("resnet20.cifar10", engine="openvino")
+        except rk.errors.UsageError as error:
+            assert "does not live through a fork" in str(error), error
+        else:
+            raise AssertionError("OpenVINO would compute in a forked process")
+        assert "PyTorch" in rk.load("resnet20.cifar10").computes
+    else:
         import torch
         model.features(torch.zeros(1, 3, 32, 32))
     sys.exit(0)  # not os._exit: what the parent left under way must not be waited for at the end either
@@ -60,7 +74,7 @@ print("answered")
 def test_forked_workers_answer_like_the_process_that_loaded_the_model(engine: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run(
-        [sys.executable, "-c", FORKED, engine], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", FORKED, engine], env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.stdout == "answered\n", done.stderr
 
@@ -75,7 +89,7 @@ torch.set_num_threads(2)
 torch.zeros(1 << 20).add(1)
 child = os.fork()
 if not child:
-    signal.alarm(60)
+    signal.alarm(90)
     settings = ("augment.flip=none",)
     how = dict(model="resnet8", epochs=1, limit=60, settings=settings)
     try:
@@ -92,7 +106,7 @@ print(os.waitpid(child, 0)[1])
 def test_a_forked_process_trains_on_one_thread_or_says_why_not(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     done = subprocess.run(
-        [sys.executable, "-c", TRAINING, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", TRAINING, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=240
     )
     assert done.stdout == "0\n", done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
@@ -154,7 +168,7 @@ if __name__ == "__main__":
 
 def test_a_model_goes_to_spawned_workers(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(SPAWNED)
-    done = subprocess.run([sys.executable, tmp_path / "program.py"], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, tmp_path / "program.py"], capture_output=True, text=True, timeout=240)
     assert done.stdout == "answered\n", done.stderr
 
 
@@ -200,3 +214,100 @@ def test_no_verb_leaves_anything_outside_the_cache(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     left = [path for folder in ("home", "tmp") for path in (tmp_path / folder).rglob("*")]
     assert left == []
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Run something in a process of a user who is not root, and return its exit status."""
+    child = os.fork()
+    if not child:
+        try:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_place_that_may_not_be_looked_into_is_not_called_missing(tmp_path: Path) -> None:
+    from resnetkit.api.model import locate
+    from resnetkit.data.sources import open_data, open_pictures
+
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    Image.fromarray(PICTURE).save(secret / "a.png")
+    os.chmod(tmp_path, 0o755)
+    os.chmod(secret, 0)
+
+    def look() -> None:
+        for call in (
+            lambda: open_pictures(secret / "a.png"), lambda: open_data(secret / "data"),
+            lambda: locate(str(secret / "model.safetensors"), watcher=Watcher()),
+        ):  # fmt: skip
+            with pytest.raises((UsageError, DataError), match="Permission denied"):
+                call()
+
+    for folder in (*tmp_path.parents,)[:2]:
+        os.chmod(folder, 0o755)
+    status = in_child(look)
+    os.chmod(secret, 0o700)
+    assert status == 0
+
+
+def test_a_user_without_a_home_has_a_cache_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("RESNETKIT_CACHE", "XDG_CACHE_HOME", "TORCH_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    assert cache_folder().parts[-2:] == (f"cache-{os.getuid()}", "resnetkit")
+    assert hub_folder().is_absolute()
+
+
+SHOWN = """
+import os, pty, sys
+import numpy as np
+import resnetkit as rk
+
+labels = np.arange(60) % 3
+images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+for number, quiet in enumerate((False, True)):
+    child, terminal = pty.fork()
+    if not child:
+        run = rk.train((images, labels), model="resnet8", epochs=1, quiet=quiet, output=f"{sys.argv[1]}/{number}")
+        os._exit(0)
+    said = b""
+    while True:
+        try:
+            said += os.read(terminal, 4096)
+        except OSError:
+            break
+    os.waitpid(child, 0)
+    print(b"network   resnet8" in said and b"epoch   1" in said, len(said) == 0)
+rk.train((images, labels), model="resnet8", epochs=1, output=f"{sys.argv[1]}/2")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no pseudo-terminals")
+def test_train_shows_what_goes_on_at_a_terminal_and_is_silent_elsewhere(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", SHOWN, tmp_path], capture_output=True, text=True, timeout=240)
+    assert done.stdout == "True False\nFalse True\n", done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("shell", "heard"), [("ZMQInteractiveShell", True), ("TerminalInteractiveShell", False)])
+def test_a_notebook_is_a_place_where_somebody_looks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shell: str, heard: bool
+) -> None:
+    instance = type(shell, (), {})()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: instance))
+    with listening(None, quiet=False) as watcher:
+        watcher.note("found something")
+    assert ("found something" in capsys.readouterr().err) == heard
+    with listening(None, quiet=True) as watcher:
+        watcher.note("found something")
+    assert capsys.readouterr().err == ""

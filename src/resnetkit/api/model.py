@@ -341,6 +341,8 @@ def locate(
     text: str, *, weights: str | Path | None = None, watcher: Watcher, purpose: catalog.Purpose = "accuracy"
 ) -> Source:
     """Resolve a MODEL given as text, the only place that does; published weights are downloaded where they are not."""
+    if os.sep in text and (error := hidden(text)) is not None:
+        raise error
     path = Path(text).expanduser()
     folder = run_of(text) if path.is_dir() or (RUNS / text).is_dir() else None
     if weights is not None and (folder is not None or path.is_file()):
@@ -385,7 +387,7 @@ def _record_of(text: str, purpose: catalog.Purpose) -> catalog.WeightsRecord:
     from resnetkit.training.run import all_runs
 
     if Path(text).suffix in (".safetensors", ".pth", ".pt") or "/" in text:
-        raise hidden(text) or UsageError(f"{text}: no such file or run")
+        raise UsageError(f"{text}: no such file or run")
     if "." in text:
         return catalog.record(text)
     try:

@@ -108,7 +108,8 @@ def _opened(model: str | None, given: dict[str, Any], console: ConsoleWatcher) -
     from resnetkit import api
 
     if model is None and given["weights"] is None:
-        console.note(_which_model(api.runs()))
+        with contextlib.suppress(OSError):  # runs/ of somebody else is in nobody's way
+            console.note(_which_model(api.runs()))
     if model is None and given["weights"] is not None:
         model = given.pop("weights")  # the file says which network it is
     opened = api.load(model or "resnet18", watcher=console, **given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from resnetkit.data.arrays import pair_of
@@ -55,3 +56,9 @@ def found_again(
     kept = tuple(items[source] for _, source in wanted)
     names = class_names(str(item.label) for item in kept)
     return replace(pictures, items=kept, classes=names, origins=origins, ignored=(), outside=(), empty=(), notes=())
+
+
+def seen_from(folder: Path, name: str) -> str:
+    """Return a path that was relative to `folder` as an absolute one; names such as `digits` stay."""
+    path, separator, member = name.partition("::")
+    return f"{folder / path}{separator}{member}" if (folder / path).exists() else name

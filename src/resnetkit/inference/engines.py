@@ -16,7 +16,7 @@ import numpy as np
 from resnetkit import runtime as machine
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import ResourceError, UsageError
-from resnetkit.inference.openvino_library import stranded
+from resnetkit.inference.openvino_library import core, stranded
 from resnetkit.runtime import Precision, Runtime
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ def choose(
         raise UsageError(f"--engine openvino computes on the processor, not on {runtime.device}: add --device cpu")
     if engine == "openvino" and not installed:
         raise UsageError("--engine openvino: it is not installed: pip install openvino, or use --engine torch")
+    if engine == "openvino" and stranded():
+        core()  # says why it cannot
     chosen = engine
     if chosen == "auto":
         chosen = "openvino" if runtime.device == "cpu" and installed and not stranded() else "torch"

@@ -17,7 +17,7 @@ from resnetkit.data.arrays import GIVEN
 from resnetkit.data.batches import Batches
 from resnetkit.data.dataset import SPLITS, Dataset
 from resnetkit.data.findings import Report
-from resnetkit.data.moved import found_again
+from resnetkit.data.moved import found_again, seen_from
 from resnetkit.data.preflight import Prepared, Survey, fingerprint, prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
@@ -178,7 +178,7 @@ def open_request_data(request: Request, given: Sequence[Any] = ()) -> Dataset:
     """Open the data a request names, or `given` arrays; raises `DataError` where no picture lies in a class folder."""
     if request.data == (GIVEN,) and not given:
         raise UsageError(
-            "the run was trained on arrays that were given from Python and lie in no file: "
+            "the pictures are arrays that were given from Python and lie in no file: give them again, as in "
             "resnetkit.resume(run, data=(images, labels))"
         )
     dataset = open_data(*(given or request.data), group_by=request.group_by, rename=request.rename, limit=request.limit)
@@ -340,7 +340,7 @@ def take_up(
     start = Path(said["cwd"])
     rows = read_split(folder.split)
     if start != Path.cwd():
-        request = dataclasses.replace(request, data=tuple(_from(start, name) for name in request.data))
+        request = dataclasses.replace(request, data=tuple(seen_from(start, name) for name in request.data))
     plan = Plan(
         spec=ResNetSpec.from_json(said["spec"]), preprocess=Preprocess.from_json(said["preprocess"]),
         recipe=recipe, weights=said["weights"], reasons=(),
@@ -352,7 +352,10 @@ def take_up(
             in_order="contents_in_order" in said, threads=runtime.threads, progress=progress,
         )  # fmt: skip
     else:
-        dataset = open_request_data(request)
+        try:
+            dataset = open_request_data(request)
+        except UsageError as error:
+            raise UsageError(f"{error}; if they moved: resnetkit resume {folder.path} --data DATA") from error
     prepared = prepare_data(request, dataset, plan, runtime=runtime, split_rows=rows, progress=progress)
     if contents(prepared) != said["fingerprint"] or list(prepared.classes) != said["classes"]:
         raise DataError(_what_changed(folder, prepared))
@@ -415,9 +418,3 @@ def _longer(folder: RunFolder, state: State, epochs: int | None) -> Recipe:
         raise UsageError(f"{folder.name} has {done} epochs behind it: --epochs must be more than that")
     # Who names a number wants those epochs: minutes that are used up, or patience at its end, no longer count.
     return recipe.changed(epochs=epochs, budget=Budget())
-
-
-def _from(folder: Path, name: str) -> str:
-    """Return a path that was relative to `folder` as an absolute one; names such as `digits` stay."""
-    path, separator, member = name.partition("::")
-    return f"{folder / path}{separator}{member}" if (folder / path).exists() else name
