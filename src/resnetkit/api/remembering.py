@@ -58,20 +58,20 @@ def trained_among(seen: Seen, items: Sequence[Item], surveyed: Survey) -> frozen
     return frozenset(item.source for item, mark in zip(items, marks, strict=True) if mark is not None)
 
 
-def of_training(name: str, *, trained: int, left_out: int, held_out: int, total: int) -> str:
-    """Say how many of `total` pictures are not new to the weights that a run begins with, and what becomes of them.
+def of_training(name: str, items: Sequence[Item], *, trained: int, left_out: int, held_out: int) -> str:
+    """Say how many of `items` are not new to the weights that a run begins with, and what becomes of them.
 
     `trained` of them train again, `left_out` were given to select or to score.
     """
-    whom = f"{name} or what it began from"
+    total, whom = len(items), f"{_or_group(items)}{name} or what it began from"
     if trained + left_out == total:
-        return f"All {total:,} pictures trained {whom}: none is new to hold out, so nothing is scored."
+        return f"All {total:,} pictures{whom}: none is new to hold out, so nothing is scored."
     said = []
     if trained:
         others = f"; the {held_out:,} held out did not" if held_out else ""
-        said.append(f"{trained:,} of these pictures trained {whom}, and train again{others}.")
+        said.append(f"{trained:,} of these pictures{whom}, and train again{others}.")
     if left_out:
-        said.append(f"{left_out:,} pictures of val or test trained {whom}: they are left out, as `seen` in split.csv.")
+        said.append(f"{left_out:,} pictures of val or test{whom}: they are left out, as `seen` in split.csv.")
     return " ".join(said)
 
 
@@ -89,21 +89,24 @@ def by_memory(
     trained = sum(mark == "trained" for mark in marks)
     if not trained:
         return dataset, _unknown(memory.known, name)
+    whom = f"{_or_group(items)}{name} or what it began from"
     wanted = [mark for item, mark in zip(items, marks, strict=True) if part in (None, item.split)]
     if asked != "train" and wanted and all(mark == "trained" for mark in wanted):
         raise UsageError(
-            f"all {len(wanted):,} pictures trained {name} or what it began from: give it others, or score it on what "
-            "it learnt from with --split train"
+            f"all {len(wanted):,} pictures{whom}: give it others, or score it on what it learnt from with --split train"
         )
     held_out = are_among(memory.held_out, digests_of(items, surveyed))
     items = tuple(
         replace(item, split="train" if mark == "trained" else _part(item, own))
         for item, mark, own in zip(items, marks, held_out, strict=True)
     )
-    note = (
-        f"{trained:,} of these pictures trained {name} or what it began from; they are scored only with --split train"
-    )
+    note = f"{trained:,} of these pictures{whom}; they are scored only with --split train"
     return replace(dataset, items=items), [note]
+
+
+def _or_group(items: Sequence[Item]) -> str:
+    """Return what comes between pictures and whom they trained: a group is known by its name alone, where there are."""
+    return ", or others of their groups, trained " if any(item.group is not None for item in items) else " trained "
 
 
 def _part(item: Item, held_out: bool) -> Split:

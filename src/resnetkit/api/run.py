@@ -303,8 +303,8 @@ def _prepare(
 def _not_new(name: str, prepared: Prepared, trained: Collection[str]) -> str:
     """Say how many pictures the weights `name` know, once the parts are made."""
     return of_training(
-        name, trained=sum(item.source in trained for item in prepared.parts["train"].items),
-        left_out=len(prepared.left_out), held_out=len(prepared.parts.get("val", ())), total=len(prepared.items),
+        name, prepared.items, trained=sum(item.source in trained for item in prepared.parts["train"].items),
+        left_out=len(prepared.left_out), held_out=len(prepared.parts.get("val", ())),
     )  # fmt: skip
 
 
