@@ -65,13 +65,13 @@ def of_training(name: str, *, trained: int, left_out: int, held_out: int, total:
     """
     whom = f"{name} or what it began from"
     if trained + left_out == total:
-        return f"All {total:,} pictures trained {whom}: none is new to hold out, so nothing is scored."
+        return f"All {total:,} pictures are known to {whom}: none is new to hold out, so nothing is scored."
     said = []
     if trained:
-        others = f"; the {held_out:,} held out did not" if held_out else ""
-        said.append(f"{trained:,} of these pictures trained {whom}, and train again{others}.")
+        others = f"; the {held_out:,} held out are new" if held_out else ""
+        said.append(f"{trained:,} of these pictures are known to {whom}, and train again{others}.")
     if left_out:
-        said.append(f"{left_out:,} pictures of val or test trained {whom}: they are left out, as `seen` in split.csv.")
+        said.append(f"{left_out:,} of val or test are known to {whom}: left out, as `seen` in split.csv.")
     return " ".join(said)
 
 
