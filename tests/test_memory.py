@@ -125,7 +125,7 @@ def test_where_nothing_is_new_nothing_is_scored_and_that_is_said(first: rk.Run, 
     run = rk.train(learnt, weights=str(first.path), output=tmp_path / "run", watcher=heard, **FAST)
     assert (set(parts(run)), run.metrics) == ({"train"}, None)
     assert any("none is new to hold out, so nothing is scored" in note for note in heard.heard)
-    with pytest.raises(UsageError, match="pictures trained first or what it began from"):
+    with pytest.raises(UsageError, match="pictures trained first: give it others"):
         rk.evaluate(learnt, model=first.path, threads=1)
     assert rk.evaluate(learnt, model=first.path, split="train", threads=1).metrics["split"] == "train"
 

@@ -88,21 +88,20 @@ def by_memory(
     marks = _marks(memory.known, items, surveyed)
     trained = sum(mark == "trained" for mark in marks)
     if not trained:
-        return dataset, _unknown(memory.known, name)
+        return dataset, unknown(memory.known, name)
+    whom = f"{name} or what it began from" if memory.known.ancestors else name
     wanted = [mark for item, mark in zip(items, marks, strict=True) if part in (None, item.split)]
     if asked != "train" and wanted and all(mark == "trained" for mark in wanted):
         raise UsageError(
-            f"all {len(wanted):,} pictures trained {name} or what it began from: give it others, or score it on what "
-            "it learnt from with --split train"
+            f"all {len(wanted):,} pictures trained {whom}: give it others, or score it on what it learnt from with "
+            "--split train"
         )
     held_out = are_among(memory.held_out, digests_of(items, surveyed))
     items = tuple(
         replace(item, split="train" if mark == "trained" else _part(item, own))
         for item, mark, own in zip(items, marks, held_out, strict=True)
     )
-    note = (
-        f"{trained:,} of these pictures trained {name} or what it began from; they are scored only with --split train"
-    )
+    note = f"{trained:,} of these pictures trained {whom}; they are scored only with --split train"
     return replace(dataset, items=items), [note]
 
 
@@ -138,7 +137,7 @@ def _marks(seen: Seen, items: Sequence[Item], surveyed: Survey) -> list[Mark | N
     return seen.marks(digests_of(items, surveyed), [item.group for item in items])
 
 
-def _unknown(seen: Seen, name: str) -> list[str]:
+def unknown(seen: Seen, name: str) -> list[str]:
     """Say that pictures cannot be told to be new, where nothing at all is known."""
     if seen.known or seen.pictures:
         return []

@@ -16,7 +16,7 @@ from resnetkit.api.evaluation import Evaluation, evaluate
 from resnetkit.api.finishing import finish
 from resnetkit.api.model import RUNS, Model, load, locate
 from resnetkit.api.pictures import draw_augmented
-from resnetkit.api.remembering import of_training, trained_among
+from resnetkit.api.remembering import of_training, trained_among, unknown
 from resnetkit.api.reporting import report
 from resnetkit.errors import UsageError, near_miss
 from resnetkit.files import safe_name
@@ -249,6 +249,9 @@ def _prepare(
         )
     if trained and origin is not None:
         watcher.note(_not_new(origin.name, prepared, trained))
+    elif memory is not None and source.record is None:  # of published weights the documentation says so
+        for note in unknown(memory.known, source.name):
+            watcher.note(note)
     if len(prepared.classes) != decided.spec.num_classes:
         decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
     ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
