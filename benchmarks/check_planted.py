@@ -82,10 +82,10 @@ def copies(dataset: Dataset, rng: np.random.Generator, archive: Path, options: a
     found = checked(archive, options, weights="none")
     show_found(found, planted)
     others = [
-        finding for kind in ("near across", "near", "near, two labels") for finding in found.of_kind(kind)
+        finding for kind in ("near across", "near", "near, two labels", "doubtful") for finding in found.of_kind(kind)
         if not planted.keys() & set(finding.sources)
     ]  # fmt: skip
-    tested = {source for finding in others if finding.kind == "near across" for source in finding.sources}
+    tested = {source for finding in others if len(set(finding.splits)) > 1 for source in finding.sources}
     tested = {source for source in tested if "::test/" in source}
     print(f"not planted: {len(others):,} pairs flagged, {len(tested):,} test pictures among those across parts")
     if options.sheet and others:
@@ -103,17 +103,23 @@ def written(dataset: Dataset, items: tuple[Item, ...], out: zipfile.ZipFile) -> 
 
 
 def show_found(found: rk.Check, planted: Mapping[str, tuple[str, str]]) -> None:
-    pairs = {
-        frozenset(pair)
-        for kind in ("identical across", "near across")
-        for finding in found.of_kind(kind)
-        for first in finding.sources
-        for pair in ((first, other) for other in finding.sources if other != first)
-    }
+    certain = pairs_of_kinds(found, "identical across", "near across")
+    listed = certain | pairs_of_kinds(found, "doubtful")
     for kind in ("as it is", *ALTERED):
         own = [frozenset((copy, source)) for copy, (what, source) in planted.items() if what == kind]
-        hits = sum(pair in pairs for pair in own)
-        print(f"{kind:<32} {hits:>3} of {len(own)} found")
+        hits, sure = sum(pair in listed for pair in own), sum(pair in certain for pair in own)
+        print(f"{kind:<32} {hits:>3} of {len(own)} found, {sure} of them certain")
+
+
+def pairs_of_kinds(found: rk.Check, *kinds: str) -> set[frozenset[str]]:
+    return {
+        frozenset((first, other))
+        for kind in kinds
+        for finding in found.of_kind(kind)
+        for first in finding.sources
+        for other in finding.sources
+        if other != first
+    }
 
 
 def saved_again(picture: Image.Image, rng: np.random.Generator) -> Image.Image:

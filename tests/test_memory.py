@@ -65,9 +65,8 @@ def test_a_chain_of_three_runs_holds_out_what_none_of_them_was_trained_on(
     third = rk.train(noise, weights=str(second.path), seed=4, output=tmp_path / "3", **FAST)
     assert parts(first) == parts(second) == parts(third)
     count = len(parts(first)["train"])
-    assert any(
-        f"{count} of these pictures are known to {first.folder.last} or what it began from" in n for n in heard.heard
-    )
+    said = f"{count} of these pictures are known to {first.folder.last} or what it began from"
+    assert any(said in note for note in heard.heard)
     seen = read_header(third.folder.best).trained_on
     assert (seen.known, seen.pictures, seen.ancestors) == (True, count, 0)
 

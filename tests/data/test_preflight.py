@@ -13,7 +13,7 @@ from PIL import Image
 from rich.cells import cell_len
 
 from resnetkit import runtime
-from resnetkit.data import images, near_copies
+from resnetkit.data import images
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.preflight import Prepared, prepare, survey
 from resnetkit.data.preprocess import Preprocess
@@ -72,13 +72,12 @@ def test_each_part_is_decoded_as_its_use_asks(tmp_path):
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files that were decoded, as they come, but for the small copies that are compared."""
+    """The names of the files that were decoded, as they come."""
     names: list[str] = []
     original = images.decode
 
     def decode(data: bytes, *, name: str, at_least: int | None = None) -> Image.Image:
-        if at_least != near_copies.OPENED:
-            names.append(name)
+        names.append(name)
         return original(data, name=name, at_least=at_least)
 
     monkeypatch.setattr(images, "decode", decode)
@@ -300,11 +299,11 @@ def test_the_fingerprint_tells_changed_data(tmp_path):
     assert second.fingerprint != first.fingerprint
 
 
-def test_progress_counts_reading_comparing_and_decoding_to_the_end(messy):
+def test_progress_counts_reading_and_decoding_to_the_end(messy):
     steps: list[tuple[int, int]] = []
     ready(messy, bad_images="skip", progress=lambda done, total: steps.append((done, total)))
     assert steps == sorted(steps)
-    assert steps[-1] == (60, 60)
+    assert steps[-1] == (40, 40)
 
 
 def test_a_survey_tells_sizes_and_what_cannot_be_read(messy):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from PIL import Image
 
 from resnetkit.checking import labels, pictures
 from resnetkit.checking.clean import left_out
@@ -15,10 +16,12 @@ from resnetkit.checking.pictures import Look
 from resnetkit.checking.result import KINDS, Check, Finding
 from resnetkit.data import findings as of_the_set
 from resnetkit.data import preflight
+from resnetkit.data.copies import open_to_compare
 from resnetkit.data.dataset import SPLITS, Dataset, Item
 from resnetkit.data.near_copies import NearCopy, near_copies_among
+from resnetkit.data.resaved import resaved_pairs
 from resnetkit.data.survey import Progress, ordered
-from resnetkit.errors import DataError, NetworkError
+from resnetkit.errors import DataError, NetworkError, ResNetKitError
 from resnetkit.watcher import Watcher
 
 _LEAST_TO_COMPARE = 20  # pictures, to say what is unusual among them
@@ -28,6 +31,7 @@ _MUCH_BLURRED = 3.5  # robust standard deviations below the middle one (Iglewicz
 _IMBALANCE = 10  # times fewer than the largest class
 
 Opener = Callable[[int], Backbone]
+Pairs = Sequence[tuple[int, int]]
 
 
 def check(
@@ -49,9 +53,11 @@ def check(
         raise DataError(f"none of the {len(items):,} images can be read; the first: {looks[0].problems[0][1]}")
     found = [*_of_single_pictures(items, looks), *_unusual(items, looks), *_same_names(items)]
     with watcher.counting("comparing pictures") as progress:
-        copies, notes = _copies(items, looks, progress)
-    found += [*_identical(items, looks), *_near(items, copies), *_groups_apart(items), *_small_classes(items, readable)]
-    groups = _groups(items, looks, copies)
+        certain = _certain(dataset, items, looks)
+        alike, notes = _alike(items, looks, progress)
+    found += [*_identical(items, looks), *_near(items, certain, alike), *_groups_apart(items)]
+    found += _small_classes(items, readable)
+    groups = _groups(items, looks, certain)
     if backbone is not None:
         wrong, said = _wrong_labels(backbone, dataset, items, looks, groups, threads=threads, watcher=watcher)
         found, notes = found + wrong, notes + said
@@ -59,7 +65,7 @@ def check(
         notes += (pictures.damage_is_not_seen(),)
     found.sort(key=lambda finding: list(KINDS).index(finding.kind))
     checked = Check(
-        name=dataset.name, items=items, report=_report(dataset, items, looks, copies), findings=tuple(found),
+        name=dataset.name, items=items, report=_report(dataset, items, looks, certain), findings=tuple(found),
         notes=notes, groups=groups,
     )  # fmt: skip
     return replace(checked, left_out=left_out(checked))
@@ -133,50 +139,77 @@ def _once(looks: Sequence[Look], numbers: Sequence[int]) -> list[int]:
     """Return the first picture of each content."""
     first: dict[str, int] = {}
     for number in numbers:
-        first.setdefault(str(looks[number].digest), number)
+        first.setdefault(str(looks[number].identity), number)
     return list(first.values())
 
 
-def _copies(
+def _once_in_each_part(items: Sequence[Item], looks: Sequence[Look]) -> list[int]:
+    first: dict[tuple[str, str], int] = {}
+    for number, one in enumerate(looks):
+        if one.identity is not None:
+            first.setdefault((one.identity, str(items[number].split)), number)
+    return list(first.values())
+
+
+def _certain(dataset: Dataset, items: Sequence[Item], looks: Sequence[Look]) -> Pairs:
+    """Return the pairs that are one picture for certain, saved again or resized, by the numbers of the pictures."""
+
+    def opened(number: int) -> Image.Image:
+        try:
+            item = items[numbers[number]]
+            return open_to_compare(dataset.read(item), name=item.source)
+        except ResNetKitError:
+            return Image.new("RGB", (1, 1))  # it was taken away meanwhile
+
+    numbers = _once_in_each_part(items, looks)
+    contents = [content for number in numbers if (content := looks[number].content) is not None]
+    pairs = [(numbers[one], numbers[two]) for one, two in resaved_pairs(contents, opened)]
+    return [(one, two) for one, two in pairs if looks[one].identity != looks[two].identity]
+
+
+def _alike(
     items: Sequence[Item], looks: Sequence[Look], progress: Progress | None
 ) -> tuple[list[NearCopy], tuple[str, ...]]:
-    """Return the near-copies by the numbers of the pictures, and how many pictures are too small to have any."""
-    readable = [number for number, one in enumerate(looks) if one.size is not None]
-    first: dict[tuple[str, str], int] = {}  # of each content and part
-    for number in readable:
-        first.setdefault((str(looks[number].digest), str(items[number].split)), number)
-    numbers = list(first.values())
-    small = sum(looks[number].thumbnail is None for number in readable)
+    """Return the pairs that look alike, by the numbers of the pictures, and how many are too small to be compared."""
+    numbers = _once_in_each_part(items, looks)
+    small = sum(one.size is not None and one.thumbnail is None for one in looks)
     notes = (f"not looked for: near-copies of {small:,} images below 16 pixels, which all look alike",) if small else ()
     thumbnails = [looks[number].thumbnail for number in numbers]
     found = near_copies_among(thumbnails, [str(items[number].label) for number in numbers], progress=progress)
     pairs = [replace(pair, first=numbers[pair.first], second=numbers[pair.second]) for pair in found]
-    return [pair for pair in pairs if looks[pair.first].digest != looks[pair.second].digest], notes
+    return [pair for pair in pairs if looks[pair.first].identity != looks[pair.second].identity], notes
 
 
 def _identical(items: Sequence[Item], looks: Sequence[Look]) -> Iterator[Finding]:
     by_content: dict[str, list[Item]] = defaultdict(list)
     for item, one in zip(items, looks, strict=True):
-        if one.digest is not None and one.size is not None:
-            by_content[one.digest].append(item)
+        if one.identity is not None:
+            by_content[one.identity].append(item)
     for alike in by_content.values():
         if len(alike) > 1:
             if len({item.label for item in alike}) > 1:
                 kind = "two labels"
             else:
                 kind = "identical across" if len({item.split for item in alike}) > 1 else "identical"
-            yield _finding(kind, alike, f"{len(alike)} files with the same content")
+            yield _finding(kind, alike, f"{len(alike)} files with the same picture")
 
 
-def _near(items: Sequence[Item], copies: Sequence[NearCopy]) -> Iterator[Finding]:
-    for pair in sorted(copies, key=lambda pair: -pair.similarity):
-        both = [items[pair.first], items[pair.second]]
+def _near(items: Sequence[Item], certain: Pairs, alike: Sequence[NearCopy]) -> Iterator[Finding]:
+    """Yield the copies that are certain, and then, the most alike first, pairs that may be or are two pictures."""
+    for pair in certain:
+        both = [items[number] for number in pair]
         if both[0].split != both[1].split:
             kind = "near across"
         else:
             kind = "near, two labels" if both[0].label != both[1].label else "near"
-        why = f"{'mirrored; ' if pair.mirrored else ''}details {pair.similarity:.0%} alike"
-        yield _finding(kind, both, why, pair.similarity)
+        yield _finding(kind, both, "saved again or resized")
+    known = set(certain)
+    for one in sorted(alike, key=lambda pair: -pair.similarity):
+        if (one.first, one.second) not in known:
+            both = [items[one.first], items[one.second]]
+            where = "in two parts; " if both[0].split != both[1].split else ""
+            why = f"{where}{'mirrored; ' if one.mirrored else ''}details {one.similarity:.0%} alike"
+            yield _finding("doubtful", both, why, one.similarity)
 
 
 def _groups_apart(items: Sequence[Item]) -> Iterator[Finding]:
@@ -203,25 +236,23 @@ def _small_classes(items: Sequence[Item], readable: Sequence[int]) -> Iterator[F
             yield _finding("few images", members[:1], f"{label} has {len(members):,}, the largest class {most:,}")
 
 
-def _report(
-    dataset: Dataset, items: Sequence[Item], looks: Sequence[Look], copies: Sequence[NearCopy]
-) -> of_the_set.Report:
+def _report(dataset: Dataset, items: Sequence[Item], looks: Sequence[Look], certain: Pairs) -> of_the_set.Report:
     """Return what training would say of the set before it begins."""
     there = [item for item, one in zip(items, looks, strict=True) if one.size is not None]
     by_part = {part: [item for item in there if item.split == part] for part in SPLITS}
     depths = [one.bits for one in looks if one.bits is not None]
     return of_the_set.examine(
         dataset, {part: members for part, members in by_part.items() if members}, dataset.classes,
-        digests={item.source: str(one.digest) for item, one in zip(items, looks, strict=True)},
+        digests={item.source: str(one.identity or one.digest) for item, one in zip(items, looks, strict=True)},
         unreadable={
             item.source: one.problems[0][1] for item, one in zip(items, looks, strict=True) if one.size is None
         },
         held_out=None, depth=max(depths, default=None),
-        near=[(items[pair.first], items[pair.second]) for pair in copies],
+        near=[(items[one], items[two]) for one, two in certain],
     )  # fmt: skip
 
 
-def _groups(items: Sequence[Item], looks: Sequence[Look], copies: Sequence[NearCopy]) -> dict[str, str]:
+def _groups(items: Sequence[Item], looks: Sequence[Look], certain: Pairs) -> dict[str, str]:
     """Return a name for each set of pictures that belong on one side: of one group, of one content, of one photo."""
     parent = list(range(len(items)))
 
@@ -233,11 +264,11 @@ def _groups(items: Sequence[Item], looks: Sequence[Look], copies: Sequence[NearC
 
     first: dict[str, int] = {}
     for number, (item, one) in enumerate(zip(items, looks, strict=True)):
-        for key in (f"content {one.digest}" if one.digest else "", f"group {item.group}" if item.group else ""):
+        for key in (f"content {one.identity}" if one.identity else "", f"group {item.group}" if item.group else ""):
             if key:
                 parent[root(number)] = root(first.setdefault(key, number))
-    for pair in copies:
-        parent[root(pair.second)] = root(pair.first)
+    for first_of_two, second in certain:
+        parent[root(second)] = root(first_of_two)
     members: Mapping[int, list[int]] = defaultdict(list)
     for number in range(len(items)):
         members[root(number)].append(number)

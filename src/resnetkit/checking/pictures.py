@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from resnetkit.data import images, near_copies, signatures, splits
-from resnetkit.data.contents import digest_of_pixels
+from resnetkit.data import contents, images, near_copies, signatures, splits
+from resnetkit.data.contents import Content
 from resnetkit.data.dataset import Dataset, Item, decoded
 from resnetkit.data.findings import one_line
 from resnetkit.data.survey import reason
@@ -44,19 +44,28 @@ _LARGEST = 512  # side that sharpness is measured at, at most
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """What one picture is: `digest` of its file and `pixels` of what it shows; `problems` are pairs (kind, words).
+    """What one picture is: `digest` of its file, `content` of what it shows; `problems` are pairs (kind, words).
 
     `thumbnail` as `near_copies` takes it, None where the picture cannot be read or is smaller than that can tell apart;
     `sharpness` is the logarithm of how much of its contrast lies between neighbouring pixels, None for a blank one.
     """
 
     digest: str | None = None
-    pixels: str | None = None
-    size: tuple[int, int] | None = None
+    content: Content | None = None
     bits: int | None = None
     sharpness: float | None = None
     thumbnail: np.ndarray | None = field(default=None, repr=False)
     problems: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height), upright; None where it cannot be read."""
+        return None if self.content is None else self.content.size
+
+    @property
+    def identity(self) -> str | None:
+        """What is equal for pictures of equal pixels, None where it cannot be read."""
+        return None if self.content is None else self.content.pixels
 
 
 def look(dataset: Dataset, item: Item) -> Look:
@@ -73,8 +82,8 @@ def look(dataset: Dataset, item: Item) -> Look:
         return Look(digest=digest, problems=(("unreadable", reason(error, item)),))
     sharpness, of_pixels = _of_pixels(upright)
     return Look(
-        digest=digest, pixels=digest_of_pixels(np.asarray(upright)), size=upright.size, bits=bits,
-        sharpness=sharpness, problems=(*problems, *of_pixels), thumbnail=near_copies.thumbnail(upright),
+        digest=digest, content=contents.content_of(upright), bits=bits, sharpness=sharpness,
+        thumbnail=near_copies.thumbnail(upright), problems=(*problems, *of_pixels),
     )  # fmt: skip
 
 

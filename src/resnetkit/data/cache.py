@@ -108,7 +108,7 @@ class Kept:
     """
 
     def __init__(self, most: int) -> None:
-        self._most, self._held = most, 0
+        self.most, self._held = most, 0
         self._pictures: dict[str, tuple[bytes | np.ndarray | None, np.ndarray | None]] = {}
 
     @classmethod
@@ -120,7 +120,7 @@ class Kept:
     def add(self, source: str, data: bytes | np.ndarray | None, pixels: np.ndarray | None) -> None:
         """Keep a picture, where there is room; arrays that a reader gave lie in memory anyway."""
         needed = (len(data) if isinstance(data, bytes) else 0) + (0 if pixels is None else pixels.nbytes)
-        if self._held + needed <= self._most:
+        if self._held + needed <= self.most:
             self._held += needed
             self._pictures[source] = data, pixels
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from filelock import FileLock, Timeout
 from PIL import Image
 
 from resnetkit import files, runtime
@@ -21,9 +23,10 @@ SUFFIX = ".contents.npz"
 SIDE = 8  # of `Content.means`, in pixels
 # JPEGs whose shorter side has so many pixels are opened smaller, at least this large: their pixels have no digest.
 LARGE, OPENED = 512, 128
-_PHOTO = 96  # pixels: from here on a picture takes longer to decode than what is kept of it to find
+PHOTO = 96  # pixels: from here on a picture takes longer to decode than what is kept of it to find
 _RULES = 1  # of all this: raised with them, so that what was kept by others is not used
 _ROW = np.dtype([("digest", "V16"), ("pixels", "V16"), ("size", "<i4", 2), ("means", "u1", SIDE * SIDE * 3)])
+_LOG = logging.getLogger(__name__)
 
 
 class Content(NamedTuple):
@@ -53,7 +56,7 @@ def look(data: bytes | np.ndarray, *, name: str) -> tuple[Content | None, np.nda
     if large and full is not None:
         turned = images.orientation(image) >= 5
         return Content(full[::-1] if turned else full, None, _means(upright)), None
-    pixels = np.asarray(upright)
+    pixels = np.frombuffer(upright.tobytes(), np.uint8).reshape(upright.height, upright.width, 3)
     content = Content(upright.size, digest_of_pixels(pixels), _means(upright))
     if image.mode not in ("RGB", "L") or "transparency" in image.info or bit_depth.samples(image) is not None:
         return content, None
@@ -67,7 +70,7 @@ def content_of(upright: Image.Image) -> Content:
 
 def _means(upright: Image.Image) -> bytes:
     # Triangles, not boxes: these are no means where the sides are no multiples of 8.
-    return upright.convert("YCbCr").resize((SIDE, SIDE), Image.Resampling.BILINEAR).tobytes()
+    return upright.resize((SIDE, SIDE), Image.Resampling.BILINEAR).convert("YCbCr").tobytes()
 
 
 def _full_size(data: bytes | np.ndarray) -> tuple[int, int] | None:
@@ -125,7 +128,7 @@ def _content(row: np.void) -> Content:
 
 def keep(dataset: Dataset, contents: Mapping[str, Content]) -> None:
     """Keep what is known of photos, by the digests of their files; small pictures are decoded as fast as found."""
-    photos = {digest: content for digest, content in contents.items() if min(content.size) >= _PHOTO}
+    photos = {digest: content for digest, content in contents.items() if min(content.size) >= PHOTO}
     if not photos:
         return
     rows = np.zeros(len(photos), _ROW)
@@ -137,6 +140,27 @@ def keep(dataset: Dataset, contents: Mapping[str, Content]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, rows=rows, data=np.array(dataset.name))
+
+
+@contextlib.contextmanager
+def alone(dataset: Dataset) -> Iterator[None]:
+    """Hold the right to decode the photos of a data set that no run knew yet, where the cache can be written to."""
+    path = _file(dataset).with_suffix(".lock")
+    lock = FileLock(path, mode=0o600)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        _LOG.warning("another process is reading these pictures; waiting for it")
+        lock.acquire()
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            path.unlink(missing_ok=True)
+            lock.release()
 
 
 def _file(dataset: Dataset) -> Path:

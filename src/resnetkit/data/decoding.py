@@ -19,7 +19,7 @@ from PIL import features
 
 from resnetkit import runtime
 from resnetkit.data import cache_files, splits
-from resnetkit.data.cache import MOST_KEPT, Pixels, bytes_needed
+from resnetkit.data.cache import Pixels, bytes_needed
 from resnetkit.data.dataset import Dataset, Item, Split, decoded
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.survey import TOO_SMALL_FOR_THREADS, Progress, Survey, ordered, reason
@@ -58,10 +58,22 @@ class Form:
 
     def pixels(self, data: bytes | np.ndarray, *, name: str) -> np.ndarray:
         """Return `[h, w, channels]` uint8 of what a reader gave; raises `DataError` naming it."""
+        if isinstance(data, np.ndarray) and self._leaves(data):
+            return data if data.ndim == 3 else data[..., None]
         image = decoded(data, name=name, at_least=self.short_side)
         if self.short_side is None:
             return self.preprocess.pixels(image)
         return self.preprocess.whole(image, short_side=self.short_side)
+
+    def _leaves(self, picture: np.ndarray) -> bool:
+        """Tell whether `[H, W]` or `[H, W, 3]` uint8 comes out as it is: what has the size already, or is no larger."""
+        height, width, channels = *picture.shape[:2], 1 if picture.ndim == 2 else picture.shape[2]
+        if channels != self.preprocess.channels:
+            return False
+        if self.short_side is not None:
+            return min(height, width) <= self.short_side
+        size = self.preprocess.size
+        return height == width == size and (self.preprocess.crop != "center" or self.preprocess.resize == size)
 
     def bytes_each(self, surveyed: Survey) -> float:
         """Return the mean bytes of a decoded picture."""
@@ -115,9 +127,7 @@ def decode_parts(
     surveyed.kept.clear()
     again = sum(one.read_again for one in decoders.values())
     if again:
-        notes += (
-            f"{again:,} images were read a second time: not all fit into {MOST_KEPT / 1e9:g} GB while they wait.",
-        )
+        notes += (f"{again:,} images were read twice: no more than {surveyed.kept.most / 1e9:.2g} GB wait in memory.",)
     written = sum(one.bytes_written for one in decoders.values())
     if written:
         notes += (f"Decoded pictures are kept for the next run: {written / 1e9:.2f} GB; see resnetkit cache.",)

@@ -120,7 +120,7 @@ _LATER_AND_EARLIER: tuple[tuple[Split, Split], ...] = (("val", "train"), ("test"
 def _across(
     by_part: Mapping[Split, Sequence[Item]], digests: Mapping[str, str]
 ) -> Iterator[tuple[Split, Split, int, str]]:
-    """Yield the images of later parts whose very file is also in an earlier one."""
+    """Yield the images of later parts whose very file, or pixels, are also in an earlier one."""
     contents = {part: {digests[item.source] for item in items} for part, items in by_part.items()}
     for part, other in _LATER_AND_EARLIER:
         if part in by_part and other in by_part:
@@ -210,7 +210,7 @@ def _findings(report: Report) -> Iterator[str]:
     for part, other, count, example in report.across:
         yield (
             f"{count:,} of {report.total(part):,} {PART_NAMES[part]} images are also in {PART_NAMES[other]} "
-            f"(identical files, as {shortened(example)})."
+            f"(identical, as {shortened(example)})."
         )
     for part, other, count, example, copy in report.near:
         share = f"{count:,} of {report.total(part):,} {PART_NAMES[part]} images"
@@ -219,7 +219,7 @@ def _findings(report: Report) -> Iterator[str]:
         yield f"  shows the photo of {shortened(copy)}"
     if report.two_labels:
         (one, label), (two, other_label) = report.two_labels[0]
-        yield f"{_count(report.two_labels, 'image')} in two classes (identical files):"
+        yield f"{_count(report.two_labels, 'image')} in two classes (identical):"
         yield f"  {shortened(one)} is {label}, {shortened(two)} is {other_label}"
     if report.depth is not None:
         yield f"16-bit images use {report.depth} bits: {2**report.depth - 1:,} becomes white."

@@ -174,7 +174,7 @@ def _chosen(
     if rows is not None and items:
         items, num_new = splits.reuse_split(items, rows)
         notes = (f"{num_new:,} images are new since that split was made: they train",) if num_new else ()
-    items = tuple(replace(item, split=item.split or "train") for item in items)
+    items = tuple(item if item.split else replace(item, split="train") for item in items)
     return replace(dataset, items=tuple(item for item in items if item.split in parts)), notes
 
 

@@ -33,10 +33,23 @@ def resaved_pairs(
     """Return the pairs of pictures, by number, that are certainly one; `opened` gives a picture as RGB, upright.
 
     With `parts` those of two parts. Pictures of one content should be given once. Candidates are the five nearest in
-    brightness at 8x8 pixels (a k-d tree); `is_resaved` decides.
+    brightness at 8x8 pixels (a k-d tree); `is_resaved` decides. A pair that would join two sets of copies counts only
+    where the first pictures of both are one as well: no chain of small differences leads from one reading to another.
     """
     keep = lru_cache(maxsize=256)(opened)
-    return [(one, two) for one, two in _candidates(contents, parts) if is_resaved(keep(one), keep(two))]
+    first: dict[int, int] = {}
+    members: dict[int, list[int]] = {}
+    found = []
+    for pair in _candidates(contents, parts):
+        ones, twos = (first.get(number, number) for number in pair)
+        if is_resaved(*map(keep, pair)) and (
+            ones == twos or (ones, twos) == pair or is_resaved(keep(ones), keep(twos))
+        ):
+            found.append(pair)
+            joined = {*members.get(ones, [ones]), *members.get(twos, [twos])}
+            members[min(ones, twos)] = sorted(joined)
+            first |= dict.fromkeys(joined, min(ones, twos))
+    return found
 
 
 def _candidates(contents: Sequence[Content], parts: Sequence[str] | None) -> list[tuple[int, int]]:
@@ -45,13 +58,11 @@ def _candidates(contents: Sequence[Content], parts: Sequence[str] | None) -> lis
         return []
     joined = b"".join(contents[number].means for number in usable)
     bright = np.frombuffer(joined, np.uint8).reshape(len(usable), SIDE * SIDE, 3)[..., 0].astype(np.float32)
-    sizes = np.array([contents[number].size for number in usable], np.int64)
     names = np.array([str(parts[number]) for number in usable]) if parts is not None else None
     found = set()
     for here, there in _sides(names, len(usable)):
         for one, two in _nearest(bright, here, there):
-            if _same_shape(sizes[one], sizes[two]):
-                found.add((int(min(usable[one], usable[two])), int(max(usable[one], usable[two]))))
+            found.add((int(min(usable[one], usable[two])), int(max(usable[one], usable[two]))))
     return sorted(found)
 
 
@@ -88,19 +99,20 @@ def _low_frequencies() -> np.ndarray:
     return np.einsum("ai,bj->ijab", waves, waves).reshape(SIDE * SIDE, 16).astype(np.float32)
 
 
-def _same_shape(one: np.ndarray, other: np.ndarray) -> bool:
-    """Tell whether one size is the other made smaller, its sides rounded to whole pixels."""
-    return bool(abs(one[0] * other[1] - one[1] * other[0]) <= max(*one, *other))
-
-
 def is_resaved(one: Image.Image, other: Image.Image) -> bool:
-    """Tell whether two RGB pictures of one shape are one picture, saved again or made smaller.
+    """Tell whether two RGB pictures are one, saved again or made smaller.
 
     At the size of the smaller, the largest local difference (3x3 means of brightness and colour) is held against what
     saving as JPEG and other ways of resizing do to the picture at that very place, which is tried out; so is the
     energy of all differences, against the noise of a second shot. A needle, a digit or a lesion is no such trace.
     """
+    if one.size == other.size:  # either may be the copy, and what is left in a copy to be lost is less
+        return _is_copy(one, other) or _is_copy(other, one)
     large, small = sorted((one, other), key=lambda picture: picture.width * picture.height, reverse=True)
+    return _is_copy(small, large)
+
+
+def _is_copy(small: Image.Image, large: Image.Image) -> bool:
     scale = min(1.0, COMPARED / max(small.size))
     size = max(1, round(small.width * scale)), max(1, round(small.height * scale))
     first, second = _values(large, size), _values(small, size)

@@ -80,7 +80,10 @@ def hold_out(
     _hold_out_share(units, share)
     _give_every_class_both_sides(units)
     split: dict[int, Split] = {index: "val" if unit.held_out else "train" for unit in units for index in unit.members}
-    return tuple(replace(item, split=split.get(index, item.split)) for index, item in enumerate(items))
+    sides = (split.get(index, item.split) for index, item in enumerate(items))
+    return tuple(
+        item if item.split == side else replace(item, split=side) for item, side in zip(items, sides, strict=True)
+    )
 
 
 def halve(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
@@ -83,11 +84,10 @@ def survey(dataset: Dataset, *, threads: int, progress: Progress | None = None) 
     """
     every = max(1, len(dataset) // _SIZES_SAMPLED)
     sampled = {item.source for item in dataset.items[::every]}
-    known = contents.known(dataset)
     digests, depths, unreadable, sizes = {}, {}, {}, []
     found: dict[str, Content] = {}
     kept = Kept.for_this_machine()
-    looks = _looks(dataset, known, sampled, threads=threads, progress=progress)
+    looks = _looks(dataset, sampled, threads=threads, progress=progress)
     for item, one in zip(dataset.items, looks, strict=True):
         if one.why is not None:
             unreadable[item.source] = one.why
@@ -100,30 +100,38 @@ def survey(dataset: Dataset, *, threads: int, progress: Progress | None = None) 
         if one.content is not None:
             found[item.source] = one.content
         kept.add(item.source, one.data, one.pixels)
-    new = {digests[source]: content for source, content in found.items() if digests[source] not in known}
-    if new:
-        contents.keep(dataset, known | new)
     return Survey(
         digests=digests, depths=depths, unreadable=unreadable, sizes=tuple(sizes), contents=found, kept=kept
     )  # fmt: skip
 
 
-def _looks(
-    dataset: Dataset, known: Mapping[str, Content], sampled: Set[str], *, threads: int, progress: Progress | None
-) -> Iterator[_Look]:
-    """Yield a look at each picture in order; small pictures are left to one thread once the first have been seen."""
+def _looks(dataset: Dataset, sampled: Set[str], *, threads: int, progress: Progress | None) -> Iterator[_Look]:
+    """Yield a look at each picture in order; small pictures, as the first one tells, are left to one thread.
+
+    Photos that no earlier run knew are decoded by one process at a time: who waits for it knows them then.
+    """
+    known = contents.known(dataset)
+    new: dict[str, Content] = {}
 
     def look(item: Item) -> _Look:
-        return _look(dataset, item, known, measure=item.source in sampled)
+        one = _look(dataset, item, known, measure=item.source in sampled)
+        if one.content is not None and one.digest not in known:
+            new[one.digest] = one.content
+        return one
 
-    first = [look(item) for item in dataset.items[:_CHUNK]]
-    yield from first
-    small = [one.content is not None and min(one.content.size) < TOO_SMALL_FOR_THREADS for one in first]
-    rest, total = dataset.items[_CHUNK:], len(dataset)
-    follow = None if progress is None else lambda done, _: progress(len(first) + done, total)
-    if follow and first:
-        follow(0, total)
-    yield from ordered(look, rest, threads=1 if sum(small) * 2 > len(small) else threads, progress=follow)
+    def follow(done: int, _: int) -> None:
+        if progress:
+            progress(done + 1, len(dataset))
+
+    first = [look(item) for item in dataset.items[:1]]
+    side = min(first[0].content.size) if first and first[0].content is not None else contents.PHOTO
+    with contents.alone(dataset) if new and side >= contents.PHOTO else nullcontext():
+        known |= contents.known(dataset) if new else {}
+        yield from first
+        threads = 1 if side < TOO_SMALL_FOR_THREADS else threads
+        yield from ordered(look, dataset.items[1:], threads=threads, progress=follow)
+        if new:
+            contents.keep(dataset, known | new)
 
 
 def _look(dataset: Dataset, item: Item, known: Mapping[str, Content], *, measure: bool) -> _Look:
@@ -133,12 +141,13 @@ def _look(dataset: Dataset, item: Item, known: Mapping[str, Content], *, measure
         depth = None if isinstance(data, np.ndarray) else images.bits(data, name=item.source)
     except ResNetKitError as error:
         return _Look(why=reason(error, item))
-    size = None
-    if measure:
-        size = (data.shape[1], data.shape[0]) if isinstance(data, np.ndarray) else contents.size_in_header(data)
     content, pixels = known.get(digest), None
     if content is None:
         content, pixels = contents.look(data, name=item.source)
+    size = content.size if content is not None else None
+    if size is None and not isinstance(data, np.ndarray):
+        size = contents.size_in_header(data)
+    size = size if measure else None
     if isinstance(data, np.ndarray):
         return _Look(digest, depth, size, content, data)
     whole = pixels is not None and signatures.picture_format(data) != "JPEG"  # JPEGs may be asked for smaller
@@ -155,9 +164,16 @@ def ordered(
 ) -> Iterator[_R]:
     """Yield `function(item)` in order, computed by threads that are never far ahead of what has been taken.
 
-    A thread takes `chunk` items at once; the results of at most `4 * threads + 1` chunks are waiting.
+    A thread takes `chunk` items at once; the results of at most `4 * threads + 1` chunks are waiting. One thread is
+    the caller's own: handing small pictures over costs a quarter of what reading them does.
     """
     chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
+    if threads == 1:
+        for number, taken in enumerate(chunks):
+            yield from map(function, taken)
+            if progress:
+                progress(min((number + 1) * chunk, len(items)), len(items))
+        return
     waiting: deque[Future[list[_R]]] = deque()
     done = 0
     pool = ThreadPoolExecutor(threads)
