@@ -65,7 +65,8 @@ def test_a_chain_of_three_runs_holds_out_what_none_of_them_was_trained_on(
     third = rk.train(noise, weights=str(second.path), seed=4, output=tmp_path / "3", **FAST)
     assert parts(first) == parts(second) == parts(third)
     count = len(parts(first)["train"])
-    assert any(f"{count} of these pictures trained {first.folder.last} or what it began from" in n for n in heard.heard)
+    said = f"{count} of these pictures are known to {first.folder.last} or what it began from"
+    assert any(said in note for note in heard.heard)
     seen = read_header(third.folder.best).trained_on
     assert (seen.known, seen.pictures, seen.ancestors) == (True, count, 0)
 
@@ -123,7 +124,7 @@ def test_where_nothing_is_new_nothing_is_scored_and_that_is_said(first: rk.Run, 
     run = rk.train(learnt, weights=str(first.path), output=tmp_path / "run", watcher=heard, **FAST)
     assert (set(parts(run)), run.metrics) == ({"train"}, None)
     assert any("none is new to hold out, so nothing is scored" in note for note in heard.heard)
-    with pytest.raises(UsageError, match="pictures trained first or what it began from"):
+    with pytest.raises(UsageError, match="pictures trained first: give it others"):
         rk.evaluate(learnt, model=first.path, threads=1)
     assert rk.evaluate(learnt, model=first.path, split="train", threads=1).metrics["split"] == "train"
 

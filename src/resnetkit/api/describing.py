@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from resnetkit.api.model import RUNS, copied, finished, run_of
+from resnetkit.api.remembering import memory_of
 from resnetkit.models import catalog
 from resnetkit.models.checkpoint import CLASSIFICATION, Header, is_checkpoint, read_description, read_header
 from resnetkit.models.spec import ResNetSpec
@@ -17,11 +19,10 @@ def describe(model: str) -> tuple[ResNetSpec, Header | None]:
     folder = run_of(model) if path.is_dir() or (RUNS / model).is_dir() else None
     folder = folder or copied(model)
     if folder is not None:
-        header = read_header(finished(folder))
-        return header.spec, header
+        path = finished(folder)
     if path.is_file():
         header = read_header(path)
-        return header.spec, header
+        return header.spec, replace(header, trained_on=memory_of(header, path=path, run=run_of(path)).tells)
     if "." in model:
         record = catalog.record(model)
         return catalog.spec_of(record.arch), catalog.published_header(record)

@@ -58,20 +58,20 @@ def trained_among(seen: Seen, items: Sequence[Item], surveyed: Survey) -> frozen
     return frozenset(item.source for item, mark in zip(items, marks, strict=True) if mark is not None)
 
 
-def of_training(name: str, items: Sequence[Item], *, trained: int, left_out: int, held_out: int) -> str:
-    """Say how many of `items` are not new to the weights that a run begins with, and what becomes of them.
+def of_training(name: str, *, trained: int, left_out: int, held_out: int, total: int) -> str:
+    """Say how many of `total` pictures are not new to the weights that a run begins with, and what becomes of them.
 
     `trained` of them train again, `left_out` were given to select or to score.
     """
-    total, whom = len(items), f"{_or_group(items)}{name} or what it began from"
+    whom = f"{name} or what it began from"
     if trained + left_out == total:
-        return f"All {total:,} pictures{whom}: none is new to hold out, so nothing is scored."
+        return f"All {total:,} pictures are known to {whom}: none is new to hold out, so nothing is scored."
     said = []
     if trained:
-        others = f"; the {held_out:,} held out did not" if held_out else ""
-        said.append(f"{trained:,} of these pictures{whom}, and train again{others}.")
+        others = f"; the {held_out:,} held out are new" if held_out else ""
+        said.append(f"{trained:,} of these pictures are known to {whom}, and train again{others}.")
     if left_out:
-        said.append(f"{left_out:,} pictures of val or test{whom}: they are left out, as `seen` in split.csv.")
+        said.append(f"{left_out:,} of val or test are known to {whom}: left out, as `seen` in split.csv.")
     return " ".join(said)
 
 
@@ -88,8 +88,8 @@ def by_memory(
     marks = _marks(memory.known, items, surveyed)
     trained = sum(mark == "trained" for mark in marks)
     if not trained:
-        return dataset, _unknown(memory.known, name)
-    whom = f"{_or_group(items)}{name} or what it began from"
+        return dataset, unknown(memory.known, name)
+    whom = _or_group(items) + (f"{name} or what it began from" if memory.known.ancestors else name)
     wanted = [mark for item, mark in zip(items, marks, strict=True) if part in (None, item.split)]
     if asked != "train" and wanted and all(mark == "trained" for mark in wanted):
         raise UsageError(
@@ -141,7 +141,7 @@ def _marks(seen: Seen, items: Sequence[Item], surveyed: Survey) -> list[Mark | N
     return seen.marks(digests_of(items, surveyed), [item.group for item in items])
 
 
-def _unknown(seen: Seen, name: str) -> list[str]:
+def unknown(seen: Seen, name: str) -> list[str]:
     """Say that pictures cannot be told to be new, where nothing at all is known."""
     if seen.known or seen.pictures:
         return []

@@ -17,7 +17,7 @@ from resnetkit.api.finishing import finish
 from resnetkit.api.model import RUNS, Model, load, locate
 from resnetkit.api.pictures import draw_augmented
 from resnetkit.api.progress import listening
-from resnetkit.api.remembering import of_training, trained_among
+from resnetkit.api.remembering import of_training, trained_among, unknown
 from resnetkit.api.reporting import report
 from resnetkit.data.arrays import GIVEN, pair_of
 from resnetkit.errors import DataError, UsageError, near_miss
@@ -283,6 +283,9 @@ def _prepare(
         )
     if trained and origin is not None:
         watcher.note(_not_new(origin.name, prepared, trained))
+    elif memory is not None and source.record is None:  # of published weights the documentation says so
+        for note in unknown(memory.known, source.name):
+            watcher.note(note)
     if len(prepared.classes) != decided.spec.num_classes:
         decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
     ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
@@ -303,8 +306,8 @@ def _prepare(
 def _not_new(name: str, prepared: Prepared, trained: Collection[str]) -> str:
     """Say how many pictures the weights `name` know, once the parts are made."""
     return of_training(
-        name, prepared.items, trained=sum(item.source in trained for item in prepared.parts["train"].items),
-        left_out=len(prepared.left_out), held_out=len(prepared.parts.get("val", ())),
+        name, trained=sum(item.source in trained for item in prepared.parts["train"].items),
+        left_out=len(prepared.left_out), held_out=len(prepared.parts.get("val", ())), total=len(prepared.items),
     )  # fmt: skip
 
 

@@ -63,8 +63,8 @@ def suspects(
 
 
 def _known_by(items: Sequence[Item], looks: Sequence[Look]) -> tuple[list[tuple[str, ...]], list[str | None]]:
-    contents = [tuple(digest for digest in (look.digest, look.identity) if digest) for look in looks]
-    return contents, [item.group for item in items]
+    pairs = ((look.digest, look.content and look.content.pixels) for look in looks)
+    return [tuple(filter(None, pair)) for pair in pairs], [item.group for item in items]
 
 
 def _said(name: str, right: np.ndarray, learnt: np.ndarray) -> Iterator[str]:

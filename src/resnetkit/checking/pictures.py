@@ -44,7 +44,7 @@ _LARGEST = 512  # side that sharpness is measured at, at most
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """What one picture is: `digest` of its file and `content`; `problems` are pairs (kind, words).
+    """What one picture is: `digest` of its file, `content` of what it shows; `problems` are pairs (kind, words).
 
     `thumbnail` as `near_copies` takes it, None where the picture cannot be read or is smaller than that can tell apart;
     `sharpness` is the logarithm of how much of its contrast lies between neighbouring pixels, None for a blank one.
