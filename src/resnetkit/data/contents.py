@@ -1,4 +1,4 @@
-"""What a picture holds, known once it is decoded: size, digest of its pixels, colours at 8x8; kept for photos."""
+"""What a picture holds, known once it is decoded: size, digest of its pixels, greys at 8x8; kept for photos."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from resnetkit.data.dataset import Dataset, decoded
 from resnetkit.errors import ResNetKitError
 
 SUFFIX = ".contents.npz"
-SIDE = 8  # of `Content.means`, in pixels
+SIDE = 8  # of `Content.bright`, in pixels
 # JPEGs whose shorter side has so many pixels are opened smaller, at least this large: their pixels have no digest.
 LARGE, OPENED = 512, 128
 PHOTO = 96  # pixels: from here on a picture takes longer to decode than what is kept of it to find
 _RULES = 1  # of all this: raised with them, so that what was kept by others is not used
-_ROW = np.dtype([("digest", "V16"), ("pixels", "V16"), ("size", "<i4", 2), ("means", "u1", SIDE * SIDE * 3)])
+_ROW = np.dtype([("digest", "V16"), ("pixels", "V16"), ("size", "<i4", 2), ("bright", "u1", SIDE * SIDE)])
 _LOG = logging.getLogger(__name__)
 
 
 class Content(NamedTuple):
     """What a picture holds: `size` (width, height), upright; `pixels`: their digest, None where it was opened smaller.
 
-    `means`: the bytes of `[8, 8, 3]` uint8, the picture at 8x8 pixels as brightness and two differences of colour.
+    `bright`: the bytes of `[8, 8]` uint8, the greys of the picture at 8x8 pixels.
     """
 
     size: tuple[int, int]
     pixels: str | None
-    means: bytes
+    bright: bytes
 
 
 def look(data: bytes | np.ndarray, *, name: str) -> tuple[Content | None, np.ndarray | None]:
@@ -54,9 +54,9 @@ def look(data: bytes | np.ndarray, *, name: str) -> tuple[Content | None, np.nda
         return None, None
     if large and full is not None:
         turned = images.orientation(image) >= 5
-        return Content(full[::-1] if turned else full, None, _means(upright)), None
+        return Content(full[::-1] if turned else full, None, _bright(upright)), None
     pixels = np.frombuffer(upright.tobytes(), np.uint8).reshape(upright.height, upright.width, 3)
-    content = Content(upright.size, digest_of_pixels(pixels), _means(upright))
+    content = Content(upright.size, digest_of_pixels(pixels), _bright(upright))
     if image.mode not in ("RGB", "L") or "transparency" in image.info or bit_depth.samples(image) is not None:
         return content, None
     return content, pixels if image.mode == "RGB" else np.ascontiguousarray(pixels[..., 0])
@@ -64,12 +64,12 @@ def look(data: bytes | np.ndarray, *, name: str) -> tuple[Content | None, np.nda
 
 def content_of(upright: Image.Image) -> Content:
     """Return what a picture holds that is decoded whole, upright and in RGB."""
-    return Content(upright.size, digest_of_pixels(np.asarray(upright)), _means(upright))
+    return Content(upright.size, digest_of_pixels(np.asarray(upright)), _bright(upright))
 
 
-def _means(upright: Image.Image) -> bytes:
+def _bright(upright: Image.Image) -> bytes:
     # Triangles, not boxes: these are no means where the sides are no multiples of 8.
-    return upright.resize((SIDE, SIDE), Image.Resampling.BILINEAR).convert("YCbCr").tobytes()
+    return upright.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR).tobytes()
 
 
 def _full_size(data: bytes | np.ndarray) -> tuple[int, int] | None:
@@ -112,19 +112,16 @@ def described(path: Path) -> tuple[str, int]:
 def _content(row: np.void) -> Content:
     pixels = row["pixels"].tobytes()
     return Content(
-        (int(row["size"][0]), int(row["size"][1])), pixels.hex() if any(pixels) else None, row["means"].tobytes()
+        (int(row["size"][0]), int(row["size"][1])), pixels.hex() if any(pixels) else None, row["bright"].tobytes()
     )
 
 
 def keep(dataset: Dataset, contents: Mapping[str, Content]) -> None:
     """Keep what is known of photos, by the digests of their files; small pictures are decoded as fast as found."""
-    photos = {digest: content for digest, content in contents.items() if min(content.size) >= PHOTO}
-    if not photos:
-        return
-    rows = np.zeros(len(photos), _ROW)
-    for row, (digest, content) in zip(rows, photos.items(), strict=True):
+    rows = np.zeros(len(contents), _ROW)
+    for row, (digest, content) in zip(rows, contents.items(), strict=True):
         row["digest"], row["pixels"] = bytes.fromhex(digest), bytes.fromhex(content.pixels or "00" * 16)
-        row["size"], row["means"] = content.size, np.frombuffer(content.means, np.uint8)
+        row["size"], row["bright"] = content.size, np.frombuffer(content.bright, np.uint8)
     path = _file(dataset)
     with contextlib.suppress(OSError):  # a cache that cannot be written is looked for again
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -283,6 +283,8 @@ def _from_lab(image: Image.Image) -> Image.Image:
 
 def _one_line(name: str) -> str:
     """Return `name` with characters that would break the line or the terminal written as escapes."""
+    if name.isprintable():
+        return name
     return "".join(
         letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter
         for letter in name

@@ -56,8 +56,8 @@ def _candidates(contents: Sequence[Content], parts: Sequence[str] | None) -> lis
     usable = np.array([number for number, one in enumerate(contents) if min(one.size) >= SMALLEST], int)
     if len(usable) < 2:
         return []
-    joined = b"".join(contents[number].means for number in usable)
-    bright = np.frombuffer(joined, np.uint8).reshape(len(usable), SIDE * SIDE, 3)[..., 0].astype(np.float32)
+    joined = b"".join(contents[number].bright for number in usable)
+    bright = np.frombuffer(joined, np.uint8).reshape(len(usable), SIDE * SIDE).astype(np.float32)
     names = np.array([str(parts[number]) for number in usable]) if parts is not None else None
     found = set()
     for here, there in _sides(names, len(usable)):

@@ -122,7 +122,7 @@ def _looks(dataset: Dataset, sampled: Set[str], *, threads: int, progress: Progr
 
     def look(item: Item) -> _Look:
         one = _look(dataset, item, known, measure=item.source in sampled)
-        if one.content is not None and one.digest not in known:
+        if one.content is not None and min(one.content.size) >= contents.PHOTO and one.digest not in known:
             new[one.digest] = one.content
         return one
 
@@ -132,7 +132,7 @@ def _looks(dataset: Dataset, sampled: Set[str], *, threads: int, progress: Progr
 
     first = [look(item) for item in dataset.items[:1]]
     side = min(first[0].content.size) if first and first[0].content is not None else contents.PHOTO
-    with contents.alone(dataset) if new and side >= contents.PHOTO else nullcontext():
+    with contents.alone(dataset) if new else nullcontext():
         known |= contents.known(dataset) if new else {}
         yield from first
         threads = 1 if side < TOO_SMALL_FOR_THREADS else threads
