@@ -181,9 +181,10 @@ def holds_out(
     dataset: Dataset, plan: Plan, split_rows: Mapping[str, Any] | None, trained: Collection[str] = ()
 ) -> bool:
     """Tell whether some of the pictures will be a validation part; those that are `trained` on already never are."""
-    if all(item.source in trained for item in dataset.items if item.split != "test"):
-        return False
-    return plan.recipe.val_share > 0 or split_rows is not None or any(i.split == "val" for i in dataset.items)
+    new = [item for item in dataset.items if item.source not in trained]
+    if any(item.split == "val" for item in dataset.items):
+        return any(item.split == "val" for item in new)
+    return any(item.split != "test" for item in new) and (plan.recipe.val_share > 0 or split_rows is not None)
 
 
 def prepare_data(
