@@ -76,7 +76,7 @@ def trained(options: argparse.Namespace) -> list[Path]:
             else:
                 rk.train(
                     options.data, model=model, weights="none", recipe=options.recipe, epochs=options.epochs, seed=seed,
-                    settings=tuple(options.settings), threads=options.threads, output=path,
+                    settings=("select=top1", *options.settings), threads=options.threads, output=path,
                 )  # fmt: skip
             print(f"{path}: done", flush=True)
     return paths

@@ -20,6 +20,7 @@ from resnetkit.data import splits
 from resnetkit.errors import InterruptedRun, UsageError
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import read_header
+from resnetkit.training import state as states
 from resnetkit.watcher import Watcher
 from tests.conftest import Output
 
@@ -126,6 +127,20 @@ def test_runs_of_older_versions_are_treated_as_chosen(runs: dict[str, rk.Run], t
     run = rk.runs(tmp_path)[0]
     assert metrics_of(run)["top1"] == counted
     assert "top1" in metrics_of(run)["optimistic"]
+
+
+def test_an_older_run_that_goes_on_is_marked_since_the_answers_of_its_first_epochs_were_not_kept(
+    runs: dict[str, rk.Run], tmp_path: Path
+) -> None:
+    older = tmp_path / "older"
+    shutil.copytree(runs["chosen"].path, older)
+    state = states.newest(older / "state")
+    state.right = {}
+    state.save(older / "state")
+    metrics = metrics_of(rk.resume(older, epochs=6))
+    assert metrics["chosen"]["looks"] == 6
+    assert "top1" in metrics["optimistic"]
+    assert "top1_counted" not in metrics
 
 
 def header_without_choice(header: checkpoint.Header) -> dict[str, Any]:

@@ -504,7 +504,7 @@ def test_test_time_averaging_stands_beside_figures_that_stay_as_they_are(
     assert table(Path("averaged/predictions.csv")) == table(Path("plain/predictions.csv"))
     assert json.loads(Path("averaged/metrics.json").read_text(encoding="utf-8"))["tta"] == figures
     _, out, _ = resnetkit(*scored[:-2], "--tta", "flip", "--output", "mirrored")
-    assert out.splitlines()[1].startswith("With test-time averaging (each picture and its mirror): ")
+    assert out.splitlines()[2].startswith("With test-time averaging (each picture and its mirror): ")
     with pytest.raises(UsageError, match="unknown tta 'flipp': choose none, flip, flip_shift"):
         rk.evaluate(digits, model=finished.model, tta="flipp")
 

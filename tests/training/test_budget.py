@@ -78,6 +78,15 @@ def test_a_run_that_is_slower_than_it_was_timed_gets_fewer_epochs(behind: tuple[
     assert (decision and decision.epochs) == epochs
 
 
+def test_a_run_whose_time_is_over_says_that_its_rate_has_not_come_down() -> None:
+    over, behind = (fewer_epochs(MINUTE, rows(*seconds), best=rows(*seconds)[-1]) for seconds in ((70.0,), (32.0,)))
+    assert over is not None
+    assert behind is not None
+    assert (over.epochs, behind.epochs) == (1, 2)
+    assert over.why.endswith("the run ends here, before its learning rate has come down")
+    assert behind.why.endswith("from here on the learning rate is that of a run of 2")
+
+
 def test_the_latest_epochs_tell_how_long_those_ahead_take() -> None:
     recipe = MINUTE.changed(epochs=8)
     behind = rows(1, 1, 1, 10, 10, 10)

@@ -74,7 +74,7 @@ def test_a_choice_says_which_epoch_by_what_and_among_how_many() -> None:
     last, best = choice(ROWS[-1], ROWS, recipe(), on=29), choice(ROWS[1], ROWS, recipe(select="top1"), on=29)
     assert (last.selected, last.short) == (False, "last epoch (3)")
     assert last.words.startswith(
-        "the last epoch, 3, whose learning rate is still 33 %"
+        "the last epoch, 3, whose learning rate had not come down (33 % of the full one)"
     )  # a rate that did not come down
     assert best == Choice(by="top1", epoch=2, done=3, of=3, looks=3, on=29, rate=pytest.approx(0.666667))
     assert best.words == "epoch 2 of 3, chosen by accuracy among 3 on 29 held-out pictures"

@@ -46,7 +46,7 @@ def _cells(row: object) -> list[str]:
         row.run,
         row.network,
         row.chosen,
-        f"{100 * row.top1:.1f} %",
+        f"{100 * row.top1:.1f} %" + (", too good" if row.chosen_here else ""),
         f"{100 * low:.1f}-{100 * high:.1f}",
         f"{name} {100 * share:.0f} %",
         f"{row.training_seconds / 60:.1f} min",

@@ -8,7 +8,7 @@ from typing import Any
 
 from resnetkit.errors import DataError
 
-# A last epoch at more of its full learning rate than this is one of many alike, not the end of a descent.
+# A last epoch at more of its full learning rate than this is not the end of a descent.
 _LOW_RATE = 0.1
 # Figures of metrics.json that are too good on the pictures that chose the epoch.
 OPTIMISTIC = (
@@ -55,10 +55,10 @@ class Choice:
             return f"{self._named}, chosen by {figure} among {self.looks} on {self.on:,} held-out pictures{unfinished}"
         if self.epoch == 0:
             return self._named
-        alike = ""
+        still = ""
         if self.rate > _LOW_RATE and not unfinished:
-            alike = f", whose learning rate is still {100 * self.rate:.0f} % of the full one: one of many alike"
-        return f"the last epoch, {self.epoch}{alike}{unfinished}; no picture chose it"
+            still = f", whose learning rate had not come down ({100 * self.rate:.0f} % of the full one)"
+        return f"the last epoch, {self.epoch}{still}{unfinished}; no picture chose it"
 
     @property
     def _named(self) -> str:

@@ -11,7 +11,7 @@ def scratch() -> Recipe:
 
     Reached 63.4 % (sd 5.7, 5 seeds) of 153 photos of ants and bees, trained on 195 others with ResNet-20 at 32 pixels,
     and 98.9 % (sd 0.3) of 297 traffic lights, in 12 and 43 s on one core (Xeon with AMX, other programs beside):
-    `benchmarks/probe_finetune_scratch.py`.
+    `benchmarks/probe_finetune_scratch.py`, scoring the epoch that was best by held-out accuracy (`select=top1`).
     """
     return Recipe(
         name="scratch",
@@ -29,7 +29,7 @@ def cifar10() -> Recipe:
     weight decay 5e-4 (there 1e-4).
 
     Reached 81.5 % of the 10,000 test pictures of CIFAR-10 (n = 1) in 5 epochs of ResNet-20, each 47 s on two CPU cores:
-    `resnetkit train cifar10.zip --recipe cifar10 --model resnet20 --epochs 5 --set val_share=0.1`.
+    `resnetkit train cifar10.zip --recipe cifar10 --model resnet20 --epochs 5 --set val_share=0.1 --set select=top1`.
     """
     return scratch().changed(
         name="cifar10",
@@ -171,7 +171,7 @@ def finetune() -> Recipe:
     with `--set batchnorm=frozen`. Reached 74.9 % (sd 4.3, 5 seeds) of the ants and bees of `scratch`, with 40 epochs,
     and 99.1 % (sd 0.8) of its traffic lights, with 26, from the bundled ResNet-20, in 16 and 37 s on one core (Xeon
     with AMX): clearly better than `probe` on the lights, just so than `scratch` on the insects, elsewhere by its mean
-    alone (`benchmarks/probe_finetune_scratch.py`). Not measured with ImageNet weights.
+    alone (`benchmarks/probe_finetune_scratch.py`, with `select=top1`). Not measured with ImageNet weights.
     """
     return scratch().changed(
         name="finetune",
