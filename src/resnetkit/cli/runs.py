@@ -61,7 +61,7 @@ def _row(run: Any) -> dict[str, Any]:
 def _accuracy(row: dict[str, Any]) -> str:
     reached = None if row["top1"] is None else f"{100 * row['top1']:.1f} % of {row['count']} ({row['split']})"
     if row["problem"] is not None:
-        return f"{reached}, incomplete" if reached else "broken"
+        return f"{reached}, the rest unreadable" if reached else "unreadable"
     if reached is None or row["epochs_done"] < row["epochs"]:
         return f"unfinished, {row['epochs_done']} of {row['epochs']} epochs"
     return reached
