@@ -22,7 +22,7 @@ import resnetkit as rk
 from predict_folder import made
 from resnetkit.data.batches import normalise
 from resnetkit.data.sources import open_pictures
-from resnetkit.inference.openvino_engine import core
+from resnetkit.inference.openvino_library import core
 from resnetkit.inference.resizing import RESIZED
 from resnetkit.runtime import cpu_name, peak_memory
 

@@ -233,6 +233,27 @@ def test_optional_packages_are_imported_where_they_are_used() -> None:
     assert [name for name, tree in TREES.items() if OPTIONAL & set(imported_at_once(tree))] == []
 
 
+DOORS = {"inference.openvino_library", "exporting.standalone.openvino_runtime"}
+
+
+def imported_for_use(tree: ast.Module) -> Iterator[str]:
+    """Yield the top-level packages that a module imports anywhere, but for its types."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def test_openvino_has_one_door_and_another_in_what_is_handed_over() -> None:
+    assert {name for name, tree in TREES.items() if "openvino" in imported_for_use(tree)} == DOORS
+
+
 TEXTS = {".py", ".md", ".toml", ".txt", ".json", ""}
 OF_A_MACHINE = re.compile(r"(?<![\w.:/~})-])/(?:work|root|opt|mnt)/\w")
 

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from resnetkit import runtime as _runtime  # noqa: F401 - from here on a fork is noticed, whatever is used when
+
 if TYPE_CHECKING:
     from resnetkit.api import (
         Check,

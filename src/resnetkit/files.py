@@ -56,6 +56,17 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
 
 
+def hidden(path: str) -> UsageError | None:
+    """Return the error for a path that is not there as far as one can see because a folder may not be looked into."""
+    try:
+        os.stat(path)
+    except PermissionError as error:
+        return UsageError(f"{path}: cannot be looked at ({error.strerror}): ask whoever owns the folder for access")
+    except (OSError, ValueError):
+        return None
+    return None
+
+
 def check_new(path: Path, option: str) -> None:
     """Raise `UsageError` where a result cannot be written without taking the place of something else."""
     if path.is_dir():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -69,11 +70,19 @@ class Runtime:
         """Return a plain dict; `Runtime(**d)` reads it back."""
         return asdict(self)
 
+    def check_threads(self) -> None:
+        """Raise `UsageError` where a forked process cannot have the threads that the bits of a training depend on."""
+        if _forked_with_torch and self.threads > 1:
+            raise UsageError(
+                f"this process was forked from one that had PyTorch loaded, and {self.threads} threads would wait for "
+                "each other forever: train with --threads 1, or in a new process (multiprocessing's spawn)"
+            )
+
     def apply(self) -> None:
         """Set torch's threads and ask for deterministic kernels: same command, same machine, same bits."""
         import torch
 
-        torch.set_num_threads(self.threads)
+        torch.set_num_threads(1 if _forked_with_torch else self.threads)
         if self.device == "cpu":
             _keep_freed_memory()
         torch.backends.cudnn.deterministic = True
@@ -134,6 +143,31 @@ def resolve(
     )
 
 
+# Of the threads of PyTorch's pool none comes along in a fork, and a computation that waits for them never ends.
+_forked_with_torch = False
+
+
+def _after_fork() -> None:
+    """Let PyTorch compute on the one thread that a forked process has, as its own data loaders do."""
+    global _forked_with_torch
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        _forked_with_torch = True
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def refuse_forked(begun_in: int) -> None:
+    """Raise `UsageError` where this process is a copy of that in which something with threads was begun."""
+    if os.getpid() != begun_in:
+        raise UsageError(
+            "this was begun before the process was forked, and its threads stayed behind: begin it again here"
+        )
+
+
 def _resolve_device(device: str) -> str:
     if device == "cpu" or (device == "auto" and not _may_have_gpu()):
         return "cpu"
@@ -170,9 +204,13 @@ def has_fast_bf16(device: str) -> bool:
 def available_threads() -> int:
     """Return the number of cores this process may use: its CPU affinity, capped by the container's quota.
 
+    One where the process was forked from another that had PyTorch loaded.
+
     Two logical processors of one core count once: they share the units that convolutions keep busy. The processes that
     torchrun started on this machine share the cores evenly.
     """
+    if _forked_with_torch:
+        return 1
     if hasattr(os, "sched_getaffinity"):
         siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
         cores = len({_read(siblings.format(number)) or str(number) for number in os.sched_getaffinity(0)})
@@ -239,8 +277,27 @@ def cache_folder() -> Path:
             return Path(chosen).expanduser()
         except RuntimeError:
             raise UsageError(f"RESNETKIT_CACHE={chosen}: there is no such user; name a folder by its path") from None
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "resnetkit"
+    return system_cache() / "resnetkit"
+
+
+def system_cache() -> Path:
+    """Return the folder of all programs' caches; one for temporary files where this user has no home."""
+    chosen = os.environ.get("XDG_CACHE_HOME")
+    if chosen:
+        return Path(chosen)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:  # no HOME, and a user number that has no name, as in containers
+        return Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
+
+
+def keep_to_the_cache() -> None:
+    """Have other packages that this process will use write into our cache, not into the home folder.
+
+    For a program of our own: in somebody else's, matplotlib shall find their settings.
+    """
+    for name, folder in {"MPLCONFIGDIR": "matplotlib", "TORCHINDUCTOR_CACHE_DIR": "torchinductor"}.items():
+        os.environ.setdefault(name, str(cache_folder() / folder))
 
 
 def _read(path: str) -> str:

@@ -5,6 +5,7 @@ import http.server
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -82,6 +83,32 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server.stop.set()
     server.shutdown()
     server.server_close()
+
+
+def test_a_server_that_never_answers_is_given_up_within_seconds(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=5) as silent:
+        monkeypatch.setenv("RESNETKIT_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert fetch_module.ANSWER_S <= 4
+        monkeypatch.setattr(fetch_module, "ANSWER_S", 0.6)
+        began = time.monotonic()
+        with pytest.raises(NetworkError, match=r"no answer within 0\.6 s .*; ways out: --weights FILE"):
+            fetch("https://x.org/w", tmp_path / "w", checksum=PREFIX, what="weights", ways_out=("--weights FILE",))
+        assert time.monotonic() - began < 3
+
+
+def test_a_name_server_that_never_answers_is_given_up_within_seconds(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(*args: object, **kwargs: object) -> None:
+        server.stop.wait(20)
+        raise OSError
+
+    monkeypatch.setattr(fetch_module, "ANSWER_S", 0.6)
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with pytest.raises(NetworkError, match="is there a network"):
+        fetch("https://x.org/w", tmp_path / "w", checksum=PREFIX, what="weights")
 
 
 def names_in(folder: Path) -> set[str]:

@@ -15,7 +15,7 @@ from PIL import Image
 import resnetkit as rk
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, UsageError
-from resnetkit.inference.openvino_engine import core
+from resnetkit.inference.openvino_library import core
 from resnetkit.inference.predictor import Prediction
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header

@@ -16,7 +16,7 @@ from resnetkit.data.dataset import Dataset
 from resnetkit.errors import DataError, UsageError
 from resnetkit.exporting.int8 import Cost
 from resnetkit.inference.engines import TorchEngine
-from resnetkit.inference.openvino_engine import core
+from resnetkit.inference.openvino_library import core
 from resnetkit.models import checkpoint
 from resnetkit.models.decision import Decision
 from resnetkit.models.seen import Seen

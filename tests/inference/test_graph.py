@@ -14,7 +14,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError
 from resnetkit.inference.graph import Reads, network_graph
 from resnetkit.inference.onnx_graph import Graph
-from resnetkit.inference.openvino_engine import core
+from resnetkit.inference.openvino_library import core
 from resnetkit.inference.resizing import RESIZED, resized
 from resnetkit.models.resnet import ResNet
 from tests.models.test_resnet import KINDS, randomised

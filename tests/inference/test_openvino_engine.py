@@ -1,5 +1,6 @@
 """OpenVINO answers as PyTorch does, whatever the batch; a prepared model is made once and needs no torch."""
 
+import errno
 import json
 import os
 import subprocess
@@ -150,11 +151,33 @@ def test_other_weights_are_another_prepared_model(file: Path, cache: Path, netwo
     assert len(list((cache / "prepared").iterdir())) == 2
 
 
-def test_a_cache_that_takes_no_files_says_what_to_do(file: Path, tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "taken").write_text("")
-    monkeypatch.setenv("RESNETKIT_CACHE", str(tmp_path / "taken"))
-    with pytest.raises(ResourceError, match="set RESNETKIT_CACHE to another folder, or use --engine torch"):
-        rk.load(file)
+@pytest.mark.parametrize("problem", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_cache_that_takes_no_files_is_told_once_and_the_answer_comes(
+    file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, problem: int
+) -> None:
+    expected = rk.load(file, precision="fp32").predict(some(1, 40, 40)[0])
+
+    def refuse(*args: object, **kwargs: object) -> str:
+        raise OSError(problem, os.strerror(problem))
+
+    monkeypatch.setenv("RESNETKIT_CACHE", str(cache / f"other {problem}"))
+    monkeypatch.setattr("resnetkit.inference.prepared.tempfile.mkdtemp", refuse)
+    models = [rk.load(file, precision="fp32") for _ in range(2)]
+    for model in models:
+        assert dict(model.predict(some(1, 40, 40)[0]).top) == pytest.approx(dict(expected.top), abs=1e-5)
+        assert model.predict(some(1, 40, 40)[0]).label == expected.label
+        assert len(list(model.predict_many([some(1, 40, 40)[0]] * 9))) == 9
+    [line] = [record.getMessage() for record in caplog.records]
+    assert os.strerror(problem) in line
+    assert "set RESNETKIT_CACHE" in line
+
+
+def test_a_cache_that_was_made_by_someone_else_is_read_and_not_written_to(
+    model: prepared.Prepared, network: ResNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnetkit.inference.prepared.os.access", lambda path, mode: False)
+    OpenVINOEngine(model, Runtime()).logits(some(1, 32, 32))
+    assert list((model.folder or Path()).glob("compiled/*")) == []
 
 
 def test_tensors_that_are_not_the_networks_are_refused(file: Path, cache: Path) -> None:

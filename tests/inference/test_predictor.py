@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from resnetkit.data.dataset import Item
+from resnetkit.data.dataset import Dataset, Item
 from resnetkit.data.sources import open_pictures
 from resnetkit.errors import DataError, UsageError
 from resnetkit.inference.predictor import Prediction
@@ -22,25 +21,6 @@ KEYS = ["source", "status", "label", "probability", "top", "warnings", "error"]
 
 def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def test_a_path_a_pil_image_and_an_array_get_the_same_answer(predictor, paint):
-    path = paint("sky.png", "blue")
-    image = Image.open(path)
-    answers = [predictor.predict(given) for given in (path, str(path), image, np.asarray(image))]
-    assert {(answer.status, answer.label) for answer in answers} == {("ok", "blue")}
-    assert len({answer.top for answer in answers}) == 1
-    assert [answer.source for answer in answers] == [str(path), str(path), str(path), "<array>"]
-
-
-def test_grey_arrays_are_taken_and_others_refused_with_what_to_do(predictor):
-    assert predictor.predict(np.full((5, 9), 77, np.uint8)).status == "ok"
-    wrong = (np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4), np.uint8), np.zeros(4, np.uint8))
-    for array in wrong:
-        with pytest.raises(DataError, match=r"\[H, W\] or \[H, W, 3\] uint8, not"):
-            predictor.predict(array)
-    with pytest.raises(UsageError, match="not list"):
-        predictor.predict([[1, 2]])
 
 
 def test_predict_raises_for_what_cannot_be_one_answer(predictor, paint, tmp_path):
@@ -155,24 +135,27 @@ def test_a_prediction_shows_itself(predictor, paint):
 
 
 class Counting:
-    """Pictures without files that count how many were opened and not yet answered."""
+    """A reader of pictures that counts how many were opened and not yet answered."""
 
-    def __init__(self, count, *, seconds=0.0):
-        self.items = tuple(Item(f"{number}.png") for number in range(count))
+    def __init__(self, *, seconds=0.0):
         self.lock = threading.Lock()
         self.opened, self.seconds = 0, seconds
 
-    def open(self, item):
+    def read(self, key):
         with self.lock:
             self.opened += 1
         time.sleep(self.seconds)
-        return Image.new("RGB", (8, 8), (0, 0, 255))
+        return np.full((8, 8, 3), (0, 0, 255), np.uint8)
+
+    def pictures(self, count):
+        items = tuple(Item(f"{number}.png") for number in range(count))
+        return Dataset(name="counted", items=items, origins={item.source: (self, "") for item in items})
 
 
 def test_decoding_looks_ahead_but_never_further_than_three_batches(predictor):
-    pictures = Counting(200)
+    pictures = Counting()
     answered = most = 0
-    for _ in predictor.predict_many(pictures, batch_size=4, threads=2):
+    for _ in predictor.predict_many(pictures.pictures(200), batch_size=4, threads=2):
         if answered % 4 == 0:
             time.sleep(0.002)  # lets the threads run as far ahead as they may
         most = max(most, pictures.opened - answered)
@@ -191,8 +174,8 @@ def assert_no_thread_decodes() -> None:
 
 
 def test_stopping_early_stops_the_decoding(predictor):
-    pictures = Counting(500, seconds=0.002)
-    stream = predictor.predict_many(pictures, batch_size=20, threads=2)
+    pictures = Counting(seconds=0.002)
+    stream = predictor.predict_many(pictures.pictures(500), batch_size=20, threads=2)
     next(stream)
     stream.close()
     # One batch was needed; of the two ahead only what was being decoded is finished.

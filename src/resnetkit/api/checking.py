@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resnetkit import runtime
 from resnetkit.api.model import locate
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    *data: str | Path,
+    *data: Any,
     output: str | Path | None = None,
     clean_list: str | Path | None = None,
     group_by: str | None = None,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resnetkit.api.model import RUNS, finished, run_of
+from resnetkit.api.model import RUNS, copied, finished, run_of
 from resnetkit.api.remembering import memory_of
 from resnetkit.models import catalog
 from resnetkit.models.checkpoint import CLASSIFICATION, Header, is_checkpoint, read_description, read_header
@@ -17,6 +17,7 @@ def describe(model: str) -> tuple[ResNetSpec, Header | None]:
     """Return what a MODEL is, without its tensors and without torch: its spec and, for trained ones, its header."""
     path = Path(model)
     folder = run_of(model) if path.is_dir() or (RUNS / model).is_dir() else None
+    folder = folder or copied(model)
     if folder is not None:
         path = finished(folder)
     if path.is_file():

@@ -12,7 +12,7 @@ from resnetkit.api.pictures import draw_predictions
 from resnetkit.api.remembering import by_memory, not_counted, without_choosers
 from resnetkit.data.classes import renamed
 from resnetkit.data.dataset import Dataset
-from resnetkit.data.sources import open_data
+from resnetkit.data.sources import called, open_data
 from resnetkit.errors import DataError, UsageError
 from resnetkit.watcher import Watcher
 
@@ -52,7 +52,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
 
 
 def evaluate(
-    *data: str | Path,
+    *data: Any,
     model: str | Path | Model,
     split: str = "auto",
     tta: str = "none",
@@ -66,6 +66,8 @@ def evaluate(
     **computing: Any,
 ) -> Evaluation:
     """Score a model on labelled pictures: `split` is auto (test, else validation, else everything), train, val, test.
+
+    `data` are paths, or one pair of arrays `(images, labels)`.
 
     Pictures that the model, or what it began from, was trained on are recognised by their content and left out unless
     `split="train"` asks for them. `tta` is none, flip or flip_shift: what averaging over such views of each picture
@@ -100,7 +102,7 @@ def evaluate(
     more: dict[str, Any] = {"not_counted": missing} if missing else {}
     more |= {} if outliers is None else {"outliers": _answered(outliers, model, watcher)}
     if folder is not None and chosen == "test":
-        more["test_looks"] = looked_at_test(folder, str(data[0]))
+        more["test_looks"] = looked_at_test(folder, called(data))
     result = score(model, part, split=chosen, tta=views, folder=place, watcher=watcher, logits=logits, more=more)
     if calibrated is not None:
         _calibrate(model, logits[0], part, split=chosen, to=Path(calibrated), watcher=watcher)
@@ -174,7 +176,7 @@ class ToScore(NamedTuple):
 
 
 def part_to_score(
-    *data: str | Path,
+    *data: Any,
     model: Model,
     split: str = "auto",
     rename: Mapping[str, str] | None = None,
@@ -272,7 +274,7 @@ def _by_the_models_names(dataset: Dataset, aliases: Mapping[str, str]) -> Datase
     return dataclasses.replace(dataset, items=renamed(dataset.items, used)) if used else dataset
 
 
-def _evaluation_path(folder: RunFolder, data: Sequence[str | Path]) -> Path:
+def _evaluation_path(folder: RunFolder, data: Sequence[Any]) -> Path:
     from resnetkit.training.run import free_path
 
-    return free_path(folder.path / "evaluations", Path(str(data[0]).rstrip("/")).stem or "data")
+    return free_path(folder.path / "evaluations", Path(called(data).rstrip("/")).stem or "data")

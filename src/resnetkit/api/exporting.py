@@ -189,9 +189,10 @@ def _runtime_of(made: Exported) -> Callable[[np.ndarray], np.ndarray]:
         return opened_onnx(made.folder, record)
     if made.format == "openvino":
         from resnetkit.exporting.standalone.openvino_runtime import opened as opened_openvino
-        from resnetkit.inference.openvino_engine import core
+        from resnetkit.inference.openvino_library import begins_to_compute, library
 
-        core()  # loads OpenVINO without what reports its use
+        begins_to_compute()
+        library()  # without what reports its use, before the code of `predict.py` imports it
         return opened_openvino(made.folder, record)
     from resnetkit.exporting.standalone.torchvision_runtime import opened as opened_torchvision
 

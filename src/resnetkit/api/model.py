@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ from resnetkit.data.sources import Dataset, open_pictures
 from resnetkit.errors import DataError, UsageError
 from resnetkit.exporting import folder as exports
 from resnetkit.exporting.folder import Exported
+from resnetkit.files import hidden
 from resnetkit.inference import bulk, prepared
 from resnetkit.inference.engines import Engine, EngineName, TorchEngine, choose
+from resnetkit.inference.given import Given
 from resnetkit.inference.openvino_engine import OpenVINOEngine, prepare, prepare_exported
+from resnetkit.inference.openvino_library import core
 from resnetkit.inference.predictor import Prediction, Predictor
 from resnetkit.models import catalog
 from resnetkit.models.checkpoint import (
@@ -31,7 +35,6 @@ from resnetkit.watcher import Count, Watcher
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from PIL import Image
 
     from resnetkit.inference.prepared import Prepared
     from resnetkit.models.resnet import ResNet
@@ -110,16 +113,18 @@ class Model:
         """Temperature and threshold of the checkpoint."""
         return self.header.decision
 
-    def predict(self, picture: str | Path | Image.Image | np.ndarray, *, top_k: int = 5) -> Prediction:
-        """Name one picture: a path, a PIL image or a uint8 array `[H, W]` or `[H, W, 3]`."""
+    def predict(self, picture: Given, *, top_k: int = 5) -> Prediction:
+        """Name one picture: a path, a PIL image, a uint8 array `[H, W]` or `[H, W, 3]`, bytes or an open file."""
         return self.predictor.predict(picture, top_k=top_k)
 
     def predict_many(
-        self, sources: str | Path | Sequence[str | Path], *, top_k: int = 5, batch_size: int | None = None
+        self, sources: Given | Iterable[Given], *, top_k: int = 5, batch_size: int | None = None
     ) -> Iterator[Prediction]:
-        """Name every picture of files, folders, globs and archives, one after the other, in constant memory."""
-        pictures = _opened(sources)
-        return self.predictor.predict_many(pictures, top_k=top_k, batch_size=batch_size, threads=self.runtime.threads)
+        """Name every picture of files, folders, globs and archives, or of whatever `predict` takes, mixed.
+
+        One after the other, in constant memory: a generator is asked for two batches more than was answered.
+        """
+        return self.predictor.predict_many(sources, top_k=top_k, batch_size=batch_size, threads=self.runtime.threads)
 
     def predict_into(
         self, folder: str | Path, sources: str | Path | Sequence[str | Path] | Dataset, *, top_k: int = 5,
@@ -155,6 +160,14 @@ class Model:
 
         checkpoint.save(path, self.network, replace(self.header, trained_on=self.memory.tells))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what pickles carry: tensors or graph, so that answers need no file; files by their whole paths."""
+        state = {name: value for name, value in self.__dict__.items() if name not in ("network", "engine", "predictor")}
+        state["files"] = tuple(path.absolute() for path in self.files)
+        state["run"] = None if self.run is None else replace(self.run, path=self.run.path.absolute())
+        source = getattr(self._network, "__self__", None)
+        return state | ({"_network": source.placed().open} if isinstance(source, Source) else {})
+
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {len(self.classes)} classes, {self.header.preprocess.size} pixels)"
 
@@ -164,7 +177,7 @@ def _opened(sources: str | Path | Sequence[str | Path]) -> Dataset:
 
 
 def load(
-    model: str | Path = "resnet18",
+    model: str | os.PathLike[str] = "resnet18",
     *,
     weights: str | Path | None = None,
     device: str = "auto",
@@ -186,7 +199,8 @@ def load(
     `NetworkError` where weights cannot be had, `DataError` for a file that is none.
     """
     watcher = watcher or Watcher()
-    source = locate(str(model), weights=weights, watcher=watcher)
+    model = os.fspath(model)
+    source = locate(model, weights=weights, watcher=watcher)
     source.check()
     stored = None if source.exported is None else source.exported.precision
     chosen = choose(engine=engine, precision=precision, device=device, threads=threads, stored=stored)
@@ -201,8 +215,18 @@ def load(
     header = _deciding(found.header, source.name, reject, coverage, watcher)
     return Model(
         source.open, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
-        engine=OpenVINOEngine(found, chosen.runtime), files=source.files,
+        engine=OpenVINOEngine(found, chosen.runtime, instead=partial(_in_pytorch, source.placed(), chosen.runtime)),
+        files=source.files,
     )  # fmt: skip
+
+
+def _in_pytorch(source: Source, runtime: Runtime) -> Engine:
+    """Return the engine that answers in a forked process, where OpenVINO cannot; an export for it alone raises."""
+    if source.exported is not None and source.exported.format != "torchvision":
+        core()  # says why it cannot
+    network, header = source.open()
+    runtime.apply()
+    return TorchEngine(network, header.preprocess, runtime)
 
 
 def _deciding(
@@ -255,6 +279,11 @@ class Source:
         """All that makes the network what it is; the weights of an OpenVINO graph lie beside it."""
         beside = self.exported is not None and self.exported.format == "openvino"
         return (self.path, self.path.with_suffix(".bin")) if beside else (self.path,)
+
+    def placed(self) -> Source:
+        """Return the same by its whole path."""
+        exported = self.exported and replace(self.exported, folder=self.exported.folder.absolute())
+        return replace(self, path=self.path.absolute(), exported=exported)
 
     @property
     def key(self) -> str:
@@ -312,6 +341,8 @@ def locate(
     text: str, *, weights: str | Path | None = None, watcher: Watcher, purpose: catalog.Purpose = "accuracy"
 ) -> Source:
     """Resolve a MODEL given as text, the only place that does; published weights are downloaded where they are not."""
+    if os.sep in text and (error := hidden(text)) is not None:
+        raise error
     path = Path(text).expanduser()
     folder = run_of(text) if path.is_dir() or (RUNS / text).is_dir() else None
     if weights is not None and (folder is not None or path.is_file()):
@@ -328,11 +359,21 @@ def locate(
         return Source(path=exported.model, name=exported.name, exported=exported)
     if folder is not None:
         return Source(path=finished(folder), name=folder.name)
+    if (found := copied(text)) is not None:
+        return Source(path=found.best, name=found.name)
     from resnetkit.models.hub import fetch_weights
 
     record = _record_of(text, purpose)
     with watcher.counting(f"fetching {record.name}", " bytes") as progress:
         return Source(path=fetch_weights(record, progress, purpose=purpose), name=record.name, record=record)
+
+
+def copied(text: str) -> RunFolder | None:
+    """Return the run that was copied without its state/: its model answers all the same."""
+    from resnetkit.training.run import RunFolder
+
+    folders = (RunFolder(path) for path in (Path(text), RUNS / text))
+    return next((folder for folder in folders if folder.best.is_file()), None)
 
 
 def finished(folder: RunFolder) -> Path:
@@ -371,7 +412,7 @@ def run_of(model: str | Path) -> RunFolder | None:
 
 
 def predict(
-    *sources: str | Path, model: str | Path | Model = "resnet18", top_k: int = 5, **options: Any
+    *sources: Given, model: str | Path | Model = "resnet18", top_k: int = 5, **options: Any
 ) -> Iterator[Prediction]:
     """Name pictures with a model; `options` are those of `load`."""
     opened = model if isinstance(model, Model) else load(model, **options)

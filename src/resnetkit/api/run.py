@@ -16,9 +16,11 @@ from resnetkit.api.evaluation import Evaluation, evaluate
 from resnetkit.api.finishing import finish
 from resnetkit.api.model import RUNS, Model, load, locate
 from resnetkit.api.pictures import draw_augmented
+from resnetkit.api.progress import listening
 from resnetkit.api.remembering import of_training, trained_among, unknown
 from resnetkit.api.reporting import report
-from resnetkit.errors import UsageError, near_miss
+from resnetkit.data.arrays import GIVEN, pair_of
+from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.files import safe_name
 from resnetkit.runtime import Runtime
 from resnetkit.training.compiled import repays
@@ -76,19 +78,27 @@ class Run:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What was asked for and how far it is: data, epochs, epochs_done, started."""
+        """What was asked for and how far it is: data, epochs, epochs_done, started.
+
+        Raises `DataError` for a run whose files are missing or broken.
+        """
         import json
 
         from resnetkit.training import state as states
 
+        if not self.folder.state.is_dir():
+            raise DataError(f"{self.path}: has no state/ in it: it cannot be resumed, its model answers")
         said = states.describe(self.folder.state)
-        environment = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
-        return {
-            "data": said["request"]["request"]["data"],
-            "epochs": said["request"]["recipe"]["epochs"],
-            "epochs_done": said["position"]["epoch"],
-            "started": environment["started"],
-        }
+        try:
+            environment = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+            return {
+                "data": list(said["request"]["request"]["data"]),
+                "epochs": int(said["request"]["recipe"]["epochs"]),
+                "epochs_done": int(said["position"]["epoch"]),
+                "started": str(environment["started"]),
+            }
+        except (OSError, ValueError, TypeError, LookupError) as error:
+            raise DataError(f"{self.path}: its state/ or environment.json is broken ({error})") from error
 
     @property
     def history(self) -> list[dict[str, str]]:
@@ -98,7 +108,7 @@ class Run:
         with open(self.path / "results.csv", encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
-    def evaluate(self, *data: str | Path, **options: Any) -> Evaluation:
+    def evaluate(self, *data: Any, **options: Any) -> Evaluation:
         """Score the model on other pictures; the options are those of `evaluate`."""
         return evaluate(*data, model=self.path, **options)
 
@@ -106,24 +116,34 @@ class Run:
         """Write the run's page again and return the file; the options are those of `reporting.report`."""
         return report(self.path, **options)
 
+    def __fspath__(self) -> str:
+        """A run stands for its folder wherever a path is taken: `load(run)`, `resume(run)`, `report(run)`."""
+        return str(self.path)
+
     def __repr__(self) -> str:
-        figure = "" if self.metrics is None else f", {100 * self.metrics['top1']:.1f} % of {self.metrics['count']}"
+        try:
+            figure = "" if self.metrics is None else f", {100 * self.metrics['top1']:.1f} % of {self.metrics['count']}"
+        except DataError:
+            figure = ", its metrics.json is broken"
         return f"Run({str(self.path)!r}{figure})"
 
 
 def train(
-    *data: str | Path,
+    *data: Any,
     name: str | None = None,
     output: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     watcher: Watcher | None = None,
+    quiet: bool = False,
     command: str | None = None,
     **options: Any,
 ) -> Run:
     """Train or fine-tune on pictures in class folders (or any other DATA) and return the run.
 
+    DATA may be one pair of arrays: `train((images, labels))`, images `[N, H, W]` or `[N, H, W, 3]` uint8, labels whole
+    numbers or names. At a terminal or in a notebook the findings and the progress are shown, but for `quiet`.
     `options` are the fields of `Request`: model, weights, recipe, epochs, batch_size, image_size, stem, seed,
     bad_images, group_by, rename, split_from, limit, settings. `on_epoch(row)` hears of each row of `results.csv`.
     Under torchrun the processes train together; the first of them hears of the epochs and writes.
@@ -135,13 +155,13 @@ def train(
 
     request = _request(data, options)
     device = machine.resolve(device=device).device  # one that is not there is told before any picture is read
-    with joined() as ranks:
-        watcher, on_epoch = (watcher or Watcher(), on_epoch) if ranks.first else (Watcher(), None)
+    with listening(watcher, quiet=quiet) as watcher, joined() as ranks:
+        watcher, on_epoch = (watcher, on_epoch) if ranks.first else (Watcher(), None)
         if (begun := ranks.by_first(lambda: _begun_before_restart(ranks))) is not None:
             return _resumed(begun, ranks=ranks, on_epoch=on_epoch, watcher=watcher)
         path = ranks.by_first(lambda: _run_path(name, output, data=request.data, model=request.architecture))
         plan, prepared, tensors, origin_spec, runtime, lineage = _prepare(
-            request, device=device, threads=threads, watcher=watcher, command=command, ranks=ranks
+            request, data, device=device, threads=threads, watcher=watcher, command=command, ranks=ranks
         )
         job = jobs.begin(
             request,
@@ -152,6 +172,7 @@ def train(
             lineage=lineage,
             runtime=runtime,
             path=path,
+            named=(name or output) is not None,
             command=command or _python_call(),
             watch=watcher,
             ranks=ranks,
@@ -162,10 +183,11 @@ def train(
 
 
 def plan(
-    *data: str | Path,
+    *data: Any,
     device: str = "auto",
     threads: int | None = None,
     watcher: Watcher | None = None,
+    quiet: bool = False,
     command: str | None = None,
     **options: Any,
 ) -> tuple[Plan, Report]:
@@ -174,9 +196,10 @@ def plan(
 
     request = _request(data, options)
     device = machine.resolve(device=device).device
-    decided, prepared, *_ = _prepare(
-        request, device=device, threads=threads, watcher=watcher or Watcher(), command=command, ranks=Ranks()
-    )
+    with listening(watcher, quiet=quiet) as watcher:
+        decided, prepared, *_ = _prepare(
+            request, data, device=device, threads=threads, watcher=watcher, command=command, ranks=Ranks()
+        )
     return decided, prepared.report
 
 
@@ -186,12 +209,21 @@ def _request(data: Sequence[Any], options: Mapping[str, Any]) -> Request:
     for name in options:
         if name not in known:
             raise UsageError(f"train has no option {name!r}{near_miss(name, known) or ': ' + ', '.join(known)}")
+    if pair_of(data) is not None:
+        return Request(data=(GIVEN,), **options)
     paths = [path for given in data for path in (given if isinstance(given, (list, tuple)) else [given])]
     return Request(data=tuple(map(str, paths)), **options)
 
 
 def _prepare(
-    request: Request, *, device: str, threads: int | None, watcher: Watcher, command: str | None, ranks: Ranks
+    request: Request,
+    data: Sequence[Any],
+    *,
+    device: str,
+    threads: int | None,
+    watcher: Watcher,
+    command: str | None,
+    ranks: Ranks,
 ) -> tuple[Plan, Prepared, Mapping[str, torch.Tensor] | None, Any, Runtime, Lineage]:
     """Open data and weights, decide, and run the preflight; what was decided and found goes to `watcher`."""
     from resnetkit.data.preflight import survey
@@ -201,7 +233,7 @@ def _prepare(
     from resnetkit.training.checks import check_batches, check_plan
     from resnetkit.training.lineage import lineage
 
-    dataset = jobs.open_request_data(request)
+    dataset = jobs.open_request_data(request, data if request.data == (GIVEN,) else ())
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=threads or machine.available_threads(), progress=progress)
     # Where no picture can be opened the preflight names each of them, so any size will do until then.
@@ -227,6 +259,7 @@ def _prepare(
         channels_last=decided.recipe.channels_last,
     )
     runtime = ranks.by_first(lambda: dataclasses.replace(runtime, world_size=ranks.size))
+    runtime.check_threads()
     if decided.recipe.precision == "bf16" and runtime.dtype == "fp32":
         watcher.note("precision fp32, not bf16: the network shrinks its pictures to one pixel before its last stage")
     rows = None
@@ -286,30 +319,36 @@ def _begun_before_restart(ranks: Ranks) -> RunFolder | None:
 
 
 def resume(
-    run: str | Path,
+    run: str | Path | Run,
     *,
     epochs: int | None = None,
+    data: Any = (),
     on_epoch: Callable[[Row], None] | None = None,
     watcher: Watcher | None = None,
+    quiet: bool = False,
 ) -> Run:
     """Go on with a run where it stopped, or on to `epochs`; data, recipe and place come from the run.
 
+    `data`: where the pictures lie now, if they moved (a path, several in a list, or arrays `(images, labels)`): they
+    are found by their content, and the next time there.
     The run ends with the same bits as one that was never interrupted. Going on to more epochs stretches the schedule:
     from there on the learning rate is what a run of the new length has at that place.
     """
     from resnetkit.training import run as runs
     from resnetkit.training.ranks import joined
 
-    with joined() as ranks:
-        watcher, on_epoch = (watcher or Watcher(), on_epoch) if ranks.first else (Watcher(), None)
+    given = (data,) if isinstance(data, (str, Path)) or pair_of((data,)) else tuple(data)
+    with listening(watcher, quiet=quiet) as watcher, joined() as ranks:
+        watcher, on_epoch = (watcher, on_epoch) if ranks.first else (Watcher(), None)
         folder = ranks.by_first(lambda: runs.open_run(run, root=RUNS))
-        return _resumed(folder, epochs=epochs, ranks=ranks, on_epoch=on_epoch, watcher=watcher)
+        return _resumed(folder, epochs=epochs, data=given, ranks=ranks, on_epoch=on_epoch, watcher=watcher)
 
 
 def _resumed(
     folder: RunFolder,
     *,
     epochs: int | None = None,
+    data: Sequence[Any] = (),
     ranks: Ranks,
     on_epoch: Callable[[Row], None] | None,
     watcher: Watcher,
@@ -318,7 +357,7 @@ def _resumed(
     from resnetkit.training import job as jobs
 
     with watcher.counting("reading pictures") as progress:
-        job = jobs.take_up(folder, ranks=ranks, epochs=epochs, watch=watcher, progress=progress)
+        job = jobs.take_up(folder, ranks=ranks, epochs=epochs, data=data, watch=watcher, progress=progress)
     if Run(folder).description["epochs_done"] == job.recipe.epochs:
         what = "it is scored now" if folder.metrics() is None else "--epochs N goes on"
         done = f"finished its {job.recipe.epochs} epochs" if job.recipe.epochs else "its head fitted, and no epochs"
@@ -363,7 +402,7 @@ def _run_path(name: str | None, output: str | Path | None, *, data: Sequence[str
     if output is not None and not str(output).strip():
         raise UsageError("--output is empty: name a folder")
     if name is None and output is None:
-        path = runs.free_path(RUNS, f"{Path(os.path.abspath(data[0])).stem}-{model}")
+        path = runs.free_path(RUNS, f"{Path(os.path.abspath(data[0].strip('<>'))).stem}-{model}")
     else:
         path = Path(output) if output is not None else RUNS / str(name)
     for given in data:

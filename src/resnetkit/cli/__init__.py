@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from resnetkit.errors import ResNetKitError, Terminated, ToldByAnotherRank, signal_of
+from resnetkit.runtime import keep_to_the_cache
 
 _VERBS = {
     "demo": "Train, evaluate and predict once, offline, in about a minute.",
@@ -77,6 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        keep_to_the_cache()
         code = cli.main(arguments, prog_name="resnetkit", standalone_mode=False)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # the reader of a pipe has seen enough; click's word for it is SystemExit
@@ -113,8 +115,10 @@ def _explained(error: BaseException) -> int:
             line, code = "interrupted", 128 + signal_of(cause) if isinstance(cause, KeyboardInterrupt) else 130
         case MemoryError():
             line, code = "out of memory: use a smaller --batch-size, --image-size or --limit", 5
-        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
             line, code = f"{error.filename or 'disk'}: {error.strerror}; free some space or choose another place", 5
+        case OSError() if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            line, code = f"{error.filename or 'disk'}: {error.strerror}; ask for access or choose another place", 5
         case _:
             kind = type(error).__name__
             line, code = f"a bug of ours: {kind}: {error}; the same command with --debug shows where", 1

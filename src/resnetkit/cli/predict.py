@@ -108,7 +108,8 @@ def _opened(model: str | None, given: dict[str, Any], console: ConsoleWatcher) -
     from resnetkit import api
 
     if model is None and given["weights"] is None:
-        console.note(_which_model(api.runs()))
+        with contextlib.suppress(OSError):  # runs/ of somebody else is in nobody's way
+            console.note(_which_model(api.runs()))
     if model is None and given["weights"] is not None:
         model = given.pop("weights")  # the file says which network it is
     opened = api.load(model or "resnet18", watcher=console, **given)
@@ -122,7 +123,8 @@ def _opened(model: str | None, given: dict[str, Any], console: ConsoleWatcher) -
 
 def _which_model(runs: list[Any]) -> str:
     """Say which model answers where none was asked for, and which might have been meant."""
-    newest = f"; for your newest run: --model {runs[0].path}" if runs else ""
+    answering = [run for run in runs if run.folder.best.is_file()]
+    newest = f"; for your newest run: --model {answering[0].path}" if answering else ""
     return f"answering: resnet18 with its ImageNet weights{newest}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -34,13 +35,24 @@ def runs(folder: str, form: str) -> None:
 
 
 def _row(run: Any) -> dict[str, Any]:
-    metrics, chosen = run.folder.metrics(), None
-    try:
-        said, chosen = run.description, run.choice
-        metrics = run.metrics
-    except (ResNetKitError, OSError) as error:
-        click.echo(f"resnetkit: {run.path}: cannot be read ({error})", err=True)
-        said = {"data": [], "epochs": None, "epochs_done": None, "started": ""}
+    """Return what a run says of itself; a file that is broken is named on stderr and stops no other run."""
+    found: dict[str, Any] = {
+        "metrics": None, "choice": None,
+        "description": {"data": [], "epochs": None, "epochs_done": None, "started": ""},
+    }  # fmt: skip
+    problems: dict[str, None] = {}
+    reads: tuple[tuple[str, Callable[[], Any]], ...] = (
+        ("metrics", run.folder.metrics), ("description", lambda: run.description), ("choice", lambda: run.choice),
+        ("metrics", lambda: run.metrics),
+    )  # fmt: skip
+    for what, read in reads:
+        try:
+            found[what] = read()
+        except (ResNetKitError, OSError) as error:
+            problems[str(error)] = None
+    metrics, said, chosen = found["metrics"], found["description"], found["choice"]
+    for problem in problems:
+        click.echo(f"resnetkit: {problem}", err=True)
     return {
         "name": run.name,
         "path": str(run.path),
@@ -54,6 +66,7 @@ def _row(run: Any) -> dict[str, Any]:
         "chosen": chosen and chosen.to_json(),
         "judged": _judged(metrics or {}),
         "started": said["started"],
+        "problem": "; ".join(problems) or None,
     }
 
 
@@ -65,9 +78,10 @@ def _judged(metrics: dict[str, Any]) -> str:
 
 
 def _accuracy(row: dict[str, Any]) -> str:
-    if row["epochs"] is None:
-        return "unreadable"
-    if row["top1"] is None or row["epochs_done"] < row["epochs"]:
-        return f"unfinished, {row['epochs_done']} of {row['epochs']} epochs"
     judged = f"{row['split']}, {row['judged']}" if row["judged"] else row["split"]
-    return f"{100 * row['top1']:.1f} % of {row['count']} ({judged})"
+    reached = None if row["top1"] is None else f"{100 * row['top1']:.1f} % of {row['count']} ({judged})"
+    if row["problem"] is not None:
+        return f"{reached}, the rest unreadable" if reached else "unreadable"
+    if reached is None or row["epochs_done"] < row["epochs"]:
+        return f"unfinished, {row['epochs_done']} of {row['epochs']} epochs"
+    return reached

@@ -6,14 +6,16 @@ import os
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from resnetkit import runtime
+from resnetkit.data.classes import normal_name
 from resnetkit.data.dataset import SPLITS, Item, Split
-from resnetkit.errors import DataError
+from resnetkit.errors import DataError, UsageError
 
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
@@ -112,6 +114,69 @@ def _checked_labels(source: str, name: str, labels: np.ndarray | None, count: in
 
 def _name(names: tuple[str, ...], label: int) -> str:
     return names[label] if 0 <= label < len(names) else str(label)
+
+
+# What stands for arrays that were given from Python where a source has a name.
+GIVEN = "<arrays>"
+
+
+def pair_of(data: Sequence[Any]) -> tuple[Any, Any] | None:
+    """Return (images, labels) where DATA is that and not paths; raises `UsageError` for arrays given in another way."""
+    if not any(_is_array(one) or (isinstance(one, (list, tuple)) and any(map(_is_array, one))) for one in data):
+        return None
+    if len(data) == 1 and isinstance(data[0], (list, tuple)) and len(data[0]) == 2:
+        return data[0][0], data[0][1]
+    if len(data) == 2 and _is_array(data[0]):
+        raise UsageError("images and labels go together as one argument: train((X, y)), evaluate((X, y), model=...)")
+    raise UsageError("arrays are given as one pair of images and labels: train((images, labels))")
+
+
+def _is_array(given: Any) -> bool:
+    return hasattr(given, "__array__") and hasattr(given, "shape")
+
+
+def read_given(images: Any, labels: Any) -> Found:
+    """Take `[N, H, W]` or `[N, H, W, 3]` uint8 images and N labels, whole numbers or names.
+
+    Raises `DataError` for arrays of other kinds, with the way out.
+    """
+    pixels = np.asarray(images)
+    if pixels.ndim == 4 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    if pixels.dtype != np.uint8 or not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[-1] == 3)):
+        raise DataError(
+            f"images must be [N, H, W] or [N, H, W, 3] uint8, not {list(pixels.shape)} {pixels.dtype}"
+            f"{way_to_pixels(pixels)}"
+        )
+    named = _names_of(np.asarray(labels))
+    if len(named) != len(pixels):
+        raise DataError(f"there are {len(pixels):,} images and {len(named):,} labels: each image needs one")
+    return Arrays({"": pixels}), _items(GIVEN, "", named, None)
+
+
+def _names_of(labels: np.ndarray) -> list[str]:
+    """Return labels as class names."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    values = labels.tolist()
+    names = labels.ndim == 1 and all(isinstance(value, str) and value.strip() for value in values)
+    if not (names or (labels.ndim == 1 and labels.dtype.kind in "iub")):
+        hint = "; of one-hot rows they are labels.argmax(1)" if labels.ndim == 2 else ""
+        raise DataError(f"labels must be [N] whole numbers or names, not {list(labels.shape)} {labels.dtype}{hint}")
+    return [normal_name(value) if isinstance(value, str) else str(int(value)) for value in values]
+
+
+def way_to_pixels(array: np.ndarray) -> str:
+    """Return how an array of another kind becomes pictures, as the end of a sentence."""
+    channels = {3: 0, 4: 1}.get(array.ndim)
+    if channels is not None and array.shape[channels] in (1, 3, 4) and array.shape[-1] not in (1, 3, 4):
+        order = "1, 2, 0" if channels == 0 else "0, 2, 3, 1"
+        return f"; channels come last: x.transpose({order}), of a tensor x.permute({order})"
+    if array.dtype.kind == "f":
+        return "; floats in [0, 1] become that by (255 * x).round().astype('uint8')"
+    if array.dtype.kind in "iu" and array.dtype != np.uint8:
+        return "; whole numbers up to 255 become that by x.astype('uint8'), 16 bits by (x >> 8).astype('uint8')"
+    return ""
 
 
 def _items(source: str, prefix: str, labels: list[str], split: Split | None) -> list[tuple[str, Item]]:

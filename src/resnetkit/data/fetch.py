@@ -9,11 +9,13 @@ import http.client
 import logging
 import os
 import socket
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -25,6 +27,8 @@ Progress = Callable[[int, int | None], None]
 
 RETRIES = 2
 PAUSE_S = 1.0
+# Without a network the ways out are told after that: name servers and addresses that do not answer take minutes else.
+ANSWER_S = 3.5
 _CHUNK_BYTES = 1 << 20
 _LOG = logging.getLogger(__name__)
 
@@ -43,7 +47,8 @@ def fetch(
 
     `checksum` is `sha256:` with all its digits or the first 8 or more, or `md5:` with all. `what` names the thing in
     messages, `ways_out` says there what else can be done. `progress(done, total)` counts bytes; `total` is None where
-    the server does not say it. A server silent for `timeout_s` seconds has stalled.
+    the server does not say it. A server that does not begin to answer within `ANSWER_S` seconds is out of reach, one
+    that is silent for `timeout_s` later has stalled.
 
     The download goes to a temporary file that takes its name when it is verified, so `target` is never half a file.
     Its full SHA-256 is recorded in `<target>.sha256` and holds on every later call. Of several processes that ask at
@@ -125,7 +130,11 @@ class _Source:
 
 
 class _TransientError(Exception):
-    """The transfer broke off in a way that another attempt may not."""
+    """The transfer broke off in a way that another attempt may not; `answered`: the server was there."""
+
+    def __init__(self, reason: str, *, answered: bool = True) -> None:
+        super().__init__(reason)
+        self.answered = answered
 
 
 def _sidecar(target: Path) -> Path:
@@ -192,19 +201,22 @@ def _download(source: _Source, target: Path, progress: Progress | None) -> None:
     """Download in a few attempts; the caller holds the lock, so what attempts left behind is nobody's."""
     for left in glob.glob(f".{glob.escape(target.name[:80])}.????????.tmp", root_dir=target.parent):
         (target.parent / left).unlink(missing_ok=True)
+    until = time.monotonic() + ANSWER_S
     for attempt in range(RETRIES + 1):
         if attempt:
             time.sleep(PAUSE_S * 2 ** (attempt - 1))
         try:
-            _attempt(source, target, progress)
+            _attempt(source, target, progress, until)
             return
         except _TransientError as error:
             reason = str(error)
+            if error.answered:
+                until = time.monotonic() + PAUSE_S * 2**attempt + ANSWER_S
     raise source.error(f"{reason}; tried {RETRIES + 1} times")
 
 
-def _attempt(source: _Source, target: Path, progress: Progress | None) -> None:
-    with _opened(source) as response:
+def _attempt(source: _Source, target: Path, progress: Progress | None, until: float) -> None:
+    with _opened(source, until) as response:
         try:
             with files.replacing(target) as temporary:
                 with open(temporary, "wb") as file:
@@ -220,10 +232,10 @@ def _attempt(source: _Source, target: Path, progress: Progress | None) -> None:
 
 
 @contextlib.contextmanager
-def _opened(source: _Source) -> Iterator[http.client.HTTPResponse]:
+def _opened(source: _Source, until: float) -> Iterator[http.client.HTTPResponse]:
     request = urllib.request.Request(source.url, headers={"User-Agent": "resnetkit"})
     try:
-        response = urllib.request.urlopen(request, timeout=source.timeout_s)
+        response = _answered(source, request, until)
     except urllib.error.HTTPError as error:
         error.close()
         reason = f"the server says {error.code} {error.reason}; nothing came, so there is no actual checksum"
@@ -233,9 +245,28 @@ def _opened(source: _Source) -> Iterator[http.client.HTTPResponse]:
     except (OSError, http.client.HTTPException) as error:
         if source.local:
             raise source.error(f"the file cannot be read ({_why(error)})") from error
-        raise _TransientError(f"{_broken(error)}; nothing came, so there is no actual checksum") from error
+        line = f"{_broken(error)}; nothing came, so there is no actual checksum"
+        raise _TransientError(line, answered=False) from error
     with response:
         yield response
+
+
+def _answered(source: _Source, request: urllib.request.Request, until: float) -> http.client.HTTPResponse:
+    """Return the server's answer; looking up its name and reaching it are waited for in a thread, which may hang."""
+    answer: Future[http.client.HTTPResponse] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(urllib.request.urlopen(request, timeout=source.timeout_s))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="fetch", daemon=True).start()
+    wait([answer], timeout=max(0.5, until - time.monotonic()))
+    if answer.done():
+        return answer.result()
+    answer.add_done_callback(lambda late: None if late.exception() else late.result().close())
+    raise source.error(f"no answer within {ANSWER_S:g} s (is there a network?)")
 
 
 def _copy(response: http.client.HTTPResponse, file: IO[bytes], progress: Progress | None) -> str | None:

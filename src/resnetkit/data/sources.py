@@ -6,15 +6,17 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from resnetkit.data import arrays, classes, folders, tables
 from resnetkit.data.archives import is_archive
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Reader, Split, decoded
 from resnetkit.data.folders import FolderReader, Tree
 from resnetkit.errors import DataError, UsageError, near_miss
+from resnetkit.files import hidden
 
 __all__ = ["SPLITS", "Dataset", "Item", "Reader", "Split", "decoded", "open_data", "open_pictures"]
 
@@ -66,20 +68,26 @@ class _Collected:
 
 
 def open_data(
-    *data: str | Path,
+    *data: Any,
     group_by: str | None = None,
     rename: Mapping[str, str] | None = None,
     limit: int | None = None,
 ) -> Dataset:
     """Open labelled pictures: `DATA/<class>/**`, `DATA/{train,val,test}/<class>/**`, or any other source.
 
+    A single pair `(images, labels)` of arrays is a source too, see `arrays.read_given`.
+
     `group_by` is a CSV column or a regular expression with one group in parentheses, searched in each path: pictures
     of one group are never parted. `rename` maps wrong class names to right ones. `limit` keeps at most so many
     pictures of each part, the same number of each class as far as they go; which ones depends on their paths below
     DATA alone. Raises `UsageError` for wrong calls and missing paths, `DataError` for data that cannot be used.
     """
-    sources = [os.path.expanduser(os.fspath(path)) for path in data]
-    collected = _collect(sources, group_by)
+    if (given := arrays.pair_of(data)) is None:
+        sources = [os.path.expanduser(os.fspath(path)) for path in data]
+        collected = _collect(sources, group_by)
+    else:
+        sources, collected = [arrays.GIVEN], _Collected()
+        collected.add(*arrays.read_given(*given))
     items, notes = tuple(collected.items), []
     columns = _columns(sources) if group_by else ()
     if group_by and group_by not in columns:
@@ -140,6 +148,8 @@ def _suffix(source: str) -> str:
 
 
 def _missing(source: str) -> UsageError:
+    if (error := hidden(source)) is not None:
+        return error
     folder = os.path.dirname(source)
     try:
         siblings = [os.path.join(folder, name) for name in os.listdir(folder or ".")]
@@ -237,12 +247,28 @@ def _path_hash(path: str) -> bytes:
     return hashlib.blake2b(path.replace(os.sep, "/").lstrip("/").encode("utf-8"), digest_size=8).digest()
 
 
+def called(data: Sequence[Any]) -> str:
+    """Return what to call DATA in a file: its first path, or that it was arrays."""
+    return _bare(arrays.GIVEN if arrays.pair_of(data) else str(data[0]))
+
+
+def _bare(source: str) -> str:
+    return source.strip("<>") if source == arrays.GIVEN else source
+
+
 def _name(sources: list[str]) -> str:
     """Return a readable name for runs: the folder, the file without its suffix, or the class folders."""
-    names = [Path(os.path.realpath(source)).name or "data" for source in sources]
+    names = [Path(os.path.realpath(_bare(source))).name or "data" for source in sources]
     if len(names) == 1:
         return names[0] if os.path.isdir(sources[0]) else os.path.splitext(names[0])[0]
     return "-".join(names[:3]) + (f"-and-{len(names) - 3}-more" if len(names) > 3 else "")
+
+
+def open_arrays(images: Any) -> Dataset:
+    """Open arrays of pictures without labels."""
+    collected = _Collected()
+    collected.add(*arrays.read_given(images, [0] * len(images)))
+    return collected.dataset(_bare(arrays.GIVEN))
 
 
 def open_pictures(*sources: str | Path) -> Dataset:

@@ -204,6 +204,12 @@ def read_split(path: Path) -> dict[str, Split]:
     return rows
 
 
+def read_items(path: Path) -> dict[str, Item]:
+    """Read the pictures of `write_split`, with class and group: source -> item without its part."""
+    table = read_table(str(path), needed=("source", "split", "label"))
+    return {row["source"]: Item(row["source"], row["label"], group=row.get("group") or None) for _, row in table.rows}
+
+
 def reuse_split(items: Sequence[Item], rows: Mapping[str, Split]) -> tuple[tuple[Item, ...], int]:
     """Give each item the part it had in an earlier run; return the items and how many were not there then.
 

@@ -11,6 +11,7 @@ import numpy as np
 from resnetkit.errors import UsageError
 from resnetkit.exporting.folder import Exported
 from resnetkit.inference.graph import network_graph
+from resnetkit.inference.openvino_library import core, library
 from resnetkit.models import catalog
 from resnetkit.models.spec import ResNetSpec
 
@@ -50,8 +51,6 @@ def write(exported: Exported, tensors: Mapping[str, np.ndarray], *, temperature:
 
 def openvino_model(exported: Exported, tensors: Mapping[str, np.ndarray], *, temperature: float) -> openvino.Model:
     """Return the model of `exported` as OpenVINO's."""
-    from resnetkit.inference.openvino_engine import core
-
     return core().read_model(_graph(exported, tensors, temperature).SerializeToString())
 
 
@@ -71,10 +70,8 @@ def write_onnx(exported: Exported, graph: onnx.ModelProto) -> None:
 
 def write_openvino(exported: Exported, model: openvino.Model) -> None:
     """Write an OpenVINO model, its numbers as they are; its runtime information has the record under `resnetkit`."""
-    import openvino
-
     model.set_rt_info(json.dumps(exported.metadata(), ensure_ascii=False), _KEY)
-    openvino.save_model(model, exported.model, compress_to_fp16=False)
+    library().save_model(model, exported.model, compress_to_fp16=False)
 
 
 def _write_weights(exported: Exported, tensors: Mapping[str, np.ndarray]) -> None:

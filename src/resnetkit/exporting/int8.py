@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnetkit.errors import DataError, missing_extra
+from resnetkit.inference.openvino_library import begins_to_compute, library, without_telemetry
 from resnetkit.inference.resizing import PREFIX
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def quantised(model: openvino.Model, inputs: Iterable[np.ndarray]) -> openvino.M
     is left as it is. Raises `UsageError` where NNCF is not installed.
     """
     try:
-        with _silenced():
+        begins_to_compute()
+        library()
+        with _silenced(), without_telemetry():
             import nncf
     except ImportError as error:
         raise missing_extra("int8 exports", "int8") from error

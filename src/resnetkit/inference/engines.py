@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 
 from resnetkit import runtime as machine
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import ResourceError, UsageError
+from resnetkit.inference.openvino_library import core, stranded
 from resnetkit.runtime import Precision, Runtime
 
 if TYPE_CHECKING:
@@ -112,9 +114,11 @@ def choose(
         raise UsageError(f"--engine openvino computes on the processor, not on {runtime.device}: add --device cpu")
     if engine == "openvino" and not installed:
         raise UsageError("--engine openvino: it is not installed: pip install openvino, or use --engine torch")
+    if engine == "openvino" and stranded():
+        core()  # says why it cannot
     chosen = engine
     if chosen == "auto":
-        chosen = "openvino" if runtime.device == "cpu" and installed else "torch"
+        chosen = "openvino" if runtime.device == "cpu" and installed and not stranded() else "torch"
     return Choice(engine=chosen, runtime=runtime, why=_why(chosen, runtime, precision, stored or runtime.dtype))
 
 
@@ -156,6 +160,13 @@ class TorchEngine:
         self.runtime = runtime
         self.network = network.eval().to(runtime.device).to(memory_format=runtime.memory_format())
         self.largest_batch: int | None = None
+        self._made_in = os.getpid()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_made_in": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"_made_in": os.getpid()}
 
     @property
     def batch_size(self) -> int:
@@ -182,6 +193,11 @@ class TorchEngine:
         import torch
 
         assert len(pixels) > 0, "an empty batch has no logits"
+        if self.runtime.device != "cpu" and os.getpid() != self._made_in:
+            raise UsageError(
+                f"a model on {self.runtime.device} does not live through a fork: load it in each worker, or start "
+                "workers with multiprocessing's spawn"
+            )
         done: list[np.ndarray] = []
         start = 0
         while start < len(pixels):

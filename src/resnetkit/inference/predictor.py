@@ -16,20 +16,20 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from PIL import Image
 
-from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.dataset import Dataset
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.data.sources import open_pictures
 from resnetkit.errors import DataError, ResNetKitError, UsageError, problem_line
 from resnetkit.inference.engines import Engine, overlapped
+from resnetkit.inference.given import Given, Picture, picture_of, pictures_of
 from resnetkit.models.decision import Decision
-from resnetkit.runtime import available_threads
+from resnetkit.runtime import available_threads, refuse_forked
 
 # For pictures of 32 pixels that is 96, from where on `train` takes pictures for photos.
 _FAR_LARGER = 3
 # So few pictures are named one by one: an engine takes longer to get ready for many.
 _FEW = 4
 Status = Literal["ok", "not_sure", "error"]
-Given = TypeVar("Given")
+Asked = TypeVar("Asked")
 Made = TypeVar("Made")
 
 
@@ -94,8 +94,8 @@ def percent(probability: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """A picture that was read: its pixels, or the reason why there are none."""
+class Read:
+    """A picture that was read: `[S, S, C]` uint8 pixels as the network wants them, or `error`, why there are none."""
 
     source: str
     _: KW_ONLY
@@ -124,49 +124,59 @@ class Predictor:
     name: str = "model"
     trained_side: int | None = None
 
-    def predict(self, picture: str | os.PathLike[str] | Image.Image | np.ndarray, *, top_k: int = 5) -> Prediction:
-        """Name one picture: a path (`archive.zip` with one picture counts), a PIL image, or an array.
+    def predict(self, picture: Given, *, top_k: int = 5) -> Prediction:
+        """Name one picture: a path (an archive of one picture counts), a PIL image, an array, bytes, an open file.
 
-        Arrays are `[H, W]` grey or `[H, W, 3]` RGB, uint8. Raises `DataError` where the picture cannot be read and
-        `UsageError` where the path is missing or names several pictures, or `top_k` is below 1.
+        Arrays are `[H, W]` grey, `[H, W, 3]` RGB or `[H, W, 4]` RGBA, uint8. Raises `DataError` where the picture
+        cannot be read and `UsageError` where the path is missing or names several pictures, or `top_k` is below 1.
         """
         _check_counts(top_k=top_k)
-        if isinstance(picture, (str, os.PathLike)):
-            pictures = open_pictures(os.fspath(picture))
-            read = self._read(pictures, _only(pictures, os.fspath(picture)))
-        else:
-            read = self._read_image(_opened(picture), source=_source_of(picture))
-        pixels = _stacked([read])
-        [prediction] = self._answer([read], None if pixels is None else self.engine.logits(pixels), top_k=top_k)
+        [prediction] = self.answer([self.read(picture)], top_k=top_k)
         if prediction.error is not None:
             raise DataError(prediction.error)
         return prediction
 
+    def read(self, picture: Given, *, source: str | None = None) -> Read:
+        """Return the pixels of one picture, for `answer`; from any number of threads at once.
+
+        `source` is what the prediction shall call it; without it the file's name, or `<image>`, `<array>`, `<bytes>`,
+        `<file>`. What is wrong with the picture becomes `error`. Raises `UsageError` as `predict` does.
+
+        >>> reads = list(threads.map(model.predictor.read, uploads))  # doctest: +SKIP
+        >>> predictions = model.predictor.answer(reads)  # doctest: +SKIP
+        """
+        return self._read(picture_of(picture, source=source))
+
+    def answer(self, reads: Sequence[Read], *, top_k: int = 5) -> list[Prediction]:
+        """Return the prediction of each picture that `read` gave, in order, computed as one batch."""
+        _check_counts(top_k=top_k)
+        pixels = _stacked(reads)
+        return self._answers(reads, None if pixels is None else self.engine.logits(pixels), top_k=top_k)
+
     def predict_many(
-        self, pictures: Dataset, *, top_k: int = 5, batch_size: int | None = None, threads: int | None = None
-    ) -> Generator[Prediction]:
-        """Yield a `Prediction` for every item of `pictures`, in their order.
+        self, pictures: Dataset | Given | Iterable[Given], *, top_k: int = 5, batch_size: int | None = None,
+        threads: int | None = None,
+    ) -> Generator[Prediction]:  # fmt: skip
+        """Yield a `Prediction` for every picture, in order: of a data set, of folders and archives, of what was given.
 
         Threads decode ahead of the network, at most two batches, so the memory needed does not grow with the number of
-        pictures. A picture that cannot be read becomes a prediction with status `error`; the rest go on. `top_k`
-        says how many classes `top` holds at most; `batch_size` is the engine's choice where it is not given.
+        pictures; a generator is asked for no more. A picture that cannot be read becomes a prediction with status
+        `error`; the rest go on. `top_k` says how many classes `top` holds at most; `batch_size` is the engine's choice
+        where it is not given. `given.pictures_of` says what raises.
         """
-        few = batch_size is None and len(pictures) <= _FEW
+        _check_counts(top_k=top_k)
+        found, count = pictures_of(pictures)
+        few = batch_size is None and count is not None and count <= _FEW
         if batch_size is None:
             batch_size = 1 if few else self.engine.batch_size
-        _check_counts(top_k=top_k, batch_size=batch_size)
-        reads = _ahead(
-            lambda item: self._read(pictures, item),
-            pictures.items,
-            threads=threads or available_threads(),
-            limit=2 * batch_size,
-        )
+        _check_counts(batch_size=batch_size)
+        reads = _ahead(self._read, found, threads=threads or available_threads(), limit=2 * batch_size)
         return self._stream(reads, top_k=top_k, batch_size=batch_size, few=few)
 
-    def _stream(self, reads: Generator[_Read], *, top_k: int, batch_size: int, few: bool) -> Generator[Prediction]:
+    def _stream(self, reads: Generator[Read], *, top_k: int, batch_size: int, few: bool) -> Generator[Prediction]:
         batches = iter(lambda: list(itertools.islice(reads, batch_size)), [])
         asked = ((batch, _stacked(batch)) for batch in batches)
-        answered: Iterator[tuple[list[_Read], np.ndarray | None]]
+        answered: Iterator[tuple[list[Read], np.ndarray | None]]
         if few:
             answered = ((batch, None if pixels is None else self.engine.logits(pixels)) for batch, pixels in asked)
         else:
@@ -174,21 +184,17 @@ class Predictor:
         # An error keeps what it passed alive: the threads that decode end here, not when that is collected some day.
         with contextlib.closing(reads):
             for batch, logits in answered:
-                yield from self._answer(batch, logits, top_k=top_k)
+                yield from self._answers(batch, logits, top_k=top_k)
 
-    def _read(self, pictures: Dataset, item: Item) -> _Read:
+    def _read(self, picture: Picture) -> Read:
         """Read and preprocess one picture; what is wrong with it becomes its one line."""
+        source = picture.source
         try:
-            return self._read_image(pictures.open(item), source=item.source)
-        except (ResNetKitError, OSError) as problem:
-            return _Read(item.source, error=problem_line(problem, source=item.source))
-
-    def _read_image(self, image: Image.Image, *, source: str) -> _Read:
-        try:
+            image = picture.open()
             warnings = _warnings(image) + self._beyond_its_training(*image.size)
-            return _Read(source, pixels=self.preprocess.pixels(image), warnings=warnings)
+            return Read(source, pixels=self.preprocess.pixels(image), warnings=warnings)
         except (ResNetKitError, OSError, SyntaxError) as problem:  # Pillow's word for a broken PNG is SyntaxError
-            return _Read(source, error=problem_line(problem, source=source))
+            return Read(source, error=problem_line(problem, source=source))
 
     def _beyond_its_training(self, width: int, height: int) -> tuple[str, ...]:
         """Say so where a picture is a photo and the model has only seen thumbnails."""
@@ -198,7 +204,7 @@ class Predictor:
         what = f"{self.name} knows only {len(self.classes)} classes of {side}x{side} pictures"
         return (f"{what}, and this one has {width}x{height} pixels: its answer may mean nothing",)
 
-    def _answer(self, batch: Sequence[_Read], logits: np.ndarray | None, *, top_k: int) -> list[Prediction]:
+    def _answers(self, batch: Sequence[Read], logits: np.ndarray | None, *, top_k: int) -> list[Prediction]:
         """Return one prediction per picture, in order; `logits` are those of the ones that could be read."""
         rows = iter(() if logits is None else self.decision.probabilities(logits))
         return [
@@ -208,7 +214,7 @@ class Predictor:
             for read in batch
         ]
 
-    def _decide(self, read: _Read, probabilities: np.ndarray, *, top_k: int) -> Prediction:
+    def _decide(self, read: Read, probabilities: np.ndarray, *, top_k: int) -> Prediction:
         """Make the prediction of one row of `[K]` probabilities."""
         assert len(probabilities) == len(self.classes), f"{len(probabilities)} outputs, {len(self.classes)} classes"
         if not np.isfinite(probabilities).all():
@@ -230,7 +236,7 @@ class Predictor:
         )
 
 
-def _stacked(batch: Sequence[_Read]) -> np.ndarray | None:
+def _stacked(batch: Sequence[Read]) -> np.ndarray | None:
     """Return the pixels of those that could be read, or None where none could."""
     pixels = [read.pixels for read in batch if read.pixels is not None]
     return np.stack(pixels) if pixels else None
@@ -242,13 +248,14 @@ def _check_counts(**counts: int) -> None:
             raise UsageError(f"{name} must be at least 1, not {count}")
 
 
-def _ahead(function: Callable[[Given], Made], items: Iterable[Given], *, threads: int, limit: int) -> Generator[Made]:
+def _ahead(function: Callable[[Asked], Made], items: Iterable[Asked], *, threads: int, limit: int) -> Generator[Made]:
     """Yield `function(item)` in the order of `items`, computed by threads at most `limit` items ahead."""
-    remaining = iter(items)
+    remaining, begun_in = iter(items), os.getpid()
     pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="decode")
     try:
         waiting: deque[Future[Made]] = deque(pool.submit(function, item) for item in itertools.islice(remaining, limit))
         while waiting:
+            refuse_forked(begun_in)
             made = waiting.popleft().result()
             waiting.extend(pool.submit(function, item) for item in itertools.islice(remaining, 1))
             yield made
@@ -256,35 +263,6 @@ def _ahead(function: Callable[[Given], Made], items: Iterable[Given], *, threads
         # Not waited for: where this runs because the garbage collector found a stream that nobody reads on, in a thread
         # that is just starting and holds a lock of `threading`, joining others would never end (seen in a test).
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _only(pictures: Dataset, path: str) -> Item:
-    """Return the one picture behind a path."""
-    if len(pictures.items) != 1:
-        raise UsageError(f"{path} holds {len(pictures.items)} pictures, predict() takes one: use predict_many()")
-    return pictures.items[0]
-
-
-def _opened(picture: Image.Image | np.ndarray) -> Image.Image:
-    """Return a PIL image as it is, and an array as one."""
-    if isinstance(picture, Image.Image):
-        return picture
-    if not isinstance(picture, np.ndarray):
-        raise UsageError(f"a picture is a path, a PIL image or an array, not {type(picture).__name__}")
-    grey_or_rgb = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
-    if picture.dtype != np.uint8 or not grey_or_rgb or picture.size == 0:
-        raise DataError(
-            f"an array must be [H, W] or [H, W, 3] uint8, not {list(picture.shape)} {picture.dtype}; "
-            "floats in [0, 1] become that by (255 * x).round().astype('uint8')"
-        )
-    return Image.fromarray(np.ascontiguousarray(picture))
-
-
-def _source_of(picture: Image.Image | np.ndarray) -> str:
-    """Return the file of a PIL image where it has one, else what it is."""
-    if isinstance(picture, np.ndarray):
-        return "<array>"
-    return str(getattr(picture, "filename", "") or "<image>")
 
 
 def _warnings(image: Image.Image) -> tuple[str, ...]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from resnetkit.data.cache_entries import Cleared, Entry
 from resnetkit.errors import DataError, ResourceError
 from resnetkit.models.checkpoint import Header
 
+_LOG = logging.getLogger(__name__)
 # Counts what changes the graph that is made of the same weights.
 _GRAPH = 1
 _HEADER, _NETWORK, _COMPILED, _BATCH_SIZES = "header.json", "network.xml", "compiled", "batch_sizes.json"
@@ -32,20 +35,42 @@ _HEADER, _NETWORK, _COMPILED, _BATCH_SIZES = "header.json", "network.xml", "comp
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """A converted network in a folder: `header` says what it is."""
+    """A converted network that `header` describes: in a `folder`, or as bytes where the cache takes no files.
 
-    folder: Path
+    `graph` is what OpenVINO's `read_model` takes: an ONNX graph, or its own as XML and weights.
+    """
+
     header: Header
+    folder: Path | None = None
+    graph: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
     def network(self) -> Path:
-        """OpenVINO's graph from `[N, S, S, C] uint8` pixels to `[N, K]` logits."""
+        """OpenVINO's graph from `[N, S, S, C] uint8` pixels to `[N, K]` logits, where there is a folder."""
+        assert self.folder is not None
         return self.folder / _NETWORK
 
     @property
-    def compiled(self) -> Path:
-        """The folder of what OpenVINO compiled."""
-        return self.folder / _COMPILED
+    def compiled(self) -> Path | None:
+        """The folder of what OpenVINO compiled; None where nothing can be kept."""
+        folder = None if self.folder is None else self.folder / _COMPILED
+        return folder if folder is not None and os.access(folder, os.W_OK | os.X_OK) else None
+
+    def carried(self) -> Prepared:
+        """Return it with the bytes of its graph, for another process that may not see the folder."""
+        if self.folder is None:
+            return self
+        try:
+            return replace(self, graph=_bytes_of(self.network))
+        except OSError as error:
+            raise ResourceError(
+                f"{self.folder}: the prepared model is gone ({error.strerror}); load it again"
+            ) from error
+
+    def unpacked(self) -> Prepared:
+        """Return what was carried here: what the cache has under that key, else its bytes."""
+        there = None if self.folder is None else find(self.folder.name)
+        return there or replace(self, folder=None)
 
 
 def prepared_folder() -> Path:
@@ -94,17 +119,32 @@ def _described(folder: Path) -> dict[str, Any]:
     return json.loads((folder / _HEADER).read_text(encoding="utf-8"))
 
 
-def keep(key: str, name: str, header: Header, write: Callable[[Path], None]) -> Prepared:
+def keep(
+    key: str, name: str, header: Header, write: Callable[[Path], None], *, graph: bytes | None = None
+) -> Prepared:  # fmt: skip
     """Keep under `key` the network `name` that `header` describes; `write` makes the file it is given the path of.
 
-    Raises `ResourceError` where the cache takes no files.
+    Where the cache takes no files that is told once, and the network is returned as bytes: as `graph`, else written to
+    a temporary folder and read. Raises `ResourceError` where that does not go either.
     """
     place = prepared_folder() / key
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=".making.", dir=place.parent))
+        _write(place, name, header, write)
+        if (found := find(key)) is not None:
+            return found
+        why = "it is gone again"
     except OSError as error:
-        raise _no_room(place.parent, error) from error
+        why = error.strerror or str(error)
+    _tell(
+        f"{place.parent}: the prepared model cannot be kept ({why}) and is prepared anew each time: "
+        "set RESNETKIT_CACHE to a folder that can be written to"
+    )
+    return Prepared(header=header, graph=_in_passing(place, write) if graph is None else (graph,))
+
+
+def _write(place: Path, name: str, header: Header, write: Callable[[Path], None]) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    making = Path(tempfile.mkdtemp(prefix=".making.", dir=place.parent))
     try:
         write(making / _NETWORK)
         described = {"name": name, "header": header.to_json(), "bytes": _sizes(making)}
@@ -115,14 +155,31 @@ def keep(key: str, name: str, header: Header, write: Callable[[Path], None]) -> 
             shutil.rmtree(place, ignore_errors=True)
         with contextlib.suppress(FileExistsError, OSError):
             os.rename(making, place)
-    except OSError as error:
-        raise _no_room(place.parent, error) from error
     finally:
         shutil.rmtree(making, ignore_errors=True)
-    found = find(key)
-    if found is None:
-        raise ResourceError(f"{place}: the prepared model is gone or broken: resnetkit cache clear, then try again")
-    return found
+
+
+def _in_passing(place: Path, write: Callable[[Path], None]) -> tuple[bytes, ...]:
+    """Return what `write` writes, by way of a folder for temporary files."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="resnetkit.") as folder:
+            write(Path(folder) / _NETWORK)
+            return _bytes_of(Path(folder) / _NETWORK)
+    except OSError as error:
+        raise ResourceError(
+            f"{place.parent}: the prepared model cannot be kept ({error.strerror or error}), nor in a temporary "
+            "folder: set RESNETKIT_CACHE to another folder, or use --engine torch"
+        ) from error
+
+
+def _bytes_of(network: Path) -> tuple[bytes, ...]:
+    return network.read_bytes(), network.with_suffix(".bin").read_bytes()
+
+
+@cache
+def _tell(line: str) -> None:
+    """Say something once in a process."""
+    _LOG.warning(line)
 
 
 def entries() -> list[Entry]:
@@ -160,6 +217,8 @@ def _folders() -> list[Path]:
 
 def batch_sizes(model: Prepared) -> dict[str, int]:
     """Return the batch sizes that were measured for the model, by what computed; none where that cannot be read."""
+    if model.folder is None:
+        return {}
     try:
         kept = json.loads((model.folder / _BATCH_SIZES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -169,13 +228,7 @@ def batch_sizes(model: Prepared) -> dict[str, int]:
 
 def keep_batch_sizes(model: Prepared, sizes: Mapping[str, int]) -> None:
     """Keep measured batch sizes with the model; where the cache takes no files they are measured again next time."""
+    if model.folder is None:
+        return
     with contextlib.suppress(OSError):
         files.write_text(model.folder / _BATCH_SIZES, json.dumps(dict(sizes)))
-
-
-def _no_room(folder: Path, error: OSError) -> ResourceError:
-    why = error.strerror or error
-    return ResourceError(
-        f"{folder}: the prepared model cannot be kept ({why}): "
-        "set RESNETKIT_CACHE to another folder, or use --engine torch"
-    )

@@ -7,27 +7,36 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from resnetkit.data.fetch import Progress, fetch
+from resnetkit.errors import ResourceError
 from resnetkit.models.catalog import Purpose, WeightsRecord
+from resnetkit.runtime import cache_folder, system_cache
 
 
 def hub_folder() -> Path:
     """Return the folder where torch keeps published weights, as `torch.hub` works it out."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("TORCH_HOME") or Path(base) / "torch").expanduser() / "hub" / "checkpoints"
+    return Path(os.environ.get("TORCH_HOME") or system_cache() / "torch").expanduser() / "hub" / "checkpoints"
 
 
 def fetch_weights(record: WeightsRecord, progress: Progress | None = None, *, purpose: Purpose = "accuracy") -> Path:
     """Return the verified file of published weights, downloading it into torch's hub cache where it is not there yet.
 
-    Raises `NetworkError` with the ways out when it cannot be had.
+    Where that takes no files, as in a home that is read-only, it goes to our own cache. Raises `NetworkError` with the
+    ways out when it cannot be had.
     """
     if record.path is not None:
         return record.path
+    try:
+        return _fetched(record, hub_folder(), progress, purpose)
+    except ResourceError:
+        return _fetched(record, cache_folder() / "weights", progress, purpose)
+
+
+def _fetched(record: WeightsRecord, folder: Path, progress: Progress | None, purpose: Purpose) -> Path:
     assert record.url, f"{record.name} is neither bundled nor anywhere"
     assert record.checksum, f"{record.name} has no checksum"
     return fetch(
         record.url,
-        hub_folder() / PurePosixPath(urlsplit(record.url).path).name,
+        folder / PurePosixPath(urlsplit(record.url).path).name,
         checksum=record.checksum,
         what=f"the weights {record.name}",
         progress=progress,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,13 +13,15 @@ from typing import Any
 
 import torch
 
+from resnetkit.data.arrays import GIVEN
 from resnetkit.data.batches import Batches
 from resnetkit.data.dataset import SPLITS, Dataset
 from resnetkit.data.findings import Report
+from resnetkit.data.moved import found_again, seen_from
 from resnetkit.data.preflight import Prepared, Survey, fingerprint, prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
-from resnetkit.data.splits import read_split, write_split
+from resnetkit.data.splits import read_items, read_split, write_split
 from resnetkit.errors import DataError, InterruptedRun, LostRankError, UsageError
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header
@@ -53,7 +55,10 @@ _WHOLE = 1.15
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Everything decided: the data in memory, the folder (the first rank's to write), and what the state carries."""
+    """Everything decided: the data in memory, the folder (the first rank's to write), and what the state carries.
+
+    `moved_to`: where the run's pictures lie now, if no longer where the request says.
+    """
 
     folder: RunFolder
     prepared: Prepared
@@ -63,6 +68,7 @@ class Job:
     request: Request
     ranks: Ranks
     lineage: Lineage
+    moved_to: tuple[str, ...] = ()
 
     @property
     def preprocess(self) -> Preprocess:
@@ -122,10 +128,13 @@ class Job:
         Where the recipe has more epochs than before, what the run was scored is void.
         """
         state = states.newest(self.folder.state)
-        now = {"recipe": self.recipe.to_json(), "runtime": self.runtime.to_json()}
-        if any(state.request[name] != value for name, value in now.items()):
+        now: dict[str, Any] = {"recipe": self.recipe.to_json(), "runtime": self.runtime.to_json()}
+        now |= {"moved_to": list(self.moved_to)} if self.moved_to else {}
+        changed = {name for name, value in now.items() if state.request.get(name) != value}
+        if changed:
             state.request |= now
             state.save(self.folder.state)
+        if changed - {"moved_to"}:
             runs.remove_scores(self.folder)
         self.write(state)
         return state
@@ -165,9 +174,14 @@ def contents(prepared: Prepared) -> str:
     return fingerprint(sorted(("", *record[1:]) for record in prepared.records))
 
 
-def open_request_data(request: Request) -> Dataset:
-    """Open the data a request names; raises `DataError` where no picture lies in a class folder."""
-    dataset = open_data(*request.data, group_by=request.group_by, rename=request.rename, limit=request.limit)
+def open_request_data(request: Request, given: Sequence[Any] = ()) -> Dataset:
+    """Open the data a request names, or `given` arrays; raises `DataError` where no picture lies in a class folder."""
+    if request.data == (GIVEN,) and not given:
+        raise UsageError(
+            "the pictures are arrays that were given from Python and lie in no file: give them again, as in "
+            "resnetkit.resume(run, data=(images, labels))"
+        )
+    dataset = open_data(*(given or request.data), group_by=request.group_by, rename=request.rename, limit=request.limit)
     if not dataset.items:
         beside = f"{len(dataset.outside)} pictures lie beside them" if dataset.outside else "there are none at all"
         raise DataError(
@@ -216,27 +230,29 @@ def prepare_data(
 
 def begin(
     request: Request, plan: Plan, prepared: Prepared, *, weights: Mapping[str, torch.Tensor] | None,
-    weights_spec: ResNetSpec | None, lineage: Lineage, runtime: Runtime, path: Path, command: str, watch: Watcher,
+    weights_spec: ResNetSpec | None, lineage: Lineage, runtime: Runtime, path: Path, named: bool = True, command: str,
+    watch: Watcher,
     ranks: Ranks,
 ) -> Job:  # fmt: skip
     """Build the network, fit the head where the recipe says so, and make the run folder.
 
-    `weights`: tensors to start from, of a network as `weights_spec` describes it (its head is replaced).
+    `weights`: tensors to start from, of a network as `weights_spec` describes it (its head is replaced). A `path` that
+    nobody `named` gives way to the next number where another training took it meanwhile.
     """
     runtime.apply()
     job = Job(
         folder=RunFolder(path), prepared=prepared, spec=plan.spec, recipe=plan.recipe, runtime=runtime,
         request=request, ranks=ranks, lineage=lineage,
     )  # fmt: skip
-    ranks.by_first(lambda: _create(job, plan, weights, weights_spec, command=command, watch=watch))
-    return job
+    how: dict[str, Any] = {"named": named, "command": command, "watch": watch}
+    return dataclasses.replace(job, folder=ranks.by_first(lambda: _create(job, plan, weights, weights_spec, **how)))
 
 
 def _create(
     job: Job, plan: Plan, weights: Mapping[str, torch.Tensor] | None, weights_spec: ResNetSpec | None, *,
-    command: str, watch: Watcher,
-) -> None:  # fmt: skip
-    """Make the run folder with the first state in it."""
+    named: bool, command: str, watch: Watcher,
+) -> RunFolder:  # fmt: skip
+    """Make the run folder with the first state in it, and return it."""
     request, prepared, runtime = job.request, job.prepared, job.runtime
     network = _first_network(plan, weights, weights_spec, seed=request.seed)
     if weights is None and plan.spec.stem == "whitening":
@@ -247,7 +263,7 @@ def _create(
             "request": request.to_json(), "cwd": os.getcwd(), "spec": plan.spec.to_json(),
             "preprocess": prepared.preprocess.to_json(), "classes": list(prepared.classes),
             "recipe": plan.recipe.to_json(), "runtime": runtime.to_json(), "weights": plan.weights,
-            "fingerprint": contents(prepared),
+            "fingerprint": contents(prepared), "contents_in_order": True,
         },
         micro_batch=plan.recipe.micro_batch,
     )  # fmt: skip
@@ -263,12 +279,16 @@ def _create(
             if right is not None and plan.recipe.select != "last":
                 keep_answers(state, 0, right)
     state.model = states.network_tensors(network)
-    job.ranks.remember("run", str(job.folder.path.resolve()))
-    runs.create(
-        job.folder.path, recipe=_recipe_page(state.request), command=command, environment=runs.environment(),
-        state=state, write_split=lambda file: write_split(file, prepared.items), contents=_contents(prepared),
+    folder = runs.create(
+        job.folder.path, named=named, recipe=_recipe_page(state.request), command=command,
+        environment=runs.environment(), state=state, contents=_contents(prepared),
+        write_split=lambda file: write_split(file, prepared.items),
         lineage=job.lineage.to_text(),
     )  # fmt: skip
+    if folder != job.folder:
+        watch.note(f"{job.folder.path} was taken by another training meanwhile: this one is {folder.path}")
+    job.ranks.remember("run", str(folder.path.resolve()))
+    return folder
 
 
 def _first_network(
@@ -290,7 +310,7 @@ def _recipe_page(request: dict[str, Any]) -> dict[str, Any]:
     """Return what `recipe.toml` shows: what was run, resolved."""
     asked = request["request"]
     return {
-        "data": {"sources": asked["data"], "fingerprint": request["fingerprint"]},
+        "data": {"sources": request.get("moved_to") or asked["data"], "fingerprint": request["fingerprint"]},
         "seed": asked["seed"],
         "weights": request["weights"] or "none",
         **{name: request[name] for name in ("recipe", "spec", "preprocess", "runtime")},
@@ -298,11 +318,12 @@ def _recipe_page(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def take_up(
-    folder: RunFolder, *, ranks: Ranks, epochs: int | None = None, watch: Watcher,
+    folder: RunFolder, *, ranks: Ranks, epochs: int | None = None, data: Sequence[Any] = (), watch: Watcher,
     progress: Callable[[int, int], None] | None = None,
 ) -> Job:  # fmt: skip
     """Take up a run where its newest state left it, or on to `epochs`; data, recipe and place come from the run.
 
+    Where its pictures lie elsewhere now, `data` says where, and they are found by content.
     Raises `DataError` where the pictures are no longer those it was trained on, and `UsageError` where `epochs` lies
     behind, or where this machine lacks the device or the processes that the run's bits depend on.
     """
@@ -311,6 +332,7 @@ def take_up(
     recipe = _longer(folder, state, epochs)
     runtime = Runtime(**said["runtime"])
     resolve(device=runtime.device)
+    runtime.check_threads()
     check_ranks(ranks, recipe, runtime)
     if runtime.compiled:
         check_compiler(runtime.device)
@@ -320,12 +342,22 @@ def take_up(
     start = Path(said["cwd"])
     rows = read_split(folder.split)
     if start != Path.cwd():
-        request = dataclasses.replace(request, data=tuple(_from(start, name) for name in request.data))
+        request = dataclasses.replace(request, data=tuple(seen_from(start, name) for name in request.data))
     plan = Plan(
         spec=ResNetSpec.from_json(said["spec"]), preprocess=Preprocess.from_json(said["preprocess"]),
         recipe=recipe, weights=said["weights"], reasons=(),
     )  # fmt: skip
-    dataset = open_request_data(request)
+    moved_to = tuple(os.path.abspath(name) for name in data if isinstance(name, (str, os.PathLike)))
+    if data or "moved_to" in said:
+        dataset = found_again(
+            data or said["moved_to"], runs.read_contents(folder), read_items(folder.split), run=folder.name,
+            in_order="contents_in_order" in said, threads=runtime.threads, progress=progress,
+        )  # fmt: skip
+    else:
+        try:
+            dataset = open_request_data(request)
+        except UsageError as error:
+            raise UsageError(f"{error}; if they moved: resnetkit resume {folder.path} --data DATA") from error
     prepared = prepare_data(request, dataset, plan, runtime=runtime, split_rows=rows, progress=progress)
     if contents(prepared) != said["fingerprint"] or list(prepared.classes) != said["classes"]:
         raise DataError(_what_changed(folder, prepared))
@@ -334,6 +366,7 @@ def take_up(
     return Job(
         folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request, ranks=ranks,
         lineage=lineage_of(folder),
+        moved_to=moved_to,
     )  # fmt: skip
 
 
@@ -358,9 +391,10 @@ def _among(ranks: Ranks, runtime: Runtime, folder: RunFolder, recipe: Recipe, wa
 
 
 def _contents(prepared: Prepared) -> list[tuple[str, str]]:
-    """Return (digest, source) of every picture, those that are trained on last."""
-    ordered = sorted(prepared.records, key=lambda record: record[3] == "train")
-    return [(digest, source) for source, digest, _, _ in ordered]
+    """Return (digest, source) of every picture in the order of the data, those that are trained on last."""
+    digests = {source: digest for source, digest, _, _ in prepared.records}
+    parts = sorted(prepared.parts, key=lambda part: part == "train")
+    return [(digests[item.source], item.source) for part in parts for item in prepared.parts[part].items]
 
 
 def _what_changed(folder: RunFolder, prepared: Prepared) -> str:
@@ -372,7 +406,8 @@ def _what_changed(folder: RunFolder, prepared: Prepared) -> str:
     names = ", ".join([*gone[:3], *new[:3]]) or "classes or parts"
     return (
         f"{folder.name} was trained on other pictures: {names} changed "
-        f"({len(gone)} are gone, {len(new)} are new); put them back, or start a new run"
+        f"({len(gone)} are gone, {len(new)} are new); put them back, start a new run, or say where they lie now: "
+        f"resnetkit resume {folder.path} --data DATA"
     )
 
 
@@ -386,9 +421,3 @@ def _longer(folder: RunFolder, state: State, epochs: int | None) -> Recipe:
         raise UsageError(f"{folder.name} has {done} epochs behind it: --epochs must be more than that")
     # Who names a number wants those epochs: minutes that are used up, or patience at its end, no longer count.
     return recipe.changed(epochs=epochs, budget=Budget())
-
-
-def _from(folder: Path, name: str) -> str:
-    """Return a path that was relative to `folder` as an absolute one; names such as `digits` stay."""
-    path, separator, member = name.partition("::")
-    return f"{folder / path}{separator}{member}" if (folder / path).exists() else name

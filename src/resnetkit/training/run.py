@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -68,18 +69,27 @@ class RunFolder:
         return self.state / "trained_on.json"
 
     def metrics(self) -> dict[str, Any] | None:
-        """Return the final evaluation, or None where the run has not reached it."""
+        """Return the final evaluation, None where the run has not reached it; raises `DataError` for a broken one."""
         path = self.path / "metrics.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            float(found["top1"]), int(found["count"]), str(found["split"])
+        except (OSError, ValueError, TypeError, LookupError) as error:
+            raise DataError(
+                f"{path}: is broken; take it away, and resnetkit resume {self.path} scores the run again"
+            ) from error
+        return found
 
 
 def create(
-    path: Path, *, recipe: dict[str, Any], command: str, environment: dict[str, Any], state: State,
+    path: Path, *, named: bool = True, recipe: dict[str, Any], command: str, environment: dict[str, Any], state: State,
     write_split: Callable[[Path], None], contents: Sequence[tuple[str, str]], lineage: str,
 ) -> RunFolder:  # fmt: skip
     """Make the run folder; it appears under its name, by rename, with everything that resume needs in it.
 
-    Raises `UsageError` where the name is taken.
+    Where the name is taken it raises `UsageError`, or if nobody `named` the run so, the next free number follows.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     for left_over in path.parent.glob(f".{path.name}.*.partial"):
@@ -97,16 +107,31 @@ def create(
         files.write_text(partial.contents, listed.getvalue())
         files.write_text(partial.lineage, lineage)
         state.save(partial.state)
-        if path.exists():
-            if not path.is_dir() or any(path.iterdir()):
+        place = path
+        while not _appear(partial.path, place):
+            if named:
                 raise taken(path)
-            path.rmdir()
-        partial.path.rename(path)
+            place = free_path(path.parent, path.name)
         files.sync_folder(path.parent)
     finally:
         if partial.path.exists():
             shutil.rmtree(partial.path)
-    return RunFolder(path)
+    return RunFolder(place)
+
+
+def _appear(partial: Path, place: Path) -> bool:
+    """Give a finished folder its name; tell False where the name is taken, by whomever and however late."""
+    try:
+        if place.is_dir():
+            place.rmdir()  # an empty one is in nobody's way
+        elif place.exists():
+            return False
+        partial.rename(place)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+            return False
+        raise
+    return True
 
 
 def read_contents(folder: RunFolder) -> list[tuple[str, str]]:
@@ -227,19 +252,40 @@ def environment() -> dict[str, Any]:
     }
 
 
-def open_run(name: str | Path, *, root: Path = Path("runs")) -> RunFolder:
+def open_run(name: str | os.PathLike[str], *, root: Path = Path("runs")) -> RunFolder:
     """Return the run at a path, or called so in `root`; raises `UsageError` with the nearest name."""
     for path in (Path(name), root / name):
         if (path / "state").is_dir():
             return RunFolder(path)
-    if Path(name).is_dir():
-        raise DataError(f"{name} is a folder but not a run: it has no state/ in it")
+    for path in (Path(name), root / name):
+        if path.is_dir():
+            raise DataError(
+                f"{path} is a folder but not a whole run: it has no state/ in it{_without_state(RunFolder(path))}"
+            )
     raise UsageError(f"no run {str(name)!r}{near_miss(str(name), [run.name for run in all_runs(root)])}")
 
 
+def _without_state(folder: RunFolder) -> str:
+    return f"; its model still answers: --model {folder.best}" if folder.best.is_file() else ""
+
+
 def all_runs(root: Path = Path("runs")) -> list[RunFolder]:
-    """Return the runs in a folder, newest first."""
+    """Return the runs in a folder, newest first; one that was copied without its state/ counts."""
     if not root.is_dir():
         return []
-    found = [RunFolder(path) for path in root.iterdir() if (path / "state").is_dir() and path.name[0] != "."]
-    return sorted(found, key=lambda run: run.state.stat().st_mtime, reverse=True)
+    folders = [RunFolder(path) for path in root.iterdir() if path.name[0] != "."]
+    return sorted(filter(is_run, folders), key=_last_written, reverse=True)
+
+
+def is_run(folder: RunFolder) -> bool:
+    """Tell whether a folder is what a training left, or a part of that with a model in it."""
+    with suppress(OSError):  # one that only others may look into
+        return folder.state.is_dir() or (folder.best.is_file() and (folder.path / "recipe.toml").is_file())
+    return False
+
+
+def _last_written(folder: RunFolder) -> float:
+    place = folder.state if folder.state.is_dir() else folder.path
+    with suppress(OSError):
+        return place.stat().st_mtime
+    return 0.0

@@ -123,8 +123,8 @@ def describe(folder: Path) -> dict[str, Any]:
     problems = []
     for path in reversed(saved(folder)):
         try:
-            return json.loads(read_safetensors_header(path)["__metadata__"]["resnetkit_state"])
-        except (DataError, KeyError) as error:
+            return dict(json.loads(read_safetensors_header(path)["__metadata__"]["resnetkit_state"]))
+        except (DataError, OSError, ValueError, TypeError, KeyError) as error:
             problems.append(str(error))
     raise DataError("; ".join(problems) or f"{folder}: holds no state")
 

@@ -1,0 +1,64 @@
+"""Pictures of an earlier run found again where they lie now: by what they hold, whatever they are called."""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from resnetkit.data.arrays import pair_of
+from resnetkit.data.classes import class_names, natural_key
+from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.sources import open_arrays, open_pictures
+from resnetkit.data.splits import digest
+from resnetkit.data.survey import Progress, ordered
+from resnetkit.errors import DataError, ResNetKitError
+
+
+def found_again(
+    data: Sequence[Any], wanted: Sequence[tuple[str, str]], items: Mapping[str, Item], *, run: str, in_order: bool,
+    threads: int, progress: Progress | None = None,
+) -> Dataset:  # fmt: skip
+    """Return `items` of a run, in the order of `wanted`, read from the pictures of the same content under `data`.
+
+    `wanted` are (digest, source) of the run's pictures; the sources stay those of the run, so that all its files go on
+    naming each picture alike. Where they are not `in_order`, as in runs of older versions, they are put into that of
+    folders: another order gives other bits. Of several of one content each is taken once, as far as they go. Raises
+    `DataError` that names the first picture whose content is not among them.
+    """
+    pair = pair_of(data)
+    pictures = open_pictures(*data) if pair is None else open_arrays(pair[0])
+    if not in_order:
+        wanted = sorted(wanted, key=lambda row: natural_key(row[1]))
+
+    def content(item: Item) -> str | None:
+        try:
+            return digest(pictures.read(item))
+        except ResNetKitError:
+            return None
+
+    alike: dict[str | None, deque[Item]] = defaultdict(deque)
+    found = ordered(content, pictures.items, threads=threads, progress=progress)
+    for item, key in zip(pictures.items, found, strict=True):
+        alike[key].append(item)
+    missing = [source for key, source in wanted if key not in alike]
+    if missing:
+        raise DataError(
+            f"{run}: {len(missing):,} of its {len(wanted):,} pictures are not in {pictures.name} with the same "
+            f"content, the first {missing[0]}; name the folders that hold them all, or start a new run"
+        )
+    origins = {}
+    for key, source in wanted:
+        alike[key].rotate(-1)
+        origins[source] = pictures.origins[alike[key][-1].source]
+    kept = tuple(items[source] for _, source in wanted)
+    names = class_names(str(item.label) for item in kept)
+    return replace(pictures, items=kept, classes=names, origins=origins, ignored=(), outside=(), empty=(), notes=())
+
+
+def seen_from(folder: Path, name: str) -> str:
+    """Return a path that was relative to `folder` as an absolute one; names such as `digits` stay."""
+    path, separator, member = name.partition("::")
+    return f"{folder / path}{separator}{member}" if (folder / path).exists() else name

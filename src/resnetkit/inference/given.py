@@ -1,0 +1,178 @@
+"""Pictures as callers hold them: paths, PIL images, arrays, bytes, open files, and any mixture of these."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast
+
+import numpy as np
+from PIL import Image
+
+from resnetkit.data import images
+from resnetkit.data.arrays import way_to_pixels
+from resnetkit.data.dataset import Dataset
+from resnetkit.data.sources import open_pictures
+from resnetkit.errors import DataError, ResNetKitError, UsageError
+
+_KINDS = "a path, a PIL image, an array, bytes or an open file"
+
+
+class Readable(Protocol):
+    """A file opened in binary mode, `io.BytesIO`, an upload of a web framework."""
+
+    def read(self) -> bytes:
+        """Return what is left of the content."""
+        ...
+
+
+Given = str | os.PathLike[str] | Image.Image | np.ndarray | bytes | bytearray | memoryview | Readable
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture and what it is called; `open` raises `DataError` or `OSError` where it cannot be read."""
+
+    source: str
+    open: Callable[[], Image.Image]
+
+
+def picture_of(given: Given, *, source: str | None = None) -> Picture:
+    """Return the one picture that was given, called `source`.
+
+    Arrays are `[H, W]`, `[H, W, 1]`, `[H, W, 3]` RGB or `[H, W, 4]` RGBA, uint8. Without `source` it is the file's
+    name, and where there is none `<image>`, `<array>`, `<bytes>` or `<file>`. Raises `UsageError` for anything else,
+    and for a path that is missing or holds several pictures.
+    """
+    if isinstance(given, (str, os.PathLike)):
+        found = _only(open_pictures(os.fspath(given)), os.fspath(given))
+        return found if source is None else replace(found, source=source)
+    if isinstance(given, Image.Image):
+        return Picture(source or str(getattr(given, "filename", "") or "<image>"), lambda: given)
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        name = source or "<bytes>"
+        return Picture(name, lambda: images.decode(bytes(given), name=name))
+    if hasattr(given, "read"):
+        name = source or _name(given)
+        return Picture(name, lambda: images.decode(_content(given, name), name=name))
+    if hasattr(given, "__array__"):
+        return Picture(source or "<array>", lambda: _from_array(given))
+    raise UsageError(f"a picture is {_KINDS}, not {type(given).__name__}")
+
+
+def pictures_of(given: Dataset | Given | Iterable[Given]) -> tuple[Iterator[Picture], int | None]:
+    """Return the pictures of one source or of several, folders and archives among them, and how many there are.
+
+    A list is looked at before the first picture is read: a path that is missing raises `UsageError`. A generator is
+    asked for no more than is read next; there such a path is a picture that cannot be opened, and the count is None.
+    """
+    if isinstance(given, Dataset):
+        return _of_dataset(given), len(given)
+    if isinstance(given, np.ndarray):
+        given = _one_by_one(given)
+    elif _is_one(given):
+        given = [cast(Given, given)]
+    if not isinstance(given, (list, tuple)):
+        return _lazily(cast(Iterable[Given], given)), None
+    if all(isinstance(one, (str, os.PathLike)) for one in given):
+        return pictures_of(open_pictures(*given))
+    found = [picture for one in given for picture in _each(one)]
+    return iter(found), len(found)
+
+
+def _is_one(given: object) -> bool:
+    if isinstance(given, (str, os.PathLike, Image.Image, bytes, bytearray, memoryview)) or hasattr(given, "read"):
+        return True
+    if isinstance(given, Iterable):
+        return False
+    raise UsageError(f"pictures are {_KINDS}, or several of them, not {type(given).__name__}")
+
+
+def _one_by_one(several: np.ndarray) -> list[np.ndarray]:
+    """Return the pictures of `[N, H, W]` or `[N, H, W, C]`; what may as well be one picture is not guessed at."""
+    if several.dtype == object:
+        return list(several)
+    if several.ndim == 4 or (several.ndim == 3 and several.shape[2] > 4):
+        return list(several)
+    raise UsageError(f"an array of several pictures is [N, H, W] or [N, H, W, 3], not {list(several.shape)}")
+
+
+def _each(given: Given) -> Iterator[Picture]:
+    if isinstance(given, (str, os.PathLike)):
+        return _of_dataset(open_pictures(os.fspath(given)))
+    return iter([picture_of(given)])
+
+
+def _lazily(given: Iterable[Given]) -> Iterator[Picture]:
+    for one in given:
+        try:
+            yield from _each(one)
+        except ResNetKitError as error:
+            if not isinstance(one, (str, os.PathLike)):
+                raise
+            yield Picture(os.fspath(one), _raising(error))
+
+
+def _raising(error: ResNetKitError) -> Callable[[], Image.Image]:
+    def fail() -> Image.Image:
+        raise error
+
+    return fail
+
+
+def _of_dataset(dataset: Dataset) -> Iterator[Picture]:
+    return (Picture(item.source, lambda item=item: dataset.open(item)) for item in dataset.items)  # type: ignore[misc]
+
+
+def _only(pictures: Dataset, path: str) -> Picture:
+    """Return the one picture behind a path."""
+    if len(pictures) != 1:
+        raise UsageError(f"{path} holds {len(pictures)} pictures, predict() takes one: use predict_many()")
+    return next(_of_dataset(pictures))
+
+
+def _name(file: object) -> str:
+    """Return the name of an open file or an upload; one that was opened by number has none."""
+    names = (getattr(file, attribute, None) for attribute in ("filename", "name"))
+    return next((os.fsdecode(name) for name in names if name and isinstance(name, (str, bytes))), "<file>")
+
+
+def _content(file: Any, name: str) -> bytes:
+    """Return all of a file, from its beginning where it can be rewound (as Pillow does).
+
+    Uploads of Starlette and Django have the ordinary file inside; that of Starlette is read without `await`.
+    """
+    inner = getattr(file, "file", None)
+    file = inner if hasattr(inner, "read") else file
+    try:
+        with contextlib.suppress(AttributeError, OSError):
+            file.seek(0)
+        content = file.read()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if inspect.iscoroutine(content):
+        content.close()
+        raise UsageError(f"{name}: its read() is asynchronous; give the bytes: await file.read()")
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise UsageError(f"{name}: is open as text; open it with mode 'rb'")
+    return bytes(content)
+
+
+def _from_array(given: Any) -> Image.Image:
+    try:
+        array = np.asarray(given)
+    except (TypeError, RuntimeError) as error:  # a tensor on a GPU, or one that needs its gradient
+        raise DataError(f"this {type(given).__name__} is no array in main memory ({error})") from error
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    several = "; several pictures go to predict_many()" if array.ndim == 4 else ""
+    if array.dtype != np.uint8 or not fits or array.size == 0:
+        raise DataError(
+            f"an array must be [H, W] or [H, W, 3] uint8, not {list(array.shape)} {array.dtype}"
+            f"{way_to_pixels(array) or several}"
+        )
+    return Image.fromarray(np.ascontiguousarray(array))
