@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from resnetkit import runtime
 from resnetkit.data import images
-from resnetkit.data.dataset import Dataset
+from resnetkit.data.dataset import SPLITS, Dataset
 from resnetkit.data.preflight import Prepared, prepare, survey
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
@@ -230,6 +230,21 @@ def test_a_training_part_that_cannot_be_read_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(Dataset, "read", no_train)
     with pytest.raises(DataError, match="no training image could be read"):
         ready(dataset, bad_images="skip")
+
+
+def test_given_parts_lose_what_trained_the_starting_weights_and_nothing_takes_its_place(tmp_path):
+    data = open_data(fill(tmp_path, good_photos(part="train/") | good_photos(part="val/", labels=("ants", "bees"))))
+    val = {item.source for item in data.items if item.split == "val"}
+    some = ready(data, trained=set(sorted(val)[:3]))
+    assert {item.source for item in some.left_out} == set(sorted(val)[:3])
+    assert {item.source for item in some.parts["val"].items} == val - set(sorted(val)[:3])
+    for parts in (SPLITS, ("train", "test")):
+        none = ready(data, trained=val, parts=parts)
+        assert set(none.parts) == {"train"}
+        assert {item.source for item in none.left_out} == val
+        assert {(item.source in val, item.split) for item in none.items} == {(True, "seen"), (False, "train")}
+    again = ready(data, split_rows={item.source: item.split for item in none.items})
+    assert (again.fingerprint, again.items) == (none.fingerprint, none.items)
 
 
 def test_a_limit_that_leaves_nothing_to_hold_out_is_told(tmp_path):

@@ -359,8 +359,8 @@ def locate(
         return Source(path=exported.model, name=exported.name, exported=exported)
     if folder is not None:
         return Source(path=finished(folder), name=folder.name)
-    if (run := copied(text)) is not None:
-        return Source(path=run.best, name=run.name)
+    if (found := copied(text)) is not None:
+        return Source(path=found.best, name=found.name)
     from resnetkit.models.hub import fetch_weights
 
     record = _record_of(text, purpose)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -36,15 +37,19 @@ def runs(folder: str, form: str) -> None:
 def _row(run: Any) -> dict[str, Any]:
     """Return what a run says of itself; a file that is broken is named on stderr and stops no other run."""
     found: dict[str, Any] = {
-        "choice": None, "metrics": None,
+        "metrics": None, "choice": None,
         "description": {"data": [], "epochs": None, "epochs_done": None, "started": ""},
     }  # fmt: skip
-    problems: list[str] = []
-    for what in found:
+    problems: dict[str, None] = {}
+    reads: tuple[tuple[str, Callable[[], Any]], ...] = (
+        ("metrics", run.folder.metrics), ("description", lambda: run.description), ("choice", lambda: run.choice),
+        ("metrics", lambda: run.metrics),
+    )  # fmt: skip
+    for what, read in reads:
         try:
-            found[what] = getattr(run, what)
+            found[what] = read()
         except (ResNetKitError, OSError) as error:
-            problems.extend({str(error)} - set(problems))
+            problems[str(error)] = None
     metrics, said, chosen = found["metrics"], found["description"], found["choice"]
     for problem in problems:
         click.echo(f"resnetkit: {problem}", err=True)
@@ -73,10 +78,10 @@ def _judged(metrics: dict[str, Any]) -> str:
 
 
 def _accuracy(row: dict[str, Any]) -> str:
-    reached = None if row["top1"] is None else f"{100 * row['top1']:.1f} % of {row['count']} ({row['split']})"
+    judged = f"{row['split']}, {row['judged']}" if row["judged"] else row["split"]
+    reached = None if row["top1"] is None else f"{100 * row['top1']:.1f} % of {row['count']} ({judged})"
     if row["problem"] is not None:
-        return f"{reached}, incomplete" if reached else "broken"
+        return f"{reached}, the rest unreadable" if reached else "unreadable"
     if reached is None or row["epochs_done"] < row["epochs"]:
         return f"unfinished, {row['epochs_done']} of {row['epochs']} epochs"
-    judged = f"{row['split']}, {row['judged']}" if row["judged"] else row["split"]
-    return f"{100 * row['top1']:.1f} % of {row['count']} ({judged})"
+    return reached

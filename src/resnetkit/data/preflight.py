@@ -98,9 +98,9 @@ def prepare(
     neither memory nor disk has room for the decoded pictures; `UsageError` for a `--limit` that leaves nothing to hold
     out.
     """
-    wanted, notes = _chosen(dataset, (*parts, "seen"), split_rows)
+    wanted, notes = _chosen(dataset, (*SPLITS, "seen"), split_rows)
     wanted = _without_seen(wanted, set(trained))
-    chosen = replace(wanted, items=tuple(item for item in wanted.items if item.split != "seen"))
+    chosen = replace(wanted, items=tuple(item for item in wanted.items if item.split in parts))
     _check_labels(chosen, classes, parts)
     step = _Steps(progress, total=len(chosen) * (2 if surveyed is None else 1))
     surveyed = surveyed or survey(chosen, threads=threads, progress=step.follow)

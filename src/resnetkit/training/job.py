@@ -195,9 +195,10 @@ def holds_out(
     dataset: Dataset, plan: Plan, split_rows: Mapping[str, Any] | None, trained: Collection[str] = ()
 ) -> bool:
     """Tell whether some of the pictures will be a validation part; those that are `trained` on already never are."""
-    if all(item.source in trained for item in dataset.items if item.split != "test"):
-        return False
-    return plan.recipe.val_share > 0 or split_rows is not None or any(i.split == "val" for i in dataset.items)
+    new = [item for item in dataset.items if item.source not in trained]
+    if any(item.split == "val" for item in dataset.items):
+        return any(item.split == "val" for item in new)
+    return any(item.split != "test" for item in new) and (plan.recipe.val_share > 0 or split_rows is not None)
 
 
 def prepare_data(
@@ -281,7 +282,8 @@ def _create(
     folder = runs.create(
         job.folder.path, named=named, recipe=_recipe_page(state.request), command=command,
         environment=runs.environment(), state=state, contents=_contents(prepared),
-        write_split=lambda file: write_split(file, prepared.items), lineage=job.lineage.to_text(),
+        write_split=lambda file: write_split(file, prepared.items),
+        lineage=job.lineage.to_text(),
     )  # fmt: skip
     if folder != job.folder:
         watch.note(f"{job.folder.path} was taken by another training meanwhile: this one is {folder.path}")
@@ -363,7 +365,8 @@ def take_up(
         check_batches(plan, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
     return Job(
         folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request, ranks=ranks,
-        lineage=lineage_of(folder), moved_to=moved_to,
+        lineage=lineage_of(folder),
+        moved_to=moved_to,
     )  # fmt: skip
 
 
