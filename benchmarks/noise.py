@@ -56,7 +56,7 @@ def main() -> None:
 def draw_nothing() -> None:
     """Leave out the pictures and the page of each run, which take longer than so short a training."""
     from resnetkit.api import evaluation, finishing
-    from resnetkit.api import run as running
+    from resnetkit.api import training as running
     from resnetkit.report import plots, reliability
 
     for module, name in (

@@ -54,6 +54,7 @@ NEED_TORCH = {
     "training.muon",
     "training.optim",
     "training.ranks",
+    "training.resuming",
     "training.state",
     "training.whitening",
 }

@@ -141,7 +141,7 @@ def test_a_run_without_its_state_says_what_is_left_of_it(finished: rk.Run, resne
 def test_a_name_that_is_taken_meanwhile_gives_way_unless_it_was_asked_for(
     digits: Path, resnetkit: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("resnetkit.api.run._run_path", lambda *args, **kwargs: Path("runs/digits-resnet8"))
+    monkeypatch.setattr("resnetkit.api.training._run_path", lambda *args, **kwargs: Path("runs/digits-resnet8"))
     options = ("--model", "resnet8", "--limit", "60", "--epochs", "1", "--threads", "1", "--set", "augment.flip=none")
     assert resnetkit("train", digits, *options)[0] == 0
     code, out, err = resnetkit("train", digits, *options)

@@ -233,7 +233,7 @@ def in_child(work: Callable[[], object]) -> int:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_place_that_may_not_be_looked_into_is_not_called_missing(tmp_path: Path) -> None:
-    from resnetkit.api.model import locate
+    from resnetkit.api.locating import locate
     from resnetkit.data.sources import open_data, open_pictures
 
     secret = tmp_path / "secret"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from resnetkit.api.run import plan
+from resnetkit.api.training import plan
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.catalog import spec_of

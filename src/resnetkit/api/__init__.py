@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from resnetkit.api.exporting import Export, export
     from resnetkit.api.model import Model, load, predict
     from resnetkit.api.reporting import report
-    from resnetkit.api.run import Run, plan, resume, runs, train
+    from resnetkit.api.run import Run, runs
+    from resnetkit.api.training import plan, resume, train
 
 __all__ = [
     "Check",
@@ -62,7 +63,8 @@ _HOMES = {
     "exporting": ("Export", "export"),
     "model": ("Model", "load", "predict"),
     "reporting": ("report",),
-    "run": ("Run", "plan", "resume", "runs", "train"),
+    "run": ("Run", "runs"),
+    "training": ("plan", "resume", "train"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

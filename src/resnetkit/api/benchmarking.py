@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from resnetkit import runtime as machine
-from resnetkit.api.model import Model, load, locate
+from resnetkit.api.locating import locate
+from resnetkit.api.model import Model, load
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.sources import open_data, open_pictures
 from resnetkit.errors import ResNetKitError, UsageError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnetkit import runtime
-from resnetkit.api.model import locate
+from resnetkit.api.locating import locate
 from resnetkit.checking.result import Check
 from resnetkit.errors import UsageError
 from resnetkit.files import write_text

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from resnetkit.api.model import RUNS, load
+from resnetkit.api.locating import RUNS
+from resnetkit.api.model import load
 from resnetkit.api.remembering import memory_of
 from resnetkit.errors import DataError, UsageError
 from resnetkit.files import check_new, csv_writer, write_text

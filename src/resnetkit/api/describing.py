@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resnetkit.api.model import RUNS, copied, finished, run_of
+from resnetkit.api.locating import RUNS, copied, finished, run_of
 from resnetkit.api.remembering import memory_of
 from resnetkit.models import catalog
 from resnetkit.models.checkpoint import CLASSIFICATION, Header, is_checkpoint, read_description, read_header

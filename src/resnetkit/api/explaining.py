@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from resnetkit.api.model import Model, locate, run_of
+from resnetkit.api.locating import locate, run_of
+from resnetkit.api.model import Model
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.errors import DataError, ResNetKitError, UsageError, near_miss, problem_line
 from resnetkit.files import safe_name, write_text

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from resnetkit import files
 from resnetkit.api import int8 as quantising
-from resnetkit.api.model import Source, locate, run_of
+from resnetkit.api.locating import Source, locate, run_of
 from resnetkit.errors import ResNetKitError, ResourceError, UsageError, missing_extra
 from resnetkit.exporting.folder import FORMATS, Exported, Format, Reads
 from resnetkit.runtime import Runtime, available_threads

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnetkit.api.model import Model, Source, prepared_model
+from resnetkit.api.locating import Source
+from resnetkit.api.model import Model, prepared_model
 from resnetkit.api.remembering import Memory, by_memory
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.fingerprint import digests_of

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit import files
 from resnetkit.api.explaining import Maker, open_explainable
-from resnetkit.api.model import RUNS, load
+from resnetkit.api.locating import RUNS
+from resnetkit.api.model import load
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.files import check_new
 from resnetkit.models.checkpoint import Header, read_header

@@ -1,4 +1,4 @@
-"""One training run from its request to its last state: begun afresh, or taken up from its folder."""
+"""One training run from its request to its last state: what is read for it, how it begins, what it writes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from resnetkit.data.arrays import GIVEN
 from resnetkit.data.batches import Batches
 from resnetkit.data.dataset import SPLITS, Dataset
 from resnetkit.data.findings import Report
-from resnetkit.data.moved import found_again, seen_from
 from resnetkit.data.preflight import Prepared, Survey, fingerprint, prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
-from resnetkit.data.splits import read_items, read_split, write_split
+from resnetkit.data.splits import write_split
 from resnetkit.errors import DataError, InterruptedRun, LostRankError, UsageError
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header
@@ -29,20 +28,18 @@ from resnetkit.models.choice import Choice
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.models.surgery import adapt_input, replace_head
-from resnetkit.runtime import Runtime, resolve
+from resnetkit.runtime import Runtime
 from resnetkit.training import run as runs
 from resnetkit.training import state as states
 from resnetkit.training.augmenter import build_augmenter, build_mixer
-from resnetkit.training.checks import check_batches, check_ranks
 from resnetkit.training.choosing import choice, keep_answers
 from resnetkit.training.classification import classification_task
-from resnetkit.training.compiled import check_compiler
 from resnetkit.training.head import first_row, words_of
-from resnetkit.training.lineage import Lineage, lineage_of
+from resnetkit.training.lineage import Lineage
 from resnetkit.training.loop import Loop, Task
 from resnetkit.training.plan import Plan, Request
 from resnetkit.training.ranks import Ranks
-from resnetkit.training.recipe import Budget, Recipe
+from resnetkit.training.recipe import Recipe
 from resnetkit.training.run import RunFolder
 from resnetkit.training.state import State
 from resnetkit.training.stopping import StopRequest
@@ -317,107 +314,8 @@ def _recipe_page(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def take_up(
-    folder: RunFolder, *, ranks: Ranks, epochs: int | None = None, data: Sequence[Any] = (), watch: Watcher,
-    progress: Callable[[int, int], None] | None = None,
-) -> Job:  # fmt: skip
-    """Take up a run where its newest state left it, or on to `epochs`; data, recipe and place come from the run.
-
-    Where its pictures lie elsewhere now, `data` says where, and they are found by content.
-    Raises `DataError` where the pictures are no longer those it was trained on, and `UsageError` where `epochs` lies
-    behind, or where this machine lacks the device or the processes that the run's bits depend on.
-    """
-    state = ranks.by_first(lambda: states.newest(folder.state))
-    said = state.request
-    recipe = _longer(folder, state, epochs)
-    runtime = Runtime(**said["runtime"])
-    resolve(device=runtime.device)
-    runtime.check_threads()
-    check_ranks(ranks, recipe, runtime)
-    if runtime.compiled:
-        check_compiler(runtime.device)
-    if state.position.epoch < recipe.epochs:
-        runtime = _among(ranks, runtime, folder, recipe, watch)
-    request = Request.from_json(said["request"])
-    start = Path(said["cwd"])
-    rows = read_split(folder.split)
-    if start != Path.cwd():
-        request = dataclasses.replace(request, data=tuple(seen_from(start, name) for name in request.data))
-    plan = Plan(
-        spec=ResNetSpec.from_json(said["spec"]), preprocess=Preprocess.from_json(said["preprocess"]),
-        recipe=recipe, weights=said["weights"], reasons=(),
-    )  # fmt: skip
-    moved_to = tuple(os.path.abspath(name) for name in data if isinstance(name, (str, os.PathLike)))
-    if data or "moved_to" in said:
-        dataset = found_again(
-            data or said["moved_to"], runs.read_contents(folder), read_items(folder.split), run=folder.name,
-            in_order="contents_in_order" in said, threads=runtime.threads, progress=progress,
-        )  # fmt: skip
-    else:
-        try:
-            dataset = open_request_data(request)
-        except UsageError as error:
-            raise UsageError(f"{error}; if they moved: resnetkit resume {folder.path} --data DATA") from error
-    prepared = prepare_data(request, dataset, plan, runtime=runtime, split_rows=rows, progress=progress)
-    if contents(prepared) != said["fingerprint"] or list(prepared.classes) != said["classes"]:
-        raise DataError(_what_changed(folder, prepared))
-    if state.position.epoch < recipe.epochs:
-        check_batches(plan, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
-    return Job(
-        folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request, ranks=ranks,
-        lineage=lineage_of(folder),
-        moved_to=moved_to,
-    )  # fmt: skip
-
-
-def _among(ranks: Ranks, runtime: Runtime, folder: RunFolder, recipe: Recipe, watch: Watcher) -> Runtime:
-    """Return the run's runtime for as many ranks as there are now: another number is for torchrun alone.
-
-    A job whose machines come and go must be able to go on; a person who forgot torchrun is told.
-    """
-    before = runtime.world_size
-    if ranks.size == before:
-        return runtime
-    if not ranks.place.launched:
-        raise UsageError(
-            f"{folder.name} is trained by {before} processes, and the same bits need as many: torchrun "
-            f"--nproc-per-node {before} -m resnetkit resume {folder.path} (or another number, under torchrun)"
-        )
-    watch.note(
-        f"{folder.name} was trained by {before} process{'es'[: 2 * (before > 1)]} so far and is by {ranks.size} now: "
-        f"the batch stays {recipe.batch_size}, the bits will differ"
-    )
-    return dataclasses.replace(runtime, world_size=ranks.size)
-
-
 def _contents(prepared: Prepared) -> list[tuple[str, str]]:
     """Return (digest, source) of every picture in the order of the data, those that are trained on last."""
     digests = {source: digest for source, digest, _, _ in prepared.records}
     parts = sorted(prepared.parts, key=lambda part: part == "train")
     return [(digests[item.source], item.source) for part in parts for item in prepared.parts[part].items]
-
-
-def _what_changed(folder: RunFolder, prepared: Prepared) -> str:
-    """Say which pictures are not those that the run was trained on, by their content."""
-    before = dict(runs.read_contents(folder))
-    now = {record[1]: record[0] for record in prepared.records}
-    gone = [source for digest, source in before.items() if digest not in now]
-    new = [source for digest, source in now.items() if digest not in before]
-    names = ", ".join([*gone[:3], *new[:3]]) or "classes or parts"
-    return (
-        f"{folder.name} was trained on other pictures: {names} changed "
-        f"({len(gone)} are gone, {len(new)} are new); put them back, start a new run, or say where they lie now: "
-        f"resnetkit resume {folder.path} --data DATA"
-    )
-
-
-def _longer(folder: RunFolder, state: State, epochs: int | None) -> Recipe:
-    """Return the run's recipe, with another last epoch where one is asked for."""
-    recipe = Recipe.from_json(state.request["recipe"])
-    done = state.position.epoch
-    if epochs is None or epochs == recipe.epochs:
-        return recipe
-    if epochs < done or (epochs == done and state.position.step):
-        raise UsageError(f"{folder.name} has {done} epochs behind it: --epochs must be more than that")
-    # Who names a number wants those epochs: minutes that are used up, or patience at its end, no longer count.
-    return recipe.changed(epochs=epochs, budget=Budget())

@@ -1,0 +1,138 @@
+"""Taking up a run where its newest state left it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from resnetkit.data.moved import found_again, seen_from
+from resnetkit.data.preflight import Prepared
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.splits import read_items, read_split
+from resnetkit.errors import DataError, UsageError
+from resnetkit.models.spec import ResNetSpec
+from resnetkit.runtime import Runtime, resolve
+from resnetkit.training import run as runs
+from resnetkit.training import state as states
+from resnetkit.training.checks import check_batches, check_ranks
+from resnetkit.training.compiled import check_compiler
+from resnetkit.training.job import Job, contents, open_request_data, prepare_data
+from resnetkit.training.lineage import lineage_of
+from resnetkit.training.plan import Plan, Request
+from resnetkit.training.ranks import Ranks
+from resnetkit.training.recipe import Budget, Recipe
+from resnetkit.training.run import RunFolder
+from resnetkit.training.state import State
+from resnetkit.watcher import Watcher
+
+
+def take_up(
+    folder: RunFolder, *, ranks: Ranks, epochs: int | None = None, data: Sequence[Any] = (), watch: Watcher,
+    progress: Callable[[int, int], None] | None = None,
+) -> Job:  # fmt: skip
+    """Take up a run where its newest state left it, or on to `epochs`; data, recipe and place come from the run.
+
+    Where its pictures lie elsewhere now, `data` says where, and they are found by content.
+    Raises `DataError` where the pictures are no longer those it was trained on, and `UsageError` where `epochs` lies
+    behind, or where this machine lacks the device or the processes that the run's bits depend on.
+    """
+    state = ranks.by_first(lambda: states.newest(folder.state))
+    said = state.request
+    recipe = _longer(folder, state, epochs)
+    runtime = Runtime(**said["runtime"])
+    resolve(device=runtime.device)
+    runtime.check_threads()
+    check_ranks(ranks, recipe, runtime)
+    if runtime.compiled:
+        check_compiler(runtime.device)
+    if state.position.epoch < recipe.epochs:
+        _check_views(folder, said)
+        runtime = _among(ranks, runtime, folder, recipe, watch)
+    request = Request.from_json(said["request"])
+    start = Path(said["cwd"])
+    rows = read_split(folder.split)
+    if start != Path.cwd():
+        request = dataclasses.replace(request, data=tuple(seen_from(start, name) for name in request.data))
+    plan = Plan(
+        spec=ResNetSpec.from_json(said["spec"]), preprocess=Preprocess.from_json(said["preprocess"]),
+        recipe=recipe, weights=said["weights"], reasons=(),
+    )  # fmt: skip
+    moved_to = tuple(os.path.abspath(name) for name in data if isinstance(name, (str, os.PathLike)))
+    if data or "moved_to" in said:
+        dataset = found_again(
+            data or said["moved_to"], runs.read_contents(folder), read_items(folder.split), run=folder.name,
+            in_order="contents_in_order" in said, threads=runtime.threads, progress=progress,
+        )  # fmt: skip
+    else:
+        try:
+            dataset = open_request_data(request)
+        except UsageError as error:
+            raise UsageError(f"{error}; if they moved: resnetkit resume {folder.path} --data DATA") from error
+    prepared = prepare_data(request, dataset, plan, runtime=runtime, split_rows=rows, progress=progress)
+    if contents(prepared) != said["fingerprint"] or list(prepared.classes) != said["classes"]:
+        raise DataError(_what_changed(folder, prepared))
+    if state.position.epoch < recipe.epochs:
+        check_batches(plan, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
+    return Job(
+        folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request, ranks=ranks,
+        lineage=lineage_of(folder), moved_to=moved_to,
+    )  # fmt: skip
+
+
+def _among(ranks: Ranks, runtime: Runtime, folder: RunFolder, recipe: Recipe, watch: Watcher) -> Runtime:
+    """Return the run's runtime for as many ranks as there are now: another number is for torchrun alone.
+
+    A job whose machines come and go must be able to go on; a person who forgot torchrun is told.
+    """
+    before = runtime.world_size
+    if ranks.size == before:
+        return runtime
+    if not ranks.place.launched:
+        raise UsageError(
+            f"{folder.name} is trained by {before} processes, and the same bits need as many: torchrun "
+            f"--nproc-per-node {before} -m resnetkit resume {folder.path} (or another number, under torchrun)"
+        )
+    watch.note(
+        f"{folder.name} was trained by {before} process{'es'[: 2 * (before > 1)]} so far and is by {ranks.size} now: "
+        f"the batch stays {recipe.batch_size}, the bits will differ"
+    )
+    return dataclasses.replace(runtime, world_size=ranks.size)
+
+
+def _check_views(folder: RunFolder, said: Mapping[str, Any]) -> None:
+    """Refuse a run of an older version whose random parts were not those of this one."""
+    crop = said["preprocess"]["crop"]
+    if "keep_together" not in said["recipe"] and crop != "center" and said["recipe"]["augment"]["crop"] != "none":
+        raise UsageError(
+            f"{folder.name} was begun by an older version, whose training pictures were not seen as preprocess.crop="
+            f"{crop} scores them: begin it anew under another --name"
+        )
+
+
+def _what_changed(folder: RunFolder, prepared: Prepared) -> str:
+    """Say which pictures are not those that the run was trained on, by their content."""
+    before = dict(runs.read_contents(folder))
+    now = {record[1]: record[0] for record in prepared.records}
+    gone = [source for digest, source in before.items() if digest not in now]
+    new = [source for digest, source in now.items() if digest not in before]
+    names = ", ".join([*gone[:3], *new[:3]]) or "classes or parts"
+    return (
+        f"{folder.name} was trained on other pictures: {names} changed "
+        f"({len(gone)} are gone, {len(new)} are new); put them back, start a new run, or say where they lie now: "
+        f"resnetkit resume {folder.path} --data DATA"
+    )
+
+
+def _longer(folder: RunFolder, state: State, epochs: int | None) -> Recipe:
+    """Return the run's recipe, with another last epoch where one is asked for."""
+    recipe = Recipe.from_json(state.request["recipe"])
+    done = state.position.epoch
+    if epochs is None or epochs == recipe.epochs:
+        return recipe
+    if epochs < done or (epochs == done and state.position.step):
+        raise UsageError(f"{folder.name} has {done} epochs behind it: --epochs must be more than that")
+    # Who names a number wants those epochs: minutes that are used up, or patience at its end, no longer count.
+    return recipe.changed(epochs=epochs, budget=Budget())
