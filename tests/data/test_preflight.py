@@ -372,5 +372,5 @@ def test_empty_first_pages_are_refused_and_counted(tmp_path):
     with pytest.raises(DataError, match=r"3 of 15 images cannot be read: .* \(the first of its 3 pages is empty"):
         ready(tmp_path)
     report = ready(tmp_path, bad_images="skip").report
-    assert report.sentences[1] == "3 images cannot be read:"
+    assert "3 images cannot be read:" in report.sentences
     assert not any("several pages" in sentence for sentence in report.sentences)
