@@ -177,7 +177,7 @@ def test_a_calibrated_copy_knows_what_trained_and_what_calibrated_it(
 def test_one_switch_leaves_the_digests_out(noise: Path, learnt: Path, tmp_path: Path) -> None:
     settings = ("remember=false",)
     run = rk.train(noise, model="resnet8", epochs=1, threads=1, output=tmp_path / "run", settings=settings)
-    for file in (run.folder.best, run.folder.last, run.folder.lineage):
+    for file in (run.folder.best, run.folder.last):
         assert b'"trained":' not in file.read_bytes().replace(b"\\", b"")
     assert read_header(run.folder.best).trained_on.words() == "was left out of the file (remember=false)"
     shutil.copy(run.folder.best, tmp_path / "lone.safetensors")

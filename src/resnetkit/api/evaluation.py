@@ -101,7 +101,7 @@ def evaluate(
     logits = part_logits(model.engine, part, tta=views)
     more: dict[str, Any] = {"not_counted": missing} if missing else {}
     more |= {} if outliers is None else {"outliers": _answered(outliers, model, watcher)}
-    if folder is not None and chosen == "test":
+    if folder is not None and (chosen == "test" or model.memory.known.tested_by(part.contents)):
         more["test_looks"] = looked_at_test(folder, called(data))
     result = score(model, part, split=chosen, tta=views, folder=place, watcher=watcher, logits=logits, more=more)
     if calibrated is not None:
@@ -147,6 +147,8 @@ def _calibrate(model: Model, logits: np.ndarray, part: Part, *, split: Scored, t
 
 def _check_calibrating(part: Part, split: Scored, model: Model) -> None:
     """Raise `UsageError` where these pictures are no fair ones to fit temperature and thresholds on."""
+    if model.memory.known.tested_by(part.contents):
+        split = "test"
     if split not in ("val", "all"):
         raise UsageError(
             f"--calibrated takes no {split} pictures: give others, or name the validation part: --split val"

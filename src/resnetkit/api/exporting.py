@@ -110,10 +110,19 @@ def export(
             cost = quantising.cost(
                 source, made, calibrating.others, calibrated_on=len(calibrating.ours), runtime=runtime, watcher=watcher
             )
+            _count_look(calibrating, run_of(str(model)), calibrate)
             cost.check(max_loss=max_loss)
         parity = _compared(made, _reference(source, runtime), pictures, watcher)
         _describe(made, parity, whose, cost)
     return Export(exported=_at(made, place), parity=parity, whose=whose, cost=cost)
+
+
+def _count_look(calibrating: quantising.Calibration, run: RunFolder | None, data: Sequence[str | Path]) -> None:
+    from resnetkit.data.sources import called
+    from resnetkit.training.run import looked_at_test
+
+    if run is not None and calibrating.part == "test":
+        looked_at_test(run, called(data))
 
 
 def _check_int8(int8: bool, format: Format, calibrate: Sequence[str | Path]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from resnetkit.api.locating import Source
 from resnetkit.api.model import Model, prepared_model
-from resnetkit.api.remembering import Memory, by_memory
+from resnetkit.api.remembering import Memory, by_memory, without_choosers
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.fingerprint import digests_of
 from resnetkit.data.sources import open_data
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """The pictures to calibrate on, their keys as `Seen` takes them, and the others to score."""
+    """The pictures to calibrate on, their keys as `Seen` takes them, and the others of a part to score."""
 
     ours: Dataset
     keys: str
     others: Dataset
+    part: str
 
 
 def calibration(
@@ -38,10 +39,10 @@ def calibration(
 ) -> Calibration:
     """Return the pictures to calibrate on, at most 300, and other ones to score: with their labels, none in both.
 
-    Calibrated is on the train part, scored the validation part, else the test part; what the model has seen in
-    training belongs to the first. A set without parts is divided: a part of it, at most half, calibrates. Raises
-    `DataError` for a class that the model does not know and where there are not two pictures, `UsageError` where it
-    has seen them all.
+    Calibrated is on the train part, scored the test part, else the validation part; what the model has seen in
+    training belongs to the first, and pictures that chose it are scored only where there are no others. A set without
+    parts is divided: a part of it, at most half, calibrates. Raises `DataError` for a class that the model does not
+    know and where there are not two pictures, `UsageError` where it has seen them all.
     """
     from resnetkit.data.survey import survey
     from resnetkit.evaluation.evaluate import targets_of
@@ -49,11 +50,12 @@ def calibration(
 
     surveyed = survey(dataset := open_data(*data), threads=threads)
     dataset, notes = by_memory(dataset, surveyed, memory, name=name, asked="auto")
-    for note in notes:
-        watcher.note(f"--calibrate: {note}")
     parts = {item.split for item in dataset.items}
-    scored = next((part for part in ("val", "test") if part in parts), None)
-    if scored is not None and "train" in parts:
+    scored = next((part for part in ("test", "val") if {part, "train"} <= parts), "all")
+    dataset, said = without_choosers(dataset, surveyed, memory.known, name=name, part=scored)
+    for note in [*notes, *said]:
+        watcher.note(f"--calibrate: {note}")
+    if scored != "all":
         ours = tuple(item for item in dataset.items if item.split == "train")
         others = tuple(item for item in dataset.items if item.split == scored)
     else:
@@ -66,7 +68,7 @@ def calibration(
     step = -(-len(ours) // MOST_CALIBRATING)
     return Calibration(
         ours=dataclasses.replace(dataset, items=ours[::step]), keys=packed(digests_of(ours[::step], surveyed)),
-        others=dataclasses.replace(dataset, items=others),
+        others=dataclasses.replace(dataset, items=others), part=scored,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from resnetkit.models.resnet import ResNet
+    from resnetkit.models.spec import ResNetSpec
     from resnetkit.training.run import RunFolder
 
 RUNS = Path("runs")
@@ -62,8 +63,8 @@ class Source:
         network, header = self.open_trunk()
         return network, self._with_classes(header)
 
-    def open_trunk(self) -> tuple[ResNet, Header]:
-        """Return what `open` does, and a trunk too, which has no classes."""
+    def open_trunk(self, *, asked: ResNetSpec | None = None) -> tuple[ResNet, Header]:
+        """Return what `open` does, and a trunk too, which has no classes; see `weights.open_weights` for `asked`."""
         from resnetkit.models import weights
 
         if self.record is not None:
@@ -75,7 +76,7 @@ class Source:
                 f"{self.exported.folder}: holds a graph for {self.exported.format}, no PyTorch network: "
                 "use the run or checkpoint it was exported from"
             )
-        return weights.open_weights(self.path, arch=self.arch)
+        return weights.open_weights(self.path, arch=self.arch, asked=asked)
 
     def memory(self, header: Header) -> Memory:
         """Return what the weights have seen, by their header or the run that they lie in."""

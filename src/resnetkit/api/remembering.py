@@ -40,16 +40,20 @@ def memory_of(header: Header, *, path: Path | None, run: RunFolder | None) -> Me
     told = header.trained_on
     if run is None:
         return Memory(known=told, tells=told, held_out=told.calibrated)
-    from resnetkit.training.lineage import lineage_by_files, lineage_of
+    from resnetkit.training.choosing import ended_by_patience
+    from resnetkit.training.lineage import lineage_of
 
-    held_out = lineage_of(run).held_out
-    if told.known or told.pictures:
-        return Memory(known=told, tells=told, held_out=held_out)
-    chosen = choice_in(header.chosen)
+    of_run = lineage_of(run)
     is_last = path is not None and path.name == run.last.name
-    by_files = lineage_by_files(run)
-    known = by_files.of_model(selected=not is_last and (chosen is None or chosen.selected))
-    return Memory(known=known, tells=told if told.why == LEFT_OUT else known, held_out=by_files.held_out)
+    if told.known or told.pictures:
+        told = replace(told, scored=told.scored or of_run.scored)
+        if is_last and ended_by_patience(run):
+            told = told.and_chosen(of_run.held_out)
+        return Memory(known=told, tells=told, held_out=of_run.held_out)
+    chosen = choice_in(header.chosen)
+    selected = ended_by_patience(run) if is_last else chosen is None or chosen.selected
+    known = of_run.of_model(selected=selected)
+    return Memory(known=known, tells=told if told.why == LEFT_OUT else known, held_out=of_run.held_out)
 
 
 def trained_among(seen: Seen, items: Sequence[Item], surveyed: Survey) -> frozenset[str]:
@@ -80,14 +84,17 @@ def by_memory(
 ) -> tuple[Dataset, list[str]]:
     """Put what trained the model into the training part, so that it is scored only where that is asked for.
 
-    What its run held out of that part becomes validation, and what has no part and did not train.
+    What its run held out of that part becomes validation or test, as it was in the run; what has no part and did not
+    train joins the test part where there is one of the run, else validation.
 
     Raises `UsageError` where nothing else is left of what was asked for.
     """
     items, part = dataset.items, asked if asked in ("val", "test") else None
     marks = _marks(memory.known, items, surveyed)
     trained = sum(mark == "trained" for mark in marks)
-    if not trained:
+    contents = digests_of(items, surveyed)
+    tested = are_among(memory.known.scored, contents)
+    if not trained and not any(tested):
         return dataset, unknown(memory.known, name)
     whom = _or_group(items) + (f"{name} or what it began from" if memory.known.ancestors else name)
     wanted = [mark for item, mark in zip(items, marks, strict=True) if part in (None, item.split)]
@@ -95,13 +102,14 @@ def by_memory(
         raise UsageError(
             f"all {len(wanted):,} pictures{whom}: give it others, or score it on what it learnt from with --split train"
         )
-    held_out = are_among(memory.held_out, digests_of(items, surveyed))
+    held_out = are_among(memory.held_out, contents)
+    beside: Split = "test" if any(tested) else "val"
     items = tuple(
-        replace(item, split="train" if mark == "trained" else _part(item, own))
-        for item, mark, own in zip(items, marks, held_out, strict=True)
+        replace(item, split="train" if mark == "trained" else _part(item, own, test, beside=beside))
+        for item, mark, own, test in zip(items, marks, held_out, tested, strict=True)
     )
     note = f"{trained:,} of these pictures{whom}; they are scored only with --split train"
-    return replace(dataset, items=items), [note]
+    return replace(dataset, items=items), [note] * bool(trained) + unknown(memory.known, name)
 
 
 def _or_group(items: Sequence[Item]) -> str:
@@ -109,9 +117,13 @@ def _or_group(items: Sequence[Item]) -> str:
     return ", or others of their groups, trained " if any(item.group is not None for item in items) else " trained "
 
 
-def _part(item: Item, held_out: bool) -> Split:
-    """Return the part of a picture that did not train the model."""
-    return "val" if item.split is None or (item.split == "train" and held_out) else item.split
+def _part(item: Item, held_out: bool, tested: bool, *, beside: Split) -> Split:
+    """Return the part of a picture that did not train the model; one that is in no part of its run joins `beside`."""
+    if item.split in ("val", "test"):
+        return item.split
+    if tested or held_out:
+        return "test" if tested else "val"
+    return item.split or beside
 
 
 def without_choosers(
@@ -142,7 +154,10 @@ def _marks(seen: Seen, items: Sequence[Item], surveyed: Survey) -> list[Mark | N
 
 
 def unknown(seen: Seen, name: str) -> list[str]:
-    """Say that pictures cannot be told to be new, where nothing at all is known."""
-    if seen.known or seen.pictures:
+    """Say that pictures cannot be told to be new, where not all is known."""
+    if seen.known:
         return []
-    return [f"what {name} was trained on {seen.why}: if it was on these pictures, they count all the same"]
+    if seen.by_bytes:
+        return [f"what {name} was trained on {seen.why}: those pictures saved again count all the same"]
+    whom = f"the weights {name} began from were" if seen.pictures else f"{name} was"
+    return [f"what {whom} trained on {seen.why}: if it was on these pictures, they count all the same"]

@@ -154,7 +154,7 @@ def _prepare(
     if wanted is not None:
         with ranks.one_first_on_each_machine():
             source = locate(wanted, watcher=watcher, purpose="transfer")
-            network, header = source.open_trunk()
+            network, header = source.open_trunk(asked=request.spec)
             memory = source.memory(header)
         origin = Origin(name=source.name, spec=network.spec, preprocess=header.preprocess)
         tensors = network.state_dict()
@@ -194,7 +194,7 @@ def _prepare(
         )
     if trained and origin is not None:
         watcher.note(_not_new(origin.name, prepared, trained))
-    elif memory is not None and source.record is None:  # of published weights the documentation says so
+    if memory is not None and source.record is None:  # of published weights the documentation says so
         for note in unknown(memory.known, source.name):
             watcher.note(note)
     if len(prepared.classes) != decided.spec.num_classes:
@@ -210,7 +210,7 @@ def _prepare(
     runtime = dataclasses.replace(runtime, compiled=compiled)
     if compiled:
         watcher.note("compiled: the first steps take longer, and the run is long enough to repay it")
-    came = lineage(prepared, before=None if memory is None else memory.tells, remember=decided.recipe.remember)
+    came = lineage(prepared, before=None if memory is None else memory.tells)
     return decided, prepared, tensors, None if origin is None else origin.spec, runtime, came
 
 

@@ -22,8 +22,8 @@ FIGURES = {"top1": "accuracy", "balanced_accuracy": "balanced accuracy", "loss":
 class Choice:
     """The epoch that is the model, of `done` epochs behind its run and `of` planned; 0 is the fitted head.
 
-    `by` is `last`, or the held-out figure that it was best by, among `looks` epochs on `on` pictures. `rate`: the share
-    of its full learning rate that the epoch ended with.
+    `by` is `last`, `patience` where that ended the run there, or the held-out figure that it was best by, among `looks`
+    epochs on `on` pictures. `rate`: the share of its full learning rate that the epoch ended with.
     """
 
     by: str
@@ -49,6 +49,8 @@ class Choice:
     @property
     def words(self) -> str:
         """The end of a sentence that begins with "The model is"."""
+        if self.by == "patience":
+            return f"the last epoch, {self.epoch}, after which {self.on:,} held-out pictures ended the run"
         unfinished = f"; its schedule is not finished, {self.done} of {self.of} epochs" if self.done < self.of else ""
         if self.selected:
             figure = FIGURES.get(self.by, self.by)

@@ -22,7 +22,9 @@ _BYTES = 6
 # Why something is not listed, as what follows "what it was trained on".
 UNKNOWN = "cannot be known"
 LEFT_OUT = "was left out of the file (remember=false)"
-OLDER = "was not recorded by the version that trained it"
+# Of a run of before there was this: the bytes of files tell less, as pictures that were saved again are others then.
+BY_BYTES = "is known by the bytes of files alone"
+OLDER = f"{BY_BYTES}, and what it began from not at all"
 
 Mark = Literal["trained", "chose"]
 
@@ -34,7 +36,8 @@ class Seen:
     `known`: everything that the weights and those they began from were trained on is listed; else `why` not, where
     that can be said. `pictures` trained these weights, `ancestors` others those they began from; `trained` has both.
     `chose`: pictures that an epoch was selected or a run stopped by; `calibrated`: those that temperature and
-    thresholds were fitted on, which leaves the weights as they are; `groups`: names of groups that trained.
+    thresholds were fitted on, which leaves the weights as they are; `scored`: the test part of their run, those of
+    before are not in it; `groups`: names of groups that trained.
     """
 
     known: bool = False
@@ -44,6 +47,7 @@ class Seen:
     trained: str = field(default="", repr=False)
     chose: str = field(default="", repr=False)
     calibrated: str = field(default="", repr=False)
+    scored: str = field(default="", repr=False)
     groups: str = field(default="", repr=False)
 
     def and_chosen(self, by: str) -> Seen:
@@ -76,12 +80,22 @@ class Seen:
         """Tell whether temperature and thresholds were fitted on any of these pictures."""
         return any(are_among(self.calibrated, contents))
 
+    def tested_by(self, contents: Iterable[Digests]) -> bool:
+        """Tell whether any of these pictures are of the test part, which fits nothing."""
+        return any(are_among(self.scored, contents))
+
+    @property
+    def by_bytes(self) -> bool:
+        """Whether some of what trained is known by the bytes of files alone."""
+        return not self.known and self.why in (BY_BYTES, OLDER)
+
     def words(self) -> str:
         """Return what is known, as what follows "trained on"."""
         if not self.pictures and not self.known:
             return self.why
         ancestors = f" (+ {self.ancestors:,} by its ancestors)" if self.ancestors else ""
-        rest = "" if self.known else f"; what its starting weights were trained on {self.why}"
+        whom = "that" if self.by_bytes else "what its starting weights were trained on"
+        rest = "" if self.known else f"; {whom} {self.why}"
         return f"{self.pictures:,} pictures{ancestors}{rest}"
 
     def to_json(self) -> dict[str, Any]:

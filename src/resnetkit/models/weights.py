@@ -161,13 +161,15 @@ def published(name: str, progress: Progress | None = None) -> tuple[ResNet, Head
     return open_published(record, fetch_weights(record, progress))
 
 
-def open_weights(path: str | Path, *, arch: str | None = None) -> tuple[ResNet, Header]:
+def open_weights(
+    path: str | Path, *, arch: str | None = None, asked: ResNetSpec | None = None
+) -> tuple[ResNet, Header]:
     """Open any file of weights as a network in evaluation mode and the header a checkpoint of it would have.
 
     Our checkpoints and files of published weights bring their own; for others the network is that of `arch` (with the
     file's number of classes, channels and stem) or worked out from the shapes, classes are called `class 0`, ... and
-    preprocessing is the usual one for the stem. Raises `DataError` for files that are no weights, fit no network or
-    say that they are those of another network than `arch`.
+    preprocessing is the usual one for the stem. `asked`: the network to take where shapes do not tell it. Raises
+    `DataError` for files that are no weights, fit no network or say that they are those of another network than `arch`.
     """
     path = Path(path)
     named = None if arch is None else catalog.spec_of(arch)
@@ -180,10 +182,19 @@ def open_weights(path: str | Path, *, arch: str | None = None) -> tuple[ResNet, 
         _check_named(named, arch, header.spec, path)
         return _filled(header, state, path)
     try:
-        header = _bare_header(infer_spec(state) if named is None else _adapted(named, state))
+        header = _bare_header(_told(state, asked) if named is None else _adapted(named, state))
     except ResNetKitError as error:
         raise DataError(f"{path}: {error}") from error
     return _filled(header, state, path)
+
+
+def _told(state: Mapping[str, Tensor], asked: ResNetSpec | None) -> ResNetSpec:
+    """Return the network that a state dict tells; one of shortcut A or none tells it only with what was `asked` for."""
+    if asked is None:
+        return infer_spec(state)
+    told = infer_spec(state, without_projections=asked.shortcut)
+    is_asked = told.block == "basic" and told.shortcut == asked.shortcut != "B"
+    return _adapted(asked, state) if is_asked else told
 
 
 def _check_named(named: ResNetSpec | None, arch: str | None, theirs: ResNetSpec, path: Path) -> None:

@@ -57,6 +57,22 @@ def choice(row: Row, rows: Sequence[Row], recipe: Mapping[str, Any], *, on: int)
     )  # fmt: skip
 
 
+def stopped_by_patience(last: Row, best: Row | None, recipe: Mapping[str, Any]) -> bool:
+    """Tell whether held-out pictures ended the run at its `last` row, by a recipe as a state holds it."""
+    patience = recipe.get("budget", {}).get("patience")
+    if not patience or best is None or last.get("val_loss") is None:
+        return False
+    return last["epoch"] == recipe["epochs"] and last["epoch"] - best["epoch"] >= patience
+
+
+def ended_by_patience(folder: RunFolder) -> bool:
+    """Tell whether held-out pictures ended a run, as its state says it; raises `DataError` where there is none."""
+    from resnetkit.training import state as states
+
+    said = states.describe(folder.state)
+    return bool(said["rows"]) and stopped_by_patience(said["rows"][-1], said["best_row"], said["request"]["recipe"])
+
+
 def choice_of_run(folder: RunFolder) -> Choice | None:
     """Return which epoch of a run is its model, as its state says it, also that of an older version; None before one.
 

@@ -26,13 +26,14 @@ from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.choice import Choice
 from resnetkit.models.resnet import ResNet
+from resnetkit.models.seen import LEFT_OUT, Seen
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.models.surgery import adapt_input, replace_head
 from resnetkit.runtime import Runtime
 from resnetkit.training import run as runs
 from resnetkit.training import state as states
 from resnetkit.training.augmenter import build_augmenter, build_mixer
-from resnetkit.training.choosing import choice, keep_answers
+from resnetkit.training.choosing import choice, keep_answers, stopped_by_patience
 from resnetkit.training.classification import classification_task
 from resnetkit.training.head import first_row, words_of
 from resnetkit.training.lineage import Lineage
@@ -143,6 +144,8 @@ class Job:
         if state.rows:
             recipe, last = state.request["recipe"], state.rows[-1]
             newest = choice(last, state.rows, recipe | {"select": "last"}, on=0)
+            if stopped_by_patience(last, state.best_row, recipe):
+                newest = dataclasses.replace(self.choice(state), by="patience", epoch=last["epoch"], rate=newest.rate)
             checkpoint.save(self.folder.last, state.ema or state.model, self._header(last, recipe, newest))
             checkpoint.save(
                 self.folder.best, state.best, self._header(state.best_row or {}, recipe, self.choice(state))
@@ -161,9 +164,12 @@ class Job:
             spec=self.spec, classes=self.prepared.classes, preprocess=self.preprocess, metrics=figures,
             recipe={**recipe, "seed": self.request.seed},
             data={"sources": list(self.request.data), "counts": counts, "fingerprint": contents(self.prepared)},
-            trained_on=self.lineage.of_model(selected=chosen.selected), version=version("resnetkit"),
-            chosen=chosen.to_json(),
+            trained_on=self._seen(chosen), version=version("resnetkit"), chosen=chosen.to_json(),
         )  # fmt: skip
+
+    def _seen(self, chosen: Choice) -> Seen:
+        """Return what a checkpoint says that it has seen; the run knows it also where that shall not travel."""
+        return self.lineage.of_model(selected=chosen.selected) if self.recipe.remember else Seen(why=LEFT_OUT)
 
 
 def contents(prepared: Prepared) -> str:

@@ -78,6 +78,11 @@ class Request:
         return (self.model or made_for or "resnet18").partition(".")[0]
 
     @property
+    def spec(self) -> ResNetSpec:
+        """The network asked for, with the changes of the settings."""
+        return catalog.spec_of(self.architecture, **self.spec_changes)
+
+    @property
     def spec_changes(self) -> dict[str, Any]:
         """What the recipe and `--set model....` change in the network."""
         return with_settings(recipe_named(self.recipe or "scratch"), {}, self.settings).model
