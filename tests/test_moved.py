@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import resnetkit as rk
@@ -80,6 +82,10 @@ def with_a_broken_environment(run: Path) -> None:
     (run / "environment.json").write_text("{")
 
 
+def with_half_a_model(run: Path) -> None:
+    (run / "best.safetensors").write_bytes((run / "last.safetensors").read_bytes()[:-100])
+
+
 def with_a_broken_state(run: Path) -> None:
     for path in (run / "state").glob("*.safetensors"):
         path.write_bytes(b"\x00" * 50)
@@ -121,6 +127,8 @@ def test_an_unreadable_model_is_named_and_stops_no_other(
 ) -> None:
     for name in ("x", "y"):
         shutil.copytree(finished.path, f"runs/{name}")
+    with_half_a_model(Path("runs/x"))
+    assert "runs/x/best.safetensors: cut short" in resnetkit("runs")[2]
     Path("runs/x/best.safetensors").write_bytes(b"\x00" * 50)
     picture = next(digits.rglob("*.png"))
     code, _, err = resnetkit("predict", picture, "--model", "x")
@@ -136,6 +144,32 @@ def test_a_run_without_its_state_says_what_is_left_of_it(finished: rk.Run, resne
     code, _, err = resnetkit("resume", "x")
     assert code == 3
     assert "no state/ in it; its model still answers: --model runs/x/best.safetensors" in err
+
+
+@pytest.mark.parametrize(
+    ("damaged", "verb"),
+    [("recipe.toml", "report"), ("environment.json", "report"), ("split.csv", "report"),
+     ("state/contents.txt", "evaluate"), ("state/contents.txt", "resume")],
+)  # fmt: skip
+def test_a_damaged_file_of_a_run_is_named(
+    damaged: str, verb: str, finished: rk.Run, digits: Path, resnetkit: Callable[..., Output]
+) -> None:
+    shutil.copytree(finished.path, "runs/x")
+    (Path("runs/x") / damaged).write_bytes(b"[[[\xff")
+    if verb != "report":
+        (Path("runs/x") / damaged).unlink()
+        Path("runs/x/state/trained_on.json").unlink()
+    more = {"report": (), "evaluate": (digits, "--limit", "20"), "resume": ("--epochs", "3")}[verb]
+    code, _, err = resnetkit(verb, *more, *(["--model"] if verb == "evaluate" else []), "runs/x")
+    assert code == 3
+    assert f"runs/x/{damaged}: " in err
+    assert "bug" not in err
+
+
+def test_a_page_needs_no_list_of_findings(finished: rk.Run, resnetkit: Callable[..., Output]) -> None:
+    shutil.copytree(finished.path, "runs/x")
+    Path("runs/x/data.json").write_text("{")
+    assert resnetkit("report", "runs/x")[0] == 0
 
 
 def test_a_name_that_is_taken_meanwhile_gives_way_unless_it_was_asked_for(
@@ -182,7 +216,7 @@ def test_arrays_are_trained_on_scored_and_resumed_from_memory(tmp_path: Path, mo
     shutil.copytree(run.path, "runs/again")
     with pytest.raises(UsageError, match=r"resume\(run, data=\(images, labels\)\)"):
         rk.resume(run, epochs=2)
-    with pytest.raises(DataError, match=r"1 of its 60 pictures are not in arrays .* the first <arrays>::59"):
+    with pytest.raises(DataError, match=r"1 of its 60 pictures is not in arrays .* the first <arrays>::59"):
         rk.resume(run, epochs=2, data=(images[:-1], labels[:-1]))
     rk.resume(run, epochs=2, data=(images, labels))
     rk.resume("again", epochs=2, data=(images[::-1], labels[::-1]))
@@ -204,6 +238,13 @@ def arrays() -> tuple[Any, Any]:
     [
         (lambda x, y: [x, y], "train((X, y))"),
         (lambda x, y: [x], "train((images, labels))"),
+        (lambda x, y: [{"a": x}], "not dict"),
+        (lambda x, y: [([1, 2, 3], [1, 2, 3])], "images must be [N, H, W] or [N, H, W, 3] uint8, not [3] int64"),
+        (lambda x, y: [([*x[:59], x[0, 1:]], y)], "image 0 is [8, 8, 3], image 59 is [7, 8, 3]"),
+        (lambda x, y: [(["a.png"] * 60, y)], "image 0 is a path: files and their labels are named in a .csv"),
+        (lambda x, y: [([Image.new("P", (8, 8))] * 60, y)], "mode P: give image.convert('RGB')"),
+        (lambda x, y: [(x, [[1], [1, 2]] * 30)], "labels: no array in main memory"),
+        (lambda x, y: [([], [])], "images and labels are empty"),
         (lambda x, y: [(x / 255, y)], "(255 * x)"),
         (lambda x, y: [(x.transpose(0, 3, 1, 2), y)], "x.transpose(0, 2, 3, 1)"),
         (lambda x, y: [(x, y[:7])], "60 images and 7 labels"),
@@ -218,6 +259,25 @@ def test_arrays_of_another_kind_are_refused_with_the_way_out(change: Callable[..
             call(*change(*arrays()))  # type: ignore[operator]
         assert said in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "held", [list, lambda x: list(map(Image.fromarray, x)), lambda x: list(map(torch.from_numpy, x)), np.ndarray.tolist]
+)
+def test_pictures_may_come_in_a_list(held: Callable[..., Any]) -> None:
+    from resnetkit.data.sources import open_data
+
+    images, labels = arrays()
+    given, stacked = open_data((held(images), list(labels))), open_data((images, labels))
+    assert given.items == stacked.items
+    for item in given.items:
+        assert np.array_equal(given.read(item), stacked.read(item))
+
+
+@pytest.mark.parametrize("call", [rk.load, rk.train, rk.resume])
+def test_a_name_that_no_file_can_have_is_wrong_usage(call: Callable[..., Any]) -> None:
+    with pytest.raises(UsageError, match=r"xxx\.\.\.: is longer than a name of a file can be"):
+        call("x" * 300)
 
 
 def test_labels_may_be_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import resnetkit as rk
 from resnetkit.api.progress import listening
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.hub import hub_folder
-from resnetkit.runtime import cache_folder, refuse_forked
+from resnetkit.runtime import cache_folder, keep_to_the_cache, refuse_forked
 from resnetkit.watcher import Watcher
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
@@ -266,6 +266,43 @@ def test_a_user_without_a_home_has_a_cache_all_the_same(monkeypatch: pytest.Monk
     monkeypatch.setattr(Path, "home", nobody)
     assert cache_folder().parts[-2:] == (f"cache-{os.getuid()}", "resnetkit")
     assert hub_folder().is_absolute()
+
+
+FOLDERS = ("MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR")
+
+
+@pytest.mark.parametrize("cache", ["a plain file", "/proc/nope", "read only"])
+def test_other_packages_write_elsewhere_where_the_cache_takes_no_files(
+    cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a plain file").touch()
+    monkeypatch.setenv("RESNETKIT_CACHE", cache)
+    for name in FOLDERS:
+        monkeypatch.setenv(name, "")
+    if cache == "read only":  # of which root takes no notice
+        monkeypatch.setattr(os, "access", lambda *args: False)
+    keep_to_the_cache()
+    for name in FOLDERS:
+        assert not os.environ[name].startswith(cache)
+        Path(os.environ[name]).mkdir()
+
+
+def test_a_cache_that_takes_no_files_stops_nothing(
+    digits: Path, resnetkit: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("a plain file").touch()
+    monkeypatch.setenv("RESNETKIT_CACHE", "a plain file")
+    for name in FOLDERS:
+        monkeypatch.setenv(name, "")
+    small = ("--threads", "1", "--quiet", "--limit", "20")
+    for command in (
+        ("train", digits, "--model", "resnet8", "--image-size", "96", "--epochs", "1", "--output", "a", *small),
+        ("resume", "a", "--epochs", "2", "--quiet"), ("evaluate", digits, "--model", "a", *small),
+    ):  # fmt: skip
+        code, _, err = resnetkit(*command)
+        assert code == 0, err
+        assert [line for line in err.splitlines() if "the prepared model cannot be kept" not in line] == []
 
 
 SHOWN = """

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import os
 import tempfile
 import unicodedata
@@ -57,13 +58,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def hidden(path: str) -> UsageError | None:
-    """Return the error for a path that is not there as far as one can see because a folder may not be looked into."""
+    """Return the error for a path that cannot be looked at: behind a closed folder, or longer than names can be."""
     try:
         os.stat(path)
     except PermissionError as error:
         return UsageError(f"{path}: cannot be looked at ({error.strerror}): ask whoever owns the folder for access")
-    except (OSError, ValueError):
-        return None
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+            return UsageError(f"{path[:40]}...: is longer than a name of a file can be")
     return None
 
 

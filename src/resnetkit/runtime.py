@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
@@ -294,10 +296,36 @@ def system_cache() -> Path:
 def keep_to_the_cache() -> None:
     """Have other packages that this process will use write into our cache, not into the home folder.
 
-    For a program of our own: in somebody else's, matplotlib shall find their settings.
+    Where the cache cannot be written to it is a temporary folder, which goes when this process ends. For a program of
+    our own: in somebody else's, matplotlib shall find their settings.
     """
-    for name, folder in {"MPLCONFIGDIR": "matplotlib", "TORCHINDUCTOR_CACHE_DIR": "torchinductor"}.items():
-        os.environ.setdefault(name, str(cache_folder() / folder))
+    wanted = {"MPLCONFIGDIR": "matplotlib", "TORCHINDUCTOR_CACHE_DIR": "torchinductor"}
+    missing = {name: folder for name, folder in wanted.items() if not os.environ.get(name)}
+    if missing:
+        place = cache_folder()
+        if not all(_can_hold(place / folder) for folder in missing.values()):
+            place = _folder_of_this_process()
+        os.environ.update({name: str(place / folder) for name, folder in missing.items()})
+
+
+def _can_hold(folder: Path) -> bool:
+    """Tell whether files can be written into a folder, which is made where it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def _folder_of_this_process() -> Path:
+    made_in, folder = os.getpid(), tempfile.mkdtemp(prefix="resnetkit-")
+
+    def remove() -> None:
+        if os.getpid() == made_in:  # not where a forked one ends
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return Path(folder)
 
 
 def _read(path: str) -> str:

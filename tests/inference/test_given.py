@@ -105,6 +105,10 @@ def test_what_is_no_picture_is_refused_with_what_is_one(predictor: Predictor, pa
     for wrong in (3, None, [[1, 2]], {"a": 1}):
         with pytest.raises(UsageError, match="a picture is a path, a PIL image, an array, bytes or an open file"):
             predictor.predict(wrong)  # type: ignore[arg-type]
+    for array in (np.zeros((8, 9, 3), np.uint8), np.zeros((3, 8, 9), np.uint8), np.zeros((1, 8, 9), np.uint8)):
+        for several in (array, torch.from_numpy(array)):
+            with pytest.raises(UsageError, match=r"one picture goes to predict\(x.*, several grey ones as list\(x\)"):
+                predictor.predict_many(several)
     for several in (3, [paint("a.png"), 3]):
         with pytest.raises(UsageError, match="not int"):
             predictor.predict_many(several)  # type: ignore[arg-type]

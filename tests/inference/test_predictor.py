@@ -94,6 +94,14 @@ def test_top_k_is_cut_to_the_classes_there_are_and_sorted(predictor, paint):
             predictor.predict(path, top_k=top_k)
 
 
+def test_counts_are_whole_numbers_and_of_no_pictures_there_are_no_answers(predictor, paint):
+    for wrong in ("3", 2.5):
+        for ask in (predictor.predict, predictor.predict_many):
+            with pytest.raises(UsageError, match="top_k must be a whole number"):
+                ask(paint("a.png"), top_k=wrong)
+    assert list(predictor.predict_many([])) == list(predictor.predict_many(iter(()))) == []
+
+
 def test_below_the_threshold_the_best_guess_stays_visible(predictor, paint):
     careful = replace(predictor, decision=Decision(threshold=0.9))
     unsure = careful.predict(paint("yellow.png", (255, 255, 0)))

@@ -108,7 +108,7 @@ def locate(
     text: str, *, weights: str | Path | None = None, watcher: Watcher, purpose: catalog.Purpose = "accuracy"
 ) -> Source:
     """Resolve a MODEL given as text, the only place that does; published weights are downloaded where they are not."""
-    if os.sep in text and (error := hidden(text)) is not None:
+    if (os.sep in text or len(text) > 99) and (error := hidden(text)) is not None:
         raise error
     path = Path(text).expanduser()
     folder = run_of(text) if path.is_dir() or (RUNS / text).is_dir() else None

@@ -9,6 +9,7 @@ import shlex
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -268,37 +269,50 @@ def _notes(found: Album | None, folder: RunFolder) -> list[str]:
 def _table(path: Path) -> list[dict[str, str]]:
     if not path.is_file():
         return []
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    with _reading(path), open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+def _reading(path: Path) -> AbstractContextManager[None]:
+    from resnetkit.training.run import reading
+
+    return reading(path)
 
 
 def _predictions(folder: RunFolder) -> list[dict[str, Any]]:
     """Return the rows of predictions.csv with their numbers and truths as such."""
-    return [
-        {**row, "probability": float(row["probability"]), "correct": row["correct"] == "true"}
-        for row in _table(folder.path / "predictions.csv")
-    ]
+    path = folder.path / "predictions.csv"
+    with _reading(path):
+        return [
+            {**row, "probability": float(row["probability"]), "correct": row["correct"] == "true"}
+            for row in _table(path)
+        ]
 
 
 def _counts(folder: RunFolder) -> dict[str, dict[str, int]]:
     """Return class -> part -> pictures, from split.csv."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for row in _table(folder.split):
-        counts[row["label"]][row["split"]] += 1
+    with _reading(folder.split):
+        for row in _table(folder.split):
+            counts[row["label"]][row["split"]] += 1
     return {label: dict(of) for label, of in counts.items()}
 
 
 def _findings(folder: RunFolder, *, photos: bool) -> list[str] | None:
-    """Return what the pass over the data found, None where the run did not keep it."""
+    """Return what the pass over the data found, None where the run did not keep it or the file is damaged."""
     path = folder.path / FINDINGS
     if not path.is_file():
         return None
-    found: list[str] = json.loads(path.read_text(encoding="utf-8"))["findings"]
+    try:
+        found = [str(line) for line in json.loads(path.read_text(encoding="utf-8"))["findings"]]
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
     return found if photos or not found else ["What was found names files, and is left out of this page."]
 
 
 def _commands(folder: RunFolder) -> list[str]:
-    made = (folder.path / "command.txt").read_text(encoding="utf-8").strip()
+    with _reading(folder.path / "command.txt"):
+        made = (folder.path / "command.txt").read_text(encoding="utf-8").strip()
     place = shlex.quote(str(folder.path))
     return [
         made,

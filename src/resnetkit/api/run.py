@@ -68,13 +68,20 @@ class Run:
         said = states.describe(self.folder.state)
         try:
             environment = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise DataError(
+                f"{self.path}/environment.json: cannot be read ({error.strerror}); copy the run again"
+            ) from error
+        except ValueError as error:
+            raise DataError(f"{self.path}: its state/ or environment.json is broken ({error})") from error
+        try:
             return {
                 "data": list(said["request"]["request"]["data"]),
                 "epochs": int(said["request"]["recipe"]["epochs"]),
                 "epochs_done": int(said["position"]["epoch"]),
                 "started": str(environment["started"]),
             }
-        except (OSError, ValueError, TypeError, LookupError) as error:
+        except (ValueError, TypeError, LookupError) as error:
             raise DataError(f"{self.path}: its state/ or environment.json is broken ({error})") from error
 
     @property

@@ -16,7 +16,7 @@ from resnetkit.api.locating import RUNS, locate
 from resnetkit.api.pictures import draw_augmented
 from resnetkit.api.progress import listening
 from resnetkit.api.remembering import of_training, trained_among, unknown
-from resnetkit.data.arrays import GIVEN, pair_of
+from resnetkit.data.arrays import GIVEN, pair_of, paths_of
 from resnetkit.errors import UsageError, near_miss
 from resnetkit.files import safe_name
 from resnetkit.runtime import Runtime
@@ -122,8 +122,7 @@ def _request(data: Sequence[Any], options: Mapping[str, Any]) -> Request:
             raise UsageError(f"train has no option {name!r}{near_miss(name, known) or ': ' + ', '.join(known)}")
     if pair_of(data) is not None:
         return Request(data=(GIVEN,), **options)
-    paths = [path for given in data for path in (given if isinstance(given, (list, tuple)) else [given])]
-    return Request(data=tuple(map(str, paths)), **options)
+    return Request(data=tuple(paths_of(data)), **options)
 
 
 def _prepare(
@@ -249,7 +248,7 @@ def resume(
     from resnetkit.training import run as runs
     from resnetkit.training.ranks import joined
 
-    given = (data,) if isinstance(data, (str, Path)) or pair_of((data,)) else tuple(data)
+    given = (data,) if pair_of((data,)) else tuple(paths_of([data]))
     with listening(watcher, quiet=quiet) as watcher, joined() as ranks:
         watcher, on_epoch = (watcher, on_epoch) if ranks.first else (Watcher(), None)
         folder = ranks.by_first(lambda: runs.open_run(run, root=RUNS))
@@ -307,11 +306,11 @@ def _run_path(name: str | None, output: str | Path | None, *, data: Sequence[str
     if output is not None and not str(output).strip():
         raise UsageError("--output is empty: name a folder")
     if name is None and output is None:
-        path = runs.free_path(RUNS, f"{Path(os.path.abspath(data[0].strip('<>'))).stem}-{model}")
+        path = runs.free_path(RUNS, f"{Path(os.path.abspath(data[0].strip('<>'))).stem[:99]}-{model}")
     else:
         path = Path(output) if output is not None else RUNS / str(name)
     for given in data:
-        if Path(given).is_dir() and path.resolve().is_relative_to(Path(given).resolve()):
+        if os.path.isdir(given) and path.resolve().is_relative_to(Path(given).resolve()):
             raise UsageError(f"the run {path} would lie inside its own data, {given}: choose a place with --output DIR")
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
         raise runs.taken(path)

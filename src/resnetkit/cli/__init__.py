@@ -119,6 +119,8 @@ def _explained(error: BaseException) -> int:
             line, code = f"{error.filename or 'disk'}: {error.strerror}; free some space or choose another place", 5
         case OSError() if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             line, code = f"{error.filename or 'disk'}: {error.strerror}; ask for access or choose another place", 5
+        case OSError() if error.errno == errno.ENAMETOOLONG:
+            line, code = f"{str(error.filename)[:40]}...: {error.strerror}; choose a shorter name", 2
         case _:
             kind = type(error).__name__
             line, code = f"a bug of ours: {kind}: {error}; the same command with --debug shows where", 1

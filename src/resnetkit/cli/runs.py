@@ -10,7 +10,7 @@ import click
 
 from resnetkit.cli import options
 from resnetkit.cli.tables import print_table
-from resnetkit.errors import ResNetKitError
+from resnetkit.errors import ResNetKitError, problem_line
 
 
 @click.command()
@@ -37,19 +37,21 @@ def runs(folder: str, form: str) -> None:
 def _row(run: Any) -> dict[str, Any]:
     """Return what a run says of itself; a file that is broken is named on stderr and stops no other run."""
     found: dict[str, Any] = {
-        "metrics": None, "choice": None,
+        "metrics": None, "choice": None, "header": None,
         "description": {"data": [], "epochs": None, "epochs_done": None, "started": ""},
     }  # fmt: skip
     problems: dict[str, None] = {}
     reads: tuple[tuple[str, Callable[[], Any]], ...] = (
-        ("metrics", run.folder.metrics), ("description", lambda: run.description), ("choice", lambda: run.choice),
+        ("metrics", run.folder.metrics), ("header", lambda: _header(run)), ("description", lambda: run.description), ("choice", lambda: run.choice),
         ("metrics", lambda: run.metrics),
     )  # fmt: skip
     for what, read in reads:
+        if what == "choice" and not run.folder.state.is_dir():
+            break  # which was said
         try:
             found[what] = read()
         except (ResNetKitError, OSError) as error:
-            problems[str(error)] = None
+            problems[problem_line(error, source=str(run.path))] = None
     metrics, said, chosen = found["metrics"], found["description"], found["choice"]
     for problem in problems:
         click.echo(f"resnetkit: {problem}", err=True)
@@ -68,6 +70,13 @@ def _row(run: Any) -> dict[str, Any]:
         "started": said["started"],
         "problem": "; ".join(problems) or None,
     }
+
+
+def _header(run: Any) -> Any:
+    """Return what the model of a run says of itself, None before there is one; raises `DataError` for a cut file."""
+    from resnetkit.models.checkpoint import read_header
+
+    return read_header(run.folder.best) if run.folder.best.is_file() else None
 
 
 def _judged(metrics: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from resnetkit import runtime
 from resnetkit.data.classes import normal_name
@@ -121,37 +122,90 @@ GIVEN = "<arrays>"
 
 
 def pair_of(data: Sequence[Any]) -> tuple[Any, Any] | None:
-    """Return (images, labels) where DATA is that and not paths; raises `UsageError` for arrays given in another way."""
-    if not any(_is_array(one) or (isinstance(one, (list, tuple)) and any(map(_is_array, one))) for one in data):
+    """Return (images, labels) where DATA is that, None where it is paths or lists of them.
+
+    Raises `UsageError` for anything else.
+    """
+    if all(_is_path(one) or (isinstance(one, (list, tuple)) and all(map(_is_path, one))) for one in data):
         return None
     if len(data) == 1 and isinstance(data[0], (list, tuple)) and len(data[0]) == 2:
         return data[0][0], data[0][1]
-    if len(data) == 2 and _is_array(data[0]):
+    if len(data) == 2 and not any(map(_is_path, data)):
         raise UsageError("images and labels go together as one argument: train((X, y)), evaluate((X, y), model=...)")
-    raise UsageError("arrays are given as one pair of images and labels: train((images, labels))")
+    kind = type(next(one for one in data if not _is_path(one))).__name__
+    raise UsageError(
+        f"DATA is a path or several, or arrays as one pair of images and labels, train((images, labels)), not {kind}"
+    )
 
 
-def _is_array(given: Any) -> bool:
+def paths_of(data: Sequence[Any]) -> list[str]:
+    """Return the paths of DATA that is no pair of arrays, lists of them one after the other."""
+    return [os.fspath(path) for given in data for path in (given if isinstance(given, (list, tuple)) else [given])]
+
+
+def _is_path(given: Any) -> bool:
+    return isinstance(given, (str, os.PathLike))
+
+
+def is_array(given: Any) -> bool:
+    """Tell whether something is an array of any library; pictures of Pillow, which can become one, are none."""
     return hasattr(given, "__array__") and hasattr(given, "shape")
 
 
 def read_given(images: Any, labels: Any) -> Found:
-    """Take `[N, H, W]` or `[N, H, W, 3]` uint8 images and N labels, whole numbers or names.
+    """Take `[N, H, W]` or `[N, H, W, 3]` uint8 images, or a list of N of one shape, and N labels: numbers or names.
 
     Raises `DataError` for arrays of other kinds, with the way out.
     """
-    pixels = np.asarray(images)
+    pixels = pixels_of(images)
     if pixels.ndim == 4 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     if pixels.dtype != np.uint8 or not (pixels.ndim == 3 or (pixels.ndim == 4 and pixels.shape[-1] == 3)):
         raise DataError(
             f"images must be [N, H, W] or [N, H, W, 3] uint8, not {list(pixels.shape)} {pixels.dtype}"
-            f"{way_to_pixels(pixels)}"
+            f"{way_to_pixels(pixels) if pixels.ndim > 2 else ''}"
         )
-    named = _names_of(np.asarray(labels))
+    if not len(pixels):
+        raise DataError("images and labels are empty: give one picture and one label at least")
+    named = _names_of(_as_array(labels, "labels"))
     if len(named) != len(pixels):
         raise DataError(f"there are {len(pixels):,} images and {len(named):,} labels: each image needs one")
     return Arrays({"": pixels}), _items(GIVEN, "", named, None)
+
+
+def pixels_of(images: Any) -> np.ndarray:
+    """Return pictures as one array: an array of any library as it is, a list of pictures of one shape stacked."""
+    if is_array(images):
+        return _as_array(images, "images")
+    if not isinstance(images, (list, tuple)):
+        raise DataError(f"images must be an array or a list of pictures, not {type(images).__name__}")
+    pictures = [_pixels_of_one(image, index) for index, image in enumerate(images)]
+    other = next((index for index, one in enumerate(pictures) if one.shape != pictures[0].shape), None)
+    if other is not None:
+        raise DataError(
+            f"images of a list must have one shape: image 0 is {list(pictures[0].shape)}, image {other} is "
+            f"{list(pictures[other].shape)}; give all one size and as many channels, or save them as files in class folders"
+        )
+    return np.stack(pictures) if pictures else np.empty((0, 0, 0), np.uint8)
+
+
+def _pixels_of_one(image: Any, index: int) -> np.ndarray:
+    if _is_path(image):
+        raise DataError(f"image {index} is a path: files and their labels are named in a .csv (image_path,label)")
+    if isinstance(image, Image.Image) and image.mode not in ("L", "RGB"):
+        raise DataError(f"image {index} is a picture of mode {image.mode}: give image.convert('RGB')")
+    pixels = _as_array(image, f"image {index}")
+    # Numbers in plain lists have no type of their own.
+    plain = isinstance(image, (list, tuple)) and pixels.dtype == np.int64 and pixels.ndim > 1 and pixels.size > 0
+    return pixels.astype(np.uint8) if plain and pixels.min() >= 0 and pixels.max() <= 255 else pixels
+
+
+def _as_array(given: Any, what: str) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError, OSError) as error:  # ragged lists, tensors on a GPU, broken pictures
+        reason = " ".join(str(error).split())
+        raise DataError(f"{what}: no array in main memory can be made of it ({reason})") from error
 
 
 def _names_of(labels: np.ndarray) -> list[str]:
@@ -196,14 +250,15 @@ def read_digits(source: str) -> Found:
 
 def read_cifar10(source: str) -> Found:
     """Return CIFAR-10's 50,000 + 10,000 pictures; downloaded and verified once."""
-    from torchvision.datasets import CIFAR10
-
     from resnetkit.data.fetch import fetch
 
     folder = runtime.cache_folder() / "datasets"
     archive = folder / CIFAR10_URL.rpartition("/")[2]
-    fetch(CIFAR10_URL, archive, checksum=f"md5:{CIFAR10_MD5}", what="CIFAR-10")
+    ways_out = ("a folder or .zip of it as DATA", f"the archive put at {archive}")
+    fetch(CIFAR10_URL, archive, checksum=f"md5:{CIFAR10_MD5}", what="CIFAR-10", ways_out=ways_out)
     _unpack(archive, folder)
+    from torchvision.datasets import CIFAR10  # takes seconds: who has no network hears of it first
+
     images: dict[str, np.ndarray] = {}
     items = []
     for part in ("train", "test"):

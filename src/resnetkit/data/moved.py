@@ -46,7 +46,7 @@ def found_again(
     missing = [source for key, source in wanted if key not in alike]
     if missing:
         raise DataError(
-            f"{run}: {len(missing):,} of its {len(wanted):,} pictures are not in {pictures.name} with the same "
+            f"{run}: {len(missing):,} of its {len(wanted):,} pictures {'is' if len(missing) == 1 else 'are'} not in {pictures.name} with the same "
             f"content, the first {missing[0]}; name the folders that hold them all, or start a new run"
         )
     origins = {}

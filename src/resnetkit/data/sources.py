@@ -84,7 +84,7 @@ def open_data(
     DATA alone. Raises `UsageError` for wrong calls and missing paths, `DataError` for data that cannot be used.
     """
     if (given := arrays.pair_of(data)) is None:
-        sources = [os.path.expanduser(os.fspath(path)) for path in data]
+        sources = [os.path.expanduser(path) for path in arrays.paths_of(data)]
         collected = _collect(sources, group_by)
     else:
         sources, collected = [arrays.GIVEN], _Collected()
@@ -254,7 +254,7 @@ def _path_hash(path: str) -> bytes:
 
 def called(data: Sequence[Any]) -> str:
     """Return what to call DATA in a file: its first path, or that it was arrays."""
-    return _bare(arrays.GIVEN if arrays.pair_of(data) else str(data[0]))
+    return _bare(arrays.GIVEN if arrays.pair_of(data) else arrays.paths_of(data)[0])
 
 
 def _bare(source: str) -> str:
@@ -272,7 +272,8 @@ def _name(sources: list[str]) -> str:
 def open_arrays(images: Any) -> Dataset:
     """Open arrays of pictures without labels."""
     collected = _Collected()
-    collected.add(*arrays.read_given(images, [0] * len(images)))
+    pixels = arrays.pixels_of(images)
+    collected.add(*arrays.read_given(pixels, [0] * len(pixels)))
     return collected.dataset(_bare(arrays.GIVEN))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from resnetkit.data import images
-from resnetkit.data.arrays import way_to_pixels
+from resnetkit.data.arrays import is_array, way_to_pixels
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.sources import open_pictures
 from resnetkit.errors import DataError, ResNetKitError, UsageError
@@ -71,10 +71,12 @@ def pictures_of(given: Dataset | Given | Iterable[Given]) -> tuple[Iterator[Pict
     """
     if isinstance(given, Dataset):
         return _of_dataset(given), len(given)
-    if isinstance(given, np.ndarray):
-        given = _one_by_one(given)
+    if is_array(given):
+        given = _one_by_one(_array_of(given))
     elif _is_one(given):
         given = [cast(Given, given)]
+    if isinstance(given, (list, tuple)) and not given:
+        return iter(()), 0
     if not isinstance(given, (list, tuple)):
         return _lazily(cast(Iterable[Given], given)), None
     if all(isinstance(one, (str, os.PathLike)) for one in given):
@@ -93,11 +95,16 @@ def _is_one(given: object) -> bool:
 
 def _one_by_one(several: np.ndarray) -> list[np.ndarray]:
     """Return the pictures of `[N, H, W]` or `[N, H, W, C]`; what may as well be one picture is not guessed at."""
-    if several.dtype == object:
+    if several.dtype.kind in "OU" or several.ndim == 4:
         return list(several)
-    if several.ndim == 4 or (several.ndim == 3 and several.shape[2] > 4):
+    if several.ndim == 3 and several.shape[2] > 4 and several.shape[0] not in (1, 3, 4):
         return list(several)
-    raise UsageError(f"an array of several pictures is [N, H, W] or [N, H, W, 3], not {list(several.shape)}")
+    hint = ""
+    if several.ndim == 3:
+        first = several.shape[0] in (1, 3, 4) and several.shape[2] > 4
+        one = "predict(x.transpose(1, 2, 0)), of a tensor x.permute(1, 2, 0)" if first else "predict(x)"
+        hint = f"; one picture goes to {one}, several grey ones as list(x)"
+    raise UsageError(f"an array of several pictures is [N, H, W] or [N, H, W, 3], not {list(several.shape)}{hint}")
 
 
 def _each(given: Given) -> Iterator[Picture]:
@@ -161,11 +168,15 @@ def _content(file: Any, name: str) -> bytes:
     return bytes(content)
 
 
-def _from_array(given: Any) -> Image.Image:
+def _array_of(given: Any) -> np.ndarray:
     try:
-        array = np.asarray(given)
+        return np.asarray(given)
     except (TypeError, RuntimeError) as error:  # a tensor on a GPU, or one that needs its gradient
         raise DataError(f"this {type(given).__name__} is no array in main memory ({error})") from error
+
+
+def _from_array(given: Any) -> Image.Image:
+    array = _array_of(given)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))

@@ -244,6 +244,8 @@ def _stacked(batch: Sequence[Read]) -> np.ndarray | None:
 
 def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
+        if not isinstance(count, (int, np.integer)):
+            raise UsageError(f"{name} must be a whole number, not {count!r}")
         if count < 1:
             raise UsageError(f"{name} must be at least 1, not {count}")
 

@@ -11,7 +11,7 @@ from typing import Any
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.macs import num_macs
 from resnetkit.training.plan import Request
-from resnetkit.training.run import RunFolder
+from resnetkit.training.run import RunFolder, reading
 
 Pairs = list[tuple[str, str]]
 
@@ -19,16 +19,20 @@ Pairs = list[tuple[str, str]]
 def facts(
     folder: RunFolder, said: Mapping[str, Any], header: Header, history: Sequence[Mapping[str, str]]
 ) -> dict[str, Pairs]:
-    """Return the lists of facts of the page, name and value."""
-    environment = json.loads((folder.path / "environment.json").read_text(encoding="utf-8"))
-    page = tomllib.loads((folder.path / "recipe.toml").read_text(encoding="utf-8"))
+    """Return the lists of facts of the page, name and value; raises `DataError` for a damaged file of the run."""
+    recipe, written = folder.path / "recipe.toml", folder.path / "environment.json"
+    with reading(recipe):
+        page = tomllib.loads(recipe.read_text(encoding="utf-8"))
+        training, runtime = _training(said, page, header), dict(page["runtime"])
+    with reading(written):
+        environment = json.loads(written.read_text(encoding="utf-8"))
+        machine = _machine(runtime, environment)
+        versions = [*environment["packages"].items(), ("python", environment["python"])]
+    with reading(folder.path / "results.csv"):
+        speed = _speed(history)
     return {
-        "training": _training(said, page, header),
-        "machine": _machine(page, environment),
-        "size": _size(folder, header),
-        "speed": _speed(history),
-        "versions": [*environment["packages"].items(), ("python", environment["python"])],
-    }
+        "training": training, "machine": machine, "size": _size(folder, header), "speed": speed, "versions": versions,
+    }  # fmt: skip
 
 
 def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) -> Pairs:
@@ -50,14 +54,14 @@ def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) 
     ]
 
 
-def _machine(page: Mapping[str, Any], environment: Mapping[str, Any]) -> Pairs:
-    runtime = page["runtime"]
+def _machine(runtime: Mapping[str, Any], environment: Mapping[str, Any]) -> Pairs:
+    free = environment["memory_available"]
     processes = f", {runtime['world_size']} processes" if runtime.get("world_size", 1) > 1 else ""
     return [
         ("begun", environment["started"].replace("T", " ")),
         ("device", f"{runtime['device']} in {runtime['dtype']}, threads: {runtime['threads']}{processes}"),
         ("processor", environment["processor"]),
-        ("memory free", f"{environment['memory_available'] / 2**30:.1f} GiB"),
+        ("memory free", "unknown" if free is None else f"{free / 2**30:.1f} GiB"),
         ("system", environment["system"]),
     ]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from resnetkit.data.arrays import GIVEN
 from resnetkit.data.moved import found_again, seen_from
 from resnetkit.data.preflight import Prepared
 from resnetkit.data.preprocess import Preprocess
@@ -70,6 +71,8 @@ def take_up(
         try:
             dataset = open_request_data(request)
         except UsageError as error:
+            if request.data == (GIVEN,):
+                raise
             raise UsageError(f"{error}; if they moved: resnetkit resume {folder.path} --data DATA") from error
     prepared = prepare_data(request, dataset, plan, runtime=runtime, split_rows=rows, progress=progress)
     if contents(prepared) != said["fingerprint"] or list(prepared.classes) != said["classes"]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnetkit import files, runtime
-from resnetkit.errors import DataError, UsageError, near_miss
+from resnetkit.errors import DataError, ResNetKitError, UsageError, near_miss
 
 if TYPE_CHECKING:
     from resnetkit.training.state import Row, State
@@ -136,8 +136,23 @@ def _appear(partial: Path, place: Path) -> bool:
 
 def read_contents(folder: RunFolder) -> list[tuple[str, str]]:
     """Return (digest, source) of the pictures that the run was begun with, those that it trains on last."""
-    with open(folder.contents, encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with (
+        reading(folder.contents),
+        open(folder.contents, encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         return [(digest, ",".join(source)) for digest, *source in csv.reader(file)]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise `DataError` naming a file of a run where it is missing or is not what a run writes."""
+    try:
+        yield
+    except ResNetKitError:
+        raise
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or (f"{error} is missing" if isinstance(error, KeyError) else error)
+        raise DataError(f"{path}: cannot be read ({reason}); copy the run again") from error
 
 
 def looked_at_test(folder: RunFolder, what: str) -> int:
@@ -254,6 +269,8 @@ def environment() -> dict[str, Any]:
 
 def open_run(name: str | os.PathLike[str], *, root: Path = Path("runs")) -> RunFolder:
     """Return the run at a path, or called so in `root`; raises `UsageError` with the nearest name."""
+    if len(os.fspath(name)) > 99 and (error := files.hidden(os.fspath(name))) is not None:
+        raise error
     for path in (Path(name), root / name):
         if (path / "state").is_dir():
             return RunFolder(path)
