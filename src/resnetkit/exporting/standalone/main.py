@@ -25,7 +25,7 @@ def main() -> None:
             picture = read(data, preprocess["channels"], preprocess["depth"])
             height, width, _ = picture.shape
             check_shape(width, height, **{name: preprocess[name] for name in ("crop", "resize", "size")})
-        except (OSError, SyntaxError, ValueError) as problem:
+        except (OSError, SyntaxError, ValueError, TypeError, LookupError) as problem:
             print(f"{path}: {problem}", file=sys.stderr)
             failed = True
             continue

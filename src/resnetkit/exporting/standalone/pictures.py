@@ -6,7 +6,7 @@ import struct
 import numpy as np
 from PIL import Image, ImageOps
 
-from resnetkit.data.bands import check
+from resnetkit.data.bands import check, in_one_plane
 from resnetkit.data.bit_depth import check_values, eight_bits, keep_deep_colours, samples
 from resnetkit.data.pages import check_first, count
 from resnetkit.data.silence import libraries_silenced
@@ -48,7 +48,7 @@ def holds_several(data: bytes) -> bool:
 
 
 def _opened(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data))
+    return Image.open(io.BytesIO(in_one_plane(data)))
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
