@@ -49,20 +49,24 @@ def png(samples: np.ndarray, *extra: bytes, size: tuple[int, int] | None = None)
 
 
 def tiff(
-    samples: np.ndarray, *, order: str = "<", deflate: bool = False, planar: int = 1, photometric: int = 2
-) -> bytes:
-    """Write a 16-bit TIFF of one strip from `[H, W, bands]` uint16, which Pillow cannot."""
+    samples: np.ndarray, *, order: str = "<", deflate: bool = False, planar: int = 1, photometric: int = 2,
+    kind: str = "u2",
+) -> bytes:  # fmt: skip
+    """Write a TIFF of one strip from `[H, W, bands]`, which Pillow cannot; `kind`: its numbers, as NumPy names them."""
     height, width, bands = samples.shape
-    pixels = samples.astype(order + "u2").tobytes()
+    size = 8 * int(kind[1])
+    pixels = samples.astype(order + kind).tobytes()
     pixels = zlib.compress(pixels) if deflate else pixels
     tags = [
-        (256, 4, 1, width), (257, 4, 1, height), (258, 3, bands, 8), (259, 4, 1, 8 if deflate else 1),
+        (256, 4, 1, width), (257, 4, 1, height), (258, 3, bands, size if bands == 1 else 8),
+        (259, 4, 1, 8 if deflate else 1),
         (262, 4, 1, photometric), (273, 4, 1, 8 + 2 * bands), (277, 4, 1, bands), (278, 4, 1, height),
         (279, 4, 1, len(pixels)), (284, 4, 1, planar),
+        (339, 4, 1, {"u": 1, "i": 2, "f": 3}[kind[0]]),
     ]  # fmt: skip
     if bands == 4 and photometric == 2:
-        tags.append((338, 4, 1, 2))
-    depths = struct.pack(f"{order}{bands}H", *[16] * bands)
+        tags.insert(-1, (338, 4, 1, 2))
+    depths = struct.pack(f"{order}{bands}H", *[size] * bands)
     directory = struct.pack(order + "H", len(tags)) + b"".join(struct.pack(order + "HHII", *tag) for tag in tags)
     at = 8 + len(depths) + len(pixels)
     header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", at)
@@ -215,6 +219,27 @@ def test_12_bit_cmyk_keeps_its_bits() -> None:
 def test_16_bit_colours_in_separate_planes_are_refused_not_black() -> None:
     with pytest.raises(DataError, match=r"^scan\.tif: 16-bit colours in separate planes"):
         images.decode(tiff(DEEP_COLOURS, planar=2), name="scan.tif")
+
+
+def test_planes_of_a_single_band_mean_nothing() -> None:
+    for deflate in (False, True):
+        data = tiff(GRADIENT[..., None], planar=2, photometric=1, deflate=deflate)
+        assert (grey(data) == scaled(GRADIENT, 12)).all()
+    white_is_0 = tiff(GRADIENT[..., None] >> 4, planar=2, photometric=0, kind="u1")
+    assert (grey(white_is_0) == 255 - (GRADIENT >> 4)).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "bands", "what"),
+    [
+        ("f4", 3, "32-bit float colours"), ("f8", 4, "64-bit float colours"), ("u4", 3, "32-bit colours"),
+        ("i2", 3, "16-bit signed colours"), ("f2", 1, "16-bit float greys"),
+    ],
+)  # fmt: skip
+def test_a_sound_tiff_of_numbers_that_are_not_read_is_not_called_broken(kind: str, bands: int, what: str) -> None:
+    data = tiff(np.ones((4, 5, bands)), kind=kind, photometric=2 if bands > 1 else 1)
+    with pytest.raises(DataError, match=rf"^scan\.tif: {what} are not read; save it with 8 or 16 bits"):
+        images.decode(data, name="scan.tif")
 
 
 def test_floating_point_from_0_to_1_becomes_0_to_255() -> None:

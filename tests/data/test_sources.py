@@ -355,6 +355,16 @@ def test_a_csv_names_pictures_relative_to_itself(tmp_path, monkeypatch):
             r"list.csv, line 1: has a column for each label \(warm, cold\); a pict",
         ),
         (["image_path,a,b,c,d,split", "1.png,0.0,1.0,0,0,val"], r"column for each label \(a, b, c and 1 more\)"),
+        (["image_path,a,b", "1.png,True,False", "2.png,False,True"], r"column for each label \(a, b\)"),
+        (["image_path,a,b", "1.png,,X", "2.png,x,"], r"column for each label \(a, b\)"),
+        (["image_path,a,b", "1.png,1.00,", "2.png,0.00,yes"], r"column for each label \(a, b\)"),
+        (["id,image_path,a,b", "0,1.png,1,0", "1,2.png,0,1", "2,3.png,1,0"], r"column for each label \(a, b\)"),
+        (["image_path,id,kind", "1.png,0,1", "2.png,1,7"], "line 1: no column 'label'"),
+        (["image_path,label", "1.png,warm", "2.png,warm;"], "line 3: label 'warm;' is several names with ';'"),
+        (["image_path,label", '1.png,"warm,wet"', '2.png,"cold,dry"'], "line 2: label 'warm,wet' is several names"),
+        (["image_path,label", "1.png,a", "2.png,\"['warm', 'wet']\""], "line 3: label .* is a list of names: a pict"),
+        (["image_path,label", "1.png,a", '2.png,"[""warm"",""wet""]"'], "line 3: label .* is a list of names: a p"),
+        (["image_path,label", "1.png,a", "2\0.png,b"], "line 3: (image_path holds a NUL|line contains NUL)"),
         (["image_path,label", '"1.png,a'], "line 2: unexpected end of data"),
     ],
 )
@@ -364,10 +374,27 @@ def test_a_wrong_csv_is_refused_with_the_line(tmp_path, lines, message):
 
 
 def test_names_with_commas_stay_names(tmp_path):
-    names = ["tench, Tinca tinca", "maillot", "maillot, tank suit", "missile", "projectile, missile", "normal, benign"]
-    write(tmp_path, *(f"{i}.png" for i in range(6)))
+    names = [
+        "tench, Tinca tinca",
+        "oak,ash",
+        "[unsure]",
+        "(red, ripe)",
+        "maillot",
+        "maillot, tank suit",
+        "missile",
+        "projectile, missile",
+        "normal, benign",
+    ]
+    write(tmp_path, *(f"{i}.png" for i in range(len(names))))
     rows = [f'{i}.png,"{name}"' for i, name in enumerate(names)]
     assert set(open_data(csv(tmp_path / "list.csv", "image_path,label", *rows)).classes) == set(names)
+
+
+def test_labels_of_arrays_that_are_several_names_are_refused_too():
+    images = np.zeros((3, 4, 4), np.uint8)
+    with pytest.raises(DataError, match="label 'a;b' is several names with ';' between them"):
+        open_data((images, ["a", "a;b", "b"]))
+    assert open_data((images, ["a", "a, plain", "b"])).classes == ("a", "a, plain", "b")
 
 
 def test_rows_that_say_the_same_again_are_used_once_and_counted(tmp_path):
@@ -402,6 +429,7 @@ def _first_of(ask: Callable[[str], Dataset], path: str) -> bytes | np.ndarray:
         (["photos/img1.png"], "img1.png", "photos/img1.png"),
         (["img1.png"], "photos/img1.png", "img1.png"),
         (["photos/img1.png"], "set/photos/img1", "photos/img1.png"),
+        (["img1.png"], "img1.jpg", "img1.png"),
     ],
 )
 @pytest.mark.parametrize("ask", [open_data, open_pictures])
@@ -417,9 +445,11 @@ def test_a_list_of_names_that_are_not_there_is_told_what_to_write(tmp_path, file
 
 def test_one_name_of_a_list_without_its_ending_is_told_too(tmp_path):
     write(tmp_path, "1.png", "2.png")
-    data = open_data(csv(tmp_path / "list.csv", "image_path,label", "1.png,a", "2,b", "3,b"))
+    data = open_data(csv(tmp_path / "list.csv", "image_path,label", "1.png,a", "2,b", "3,b", "2.jpg,b"))
     with pytest.raises(DataError, match=r"/2: is not there, but 2\.png is: write that"):
         data.read(data.items[1])
+    with pytest.raises(DataError, match=r"/2\.jpg: is not there, but 2\.png is: write that"):
+        data.read(data.items[3])
     with pytest.raises(DataError, match=r"/3: cannot be read \(No such file"):
         data.read(data.items[2])
 

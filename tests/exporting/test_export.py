@@ -95,6 +95,23 @@ def test_the_script_alone_answers_as_the_model(
     assert (made.folder / "preprocess.json").exists() == (preprocess == "outside")
 
 
+def test_the_script_alone_says_of_odd_pictures_what_the_package_says(file: Path, photos: Path, tmp_path: Path) -> None:
+    made = rk.export(file, to="onnx", images=[photos], output=tmp_path / "out", threads=1)
+    noise, empty = Image.fromarray(some(1, 20, 20)[0]), Image.new("RGB", (20, 20))
+    thin, stack, wrong = (tmp_path / name for name in ("thin.png", "stack.tif", "empty_first.tif"))
+    Image.fromarray(some(1, 1, 400)[0]).save(thin)
+    noise.save(stack, save_all=True, append_images=[empty])
+    empty.save(wrong, save_all=True, append_images=[noise])
+    command = [sys.executable, "-c", ALONE, "torch,openvino", str(made.folder / "predict.py")]
+    ran = subprocess.run([*command, str(thin), str(stack), str(wrong)], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout.count("\n")) == (1, 1)
+    assert ran.stderr.splitlines() == [
+        f"{thin}: 400x1 is too long and thin to crop to 24x24; train with preprocess.crop=pad, or cut it",
+        f"{stack}: holds several frames or pages: the first was used",
+        f"{wrong}: the first of its 2 pages is empty and page 2 is not; save the one that counts alone",
+    ]
+
+
 @pytest.mark.parametrize("preprocess", ["inside", "outside"])
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
 def test_an_export_is_a_model(file: Path, photos: Path, tmp_path: Path, to: str, preprocess: str) -> None:

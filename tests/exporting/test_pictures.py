@@ -1,5 +1,6 @@
 """What `predict.py` reads is what the package reads, file by file."""
 
+import ast
 import io
 import struct
 import zlib
@@ -11,7 +12,8 @@ from PIL import Image
 
 from resnetkit.data import images
 from resnetkit.errors import ResNetKitError
-from resnetkit.exporting.standalone.pictures import read
+from resnetkit.exporting.script import script
+from resnetkit.exporting.standalone.pictures import holds_several, read
 
 RNG = np.random.default_rng(0)
 
@@ -65,9 +67,9 @@ def test_bands_that_nobody_named_are_refused_as_the_package_refuses_them(mode: s
     unnamed, named = banded(mode, 0), banded(mode, 2)
     with pytest.raises(ResNetKitError, match="not said to be transparency"):
         ours(unnamed, 3)
-    with pytest.raises(ValueError, match="neither colours nor transparency"):
-        read(io.BytesIO(unnamed), 3)
-    assert (read(io.BytesIO(named), 3) == ours(named, 3)).all()
+    with pytest.raises(ValueError, match="not said to be transparency"):
+        read(unnamed, 3)
+    assert (read(named, 3) == ours(named, 3)).all()
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -75,19 +77,43 @@ def test_bands_that_nobody_named_are_refused_as_the_package_refuses_them(mode: s
 def test_every_kind_of_picture_is_read_as_the_package_reads_it(kind: str, channels: int) -> None:
     for depth in (None, 14):
         expected = ours(KINDS[kind], channels, depth)
-        answer = read(io.BytesIO(KINDS[kind]), channels, depth)
+        answer = read(KINDS[kind], channels, depth)
         assert answer.shape == expected.shape
         assert (answer == expected).all()
 
 
-def test_what_it_cannot_read_as_the_package_does_it_refuses() -> None:
+EMPTY, FULL = Image.new("RGB", (14, 9)), Image.fromarray(NOISE[:, :, :3])
+REFUSED = {
+    "negative": saved(Image.fromarray(np.full((4, 4), -3.0, np.float32)), format="TIFF"),
+    "empty first page": saved(EMPTY, format="TIFF", save_all=True, append_images=[FULL]),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_the_package_refuses_it_refuses_in_the_same_words(kind: str) -> None:
+    with pytest.raises(ResNetKitError) as theirs:
+        ours(REFUSED[kind], 3)
+    with pytest.raises(ResNetKitError) as own:
+        read(REFUSED[kind], 3)
+    assert str(theirs.value) == f"x: {own.value}"
+
+
+def test_16_bit_colours_keep_their_bits() -> None:
     content = _png_of_16_bit_colours()
-    assert ours(content, 3).shape == (1, 2, 3)
-    with pytest.raises(ValueError, match="16-bit colours"):
-        read(io.BytesIO(content), 3)
-    negative = saved(Image.fromarray(np.full((4, 4), -3.0, np.float32)), format="TIFF")
-    with pytest.raises(ValueError, match="below 0"):
-        read(io.BytesIO(negative), 3)
+    assert (read(content, 3) == ours(content, 3)).all()
+
+
+def test_files_of_several_pages_are_told_from_those_of_one() -> None:
+    stack = saved(FULL, format="TIFF", save_all=True, append_images=[EMPTY])
+    assert [holds_several(content) for content in (stack, KINDS["RGB"], b"no picture")] == [True, False, False]
+    assert (read(stack, 3) == NOISE[:, :, :3]).all()
+
+
+def test_no_part_of_the_script_hides_a_name_of_another() -> None:
+    body = ast.parse(script("onnx")).body
+    names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    names += [ast.unparse(node.targets[0]) for node in body if isinstance(node, ast.Assign)]
+    assert len(names) == len(set(names))
 
 
 def _png_of_16_bit_colours() -> bytes:
@@ -111,7 +137,7 @@ def test_odd_files_of_the_world_are_read_alike_or_refused(shared_data: Path) -> 
         except ResNetKitError:
             continue
         try:
-            answer = read(path, 3)
+            answer = read(path.read_bytes(), 3)
         except (OSError, SyntaxError, ValueError):
             refused.append(path.name)
             continue

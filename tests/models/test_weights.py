@@ -265,6 +265,32 @@ def test_a_bare_file_opens_as_the_network_its_shapes_say(tmp_path: Path, source:
     assert same(network, source.state_dict())
 
 
+HEADS: dict[str, Callable[[str], str]] = {
+    "fc.1.": lambda key: key.replace("fc.", "fc.1."),
+    "backbone.": lambda key: f"head.{key}" if key.startswith("fc.") else f"backbone.{key}",
+    "encoder_q.": lambda key: f"module.encoder_q.{key.replace('fc.', 'fc.0.')}",
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_bare_file_with_a_head_of_other_names_opens_as_its_trunk(tmp_path: Path, source: ResNet, name: str) -> None:
+    torch.save({HEADS[name](key): value for key, value in source.state_dict().items()}, tmp_path / "w.pth")
+    network, header = open_weights(tmp_path / "w.pth")
+    assert header.classes == ()
+    assert same(network, {key: value for key, value in source.state_dict().items() if not key.startswith("fc.")})
+
+
+def test_class_names_beside_the_weights_are_taken_where_they_fit(tmp_path: Path, source: ResNet) -> None:
+    names = {"wasp": 1, "bee": 0, "ant": 2, "fly": 4, "bug": 3}
+    for extra, expected in (
+        (names, ("bee", "wasp", "ant", "bug", "fly")),
+        ({"bee": 0}, None),
+        ({"a": 0, "b": 5}, None),
+    ):
+        torch.save({"model_state_dict": source.state_dict(), "class_to_idx": extra}, tmp_path / "w.pth")
+        assert open_weights(tmp_path / "w.pth")[1].classes == (expected or tuple(f"class {i}" for i in range(5)))
+
+
 @pytest.mark.parametrize("arch", [None, "resnet18"])
 def test_a_bare_file_without_classes_or_with_odd_channels_is_named(
     tmp_path: Path, source: ResNet, arch: str | None

@@ -107,9 +107,11 @@ def _features(
     """Return `[N, features]` float32 of all pictures, which are decoded in other threads meanwhile."""
     depths = [look.bits for look in looks if look.bits is not None]
     preprocess = backbone.preprocess.changed(depth=max(depths)) if depths else backbone.preprocess
+    squashed = preprocess.changed(crop="squash")  # for a strip, which has no middle to cut out
 
     def pixels(item: Item) -> np.ndarray:
-        return preprocess.pixels(dataset.open(item))
+        image = dataset.open(item)
+        return (preprocess if preprocess.can_crop(*image.size) else squashed).pixels(image)
 
     decoded = ordered(pixels, items, threads=threads, progress=progress, chunk=4)
     batches = ((None, batch) for batch in _batches(decoded, backbone.engine.batch_size))

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from resnetkit import runtime
-from resnetkit.data.classes import normal_name
+from resnetkit.data.classes import normal_name, several_names
 from resnetkit.data.dataset import SPLITS, Item, Split
 from resnetkit.errors import DataError, UsageError
 
@@ -217,6 +217,8 @@ def _names_of(labels: np.ndarray) -> list[str]:
     if not (names or (labels.ndim == 1 and labels.dtype.kind in "iub")):
         hint = "; of one-hot rows they are labels.argmax(1)" if labels.ndim == 2 else ""
         raise DataError(f"labels must be [N] whole numbers or names, not {list(labels.shape)} {labels.dtype}{hint}")
+    if names and (several := several_names(values)):
+        raise DataError(min(several.values()))
     return [normal_name(value) if isinstance(value, str) else str(int(value)) for value in values]
 
 

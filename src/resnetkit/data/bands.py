@@ -13,7 +13,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from resnetkit.errors import DataError
 
-_PHOTOMETRIC, _SAMPLES, _EXTRA = 262, 277, 338
+_BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _EXTRA, _FORMAT = 258, 262, 277, 284, 338, 339
+_NUMBERS = {1: "", 2: "signed ", 3: "float "}  # of SampleFormat
 _COLOURS = {
     0: ("grey", 1), 1: ("grey", 1), 2: ("RGB", 3), 3: ("a palette", 1), 5: ("CMYK", 4), 6: ("YCbCr", 3), 8: ("Lab", 3),
 }  # fmt: skip
@@ -22,19 +23,52 @@ _ALPHA = (1, 2)  # of ExtraSamples: associated or not; 0 says nothing
 
 
 def check(data: bytes) -> None:
-    """Raise `DataError` for a TIFF with bands beside its colours that are not said to be transparency."""
+    """Raise `DataError` for a TIFF with bands beside its colours that are not said to be transparency.
+
+    Also for a sound one of numbers that Pillow has no mode for, such as colours in floating point.
+    """
     tags = first_directory(data)
     photometric, samples = tags.get(_PHOTOMETRIC, 0), tags.get(_SAMPLES, 1)
     if photometric not in _COLOURS or not isinstance(samples, int):
         return  # Pillow knows what to say
     name, colours = _COLOURS[photometric]
-    more, extra = samples - colours, tags.get(_EXTRA, ())
-    kinds = extra if isinstance(extra, tuple) else (extra,)
+    more, kinds = samples - colours, _several(tags.get(_EXTRA, ()))
     if more > 1 or (more == 1 and not (photometric in _WITH_ALPHA and kinds[:1] and kinds[0] in _ALPHA)):
         raise DataError(
             f"has {samples} bands, {name} and {more} that {'is' if more == 1 else 'are'} not said to be transparency; "
             "save those that count as an RGB or grey picture"
         )
+
+    bits, numbers = max(_several(tags.get(_BITS, 1))), _several(tags.get(_FORMAT, 1))[0]
+    unread = numbers in (2, 3) or bits > 16 if samples > 1 else numbers == 3 and bits < 32
+    if unread and numbers in _NUMBERS:
+        what = "colours" if colours > 1 else "greys"
+        raise DataError(f"{bits}-bit {_NUMBERS[numbers]}{what} are not read; save it with 8 or 16 bits, as PNG")
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def in_one_plane(data: bytes) -> bytes:
+    """Return a file's bytes, of a TIFF with one sample a pixel without word of planes, which Pillow takes amiss."""
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return data
+    order, found = "<" if data[:1] == b"I" else ">", {}
+    try:
+        (at,) = struct.unpack_from(order + "I", data, 4)
+        (count,) = struct.unpack_from(order + "H", data, at)
+        for place in range(at + 2, at + 2 + 12 * count, 12):
+            tag, kind = struct.unpack_from(order + "HH", data, place)
+            if tag in (_SAMPLES, _PLANES):
+                letter = order + ("H" if kind == 3 else "I")
+                found[tag] = letter, place + 8, struct.unpack_from(letter, data, place + 8)[0]
+    except struct.error:
+        return data
+    letter, place, planes = found.get(_PLANES, ("", 0, 1))
+    if planes == 1 or (_SAMPLES in found and found[_SAMPLES][2] != 1):
+        return data
+    return data[:place] + struct.pack(letter, 1) + data[place + struct.calcsize(letter) :]
 
 
 def first_directory(data: bytes) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -91,3 +92,51 @@ def unknown_class(name: str, known: Collection[str], *, where: str, count: int) 
 def _rename(old: str, new: str) -> str:
     pair = f"{old}={new}"
     return pair if re.fullmatch(r"[\w.=-]+", pair) else f'"{pair}"'
+
+
+# Lists as programs write them: `['warm', 'wet']`, `{warm,wet}`, `("warm",)`; a name in round brackets is none.
+_LIST = re.compile(r"\s*(\[.*['\",].*\]|\{.*['\",].*\}|\(\s*['\"].*\))\s*", re.DOTALL)
+
+
+def several_names(labels: Iterable[str]) -> dict[str, str]:
+    """Return, for each label that is several names, why: a class of that name would be one that nobody meant.
+
+    `;` and `|` always part names, as a list in brackets does. A comma parts them where other labels name the parts
+    too: any of them where no space follows it, else all; so `tench, Tinca tinca` is one class. Where every comma of
+    all the labels stands between words without spaces, two such labels are enough.
+    """
+    different = set(labels)
+    sharing = Counter(part for label in different for part in set(_parts(label, ",")))
+    commas = [label for label in different if "," in label]
+    tight = len(commas) > 1 and not any(letter.isspace() for label in commas for letter in label)
+    return {label: why for label in different if (why := _why_several(label, sharing, tight=tight))}
+
+
+def _why_several(label: str, sharing: Counter[str], *, tight: bool) -> str:
+    letter = "" if _LIST.fullmatch(label) else _parting(label, sharing, tight=tight)
+    if not (letter or _LIST.fullmatch(label)):
+        return ""
+    if not letter:
+        return (
+            f"label {label!r} is a list of names: a picture has one label in this version; write one, without brackets"
+        )
+    names = ", ".join(map(repr, _parts(label, letter)[:3]))
+    return (
+        f"label {label!r} is several names with {letter!r} between them ({names}): a picture has one label in this "
+        f"version; write one, or the name without {letter!r}"
+    )
+
+
+def _parting(label: str, sharing: Counter[str], *, tight: bool) -> str:
+    """Return the letter that parts the names of a label, none where it is one."""
+    if letter := next((letter for letter in ";|" if letter in label), None):
+        return letter
+    parts = _parts(label, ",")
+    shared = [sharing[part] > 1 for part in parts]
+    if len(parts) > 1 and (tight or (all if ", " in label else any)(shared)):
+        return ","
+    return ""
+
+
+def _parts(label: str, letter: str) -> list[str]:
+    return [part.strip() for part in label.split(letter) if part.strip()]

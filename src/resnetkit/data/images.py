@@ -192,7 +192,8 @@ def _open(data: bytes, kind: str) -> Image.Image:
         return cast(Image.Image, HeifImageFile(io.BytesIO(data)))
     importlib.import_module(f"PIL.{_PLUGINS[kind]}")
     read_header, _ = Image.OPEN[kind]  # `Image.open` would swallow the reason why a header is refused
-    return cast(Image.Image, read_header(io.BytesIO(_sound_png(data) if kind == "PNG" else data), ""))
+    sound = {"PNG": _sound_png, "TIFF": bands.in_one_plane}.get(kind, bytes)
+    return cast(Image.Image, read_header(io.BytesIO(sound(data)), ""))
 
 
 def _sound_png(data: bytes) -> bytes:

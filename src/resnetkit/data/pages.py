@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 from PIL import Image
 
-from resnetkit.data import bit_depth
+from resnetkit.data.bit_depth import samples
 from resnetkit.errors import DataError
 
 _NOISE = 8  # levels that a page of one colour may come to in a lossy format
@@ -53,7 +53,7 @@ def check_first(image: Image.Image, reopen: Callable[[], Image.Image]) -> None:
 
 def _is_empty(image: Image.Image, *, noise: int) -> bool:
     """Tell whether a loaded picture is one value throughout, or within `noise` of 256 levels where it has 8 bits."""
-    values = bit_depth.samples(image)
+    values = samples(image)
     if values is not None:
         noise = 0  # no lossy format has so many bits
     else:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from resnetkit.data import images
+from resnetkit.data.shape import can_crop, check_shape
 from resnetkit.errors import DataError, UsageError
 
 Crop = Literal["center", "pad", "squash"]
@@ -123,14 +124,13 @@ class Preprocess:
         if self.crop == "pad":
             return _center_crop(self._resized(image, _long_side_to(image.size, self.size)), self.size)
         if min(image.size) != self.resize:
-            target = _short_side_to(image.size, self.resize)
-            if max(target) > 100 * self.resize:
-                raise DataError(
-                    f"{image.width}x{image.height} is too long and thin to crop to {self.size}x{self.size}; "
-                    "train with preprocess.crop=pad, or cut it"
-                )
-            image = self._resized(image, target)
+            check_shape(*image.size, crop=self.crop, resize=self.resize, size=self.size)
+            image = self._resized(image, _short_side_to(image.size, self.resize))
         return _center_crop(image, self.size)
+
+    def can_crop(self, width: int, height: int) -> bool:
+        """Tell whether `pixels` takes a picture of this size: a strip enlarged to `resize` would fill the memory."""
+        return can_crop(width, height, crop=self.crop, resize=self.resize)
 
     def seen(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Return the box (left, top, right, bottom) of an upright picture that `pixels` shows, in its own pixels.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import Counter
 from dataclasses import dataclass, replace
 
-from resnetkit.data.classes import normal_name
+from resnetkit.data.classes import normal_name, several_names
 from resnetkit.data.dataset import Item, Split
 from resnetkit.data.folders import SPLIT_FOLDERS
 from resnetkit.data.images import IMAGE_SUFFIXES
@@ -16,7 +15,7 @@ from resnetkit.errors import DataError, near_miss
 Row = dict[str, str]
 
 _SUFFIXES = sorted(suffix for known in IMAGE_SUFFIXES for suffix in (known, known.upper()))
-_MARKS = ("0", "1", "0.0", "1.0")  # what one column for each label holds
+_MARKS = {"", "0", "1", "true", "false", "x", "yes", "no"}  # what one column for each label holds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +41,7 @@ def read_table(path: str, *, needed: tuple[str, ...]) -> Table:
             reader = csv.reader(file, strict=True)
             columns = tuple(name.strip() for name in next(reader, []))
             if "label" in needed and "label" not in columns:
-                _check_not_one_hot(path, columns, next(reader, []))
+                _check_not_one_hot(path, columns, [row for row in reader if any(row)])
             _check_columns(path, columns, needed)
             rows = [(reader.line_num, _row(path, reader.line_num, columns, row)) for row in reader if any(row)]
     except UnicodeDecodeError as error:
@@ -67,15 +66,30 @@ def _check_columns(path: str, columns: tuple[str, ...], needed: tuple[str, ...])
         raise DataError(f"{path}, line 1: a column appears twice: {', '.join(columns)}")
 
 
-def _check_not_one_hot(path: str, columns: tuple[str, ...], values: list[str]) -> None:
-    """Raise `DataError` for a table with a column of 0 and 1 for each label."""
-    marked = [name for name, value in zip(columns, values, strict=False) if value.strip() in _MARKS]
+def _check_not_one_hot(path: str, columns: tuple[str, ...], rows: list[list[str]]) -> None:
+    """Raise `DataError` for a table with a column of marks for each label."""
+    values = [{row[place] for row in rows if place < len(row)} for place in range(len(columns))]
+    marked = [name for name, column in zip(columns, values, strict=True) if _are_marks(column)]
     if len(marked) > 1:
         names = ", ".join(marked[:3]) + (f" and {len(marked) - 3} more" if len(marked) > 3 else "")
         raise DataError(
             f"{path}, line 1: has a column for each label ({names}); a picture has one label in this version: write "
             "its name into a column called label"
         )
+
+
+def _are_marks(values: set[str]) -> bool:
+    """Tell whether a column says yes and no; numbers are compared as numbers, and one that is empty says nothing."""
+    marks = {_number_or_name(value) for value in values}
+    return marks <= _MARKS and marks != {""} and bool(marks)
+
+
+def _number_or_name(value: str) -> str:
+    value = value.strip().casefold()
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return value
 
 
 def _other_separator(columns: tuple[str, ...]) -> str:
@@ -121,34 +135,18 @@ def _contradiction(name: str, item: Item, other: Item, *, line: int) -> str:
 
 
 def _check_single_labels(table: Table) -> None:
-    """Raise `DataError` for a label that is several names: a class of that name would be one that nobody meant.
-
-    `;` and `|` always part names. A comma does so where other labels name the parts too: any of them where no space
-    follows it, else all; so `tench, Tinca tinca` is one class.
-    """
-    labels = {row["label"] for _, row in table.rows}
-    sharing = Counter(part for label in labels for part in set(_parts(label, ",")))
+    several = several_names(row["label"] for _, row in table.rows)
     for line, row in table.rows:
-        for letter in ";|,":
-            parts = _parts(row["label"], letter)
-            shared = [sharing[part] > 1 for part in parts]
-            if len(parts) > 1 and (letter != "," or (all if ", " in row["label"] else any)(shared)):
-                names = ", ".join(map(repr, parts[:3]))
-                raise table.wrong(
-                    line,
-                    f"label {row['label']!r} is several names with {letter!r} between them ({names}): a picture has "
-                    f"one label in this version; write one, or the name without {letter!r}",
-                )
-
-
-def _parts(label: str, letter: str) -> list[str]:
-    return [part.strip() for part in label.split(letter) if part.strip()]
+        if row["label"] in several:
+            raise table.wrong(line, several[row["label"]])
 
 
 def picture_path(table: Table, line: int, row: Row) -> str:
     """Return the path of a row's picture as seen from where the CSV was given."""
     if not row["image_path"]:
         raise table.wrong(line, "image_path is empty")
+    if "\0" in row["image_path"]:
+        raise table.wrong(line, "image_path holds a NUL character; write the path without it")
     path = os.path.join(os.path.dirname(table.path), row["image_path"])
     if "\\" in path and not os.path.exists(path):
         path = path.replace("\\", "/")
@@ -156,7 +154,7 @@ def picture_path(table: Table, line: int, row: Row) -> str:
 
 
 class ListedFiles:
-    """Reads files by their paths; one that is not there is looked for with the suffixes of pictures."""
+    """Reads files by their paths; one that is not there is looked for with the other suffixes of pictures."""
 
     def read(self, key: str) -> bytes:
         """Return a file's bytes; raises `OSError`, or `DataError` that says what is there instead."""
@@ -164,7 +162,10 @@ class ListedFiles:
             with open(key, "rb") as file:
                 return file.read()
         except FileNotFoundError:
-            there = next((key + suffix for suffix in _SUFFIXES if os.path.isfile(key + suffix)), None)
+            begins = (key, _without_suffix(key))
+            there = next(
+                (name + suffix for name in begins for suffix in _SUFFIXES if os.path.isfile(name + suffix)), None
+            )
             if there is None:
                 raise
             raise DataError(f"{key}: is not there, but {os.path.basename(there)} is: write that") from None
@@ -187,14 +188,21 @@ def _meant(path: str, *, folder: str) -> str | None:
     """Return what to write in a list in `folder` to find the picture that `path`, which is not there, seems to mean."""
     here, name = folder or ".", os.path.basename(path)
     below = [entry.path for entry in sorted(os.scandir(here), key=lambda entry: entry.name) if entry.is_dir()]
+    roots = {name, _without_suffix(name)}
     as_written = os.path.relpath(path, here)  # as seen from where the command is given
     for place in (os.path.dirname(path), here, *below, os.path.dirname(as_written)):
         entries = sorted(os.listdir(place or ".")) if os.path.isdir(place or ".") else []
         for entry in entries:
             root, suffix = os.path.splitext(entry)
-            if entry.casefold() == name.casefold() or (root == name and suffix.lower() in IMAGE_SUFFIXES):
+            if entry.casefold() == name.casefold() or (root in roots and suffix.lower() in IMAGE_SUFFIXES):
                 return os.path.relpath(os.path.join(place, entry), here)
     return None
+
+
+def _without_suffix(path: str) -> str:
+    """Return a path without the suffix of a picture, as it is where it has none."""
+    root, suffix = os.path.splitext(path)
+    return root if suffix.lower() in IMAGE_SUFFIXES else path
 
 
 def _split(table: Table, line: int, row: Row) -> Split | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -77,7 +76,7 @@ def compare(
     for name, content in pictures:
         try:
             image = images.decode(content, name=name)
-            theirs = read(io.BytesIO(content), preprocess.channels, preprocess.depth)
+            theirs = read(content, preprocess.channels, preprocess.depth)
         except (ResNetKitError, OSError, SyntaxError, ValueError):
             parity.unreadable.append(name)
             continue

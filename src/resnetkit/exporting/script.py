@@ -1,4 +1,4 @@
-"""Joins the `predict.py` of an export from the modules in `standalone`."""
+"""Joins the `predict.py` of an export from the modules in `standalone` and those of `data` that they use."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from resnetkit import files
 from resnetkit.exporting.folder import Exported, Format
 
 _PACKAGE = "resnetkit.exporting.standalone"
+_DATA = ("silence", "bands", "bit_depth", "pages", "shape")  # no two define a name twice
+_ERROR = 'class DataError(ValueError):\n    """A picture that cannot be used."""'
 _RUNTIMES: dict[Format, str] = {
     "onnx": "onnx_runtime",
     "openvino": "openvino_runtime",
@@ -35,13 +37,22 @@ def write_script(exported: Exported) -> None:
 def script(format: Format) -> str:
     """Return the text of `predict.py` for a format."""
     names = ["pictures", "resizing", _RUNTIMES[format], "main"]
-    sources = [resources.files(_PACKAGE).joinpath(f"{name}.py").read_text(encoding="utf-8") for name in names]
+    sources = [_text("resnetkit.data", name) for name in _DATA] + [_text(_PACKAGE, name) for name in names]
     docstring = (
         '"""Name pictures with the model in this folder: python predict.py PHOTO...\n\n'
         f'It needs: pip install {needed(format)}\n"""'
     )
-    bodies = [source.split("\n\n\n", 1)[1].strip() for source in sources]  # what follows docstring and imports
-    return "\n\n".join([docstring, _imports(sources)]) + "\n\n\n" + "\n\n\n".join(bodies) + "\n"
+    return "\n\n".join([docstring, _imports(sources)]) + "\n\n\n" + "\n\n\n".join([_ERROR, *map(_body, sources)]) + "\n"
+
+
+def _text(package: str, name: str) -> str:
+    return resources.files(package).joinpath(f"{name}.py").read_text(encoding="utf-8")
+
+
+def _body(source: str) -> str:
+    """Return what follows docstring and imports."""
+    last = max(node.end_lineno or 0 for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom))
+    return "\n".join(source.splitlines()[last:]).strip()
 
 
 def _imports(sources: list[str]) -> str:
@@ -51,10 +62,12 @@ def _imports(sources: list[str]) -> str:
     for node in (node for source in sources for node in ast.parse(source).body):
         if isinstance(node, ast.Import):
             whole.add(ast.unparse(node))
-        elif isinstance(node, ast.ImportFrom) and not (node.module or "").startswith(_PACKAGE):
+        elif isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("resnetkit."):
             parts.setdefault(node.module or "", set()).update(alias.name for alias in node.names)
+    future = [f"from __future__ import {name}" for name in sorted(parts.pop("__future__", set()))]
     lines = sorted(whole) + [
         f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(parts.items())
     ]
     ours = [line for line in lines if line.split()[1].split(".")[0] in sys.stdlib_module_names]
-    return "\n".join(ours) + "\n\n" + "\n".join(line for line in lines if line not in ours)
+    groups = (future, ours, [line for line in lines if line not in ours])
+    return "\n\n".join("\n".join(group) for group in groups)

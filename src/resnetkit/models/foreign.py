@@ -19,6 +19,7 @@ State = dict[str, Tensor]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 _PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.")
+_TRUNK = re.compile(r"(conv1|bn1|layer\d+)\.")
 # Names of widely copied tutorials: `layer1.0.left.0`, `residual_function`, `shortcut.0`, `conv2_x`, `blocks`, ...
 _TUTORIAL = re.compile(
     r"(^|\.)(left|right|residual_function|residual|shortcut|blocks?|res_?blocks?|conv[2-5]_x|identity_downsample"
@@ -29,18 +30,36 @@ _TUTORIAL = re.compile(
 def read_state(path: str | Path) -> State:
     """Read the tensors of a `.pth`/`.pt` file (`weights_only=True`, no fallback) or of a safetensors file.
 
-    Wrapper keys (`state_dict`, `model`, ...) and prefixes (`module.`, `_orig_mod.`, ...) are stripped, `linear.` is
-    `fc.`. Raises `DataError` for a missing, damaged or other file, and for one that would run code when opened.
+    Wrapper keys (`state_dict`, `model`, ...) and prefixes (`module.`, `_orig_mod.`, ...) are stripped, and so is any
+    one that the network's names have in common, as `backbone.`; `linear.` is `fc.`. Raises `DataError` for a missing,
+    damaged or other file, and for one that would run code when opened.
     """
+    return read_named(path)[0]
+
+
+def read_named(path: str | Path) -> tuple[State, tuple[str, ...]]:
+    """Return what `read_state` does, and the class names beside it in the order of the logits (`class_to_idx`)."""
     path = Path(path)
     start = first_bytes(path, 9)
     if start[8:9] == b"{":
-        return clean(load_tensors(path), name=str(path))
+        return clean(load_tensors(path), name=str(path)), ()
     if not start.startswith((b"PK", b"\x80")):
         raise DataError(
             f"{path}: not weights ({kind_of(start, path.stat().st_size)}); .pth or .safetensors files are wanted"
         )
-    return clean(_unpickle(path), name=str(path))
+    found = _unpickle(path)
+    return clean(found, name=str(path)), _class_names(found)
+
+
+def _class_names(found: Any) -> tuple[str, ...]:
+    """Return the names of a `class_to_idx` as torchvision's folders have it, none where it is no such thing."""
+    numbers = found.get("class_to_idx") if isinstance(found, Mapping) else None
+    if not isinstance(numbers, Mapping) or not all(isinstance(name, str) and name.strip() for name in numbers):
+        return ()
+    names = {number: str(name) for name, number in numbers.items() if isinstance(number, int)}
+    in_order = tuple(names[number] for number in range(len(numbers)) if number in names)
+    whole = len(in_order) == len(numbers) == len({name.casefold() for name in in_order})
+    return in_order if whole else ()
 
 
 def _unpickle(path: Path) -> Any:
@@ -78,12 +97,29 @@ def clean(state: Any, *, name: str) -> State:
         raise DataError(f"{name}: holds no tensors by name; save model.state_dict()")
     while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in tensors)), ""):
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
+    tensors = _without_prefix(tensors)
     if "fc.weight" not in tensors:
         tensors = {re.sub(r"^linear\.", "fc.", key): value for key, value in tensors.items()}
     for key, value in tensors.items():
         if kind := _kind_of_tensor(value):
             raise DataError(f"{name}: {key} is a {kind} tensor: save the network's state with plain (dense) ones")
     return tensors
+
+
+def _without_prefix(tensors: State) -> State:
+    """Return tensors without the one prefix, as `backbone.`, under which a network lies; others keep their names."""
+    ends = "conv1.weight", "layer1.0.conv1.weight"
+    starts = {key.removesuffix(ends[1]) for key in tensors if key.endswith(f".{ends[1]}")}
+    starts = {start for start in starts if start + ends[0] in tensors}
+    if len(starts) != 1 or ends[0] in tensors:
+        return tensors
+    (prefix,) = starts
+    return {key.removeprefix(prefix): value for key, value in tensors.items()}
+
+
+def trunk_of(state: Mapping[str, Tensor]) -> State:
+    """Return a state without the parts beside the trunk, such as a head of other names than `fc.weight`."""
+    return {key: value for key, value in state.items() if _TRUNK.match(key)}
 
 
 def _kind_of_tensor(value: Tensor) -> str:

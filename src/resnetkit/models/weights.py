@@ -16,7 +16,7 @@ from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.models import catalog, checkpoint
 from resnetkit.models.catalog import WeightsRecord
 from resnetkit.models.checkpoint import Header
-from resnetkit.models.foreign import clean, infer_spec, num_classes_of, read_state, tutorial_note
+from resnetkit.models.foreign import clean, infer_spec, num_classes_of, read_named, read_state, trunk_of, tutorial_note
 from resnetkit.models.hub import fetch_weights
 from resnetkit.models.resnet import ResNet, without_values
 from resnetkit.models.spec import ResNetSpec
@@ -113,7 +113,7 @@ def _fixes(spec: ResNetSpec, state: Mapping[str, Tensor]) -> list[str]:
     note = tutorial_note(state)
     if note:
         return [f"why: {note}"]
-    if "fc.weight" not in state:
+    if "fc.weight" not in state and spec.num_classes:
         return ['why: the file has no head `fc.weight`; keep the network\'s own with head="replace" (fine-tuning does)']
     try:
         theirs = infer_spec(state, without_projections=spec.shortcut)
@@ -167,8 +167,9 @@ def open_weights(
     """Open any file of weights as a network in evaluation mode and the header a checkpoint of it would have.
 
     Our checkpoints and files of published weights bring their own; for others the network is that of `arch` (with the
-    file's number of classes, channels and stem) or worked out from the shapes, classes are called `class 0`, ... and
-    preprocessing is the usual one for the stem. `asked`: the network to take where shapes do not tell it. Raises
+    file's number of classes, channels and stem) or worked out from the shapes, classes are those of its `class_to_idx`
+    or called `class 0`, ..., and preprocessing is the usual one for the stem. `asked`: the network to take where shapes
+    do not tell it. A head of other names than `fc.weight` is left out: that is a trunk, without classes. Raises
     `DataError` for files that are no weights, fit no network or say that they are those of another network than `arch`.
     """
     path = Path(path)
@@ -176,13 +177,15 @@ def open_weights(
     if checkpoint.is_checkpoint(path):
         _check_named(named, arch, checkpoint.read_header(path).spec, path)
         return checkpoint.load(path)
-    state, record = read_state(path), _record_of(path)
+    (state, names), record = read_named(path), _record_of(path)
     if record is not None:
         header = catalog.published_header(record)
         _check_named(named, arch, header.spec, path)
         return _filled(header, state, path)
+    if "fc.weight" not in state and tutorial_note(state) == "":
+        state = trunk_of(state) or state
     try:
-        header = _bare_header(_told(state, asked) if named is None else _adapted(named, state))
+        header = _bare_header(_told(state, asked) if named is None else _adapted(named, state), names)
     except ResNetKitError as error:
         raise DataError(f"{path}: {error}") from error
     return _filled(header, state, path)
@@ -207,11 +210,11 @@ def _check_named(named: ResNetSpec | None, arch: str | None, theirs: ResNetSpec,
     )
 
 
-def _bare_header(spec: ResNetSpec) -> Header:
+def _bare_header(spec: ResNetSpec, names: tuple[str, ...]) -> Header:
     size = 224 if spec.stem == "imagenet" else 32
     return Header(
         spec=spec,
-        classes=tuple(f"class {i}" for i in range(spec.num_classes)),
+        classes=names if len(names) == spec.num_classes else tuple(f"class {i}" for i in range(spec.num_classes)),
         preprocess=Preprocess.for_size(size, channels=spec.in_channels),
     )
 

@@ -4,8 +4,9 @@ import json
 import sys
 from pathlib import Path
 
+from resnetkit.data.shape import check_shape
 from resnetkit.exporting.standalone.onnx_runtime import opened
-from resnetkit.exporting.standalone.pictures import read
+from resnetkit.exporting.standalone.pictures import holds_several, read
 
 
 def main() -> None:
@@ -13,17 +14,23 @@ def main() -> None:
     folder = Path(__file__).resolve().parent
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     header, failed = record["header"], False
+    preprocess = header["preprocess"]
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     run = opened(folder, record)
     threshold = header["decision"].get("threshold")
     for path in sys.argv[1:]:
         try:
-            picture = read(path, header["preprocess"]["channels"], header["preprocess"]["depth"])
-        except (OSError, SyntaxError, ValueError) as problem:
+            data = Path(path).read_bytes()
+            picture = read(data, preprocess["channels"], preprocess["depth"])
+            height, width, _ = picture.shape
+            check_shape(width, height, **{name: preprocess[name] for name in ("crop", "resize", "size")})
+        except (OSError, SyntaxError, ValueError, TypeError, LookupError) as problem:
             print(f"{path}: {problem}", file=sys.stderr)
             failed = True
             continue
+        if holds_several(data):
+            print(f"{path}: holds several frames or pages: the first was used", file=sys.stderr)
         probabilities = run(picture)
         best = sorted(zip(probabilities.tolist(), header["classes"], strict=True), reverse=True)[:5]
         unsure = "not sure: " if threshold is not None and best[0][0] < threshold else ""
