@@ -113,7 +113,8 @@ def test_a_large_jpeg_is_known_whatever_its_notes_but_not_turned(tmp_path: Path,
 
     photo = jpeg(1)
     stripped = {known(photo), known(noted(photo, 1)), known(noted(photo, 99, comment=b"made by hand"))}
-    assert len(stripped) == 1 and None not in stripped
+    assert len(stripped) == 1
+    assert None not in stripped
     others = [noted(photo, 6), noted(photo, 3), jpeg(2), jpeg(1, quality=90), jpeg(1, restart_marker_rows=1)]
     others += [photo[:-9] + bytes([photo[-9] ^ 1]) + photo[-8:]]
     assert len({*stripped, *map(known, others)}) == 7

@@ -29,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class Content(NamedTuple):
-    """What a picture holds: `size` (width, height), upright; `pixels`: their digest, of a large JPEG of what codes them.
+    """What a picture holds: `size` (width, height), upright; `pixels`: their digest, of a large JPEG its codes.
 
     `bright`: the bytes of `[8, 8]` uint8, the greys of the picture at 8x8 pixels.
     """
@@ -87,7 +87,7 @@ def digest_of_pixels(pixels: np.ndarray) -> str:
 
 
 def digest_of_jpeg(data: bytes, orientation: int) -> str:
-    """Return the fingerprint of what decides a JPEG's pixels, 32 hexadecimal digits: the same whatever notes it bears."""
+    """Return the fingerprint of what decides a JPEG's pixels, 32 hexadecimal digits: no notes it bears."""
     hashed = hashlib.blake2b(f"JPEG {orientation}\0".encode(), digest_size=16)
     for part in signatures.jpeg_codes(data):
         hashed.update(part)
