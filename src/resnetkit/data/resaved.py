@@ -51,7 +51,8 @@ def resaved_pairs(
         if not _either(_is_alike, keep(one, COMPARED), keep(other, COMPARED)):
             return False
         whole = max(*contents[one].size, *contents[other].size) <= COMPARED
-        return is_resaved(*(keep(number, COMPARED) if whole else close(number, CLOSE) for number in (one, other)))
+        both = (keep(number, COMPARED) if whole else close(number, CLOSE) for number in (one, other))
+        return _either(_differs_as_copies_do, *both)
 
     first: dict[int, int] = {}
     members: dict[int, list[int]] = {}
@@ -121,7 +122,7 @@ def is_resaved(one: Image.Image, other: Image.Image) -> bool:
     differences, against the noise of a second shot. At the size of the smaller no tile may differ by more than its
     traces, nor far more than the rest: a needle, a digit or a lesion does.
     """
-    return _either(lambda small, large: _is_alike(small, large) and _differs_as_copies_do(small, large), one, other)
+    return _either(_is_alike, one, other) and _either(_differs_as_copies_do, one, other)
 
 
 def _either(test: Callable[[Image.Image, Image.Image], bool], one: Image.Image, other: Image.Image) -> bool:
