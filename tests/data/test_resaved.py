@@ -33,7 +33,7 @@ def pictures_of(source: Path, *, count: int, limit: int | None = None) -> list[I
 
 def pairs_of(pictures: list[Image.Image]) -> set[tuple[int, int]]:
     known = [contents.content_of(picture) for picture in pictures]
-    return set(resaved_pairs(known, lambda number: pictures[number]))
+    return set(resaved_pairs(known, lambda number, _: pictures[number]))
 
 
 @pytest.mark.parametrize("source", ["cifar10.zip", "hymenoptera", "traffic_lights"])
@@ -143,4 +143,38 @@ def test_parts_are_searched_against_each_other_alone(shared_data: Path) -> None:
     pictures += [saved_again(picture, 90) for picture in pictures]
     known = [contents.content_of(picture) for picture in pictures]
     for parts, found in (("tttttttttttt", 0), ("ttttttvvvvvv", 6), ("tttttteeevvv", 6), ("tttvvvtttvvv", 0)):
-        assert len(resaved_pairs(known, lambda number: pictures[number], parts=list(parts))) == found
+        assert len(resaved_pairs(known, lambda number, _: pictures[number], parts=list(parts))) == found
+
+
+def page(number: int, *, size: tuple[int, int] = (1280, 720), font: int = 18) -> Image.Image:
+    sheet = Image.new("RGB", size, "white")
+    pen, letters = ImageDraw.Draw(sheet), ImageFont.load_default(font)
+    for line in range(14):
+        pen.text((40, 30 + 2.4 * font * line), f"{line}. The same words stand on every page of it", "black", letters)
+    pen.text((size[0] - 130, size[1] - 40), f"page {number}", "black", letters)
+    return sheet
+
+
+def test_the_small_print_of_a_large_slide_makes_another_slide() -> None:
+    pages = [page(number) for number in range(100, 103)]
+    assert pairs_of(pages) == set()
+    assert pairs_of([saved_again(one, 90) for one in pages]) == set()
+    mixed = [smaller(one, 0.7, WAYS[number % 4]) if number % 2 else one for number, one in enumerate(pages)]
+    assert pairs_of(mixed) == set()
+    copies = [saved_again(pages[0], 75), smaller(pages[1], 0.7, WAYS[3])]
+    assert pairs_of([*pages[:2], *copies]) == {(0, 2), (1, 3)}
+
+
+@pytest.mark.parametrize("noise", [0, 3])
+def test_a_thin_needle_that_moved_by_less_than_a_degree_makes_another_picture(noise: float) -> None:
+    rng = np.random.default_rng(0)
+    gauges = []
+    for degrees in np.arange(10.0, 14.0, 0.4):
+        dial = Image.new("RGB", (480, 480), "#c8c8c8")
+        pen, turn = ImageDraw.Draw(dial), np.deg2rad(degrees)
+        pen.ellipse((40, 40, 440, 440), fill="#e8e8e8", outline="black", width=5)
+        pen.line((240, 240, 240 + 150 * np.cos(turn), 240 - 150 * np.sin(turn)), fill="black", width=2)
+        values = np.asarray(dial, np.float32) + rng.normal(0, noise, (480, 480, 3))
+        gauges.append(Image.fromarray(values.clip(0, 255).astype(np.uint8)))
+    unique = list({contents.content_of(gauge).pixels: gauge for gauge in gauges}.values())
+    assert pairs_of(unique) == set()

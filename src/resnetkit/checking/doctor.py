@@ -154,10 +154,10 @@ def _once_in_each_part(items: Sequence[Item], looks: Sequence[Look]) -> list[int
 def _certain(dataset: Dataset, items: Sequence[Item], looks: Sequence[Look]) -> Pairs:
     """Return the pairs that are one picture for certain, saved again or resized, by the numbers of the pictures."""
 
-    def opened(number: int) -> Image.Image:
+    def opened(number: int, at_least: int) -> Image.Image:
         try:
             item = items[numbers[number]]
-            return open_to_compare(dataset.read(item), name=item.source)
+            return open_to_compare(dataset.read(item), name=item.source, at_least=at_least)
         except ResNetKitError:
             return Image.new("RGB", (1, 1))  # it was taken away meanwhile
 

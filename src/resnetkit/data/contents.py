@@ -20,16 +20,16 @@ from resnetkit.errors import ResNetKitError
 
 SUFFIX = ".contents.npz"
 SIDE = 8  # of `Content.bright`, in pixels
-# JPEGs whose shorter side has so many pixels are opened smaller, at least this large: their pixels have no digest.
+# JPEGs whose shorter side has so many pixels are opened smaller, at least this large: they are known by their codes.
 LARGE, OPENED = 512, 128
 PHOTO = 96  # pixels: from here on a picture takes longer to decode than what is kept of it to find
-_RULES = 1  # of all this: raised with them, so that what was kept by others is not used
+_RULES = 2  # of all this: raised with them, so that what was kept by others is not used
 _ROW = np.dtype([("digest", "V16"), ("pixels", "V16"), ("size", "<i4", 2), ("bright", "u1", SIDE * SIDE)])
 _LOG = logging.getLogger(__name__)
 
 
 class Content(NamedTuple):
-    """What a picture holds: `size` (width, height), upright; `pixels`: their digest, None where it was opened smaller.
+    """What a picture holds: `size` (width, height), upright; `pixels`: their digest, of a large JPEG its codes.
 
     `bright`: the bytes of `[8, 8]` uint8, the greys of the picture at 8x8 pixels.
     """
@@ -52,9 +52,9 @@ def look(data: bytes | np.ndarray, *, name: str) -> tuple[Content | None, np.nda
         upright = images.convert(image, mode="RGB", depth=None)
     except ResNetKitError:
         return None, None
-    if large and full is not None:
-        turned = images.orientation(image) >= 5
-        return Content(full[::-1] if turned else full, None, _bright(upright)), None
+    if large and full is not None and isinstance(data, bytes):
+        turn = images.orientation(image)
+        return Content(full[::-1] if turn >= 5 else full, digest_of_jpeg(data, turn), _bright(upright)), None
     pixels = np.frombuffer(upright.tobytes(), np.uint8).reshape(upright.height, upright.width, 3)
     content = Content(upright.size, digest_of_pixels(pixels), _bright(upright))
     if image.mode not in ("RGB", "L") or "transparency" in image.info or bit_depth.samples(image) is not None:
@@ -83,6 +83,14 @@ def digest_of_pixels(pixels: np.ndarray) -> str:
     """Return the fingerprint of `[H, W, 3]` uint8, 32 hexadecimal digits: the same in whatever file they lie."""
     hashed = hashlib.blake2b(f"{pixels.shape[1]} {pixels.shape[0]}\0".encode(), digest_size=16)
     hashed.update(np.ascontiguousarray(pixels).data)
+    return hashed.hexdigest()
+
+
+def digest_of_jpeg(data: bytes, orientation: int) -> str:
+    """Return the fingerprint of what decides a JPEG's pixels, 32 hexadecimal digits: no notes it bears."""
+    hashed = hashlib.blake2b(f"JPEG {orientation}\0".encode(), digest_size=16)
+    for part in signatures.jpeg_codes(data):
+        hashed.update(part)
     return hashed.hexdigest()
 
 

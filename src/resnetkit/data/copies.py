@@ -17,7 +17,7 @@ from resnetkit import files
 from resnetkit.data import contents, images
 from resnetkit.data.cache_entries import Cleared, Entry
 from resnetkit.data.dataset import Dataset, Item, decoded
-from resnetkit.data.resaved import COMPARED, resaved_pairs
+from resnetkit.data.resaved import resaved_pairs
 from resnetkit.data.survey import Survey
 from resnetkit.errors import ResNetKitError
 
@@ -55,11 +55,12 @@ def copies_folder() -> Path:
 def _found(
     dataset: Dataset, items: Sequence[Item], surveyed: Survey, *, parts_alone: bool
 ) -> list[tuple[int, int]]:  # fmt: skip
-    def opened(number: int) -> Image.Image:
+    def opened(number: int, at_least: int) -> Image.Image:
         source = items[number].source
         try:
-            data = surveyed.kept.look(source, at_least=COMPARED)
-            return open_to_compare(dataset.read(items[number]) if data is None else data, name=source)
+            data = surveyed.kept.look(source, at_least=at_least)
+            data = dataset.read(items[number]) if data is None else data
+            return open_to_compare(data, name=source, at_least=at_least)
         except ResNetKitError:
             return Image.new("RGB", (1, 1))  # is no copy of anything; named when it is decoded
 
@@ -67,9 +68,9 @@ def _found(
     return resaved_pairs([surveyed.contents[item.source] for item in items], opened, parts=parts)
 
 
-def open_to_compare(data: bytes | np.ndarray, *, name: str) -> Image.Image:
-    """Return a picture as `resaved_pairs` compares it: upright, in RGB; raises `DataError` naming it."""
-    return images.convert(decoded(data, name=name, at_least=COMPARED), mode="RGB", depth=None)
+def open_to_compare(data: bytes | np.ndarray, *, name: str, at_least: int) -> Image.Image:
+    """Return a picture as `resaved_pairs` compares it, upright and in RGB; raises `DataError` naming it."""
+    return images.convert(decoded(data, name=name, at_least=at_least), mode="RGB", depth=None)
 
 
 def _key(items: Sequence[Item], surveyed: Survey, parts_alone: bool) -> str:

@@ -135,12 +135,12 @@ def convert(image: Image.Image, *, mode: Literal["RGB", "L"], depth: int | None)
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 where it is absent or the EXIF data are broken."""
+    """Return the EXIF orientation, 1 to 8; 1 where it is absent or the EXIF data are broken."""
     try:
         value: Any = image.getexif().get(0x0112, 1)
     except _BROKEN:
         return 1  # a photo is not refused for its notes
-    return value if isinstance(value, int) else 1
+    return value if isinstance(value, int) and value in _UPRIGHT else 1
 
 
 def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) -> Image.Image:

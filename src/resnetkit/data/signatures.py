@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Iterator
 
 PICTURE = "save or export it as PNG or JPEG"
 EXTRACT = "unpack it first"
@@ -96,6 +98,22 @@ def _iso_media_format(data: bytes) -> str | None:
     if brands & {b"avif", b"avis"}:
         return "AVIF"
     return "HEIF" if data[8:12] in _HEIF_BRANDS else None
+
+
+def jpeg_codes(data: bytes) -> Iterator[memoryview]:
+    """Yield the segments and scans of a JPEG that decide its pixels: no notes (APPn but Adobe's, COM), no trailer."""
+    view, at = memoryview(data), 2
+    while (found := _JPEG_MARKER.search(data, at)) and data[found.end() - 1] != 0xD9:
+        if found.start() > at:
+            yield view[at : found.start()]  # of a scan
+        marker = data[found.end() - 1]
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+        if marker == 0xEE or not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+            yield view[found.end() - 1 : at]
+    yield view[at : found.start() if found else len(data)]
+
+
+_JPEG_MARKER = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")  # none of the zeros and restarts within a scan
 
 
 def is_dicom(data: bytes) -> bool:

@@ -50,7 +50,8 @@ class Survey:
     def pixels(self) -> Mapping[str, str]:
         """Return source -> digest of the decoded picture: upright, 8-bit RGB, the same whatever file it lies in.
 
-        Large JPEGs, which are opened at a part of their size, and pictures that cannot be decoded have none.
+        That of a large JPEG, which is opened at a part of its size, is of what codes its pixels, whatever its notes.
+        Pictures that cannot be decoded have none.
         """
         return {source: one.pixels for source, one in self.contents.items() if one.pixels is not None}
 
