@@ -105,7 +105,7 @@ def test_int8_needs_openvino_and_labelled_pictures(file: Path, labelled: Path) -
         rk.load(file, precision="int8")
 
 
-def test_train_calibrates_and_validation_is_scored_where_the_data_have_parts(labelled: Path, tmp_path: Path) -> None:
+def test_train_calibrates_and_test_is_scored_where_the_data_have_parts(labelled: Path, tmp_path: Path) -> None:
     def divided(data: Path, classes: Sequence[str] = CLASSES) -> tuple[Dataset, Dataset]:
         made = calibration(
             [data],
@@ -127,6 +127,6 @@ def test_train_calibrates_and_validation_is_scored_where_the_data_have_parts(lab
     (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
     ours, others = divided(tmp_path / "list.csv")
     assert ({item.split for item in ours.items}, len(ours)) == ({"train"}, 40)
-    assert ({item.split for item in others.items}, len(others)) == ({"val"}, 15)
+    assert ({item.split for item in others.items}, len(others)) == ({"test"}, 5)
     with pytest.raises(DataError, match="is not among the 2 known classes"):
         divided(tmp_path / "list.csv", ("a", "b"))

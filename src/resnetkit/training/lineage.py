@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Lineage:
     """What a run's weights have `seen`, and the keys of what it holds out.
 
-    `held_out` may choose and calibrate them, `scored` is the test part.
+    `held_out` may choose and calibrate them, `scored` is the test part that was drawn from them.
     """
 
     seen: Seen
@@ -42,7 +42,8 @@ class Lineage:
 
 def lineage(prepared: Prepared, *, before: Seen | None) -> Lineage:
     """Return that of a run on these pictures, whose weights begin as those that had seen `before`, or at random."""
-    train, held_out, scored = prepared.parts["train"], prepared.parts.get("val"), prepared.parts.get("test")
+    train, held_out = prepared.parts["train"], prepared.parts.get("val")
+    scored = prepared.parts["test"] if prepared.report.halved else None  # one that was given is known by its place
     return Lineage(
         seen=seen_in_training(train.contents, groups=[item.group for item in train.items], before=before),
         held_out=packed(held_out.contents) if held_out else "", scored=packed(scored.contents) if scored else "",
@@ -50,7 +51,7 @@ def lineage(prepared: Prepared, *, before: Seen | None) -> Lineage:
 
 
 def lineage_of(folder: RunFolder) -> Lineage:
-    """Return that of a run by its folder; an older version kept none, or no test part, but which files it trained on.
+    """Return that of a run by its folder; an older version kept none, but which files it trained on.
 
     Raises `DataError` where it is damaged.
     """
@@ -59,8 +60,7 @@ def lineage_of(folder: RunFolder) -> Lineage:
         seen, held_out = Seen.from_json(values["trained_on"]), str(values["held_out"])
         if seen.why == LEFT_OUT and not seen.pictures:
             return lineage_by_files(folder)
-        scored = str(values["scored"]) if "scored" in values else lineage_by_files(folder).scored
-        return Lineage(seen=seen, held_out=held_out, scored=scored)
+        return Lineage(seen=seen, held_out=held_out, scored=str(values.get("scored", "")))
     except FileNotFoundError:
         return lineage_by_files(folder)
     except DataError:
@@ -72,7 +72,7 @@ def lineage_of(folder: RunFolder) -> Lineage:
 def lineage_by_files(folder: RunFolder) -> Lineage:
     """Return what split.csv and the list of contents tell: own pictures alone, by the bytes of their files."""
     parts, groups = read_split(folder.split), _groups(folder)
-    digests: Mapping[str, list[str]] = {"train": [], "val": [], "test": []}
+    digests: Mapping[str, list[str]] = {"train": [], "val": []}
     for digest, source in read_contents(folder):
         digests.get(parts.get(source, ""), []).append(digest)
     trained = [group for source, group in groups.items() if parts.get(source) == "train"]
@@ -82,7 +82,7 @@ def lineage_by_files(folder: RunFolder) -> Lineage:
         seen_in_training([(digest,) for digest in digests["train"]], groups=trained), known=False,
         why=BY_BYTES if page["weights"] == "none" else OLDER,
     )  # fmt: skip
-    return Lineage(seen=seen, held_out=keys["val"], scored=keys["test"])
+    return Lineage(seen=seen, held_out=keys["val"])
 
 
 def _groups(folder: RunFolder) -> dict[str, str | None]:
