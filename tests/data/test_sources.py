@@ -430,6 +430,7 @@ def _first_of(ask: Callable[[str], Dataset], path: str) -> bytes | np.ndarray:
         (["img1.png"], "photos/img1.png", "img1.png"),
         (["photos/img1.png"], "set/photos/img1", "photos/img1.png"),
         (["img1.png"], "img1.jpg", "img1.png"),
+        (["img1.png", "photos/img1.jpg"], "img1.jpg", "photos/img1.jpg"),
     ],
 )
 @pytest.mark.parametrize("ask", [open_data, open_pictures])

@@ -188,14 +188,15 @@ def _meant(path: str, *, folder: str) -> str | None:
     """Return what to write in a list in `folder` to find the picture that `path`, which is not there, seems to mean."""
     here, name = folder or ".", os.path.basename(path)
     below = [entry.path for entry in sorted(os.scandir(here), key=lambda entry: entry.name) if entry.is_dir()]
-    roots = {name, _without_suffix(name)}
     as_written = os.path.relpath(path, here)  # as seen from where the command is given
-    for place in (os.path.dirname(path), here, *below, os.path.dirname(as_written)):
-        entries = sorted(os.listdir(place or ".")) if os.path.isdir(place or ".") else []
-        for entry in entries:
-            root, suffix = os.path.splitext(entry)
-            if entry.casefold() == name.casefold() or (root in roots and suffix.lower() in IMAGE_SUFFIXES):
-                return os.path.relpath(os.path.join(place, entry), here)
+    places = (os.path.dirname(path), here, *below, os.path.dirname(as_written))
+    for wanted in (name, _without_suffix(name)):  # one of another suffix only where the name itself is nowhere
+        for place in places:
+            entries = sorted(os.listdir(place or ".")) if os.path.isdir(place or ".") else []
+            for entry in entries:
+                root, suffix = os.path.splitext(entry)
+                if entry.casefold() == name.casefold() or (root == wanted and suffix.lower() in IMAGE_SUFFIXES):
+                    return os.path.relpath(os.path.join(place, entry), here)
     return None
 
 
