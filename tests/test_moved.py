@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 import resnetkit as rk
 from resnetkit.errors import DataError, UsageError
 from resnetkit.training import run as runs
+from resnetkit.watcher import Watcher
 from tests.conftest import Output
 
 HOW: dict[str, Any] = {"model": "resnet8", "limit": 60, "threads": 1, "settings": ("augment.flip=none",)}
@@ -218,9 +219,21 @@ def test_arrays_are_trained_on_scored_and_resumed_from_memory(tmp_path: Path, mo
         rk.resume(run, epochs=2)
     with pytest.raises(DataError, match=r"1 of its 60 pictures is not in arrays .* the first <arrays>::59"):
         rk.resume(run, epochs=2, data=(images[:-1], labels[:-1]))
-    rk.resume(run, epochs=2, data=(images, labels))
+    told = Told()
+    rk.resume(run, epochs=2, data=(images, labels), watcher=told)
+    assert "another class" not in " ".join(told.notes)
+    rk.resume(run, epochs=2, data=(images, (labels + 1) % 3), watcher=told)
+    assert told.notes.count("60 pictures lie under another class now; the labels are those of split.csv") == 1
     rk.resume("again", epochs=2, data=(images[::-1], labels[::-1]))
     assert same_bits(run.path / "last.safetensors", Path("runs/again/last.safetensors"))
+
+
+class Told(Watcher):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def arrays() -> tuple[Any, Any]:

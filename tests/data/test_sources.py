@@ -587,7 +587,8 @@ def test_cifar10_is_fetched_into_the_cache_and_unpacked_once(tmp_path, monkeypat
     monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
     monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": sums["batches.meta"]})
 
-    def publish(url, target, *, checksum, what):
+    def publish(url, target, *, checksum, what, ways_out):
+        assert ways_out == ("a folder or .zip of it as DATA", f"the archive put at {target}")
         assert checksum == "md5:c58f30108f718f92721af3b95e74349a"
         target.parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(target, "w:gz") as archive:

@@ -16,7 +16,7 @@ from resnetkit.api.locating import RUNS, locate
 from resnetkit.api.pictures import draw_augmented
 from resnetkit.api.progress import listening
 from resnetkit.api.remembering import of_training, trained_among, unknown
-from resnetkit.data.arrays import GIVEN, pair_of, paths_of
+from resnetkit.data.arrays import GIVEN, fetch_cifar10, pair_of, paths_of
 from resnetkit.errors import UsageError, near_miss
 from resnetkit.files import safe_name
 from resnetkit.runtime import Runtime
@@ -61,10 +61,10 @@ def train(
     Raises `DataError` for data that cannot be used (exit code 3), `UsageError` for contradictions, `InterruptedRun`
     after Ctrl-C, `DivergedError` for a loss that is not finite.
     """
+    request = _request(data, options)
     from resnetkit.training import job as jobs
     from resnetkit.training.ranks import joined
 
-    request = _request(data, options)
     device = machine.resolve(device=device).device  # one that is not there is told before any picture is read
     with listening(watcher, quiet=quiet) as watcher, joined() as ranks:
         watcher, on_epoch = (watcher, on_epoch) if ranks.first else (Watcher(), None)
@@ -122,7 +122,10 @@ def _request(data: Sequence[Any], options: Mapping[str, Any]) -> Request:
             raise UsageError(f"train has no option {name!r}{near_miss(name, known) or ': ' + ', '.join(known)}")
     if pair_of(data) is not None:
         return Request(data=(GIVEN,), **options)
-    return Request(data=tuple(paths_of(data)), **options)
+    paths = tuple(paths_of(data))
+    if "cifar10" in paths and not os.path.exists("cifar10"):
+        fetch_cifar10()  # before torch is loaded: who has no network hears of it within seconds
+    return Request(data=paths, **options)
 
 
 def _prepare(

@@ -42,7 +42,8 @@ def _row(run: Any) -> dict[str, Any]:
     }  # fmt: skip
     problems: dict[str, None] = {}
     reads: tuple[tuple[str, Callable[[], Any]], ...] = (
-        ("metrics", run.folder.metrics), ("header", lambda: _header(run)), ("description", lambda: run.description), ("choice", lambda: run.choice),
+        ("metrics", run.folder.metrics), ("header", lambda: _header(run)),
+        ("description", lambda: run.description), ("choice", lambda: run.choice),
         ("metrics", lambda: run.metrics),
     )  # fmt: skip
     for what, read in reads:

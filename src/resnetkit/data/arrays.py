@@ -184,7 +184,7 @@ def pixels_of(images: Any) -> np.ndarray:
     if other is not None:
         raise DataError(
             f"images of a list must have one shape: image 0 is {list(pictures[0].shape)}, image {other} is "
-            f"{list(pictures[other].shape)}; give all one size and as many channels, or save them as files in class folders"
+            f"{list(pictures[other].shape)}; give all one size and as many channels, or save them as files"
         )
     return np.stack(pictures) if pictures else np.empty((0, 0, 0), np.uint8)
 
@@ -252,14 +252,10 @@ def read_digits(source: str) -> Found:
 
 def read_cifar10(source: str) -> Found:
     """Return CIFAR-10's 50,000 + 10,000 pictures; downloaded and verified once."""
-    from resnetkit.data.fetch import fetch
-
-    folder = runtime.cache_folder() / "datasets"
-    archive = folder / CIFAR10_URL.rpartition("/")[2]
-    ways_out = ("a folder or .zip of it as DATA", f"the archive put at {archive}")
-    fetch(CIFAR10_URL, archive, checksum=f"md5:{CIFAR10_MD5}", what="CIFAR-10", ways_out=ways_out)
+    archive = fetch_cifar10()
+    folder = archive.parent
     _unpack(archive, folder)
-    from torchvision.datasets import CIFAR10  # takes seconds: who has no network hears of it first
+    from torchvision.datasets import CIFAR10
 
     images: dict[str, np.ndarray] = {}
     items = []
@@ -268,6 +264,15 @@ def read_cifar10(source: str) -> Found:
         images[part] = data.data
         items += _items(source, f"{part}/", [data.classes[target] for target in data.targets], part)
     return Arrays(images), items
+
+
+def fetch_cifar10() -> Path:
+    """Return CIFAR-10's archive in the cache, downloaded where it is not there; without torch, which takes seconds."""
+    from resnetkit.data.fetch import fetch
+
+    archive = runtime.cache_folder() / "datasets" / CIFAR10_URL.rpartition("/")[2]
+    ways_out = ("a folder or .zip of it as DATA", f"the archive put at {archive}")
+    return fetch(CIFAR10_URL, archive, checksum=f"md5:{CIFAR10_MD5}", what="CIFAR-10", ways_out=ways_out)
 
 
 def _unpack(archive: Path, folder: Path) -> None:

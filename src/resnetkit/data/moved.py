@@ -11,7 +11,7 @@ from typing import Any
 from resnetkit.data.arrays import pair_of
 from resnetkit.data.classes import class_names, natural_key
 from resnetkit.data.dataset import Dataset, Item
-from resnetkit.data.sources import open_arrays, open_pictures
+from resnetkit.data.sources import open_arrays, open_data, open_pictures
 from resnetkit.data.splits import digest
 from resnetkit.data.survey import Progress, ordered
 from resnetkit.errors import DataError, ResNetKitError
@@ -19,7 +19,7 @@ from resnetkit.errors import DataError, ResNetKitError
 
 def found_again(
     data: Sequence[Any], wanted: Sequence[tuple[str, str]], items: Mapping[str, Item], *, run: str, in_order: bool,
-    threads: int, progress: Progress | None = None,
+    threads: int, rename: Mapping[str, str] | None = None, progress: Progress | None = None,
 ) -> Dataset:  # fmt: skip
     """Return `items` of a run, in the order of `wanted`, read from the pictures of the same content under `data`.
 
@@ -45,17 +45,31 @@ def found_again(
         alike[key].append(item)
     missing = [source for key, source in wanted if key not in alike]
     if missing:
+        are = "is" if len(missing) == 1 else "are"
         raise DataError(
-            f"{run}: {len(missing):,} of its {len(wanted):,} pictures {'is' if len(missing) == 1 else 'are'} not in {pictures.name} with the same "
+            f"{run}: {len(missing):,} of its {len(wanted):,} pictures {are} not in {pictures.name} with the same "
             f"content, the first {missing[0]}; name the folders that hold them all, or start a new run"
         )
-    origins = {}
+    labels, origins = _labels(data, rename), {}
+    now = [{labels.get(one.source) for one in alike[key]} - {None} for key, _ in wanted]
+    others = sum(
+        bool(named) and items[source].label not in named for named, (_, source) in zip(now, wanted, strict=True)
+    )
+    notes = (f"{others:,} pictures lie under another class now; the labels are those of split.csv",) if others else ()
     for key, source in wanted:
         alike[key].rotate(-1)
         origins[source] = pictures.origins[alike[key][-1].source]
     kept = tuple(items[source] for _, source in wanted)
     names = class_names(str(item.label) for item in kept)
-    return replace(pictures, items=kept, classes=names, origins=origins, ignored=(), outside=(), empty=(), notes=())
+    return replace(pictures, items=kept, classes=names, origins=origins, ignored=(), outside=(), empty=(), notes=notes)
+
+
+def _labels(data: Sequence[Any], rename: Mapping[str, str] | None) -> dict[str, str | None]:
+    """Return the classes under which pictures lie now, by source; none where they do not lie in classes."""
+    try:
+        return {item.source: item.label for item in open_data(*data, rename=rename).items}
+    except ResNetKitError:
+        return {}
 
 
 def seen_from(folder: Path, name: str) -> str:

@@ -65,8 +65,11 @@ def take_up(
     if data or "moved_to" in said:
         dataset = found_again(
             data or said["moved_to"], runs.read_contents(folder), read_items(folder.split), run=folder.name,
-            in_order="contents_in_order" in said, threads=runtime.threads, progress=progress,
+            in_order="contents_in_order" in said, threads=runtime.threads, rename=request.rename,
+            progress=progress,
         )  # fmt: skip
+        for note in dataset.notes:
+            watch.note(note)
     else:
         try:
             dataset = open_request_data(request)
