@@ -5,15 +5,23 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import resnetkit as rk
-from resnetkit.errors import UsageError
+from resnetkit.api.describing import describe
+from resnetkit.api.int8 import Calibration, calibration
+from resnetkit.data import splits
+from resnetkit.errors import DataError, UsageError
+from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import read_header
+from resnetkit.models.seen import Seen
+from resnetkit.training.run import RunFolder
 from resnetkit.watcher import Watcher
 
 CLASSES = ("a", "b", "c")
@@ -179,6 +187,8 @@ def test_one_switch_leaves_the_digests_out(noise: Path, learnt: Path, tmp_path: 
     run = rk.train(noise, model="resnet8", epochs=1, threads=1, output=tmp_path / "run", settings=settings)
     for file in (run.folder.best, run.folder.last):
         assert b'"trained":' not in file.read_bytes().replace(b"\\", b"")
+    again = rk.evaluate(COPIES["bmp"](noise, tmp_path), model=run.path, threads=1, engine="torch")
+    assert again.metrics["count"] == len(parts(run)["val"])  # its run knows them all the same, by their pixels
     assert read_header(run.folder.best).trained_on.words() == "was left out of the file (remember=false)"
     shutil.copy(run.folder.best, tmp_path / "lone.safetensors")
     found = rk.evaluate(noise, model=tmp_path / "lone.safetensors", threads=1, engine="torch")
@@ -206,3 +216,126 @@ def test_pictures_that_chose_an_epoch_are_no_evidence_for_it(selected: rk.Run, n
     assert (with_new.metrics["count"], with_new.metrics["not_counted"]) == (3 * EACH, 3 * EACH)
     with pytest.raises(UsageError, match="takes no pictures that chose"):
         rk.evaluate(noise, model=selected.path, calibrated=tmp_path / "c.safetensors", threads=1, engine="torch")
+
+
+@pytest.fixture(scope="module")
+def halved(noise: Path, tmp_path_factory: pytest.TempPathFactory) -> rk.Run:
+    """A run whose val part was large enough to score one half of it: that became test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splits, "ENOUGH_TO_HALVE", 10)
+        settings = ("select=top1", "val_share=0.5", "head_first=false")
+        output = tmp_path_factory.mktemp("halved") / "halved"
+        return rk.train(noise, model="resnet8", epochs=2, threads=1, settings=settings, output=output)
+
+
+def looks(run: rk.Run) -> int:
+    return len((run.path / "test_looks.csv").read_text().splitlines()) - 1
+
+
+@pytest.mark.parametrize("kept", ["now", "before"])
+def test_a_test_part_that_a_run_drew_stays_one(kept: str, halved: rk.Run, noise: Path, tmp_path: Path) -> None:
+    run = rk.Run(RunFolder(Path(shutil.copytree(halved.path, tmp_path / "run"))))
+    if kept == "before":  # as a version wrote it that did not list the test part
+        for file in (run.folder.best, run.folder.last):
+            network, header = checkpoint.load(file)
+            checkpoint.save(file, network, replace(header, trained_on=replace(header.trained_on, scored="")))
+        said = json.loads(run.folder.lineage.read_text())
+        del said["scored"]
+        run.folder.lineage.write_text(json.dumps(said))
+    before, own = looks(run), parts(run)["test"]
+    for split in ("auto", "test"):
+        found = rk.evaluate(noise, model=run.path, split=split, threads=1, engine="torch")
+        assert (found.metrics["split"], found.metrics["count"]) == ("test", len(own))
+    for name in own:  # alone too
+        (tmp_path / "half" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(noise / f"{name}.png", tmp_path / "half" / f"{name}.png")
+    assert rk.evaluate(tmp_path / "half", model=run.path, threads=1, engine="torch").metrics["split"] == "test"
+    assert looks(run) == before + 3
+    for data in (noise, tmp_path / "half"):
+        with pytest.raises(UsageError, match="takes no test pictures"):
+            rk.evaluate(data, model=run.path, calibrated=tmp_path / "c.safetensors", threads=1, engine="torch")
+    assert looks(run) == before + 3
+
+
+def test_a_copied_checkpoint_knows_the_test_part_of_its_run(halved: rk.Run, noise: Path, tmp_path: Path) -> None:
+    shutil.copy(halved.folder.best, tmp_path / "lone.safetensors")
+    found = rk.evaluate(noise, model=tmp_path / "lone.safetensors", threads=1, engine="torch")
+    assert (found.metrics["split"], found.metrics["count"]) == ("test", len(parts(halved)["test"]))
+
+
+@pytest.fixture(scope="module")
+def foreign(first: rk.Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Plain weights of a CIFAR network, which do not tell its shortcut."""
+    path = tmp_path_factory.mktemp("foreign") / "g.pth"
+    torch.save(rk.load(first.path, engine="torch", precision="fp32", threads=1).network.state_dict(), path)
+    return path
+
+
+def test_what_cannot_be_known_of_ancestors_is_said_of_their_descendants(
+    foreign: Path, noise: Path, tmp_path: Path
+) -> None:
+    name, heard = tmp_path / "f1", Notes()
+    run = rk.train(noise, model="resnet8", weights=str(foreign), output=name, watcher=heard, **FAST)
+    assert heard.heard.count(f"what {foreign} was trained on cannot be known: if {COUNTED}") == 1
+    said = f"what the weights f1 began from were trained on cannot be known: if {COUNTED}"
+    found = rk.evaluate(noise, model=run.path, threads=1, engine="torch")
+    assert (len(found.notes), found.notes.count(said)) == (2, 1)
+    rk.train(noise, weights=str(name), output=tmp_path / "f2", watcher=heard, **FAST)
+    assert heard.heard.count(said) == 1
+
+
+COUNTED = "it was on these pictures, they count all the same"
+
+
+def test_the_network_asked_for_tells_what_plain_weights_do_not(foreign: Path, noise: Path, tmp_path: Path) -> None:
+    for model, error in (("resnet20", "these are the weights of resnet8; choose that"), (None, "name the network")):
+        with pytest.raises(DataError, match=error):
+            rk.train(noise, model=model, weights=str(foreign), output=tmp_path / "run", **FAST)
+
+
+def test_a_run_of_before_knows_the_bytes_of_files_alone_and_says_so(first: rk.Run, noise: Path, tmp_path: Path) -> None:
+    older = RunFolder(Path(shutil.copytree(first.path, tmp_path / "older")))
+    older.lineage.unlink()
+    network, header = checkpoint.load(older.best)
+    checkpoint.save(older.best, network, replace(header, trained_on=Seen()))
+    assert describe(str(older.path))[1].trained_on.words().endswith("; that is known by the bytes of files alone")  # type: ignore[union-attr]
+    said = (
+        "what older was trained on is known by the bytes of files alone: those pictures saved again count all the same"
+    )
+    found = rk.evaluate(noise, model=older.path, threads=1, engine="torch")
+    assert (found.metrics["count"], said in found.notes) == (len(parts(first)["val"]), True)
+    assert said in rk.evaluate(COPIES["bmp"](noise, tmp_path), model=older.path, threads=1, engine="torch").notes
+
+
+def test_a_run_that_stopped_by_patience_was_chosen_by_what_stopped_it(noise: Path, tmp_path: Path) -> None:
+    settings = ("head_first=false", "budget.patience=1", "optim.lr=0.0", "optim.name=sgd", "select=loss")
+    run = rk.train(noise, model="resnet8", epochs=9, threads=1, output=tmp_path / "run", settings=settings)
+    header = read_header(run.folder.last)
+    assert (header.chosen["by"], header.chosen["done"] < 9) == ("patience", True)
+    for remembered in (header.trained_on.chose, ""):  # an older version kept nothing of it
+        network, _ = checkpoint.load(run.folder.last)
+        trained_on = replace(header.trained_on, chose=remembered)
+        checkpoint.save(run.folder.last, network, replace(header, trained_on=trained_on))
+        found = rk.evaluate(noise, model=run.folder.last, threads=1, engine="torch")
+        assert any("chose" in note for note in found.notes)
+        assert found.metrics["optimistic"]
+
+
+def test_an_int8_export_scores_test_pictures_first_and_none_that_chose(
+    halved: rk.Run, selected: rk.Run, noise: Path, tmp_path: Path
+) -> None:
+    def calibrated(data: Path, run: rk.Run) -> Calibration:
+        model = rk.load(run.path, engine="torch", threads=1)
+        return calibration(
+            [data], classes=model.classes, memory=model.memory, name="it", watcher=Watcher(), threads=1
+        )  # fmt: skip
+
+    of_halved = calibrated(noise, halved)
+    assert (of_halved.part, len(of_halved.others)) == ("test", len(parts(halved)["test"]))
+    assert len(calibrated(noise, selected).others) == len(parts(selected)["val"])
+    for path in write_noise(tmp_path / "new", seed=9).rglob("*.png"):
+        (tmp_path / "more" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "more" / path.parent.name / f"new {path.name}")
+    shutil.copytree(noise, tmp_path / "more", dirs_exist_ok=True)
+    others = calibrated(tmp_path / "more", selected).others.items
+    assert {Path(item.source).name[:4] for item in others} == {"new "}
