@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from resnetkit.data.splits import read_split
 from resnetkit.errors import DataError
 from resnetkit.models.seen import BY_BYTES, LEFT_OUT, OLDER, Seen, packed, seen_in_training
-from resnetkit.training.run import RunFolder, read_contents
+from resnetkit.training.run import RunFolder, read_contents, reading
 
 if TYPE_CHECKING:
     from resnetkit.data.preflight import Prepared
@@ -77,7 +77,9 @@ def lineage_by_files(folder: RunFolder) -> Lineage:
         digests.get(parts.get(source, ""), []).append(digest)
     trained = [group for source, group in groups.items() if parts.get(source) == "train"]
     keys = {part: packed((digest,) for digest in of_part) for part, of_part in digests.items()}
-    page = tomllib.loads((folder.path / "recipe.toml").read_text(encoding="utf-8"))
+    recipe = folder.path / "recipe.toml"
+    with reading(recipe):
+        page = tomllib.loads(recipe.read_text(encoding="utf-8"))
     seen = replace(
         seen_in_training([(digest,) for digest in digests["train"]], groups=trained), known=False,
         why=BY_BYTES if page["weights"] == "none" else OLDER,
@@ -86,5 +88,5 @@ def lineage_by_files(folder: RunFolder) -> Lineage:
 
 
 def _groups(folder: RunFolder) -> dict[str, str | None]:
-    with open(folder.split, encoding="utf-8", newline="") as file:
+    with reading(folder.split), open(folder.split, encoding="utf-8", newline="") as file:
         return {row["source"]: row.get("group") or None for row in csv.DictReader(file)}
