@@ -329,12 +329,13 @@ def test_a_kill_in_the_middle_costs_only_the_file_that_was_being_written(photos,
     assert not list(cache_files.pixels_folder().rglob("*.tmp"))
 
 
-def test_two_processes_at_once_share_the_work(photos):
+def test_two_processes_at_once_wait_for_each_other_and_end_with_the_same_pictures(photos):
     both = [started(photos) for _ in range(2)]
     said = [process.communicate()[0].split() for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert said[0][1] == said[1][1]
-    assert int(said[0][0]) + int(said[1][0]) <= 17, "but for the first, each photo is decoded by one of them"
+    # Each knows the photos before it makes its pixels; who comes to these first makes them for both.
+    assert all(int(decoded) <= 16 for decoded, _ in said), "no photo is decoded twice by one of them"
 
 
 def test_a_walk_left_half_done_may_be_collected_in_one_of_its_own_threads():

@@ -151,7 +151,14 @@ def test_other_weights_are_another_prepared_model(file: Path, cache: Path, netwo
     assert len(list((cache / "prepared").iterdir())) == 2
 
 
-@pytest.mark.parametrize("problem", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+@pytest.mark.parametrize(
+    "problem",
+    [
+        errno.EROFS,
+        pytest.param(errno.EACCES, marks=pytest.mark.slow),
+        pytest.param(errno.ENOSPC, marks=pytest.mark.slow),
+    ],
+)
 def test_a_cache_that_takes_no_files_is_told_once_and_the_answer_comes(
     file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, problem: int
 ) -> None:
