@@ -202,6 +202,13 @@ def test_every_figure_of_the_files_is_on_the_page(html: str) -> None:
     )
 
 
+def test_the_ring_marks_the_model_which_nothing_may_have_chosen_as_best() -> None:
+    columns = ("train_loss", "train_top1", "val_loss", "val_top1")
+    page = render(content(history=[{"epoch": f"{e}", **dict.fromkeys(columns, f"{e / 10}")} for e in range(1, 4)]))
+    assert "no picture chose it" in page
+    assert page.count('<span class="ringed">the model</span>') == 2, "loss and accuracy"
+
+
 def test_what_older_runs_lack_is_left_out() -> None:
     page = Page(render(content(findings=None, heat=(), heat_note="No heat maps here: reason", choice=None)))
     assert "resnetkit check DATA" in page.text
