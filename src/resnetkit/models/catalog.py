@@ -260,13 +260,17 @@ def published_header(weights: WeightsRecord) -> Header:
     )
 
 
-def called(spec: ResNetSpec) -> str:
-    """Return the catalog's name of the network, or its description."""
+def name_of(spec: ResNetSpec) -> str | None:
+    """Return the catalog's name of the network, whatever its classes, channels and stem; None where it has none."""
     three_alike = len(spec.blocks) == 3 and len(set(spec.blocks)) == 1
     cifar = (f"resnet{spec.num_layers}", f"plain{spec.num_layers}") if three_alike and spec.block == "basic" else ()
-    for name in (*architectures(), *cifar):
-        if alike(spec_of(name), spec):
-            return name
+    return next((name for name in (*architectures(), *cifar) if alike(spec_of(name), spec)), None)
+
+
+def called(spec: ResNetSpec) -> str:
+    """Return the catalog's name of the network, or its description."""
+    if (name := name_of(spec)) is not None:
+        return name
     blocks = "-".join(map(str, spec.blocks))
     return (
         f"a ResNet of {spec.num_layers} layers ({spec.block} blocks {blocks}, width {spec.width}, "

@@ -85,8 +85,13 @@ class Header:
 
     @property
     def license_in_short(self) -> str:
-        """The first line of the licence; what follows it is a text that goes with the weights."""
+        """The licence in a line."""
         return (self.license or "not stated").partition("\n")[0]
+
+    @property
+    def license_text(self) -> str:
+        """The text that copies of the weights must carry, empty where none is known."""
+        return (self.license or "").partition("\n")[2].lstrip("\n")
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""
