@@ -12,6 +12,7 @@ import torch
 from resnetkit import runtime as machine
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, InterruptedRun, ResourceError, UsageError
+from resnetkit.inference.engines import TorchEngine
 from resnetkit.models.catalog import spec_of
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
@@ -23,8 +24,9 @@ from resnetkit.training.plan import Plan
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Augment, Optim, Recipe
 from resnetkit.training.stopping import StopRequest
-from resnetkit.training.stored import StoredBatches, check_room
+from resnetkit.training.stored import StoredBatches, StoredScoring, check_room, pixels_of
 from resnetkit.watcher import Count, Watcher
+from tests.training.conftest import PREPROCESS, make_part
 from tests.training.test_loop import Interrupting, assert_same_bits
 
 MakeLoop = Callable[..., Loop]
@@ -117,6 +119,26 @@ def test_a_resumed_run_computes_the_views_again_and_ends_with_the_same_bits(
     with StopRequest() as stop:
         resumed = make_loop(STORED, folder=tmp_path / "stopped", fresh=False).run(stop)
     assert_same_bits(whole, resumed)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["basic", "bottleneck", "A"])
+def test_held_out_pictures_that_pass_the_frozen_layers_once_are_scored_to_the_bit(name: str, dtype: Any) -> None:
+    torch.manual_seed(0)
+    runtime, part = Runtime(dtype=dtype, threads=1), make_part(20)
+    network = ResNet(SPECS[name]).to(memory_format=torch.channels_last).eval()
+    given = {"preprocess": PREPROCESS, "runtime": runtime}
+    whole, passed = TorchEngine(network, PREPROCESS, runtime), []
+    for stage in ("layer2", "head"):
+        stored = StoredScoring(stage, **given)
+        handle = network.conv1.register_forward_hook(lambda *args: passed.append(1))
+        for _ in range(2):
+            with torch.no_grad():
+                network.fc.weight.add_(0.1)  # an epoch later
+            for where in (np.arange(15), np.arange(15, 20)):
+                assert np.array_equal(stored.logits(network, part, where), whole.logits(pixels_of(part, where)))
+        handle.remove()
+    assert len(passed) == 2 * (4 + 2)  # the engine each time, the frozen layers in the first epoch
 
 
 def test_views_in_a_file_have_the_bits_of_those_in_memory(

@@ -44,7 +44,7 @@ class Task:
 
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     num_right: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    validate: Callable[[nn.Module, Callable[[], None]], Validation]
+    validate: Callable[[ResNet, Callable[[], None]], Validation]
 
 
 class Loop:
@@ -252,6 +252,8 @@ class Loop:
             return
         number, each, storing = 0, 0.0, self.state.position.storing_seconds
         try:
+            if self.recipe.train != "all":  # what is frozen sees the held-out pictures once
+                self.task.validate(self.averaged.eval(), lambda: self._check(stop))
             each = budget.seconds_per_epoch(
                 self._rehearse, lambda: self.task.validate(self.averaged.eval(), lambda: self._check(stop)),
                 steps=self.batches.steps_per_epoch,

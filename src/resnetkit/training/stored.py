@@ -19,8 +19,11 @@ import torch
 from torch import nn
 
 from resnetkit import runtime as machine
-from resnetkit.data.batches import Batches
+from resnetkit.data.batches import Batches, normalise
+from resnetkit.data.preflight import Part
+from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResourceError
+from resnetkit.inference.engines import TorchEngine
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.models.surgery import split
@@ -154,6 +157,43 @@ def stored(batches: Batches, network: ResNet, *, recipe: Recipe, watch: Watcher)
         batches, split(network, recipe.train)[0], watch=watch, num_stored=min(recipe.views, recipe.epochs),
         shape=network.spec.shape_before(recipe.train, batches.preprocess.size),
     )  # fmt: skip
+
+
+class StoredScoring:
+    """The logits of pictures that are scored after each epoch; what is frozen before `stage` sees them once.
+
+    Its outputs are kept as they were computed, and in the batches they were computed in, so that the logits are those
+    of the whole network bit for bit. Where a share of the memory does not hold them, the whole network computes.
+    """
+
+    def __init__(self, stage: str, *, preprocess: Preprocess, runtime: Runtime) -> None:
+        self.stage, self.preprocess, self.runtime = stage, preprocess, runtime
+        self._kept: dict[int, torch.Tensor] = {}
+        self._keeps: bool | None = None
+
+    def logits(self, network: ResNet, part: Part, where: np.ndarray) -> np.ndarray:
+        """Return `[N, K]` float32 of the pictures `where` of a part; a batch is known by the first of them."""
+        if self._keeps is None:
+            shape = network.spec.shape_before(self.stage, self.preprocess.size)
+            bytes_each = 2 if self.runtime.dtype == "bf16" else 4
+            self._keeps = self.runtime.device == "cpu" and _fits_memory(bytes_each * len(part) * math.prod(shape))
+        if not self._keeps:
+            return TorchEngine(network, self.preprocess, self.runtime).logits(pixels_of(part, where))
+        frozen, learning = split(network.eval(), self.stage)
+        with torch.inference_mode(), self.runtime.autocast():
+            kept = self._kept.get(int(where[0]))
+            if kept is None:
+                pixels = torch.from_numpy(np.require(pixels_of(part, where), requirements=["C", "W"]))
+                images = normalise(pixels, self.preprocess, memory_format=self.runtime.memory_format())
+                kept = self._kept[int(where[0])] = frozen(images)
+            return learning(kept).float().numpy()
+
+
+def pixels_of(part: Part, where: np.ndarray) -> np.ndarray:
+    """Return `[N, S, S, C]` uint8 of pictures of a part that is scored."""
+    pixels = part.pixels.take(where)
+    assert isinstance(pixels, np.ndarray), "Preprocess.pixels makes all pictures of validation one shape"
+    return pixels
 
 
 def _empty(shape: tuple[int, ...], dtype: torch.dtype, watch: Watcher) -> torch.Tensor:
