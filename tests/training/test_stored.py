@@ -193,6 +193,7 @@ def plan_of(recipe: Recipe, model: str = "resnet20") -> Plan:
         ),
         (Recipe(views=4), "views=4 stores .* train=all freezes none: add --set train=layer3, or leave views out"),
         (Recipe(views=4, train="layer3", augment=Augment(cutmix=1.0)), "views=4 stores what was made of single"),
+        (Recipe(head_last=True, select="loss"), "select=loss may choose another: leave one of them out"),
         (Recipe(train="layer3", batchnorm="frozen", optim=Optim(name="muon")), "optim.name=sgd"),
     ],
 )

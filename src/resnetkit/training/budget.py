@@ -115,6 +115,7 @@ def _out_of_time(recipe: Recipe, rows: Sequence[Row]) -> Decision | None:
     ends = f"from here on the learning rate is that of a run of {epochs}"
     if epochs == done:
         ends = "the run ends here, before its learning rate has come down"
+        ends += ", and its head is not fitted again" if recipe.head_last else ""
     return Decision(
         epochs=epochs,
         why=f"slower than it was timed ({each:.3g} s an epoch): {epochs} epochs instead of {recipe.epochs}, for "

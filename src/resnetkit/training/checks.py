@@ -25,6 +25,11 @@ def check_plan(plan: Plan, *, holds_out: bool, runtime: Runtime, ranks: Ranks) -
             f"select={recipe.select} chooses by held-out pictures: hold some out with val_share, or leave it out"
         )
     _check_frozen(recipe, spec)
+    if recipe.head_last and recipe.select != "last":
+        raise UsageError(
+            f"head_last fits the head of the last epoch again, and select={recipe.select} may choose another: "
+            "leave one of them out"
+        )
     if recipe.optim.name == "muon" and recipe.batchnorm == "frozen" and recipe.train != "head":
         raise UsageError(
             "optim.name=muon changes the scale of filters, which only BatchNorm that learns makes up for: "

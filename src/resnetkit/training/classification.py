@@ -14,6 +14,7 @@ from resnetkit.inference.engines import TorchEngine
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 from resnetkit.training.choosing import Validation
+from resnetkit.training.head import fit_head
 from resnetkit.training.loop import Task
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
@@ -51,7 +52,12 @@ def classification_task(
             stored=stored,
         )  # fmt: skip
 
-    return Task(loss=loss, num_right=num_right, validate=validate)
+    def refit(network: ResNet, check: Callable[[], None]) -> None:
+        balanced = recipe.class_weights == "balanced"
+        fit_head(network, train, preprocess=preprocess, runtime=runtime, balanced=balanced, check=check)
+        network.fc.load_state_dict(ranks.by_first(network.fc.state_dict))  # libraries may differ between machines
+
+    return Task(loss=loss, num_right=num_right, validate=validate, refit=refit)
 
 
 def _class_weights(recipe: Recipe, part: Part, num_classes: int) -> torch.Tensor | None:

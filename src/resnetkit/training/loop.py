@@ -39,12 +39,14 @@ class Task:
     """What the loop does not know: the loss, what counts as right, and how a validation part is scored.
 
     `loss(outputs, targets)` is the sum over the batch; `num_right` likewise; `validate(network, check)` scores what is
-    held out and calls `check()` between batches so that a signal is obeyed there too.
+    held out and calls `check()` between batches so that a signal is obeyed there too; `refit(network, check)` fits the
+    head to features of the training pictures, alike on all ranks.
     """
 
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     num_right: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     validate: Callable[[ResNet, Callable[[], None]], Validation]
+    refit: Callable[[ResNet, Callable[[], None]], None]
 
 
 class Loop:
@@ -217,6 +219,8 @@ class Loop:
         begin = time.monotonic()
         set_rate(self.optimizer, self._rate_factor(position.step - 1))
         try:
+            if self.recipe.head_last and position.epoch + 1 == self.recipe.epochs:
+                self.task.refit(self.averaged.eval(), lambda: self._check(stop))
             held_out = self.task.validate(self.averaged.eval(), lambda: self._check(stop))
         except Stopped as stopped:
             self._save_and_leave(stopped.signal_number)

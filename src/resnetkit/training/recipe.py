@@ -135,7 +135,8 @@ class Recipe:
     `ema`: decay per step of an average of the weights that is evaluated in their place (0: none). `clip_norm`: largest
     gradient norm (0: no clipping). `class_weights`: `balanced` weighs classes by their rarity. `select`: the model is
     the `last` epoch, or the one that is best by this validation figure. `head_first`: fit the new head on frozen
-    features before the first epoch; then there may be 0 `epochs`.
+    features before the first epoch; then there may be 0 `epochs`. `head_last`: fit it again after the last one, on the
+    features that were learnt.
     `train`: `all` layers, those of a stage and after it (`layer2`, `layer3`, `layer4`), or only the `head`; what lies
     before is frozen. `views`: so many random changes of each picture pass the frozen layers once, and epoch e trains on
     what they made of the view e mod `views` (0: new changes in each epoch, nothing is stored).
@@ -163,6 +164,7 @@ class Recipe:
     class_weights: Literal["none", "balanced"] = "none"
     select: Literal["last", "top1", "balanced_accuracy", "loss"] = "last"
     head_first: bool = False
+    head_last: bool = False
     train: Literal["all", "layer2", "layer3", "layer4", "head"] = "all"
     views: int = 0
     batchnorm: Literal["batch", "sync", "frozen"] = "batch"
