@@ -277,7 +277,7 @@ def _words_of_frozen(recipe: Recipe, spec: ResNetSpec, size: int, num_pictures: 
     if not recipe.epochs or recipe.train not in (*stages, "head"):
         return []
     learns = stages[stages.index(recipe.train) :] if recipe.train in stages else []
-    words = f"learns    {', '.join([*learns, 'head']).replace(', head', ' and the head')}"
+    words = f"learns    {' and '.join(filter(None, [', '.join(learns), 'the head']))}"
     if recipe.views:
         megabytes = recipe.stored_bytes(spec, size=size, count=num_pictures) / 1e6
         words += f", on {min(recipe.views, recipe.epochs)} stored views of each picture ({megabytes:,.0f} MB)"
