@@ -56,6 +56,7 @@ NEED_TORCH = {
     "training.ranks",
     "training.resuming",
     "training.state",
+    "training.stored",
     "training.whitening",
 }
 BANNED_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers"}

@@ -23,6 +23,7 @@ from resnetkit.training.loop import Loop
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Optim, Recipe
 from resnetkit.training.state import State
+from resnetkit.training.stored import stored
 from resnetkit.watcher import Watcher
 
 SPEC = ResNetSpec(blocks=(1, 1), width=8, stem="cifar", num_classes=3)
@@ -52,6 +53,7 @@ def make_loop(tmp_path: Path) -> Callable[..., Loop]:
         watch: Watcher | None = None,
         runtime: Runtime | None = None,
         on_saved: Callable[[State], None] = lambda state: None,
+        spec: ResNetSpec = SPEC,
         **changes: Any,
     ) -> Loop:
         recipe = recipe.changed(**changes)
@@ -60,7 +62,7 @@ def make_loop(tmp_path: Path) -> Callable[..., Loop]:
         folder = folder or tmp_path / "state"
         folder.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(0)
-        network = ResNet(SPEC).to(memory_format=torch.channels_last)
+        network = ResNet(spec).to(memory_format=torch.channels_last)
         if fresh:
             state = State(request={}, model=states.network_tensors(network), micro_batch=recipe.micro_batch)
             state.save(folder)
@@ -73,6 +75,7 @@ def make_loop(tmp_path: Path) -> Callable[..., Loop]:
             batch_size=recipe.batch_size,
             seed=3,
             runtime=runtime,
+            views=recipe.views,
         )
         task = classification_task(
             recipe,
@@ -86,7 +89,7 @@ def make_loop(tmp_path: Path) -> Callable[..., Loop]:
         return Loop(
             network,
             state=states.newest(folder),
-            batches=batches,
+            batches=stored(batches, network, recipe=recipe, watch=watch or Watcher()),
             task=task,
             recipe=recipe,
             runtime=runtime,

@@ -57,6 +57,20 @@ def test_as_many_epochs_as_fit_at_least_one_and_never_more_than_the_recipes(each
     assert ("all 30 epochs fit" in decision.why) == (epochs == 30)
 
 
+@pytest.mark.parametrize(("views", "epochs"), [(0, 20), (4, 16), (10, 10), (20, 10)])
+def test_the_first_epochs_take_the_time_of_their_views_too(views: int, epochs: int) -> None:
+    recipe = MINUTE.changed(train="layer4", views=views)
+    assert epochs_that_fit(recipe, [], each=3, storing=3).epochs == epochs
+
+
+def test_views_that_are_stored_slow_no_later_epoch() -> None:
+    recipe = MINUTE.changed(train="layer4", views=2)
+    done = [row | {"storing_seconds": 9} for row in rows(10.5, 10.5)]
+    assert fewer_epochs(recipe, done[:1], best=done[0]) is None  # 1.5 an epoch, and 9 once more
+    assert fewer_epochs(recipe, done, best=done[0]) is None
+    assert fewer_epochs(recipe, [row | {"storing_seconds": 0} for row in done], best=done[0]) is not None
+
+
 def test_the_time_of_the_fitted_head_is_not_there_any_more() -> None:
     assert epochs_that_fit(MINUTE, rows(32, first=0), each=7).epochs == 4
 

@@ -1,16 +1,27 @@
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from resnetkit.data.preflight import Part
+from resnetkit.errors import InterruptedRun
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 from resnetkit.training.choosing import Validation
 from resnetkit.training.head import choose_penalty, first_row, fit_head, pooled_features, words_of
+from resnetkit.training.loop import Loop
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.run import COLUMNS
+from resnetkit.training.stopping import StopRequest
 from tests.training.conftest import PREPROCESS, SPEC, make_part
+from tests.training.test_loop import assert_same_bits
 
 
 def prepared(classes: int) -> tuple[ResNet, Part]:
@@ -111,3 +122,31 @@ def test_a_rare_class_does_not_stop_the_choice_of_the_penalty() -> None:
     without = choose_penalty(features[:6000], targets[:6000], groups=groups[:6000], balanced=False)
     assert with_rare >= 0.1
     assert without >= 0.1
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_the_head_of_the_last_epoch_is_fitted_again_and_scored(
+    make_loop: Callable[..., Loop], tmp_path: Path, ema: float
+) -> None:
+    def refuse(network: ResNet, check: Callable[[], None]) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        check()
+
+    ends = {}
+    for last in (False, True):
+        with StopRequest() as stop:
+            ends[last] = make_loop(head_last=last, ema=ema, folder=tmp_path / str(last)).run(stop)
+    stopped = make_loop(head_last=True, ema=ema, folder=tmp_path / "stopped")
+    stopped.task = replace(stopped.task, refit=refuse)
+    with StopRequest() as stop, pytest.raises(InterruptedRun, match="epoch 2 of 2, step 5"):
+        stopped.run(stop)
+    with StopRequest() as stop:
+        assert_same_bits(
+            make_loop(head_last=True, ema=ema, folder=tmp_path / "stopped", fresh=False).run(stop), ends[True]
+        )
+    network = ResNet(SPEC)
+    network.load_state_dict(ends[False].best)
+    fit_head(network, make_part(37), preprocess=PREPROCESS, runtime=Runtime(dtype="bf16"), balanced=False)
+    assert all(torch.equal(tensor, ends[True].best[name]) for name, tensor in network.state_dict().items())
+    assert ends[True].rows[0]["val_loss"] == ends[False].rows[0]["val_loss"]
+    assert ends[True].rows[1]["val_loss"] != ends[False].rows[1]["val_loss"]

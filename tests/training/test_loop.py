@@ -22,7 +22,7 @@ from resnetkit.training.stopping import StopRequest
 from resnetkit.watcher import Step, Watcher
 
 MakeLoop = Callable[..., Loop]
-TIMING = ("seconds", "images_per_second")
+TIMING = ("seconds", "images_per_second", "storing_seconds")
 
 
 def figures(state: State) -> list[dict[str, Any]]:

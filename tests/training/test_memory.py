@@ -25,6 +25,17 @@ def test_pictures_too_large_for_any_batch_are_told_so(monkeypatch: pytest.Monkey
         check_memory(spec_of("resnet152"), Recipe(batch_size=1), size=1024, count=10**6, runtime=Runtime())
 
 
+def test_what_is_frozen_keeps_nothing_for_the_backward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "available_memory", lambda: 4 * 2**30)
+    for train in ("layer4", "head"):
+        recipe = Recipe(batch_size=128, train=train)  # type: ignore[arg-type]
+        check_memory(spec_of("resnet50"), recipe, size=224, count=10**6, runtime=Runtime())
+    with pytest.raises(ResourceError, match="a batch of 128 pictures"):
+        check_memory(
+            spec_of("resnet50"), Recipe(batch_size=128, train="layer2"), size=224, count=10**6, runtime=Runtime()
+        )
+
+
 def test_small_runs_and_unknown_memory_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     check_memory(spec_of("resnet20"), Recipe(batch_size=128), size=32, count=10**6, runtime=Runtime())
     monkeypatch.setattr(machine, "available_memory", lambda: None)

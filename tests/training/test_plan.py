@@ -202,6 +202,19 @@ def test_a_recipe_made_for_a_network_brings_it_and_another_can_be_named(monkeypa
     assert Request(data=("x",)).architecture == "resnet18"
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (("train=layer4", "views=6"), "layer4 and the head, on 6 stored views of each picture (120 MB)"),
+        (("train=layer3",), "layer3, layer4 and the head"),
+        (("train=head", "views=60"), "the head, on 40 stored views of each picture (8 MB)"),
+    ],
+)
+def test_the_plan_says_what_learns_and_what_is_stored(settings: tuple[str, ...], words: str) -> None:
+    assert f"learns    {words}" in decided(400, origin=IMAGENET_ORIGIN, settings=settings).reasons
+    assert not any("learns" in reason for reason in decided(400, origin=IMAGENET_ORIGIN).reasons)
+
+
 def test_what_chooses_the_epoch_is_told_where_it_is_not_the_end_of_a_descent() -> None:
     said = {name: decided(32, settings=settings) for name, settings in {
         "default": (), "chosen": ("select=loss",), "patient": ("budget.patience=4",),

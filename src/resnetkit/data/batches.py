@@ -55,19 +55,27 @@ class Batches:
 
     How a picture is changed depends on (seed, epoch, picture) alone: not on the batch it is in, nor on the batch size.
 
+    With `views`, epoch e changes pictures as epoch e mod `views` did; their order is new all the same.
     Each epoch shows each image exactly once, in a new order. Batches are as even as can be and at most `batch_size`
     long, so that no batch is left with an image or two, on which BatchNorm would fail.
     """
 
     def __init__(
         self, part: Part, *, preprocess: Preprocess, augment: Augmenter, mix: Mixer | None = None, batch_size: int,
-        seed: int, runtime: Runtime,
+        seed: int, runtime: Runtime, views: int = 0,
     ) -> None:  # fmt: skip
         self.part, self.preprocess, self.augment, self.runtime, self.seed = part, preprocess, augment, runtime, seed
-        self.mix = mix
+        self.mix, self.views = mix, views
         self.num_images = len(part.items)
         self.steps_per_epoch = -(-self.num_images // batch_size)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+
+    def prepare(self, epoch: int, check: Callable[[], None]) -> None:
+        """Get ready for the batches of an epoch, which takes no time: each is made when it is wanted."""
+
+    def view(self, epoch: int) -> int:
+        """Return which view of each picture an epoch shows."""
+        return epoch % self.views if self.views else epoch
 
     def num_before(self, step: int) -> int:
         """Return the number of images in the first `step` batches of an epoch."""
@@ -102,7 +110,7 @@ class Batches:
         images = indices[np.arange(start - before, stop) % len(indices)]
         taken = self.part.pixels.take(images)
         pictures = torch.from_numpy(taken) if isinstance(taken, np.ndarray) else [torch.from_numpy(t) for t in taken]
-        pixels = self.augment(pictures, Chances(seed=self.seed, epoch=epoch, images=images))
+        pixels = self.augment(pictures, Chances(seed=self.seed, epoch=self.view(epoch), images=images))
         targets = torch.from_numpy(self.part.targets[images]).to(self.runtime.device, non_blocking=True)
         if self.mix:
             return self.mix(pixels, targets, Random(key(self.seed, epoch, step, "mix")))

@@ -141,8 +141,21 @@ class ResNetSpec:
         >>> ResNetSpec().last_side(33), ResNetSpec(block="pooled", blocks=(1, 1, 1), stem="whitening").last_side(32)
         (2, 3)
         """
-        stride = self.feature_info[-1].stride
-        return (size - 1) // stride if self.block == "pooled" else -(-size // stride)
+        return self._side(self.feature_info[-1], size)
+
+    def _side(self, stage: FeatureInfo, size: int) -> int:
+        return (size - 1) // stage.stride if self.block == "pooled" else -(-size // stage.stride)
+
+    def shape_before(self, stage: str, size: int) -> tuple[int, ...]:
+        """Return what a stage from `layer2` on reads of a square picture: channels, side, side; the `head`: channels.
+
+        >>> ResNetSpec().shape_before("layer4", 224), ResNetSpec().shape_before("head", 224)
+        ((256, 14, 14), (512,))
+        """
+        if stage == "head":
+            return (self.num_features,)
+        before = self.feature_info[int(stage.removeprefix("layer")) - 1]
+        return (before.channels, *2 * (self._side(before, size),))
 
     def changed(self, **changes: Any) -> ResNetSpec:
         """Return a copy with some fields changed; raises `UsageError` for a field there is not."""

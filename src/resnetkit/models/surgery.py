@@ -20,6 +20,20 @@ class Headless(nn.Module):
         return self.network.pool(last).flatten(1)
 
 
+def split(network: ResNet, stage: str) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return the layers before `stage` (`layer1` to `layer4`, `head`) and those from it on; they are the network's own.
+
+    The second part makes of what the first puts out what the network makes of the pictures, bit for bit.
+    """
+    stem = [network.conv1, network.bn1, network.relu, network.maxpool]
+    stages = [network.layer1, network.layer2, network.layer3, network.layer4]
+    place = len(stages) if stage == "head" else int(stage.removeprefix("layer")) - 1
+    pooled = [network.pool, nn.Flatten()]
+    before = [*stem, *stages[:place], *(pooled if stage == "head" else ())]
+    since = [*stages[place:], *(() if stage == "head" else pooled), network.fc]
+    return nn.Sequential(*before), nn.Sequential(*since)
+
+
 def replace_head(network: ResNet, num_classes: int) -> None:
     """Give `network` a new, randomly initialised classifier for `num_classes`, on its device; 0 leaves the trunk."""
     network.spec = network.spec.changed(num_classes=num_classes)

@@ -53,14 +53,20 @@ def seconds_per_epoch(
     return steps * statistics.median(taken[_WARM_UP_STEPS:]) + clock() - begin
 
 
-def epochs_that_fit(recipe: Recipe, rows: Sequence[Row], *, each: float, compiled: bool = False) -> Decision:
+def epochs_that_fit(
+    recipe: Recipe, rows: Sequence[Row], *, each: float, storing: float = 0.0, compiled: bool = False
+) -> Decision:
     """Return how many of the recipe's epochs fit into its minutes, at least one, where an epoch takes `each` seconds.
 
-    Time that `rows` have used, such as that of the fitted head, is not there any more.
+    The first `views` of them take `storing` seconds more. Time that `rows` have used, such as that of the fitted head,
+    is not there any more.
     """
     minutes = recipe.budget.minutes
     assert minutes is not None
-    fit = max(1, min(recipe.epochs, int((60 * minutes - seconds_used(rows)) / each)))
+    left = 60 * minutes - seconds_used(rows)
+    while_storing = int(left / (each + storing))
+    fit = while_storing if while_storing <= recipe.views else int((left - recipe.views * storing) / each)
+    fit = max(1, min(recipe.epochs, fit))
     words = f"all {fit} epochs fit" if fit == recipe.epochs else f"{fit} of {recipe.epochs} epochs"
     again = f"--epochs {fit}{' --set compile=on' if compiled else ''} and no budget"
     return Decision(
@@ -99,7 +105,9 @@ def _out_of_time(recipe: Recipe, rows: Sequence[Row]) -> Decision | None:
     if recipe.budget.minutes is None:
         return None
     allowed, used, done = 60 * recipe.budget.minutes, seconds_used(rows), rows[-1]["epoch"]
-    each = max(1e-3, statistics.mean(row["seconds"] for row in rows[-_RECENT:] if row["epoch"] > 0))
+    recent = [row for row in rows[-_RECENT:] if row["epoch"] > 0]
+    each = max(1e-3, statistics.mean(row["seconds"] - row.get("storing_seconds", 0.0) for row in recent))
+    used += max(0, min(recipe.views, recipe.epochs) - done) * max(row.get("storing_seconds", 0.0) for row in rows)
     if used + (recipe.epochs - done) * each <= _TOLERANCE * allowed:
         return None
     one_more = used + each <= _TOLERANCE * allowed
@@ -107,6 +115,7 @@ def _out_of_time(recipe: Recipe, rows: Sequence[Row]) -> Decision | None:
     ends = f"from here on the learning rate is that of a run of {epochs}"
     if epochs == done:
         ends = "the run ends here, before its learning rate has come down"
+        ends += ", and its head is not fitted again" if recipe.head_last else ""
     return Decision(
         epochs=epochs,
         why=f"slower than it was timed ({each:.3g} s an epoch): {epochs} epochs instead of {recipe.epochs}, for "

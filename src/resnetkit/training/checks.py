@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 
 from resnetkit.errors import DataError, UsageError
+from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
 from resnetkit.training.compiled import check_compiler
 from resnetkit.training.memory import check_memory
 from resnetkit.training.plan import Plan
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
+from resnetkit.training.stored import check_room
 
 
 def check_plan(plan: Plan, *, holds_out: bool, runtime: Runtime, ranks: Ranks) -> None:
@@ -22,7 +24,13 @@ def check_plan(plan: Plan, *, holds_out: bool, runtime: Runtime, ranks: Ranks) -
         raise UsageError(
             f"select={recipe.select} chooses by held-out pictures: hold some out with val_share, or leave it out"
         )
-    if recipe.optim.name == "muon" and recipe.batchnorm == "frozen" and recipe.train == "all":
+    _check_frozen(recipe, spec)
+    if recipe.head_last and recipe.select != "last":
+        raise UsageError(
+            f"head_last fits the head of the last epoch again, and select={recipe.select} may choose another: "
+            "leave one of them out"
+        )
+    if recipe.optim.name == "muon" and recipe.batchnorm == "frozen" and recipe.train != "head":
         raise UsageError(
             "optim.name=muon changes the scale of filters, which only BatchNorm that learns makes up for: "
             "use optim.name=sgd, or leave batchnorm=frozen out"
@@ -41,6 +49,27 @@ def check_plan(plan: Plan, *, holds_out: bool, runtime: Runtime, ranks: Ranks) -
     check_ranks(ranks, recipe, runtime)
 
 
+def _check_frozen(recipe: Recipe, spec: ResNetSpec) -> None:
+    """Refuse stages that the network lacks, and stored views where nothing is frozen or pictures are mixed."""
+    stages = [info.name for info in spec.feature_info[2:]]
+    if recipe.train.startswith("layer") and recipe.train not in stages:
+        others = ", ".join([*reversed(stages), "all"])
+        raise UsageError(
+            f"train={recipe.train}: this network has {len(spec.blocks)} stage{'s'[: len(spec.blocks) > 1]}: use "
+            f"--set train={others} or head"
+        )
+    if recipe.views and recipe.train == "all":
+        raise UsageError(
+            f"views={recipe.views} stores what frozen stages make of pictures, and train=all freezes none: add "
+            f"--set train={stages[-1] if stages else 'head'}, or leave views out"
+        )
+    if recipe.views and (recipe.augment.mixup or recipe.augment.cutmix):
+        raise UsageError(
+            f"augment.mixup and augment.cutmix mix the pixels of other pairs in each epoch, and views={recipe.views} "
+            "stores what was made of single pictures: leave one of them out"
+        )
+
+
 def check_batches(plan: Plan, count: int, *, runtime: Runtime, ranks: Ranks) -> None:
     """Raise where `count` training pictures do not make batches that this network and this machine can train on."""
     if count < 2:
@@ -49,6 +78,7 @@ def check_batches(plan: Plan, count: int, *, runtime: Runtime, ranks: Ranks) -> 
     if plan.recipe.epochs:
         largest = ranks.longest_share(min(count, plan.recipe.batch_size))
         check_memory(plan.spec, plan.recipe, size=plan.preprocess.size, count=largest, runtime=runtime)
+        check_room(plan.spec, plan.recipe, size=plan.preprocess.size, count=count)
 
 
 def _check_batchnorm(plan: Plan, count: int, *, num_ranks: int) -> None:
@@ -57,7 +87,7 @@ def _check_batchnorm(plan: Plan, count: int, *, num_ranks: int) -> None:
     smallest = max(1, count // -(-count // recipe.batch_size) // num_ranks)
     smallest //= -(-smallest // min(recipe.micro_batch or smallest, smallest))
     one_pixel = plan.spec.last_side(plan.preprocess.size) == 1
-    if smallest < 2 and one_pixel and recipe.batchnorm == "batch" and recipe.train == "all":
+    if smallest < 2 and one_pixel and recipe.batchnorm == "batch" and recipe.train != "head":
         raise UsageError(
             f"{count} pictures in batches of {recipe.batch_size} leave one picture alone, and BatchNorm needs two at "
             f"{plan.preprocess.size} pixels: use a --batch-size of {4 * num_ranks} or more, or --set batchnorm=frozen"

@@ -6,17 +6,19 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn import functional
 
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.inference.engines import TorchEngine
+from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 from resnetkit.training.choosing import Validation
+from resnetkit.training.head import fit_head
 from resnetkit.training.loop import Task
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
+from resnetkit.training.stored import StoredScoring, pixels_of
 
 _BATCH = 250
 
@@ -38,14 +40,24 @@ def classification_task(
         classes = targets if targets.ndim == 1 else targets.argmax(1)  # of mixed pictures, the class with most weight
         return (outputs.argmax(1) == classes).sum()
 
-    def validate(network: nn.Module, check: Callable[[], None]) -> Validation:
+    stored = None
+    if recipe.train != "all":
+        stored = StoredScoring(recipe.train, preprocess=preprocess, runtime=runtime)
+
+    def validate(network: ResNet, check: Callable[[], None]) -> Validation:
         if val is None:
             return Validation({"val_loss": None, "val_top1": None})
         return score(
-            network, val, preprocess=preprocess, runtime=runtime, num_classes=num_classes, check=check, ranks=ranks
-        )
+            network, val, preprocess=preprocess, runtime=runtime, num_classes=num_classes, check=check, ranks=ranks,
+            stored=stored,
+        )  # fmt: skip
 
-    return Task(loss=loss, num_right=num_right, validate=validate)
+    def refit(network: ResNet, check: Callable[[], None]) -> None:
+        balanced = recipe.class_weights == "balanced"
+        fit_head(network, train, preprocess=preprocess, runtime=runtime, balanced=balanced, check=check)
+        network.fc.load_state_dict(ranks.by_first(network.fc.state_dict))  # libraries may differ between machines
+
+    return Task(loss=loss, num_right=num_right, validate=validate, refit=refit)
 
 
 def _class_weights(recipe: Recipe, part: Part, num_classes: int) -> torch.Tensor | None:
@@ -58,14 +70,15 @@ def _class_weights(recipe: Recipe, part: Part, num_classes: int) -> torch.Tensor
 
 
 def score(
-    network: nn.Module, part: Part, *, preprocess: Preprocess, runtime: Runtime, num_classes: int,
-    check: Callable[[], None], ranks: Ranks,
+    network: ResNet, part: Part, *, preprocess: Preprocess, runtime: Runtime, num_classes: int,
+    check: Callable[[], None], ranks: Ranks, stored: StoredScoring | None = None,
 ) -> Validation:  # fmt: skip
     """Return `val_loss` (plain cross-entropy), `val_top1` and `val_balanced_accuracy` of a part, and what is right.
 
-    Each image is scored by one rank; all ranks call `check` equally often and get the same figures.
+    Each image is scored by one rank; all ranks call `check` equally often and get the same figures. `stored`: keeps
+    what frozen layers make of the pictures, for the next time.
     """
-    engine = TorchEngine(network, preprocess, runtime)
+    whole = TorchEngine(network, preprocess, runtime)
     loss = torch.zeros((), dtype=torch.float64)
     count, share = len(part.items), ranks.share(len(part.items))
     right = torch.zeros(count, dtype=torch.float64)
@@ -74,9 +87,8 @@ def score(
         where = np.arange(count)[share][start : start + _BATCH]
         if not len(where):
             continue
-        pixels = part.pixels.take(where)
-        assert isinstance(pixels, np.ndarray), "Preprocess.pixels makes all pictures of validation one shape"
-        logits, targets = torch.from_numpy(engine.logits(pixels)), torch.from_numpy(part.targets[where])
+        found = stored.logits(network, part, where) if stored else whole.logits(pixels_of(part, where))
+        logits, targets = torch.from_numpy(found), torch.from_numpy(part.targets[where])
         loss += functional.cross_entropy(logits, targets, reduction="sum")
         right[torch.from_numpy(where)] = (logits.argmax(1) == targets).double()
     ranks.add_up([loss, right])

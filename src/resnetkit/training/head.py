@@ -35,7 +35,7 @@ class Fit:
 
 
 def first_row(
-    network: ResNet, part: Part, *, validate: Callable[[nn.Module, Callable[[], None]], Validation], recipe: Recipe,
+    network: ResNet, part: Part, *, validate: Callable[[ResNet, Callable[[], None]], Validation], recipe: Recipe,
     preprocess: Preprocess, runtime: Runtime,
 ) -> tuple[Row, torch.Tensor | None]:  # fmt: skip
     """Fit the head on the training part (`fit_head`); return epoch 0 of `results.csv`, and what it names right."""

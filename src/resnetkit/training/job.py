@@ -44,6 +44,7 @@ from resnetkit.training.recipe import Recipe
 from resnetkit.training.run import RunFolder
 from resnetkit.training.state import State
 from resnetkit.training.stopping import StopRequest
+from resnetkit.training.stored import stored
 from resnetkit.training.whitening import whiten
 from resnetkit.watcher import Watcher
 
@@ -93,12 +94,13 @@ class Job:
 
     def _loop(self, watch: Watcher) -> Loop:
         self.runtime.apply()
-        network: torch.nn.Module = ResNet(self.spec)
+        network = ResNet(self.spec)
         network = network.to(device=self.runtime.device, memory_format=self.runtime.memory_format())  # type: ignore[call-overload]
         if self.recipe.batchnorm == "sync" and self.ranks.size > 1:
             network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return Loop(
-            network, state=self.ranks.by_first(self._going_on), batches=self.batches(), task=self.task(self.ranks),
+            network, state=self.ranks.by_first(self._going_on),
+            batches=stored(self.batches(), network, recipe=self.recipe, watch=watch), task=self.task(self.ranks),
             recipe=self.recipe, runtime=self.runtime, folder=self.folder.state, watch=watch, on_saved=self.write,
             ranks=self.ranks,
         )  # fmt: skip
@@ -110,7 +112,7 @@ class Job:
             self.prepared.parts["train"], preprocess=self.preprocess,
             augment=build_augmenter(augment, self.preprocess, device=device),
             mix=build_mixer(augment, num_classes=self.spec.num_classes), batch_size=self.recipe.batch_size,
-            seed=self.request.seed, runtime=self.runtime,
+            seed=self.request.seed, runtime=self.runtime, views=self.recipe.views,
         )  # fmt: skip
 
     def task(self, ranks: Ranks) -> Task:

@@ -15,6 +15,8 @@ from torch import nn
 
 from resnetkit.data.batches import Batches
 from resnetkit.errors import DivergedError, InterruptedRun, ResourceError
+from resnetkit.models.resnet import ResNet
+from resnetkit.models.surgery import split
 from resnetkit.runtime import Runtime
 from resnetkit.training import budget
 from resnetkit.training import state as states
@@ -25,6 +27,7 @@ from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.state import Position, Row, State
 from resnetkit.training.stopping import Stopped, StopRequest
+from resnetkit.training.stored import StoredBatches
 from resnetkit.watcher import Step, Watcher
 
 # A device that works ahead of Python is asked for its losses this often, so that no step waits for it.
@@ -36,29 +39,33 @@ class Task:
     """What the loop does not know: the loss, what counts as right, and how a validation part is scored.
 
     `loss(outputs, targets)` is the sum over the batch; `num_right` likewise; `validate(network, check)` scores what is
-    held out and calls `check()` between batches so that a signal is obeyed there too.
+    held out and calls `check()` between batches so that a signal is obeyed there too; `refit(network, check)` fits the
+    head to features of the training pictures, alike on all ranks.
     """
 
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     num_right: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    validate: Callable[[nn.Module, Callable[[], None]], Validation]
+    validate: Callable[[ResNet, Callable[[], None]], Validation]
+    refit: Callable[[ResNet, Callable[[], None]], None]
 
 
 class Loop:
     """One run between its first step and its last; `state` is always able to be saved."""
 
     def __init__(
-        self, network: nn.Module, *, state: State, batches: Batches, task: Task, recipe: Recipe,
+        self, network: ResNet, *, state: State, batches: Batches | StoredBatches, task: Task, recipe: Recipe,
         runtime: Runtime, folder: Path, watch: Watcher, on_saved: Callable[[State], None], ranks: Ranks,
     ) -> None:  # fmt: skip
         self.network, self.state, self.batches, self.task = network, state, batches, task
         self.recipe, self.runtime, self.folder, self.watch = recipe, runtime, folder, watch
         self.on_saved, self.ranks = on_saved, ranks
         self.averaged = copy.deepcopy(network) if recipe.ema else network
-        for parameter in network.parameters():
-            parameter.requires_grad_(recipe.train == "all" and parameter.requires_grad)
+        whole = nn.Sequential(), network
+        self.frozen, learning = whole if recipe.train == "all" else split(network, recipe.train)
+        self.frozen.requires_grad_(False)
         network.fc.requires_grad_(True)
-        self.forward = compiled(network) if runtime.compiled else network
+        learner = learning if recipe.views else network
+        self.forward = compiled(learner) if runtime.compiled else learner
         self.compiled_ahead = False
         self.optimizer = build_optimizer(network, recipe.optim)
         self.unread: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]] = []
@@ -73,6 +80,7 @@ class Loop:
         """
         while self.state.position.epoch < self.recipe.epochs:
             try:
+                self._prepare_epoch(stop)
                 self._compile_ahead()
                 self._fit_into_budget(stop)
                 self._train_epoch(stop)
@@ -81,15 +89,24 @@ class Loop:
                 self._halve_micro_batch(error)
         return self.state
 
+    def _prepare_epoch(self, stop: StopRequest) -> None:
+        """Have the view of this epoch computed, where views are stored and it is not there."""
+        begin = time.monotonic()
+        try:
+            self.batches.prepare(self.state.position.epoch, lambda: self._check(stop))
+        except Stopped as stopped:
+            self._save_and_leave(stopped.signal_number)
+        self.state.position.storing_seconds += time.monotonic() - begin
+
     def _compile_ahead(self) -> None:
         """Compile for every length of batch before anything is timed; weights and statistics stay as they are."""
         if not self.runtime.compiled or self.compiled_ahead:
             return
-        _set_training(self.network, self.recipe)
-        before = [buffer.clone() for buffer in self.network.buffers()]
+        self._set_training()
+        epoch, before = self.state.position.epoch, [buffer.clone() for buffer in self.network.buffers()]
         for step in sorted({0, self.batches.steps_per_epoch - 1}):  # batches have two lengths, the longer ones first
-            indices = self.batches.indices(0, step)
-            inputs, targets = self.batches.get(indices, 0, step, share=self.ranks.share(len(indices)))
+            indices = self.batches.indices(epoch, step)
+            inputs, targets = self.batches.get(indices, epoch, step, share=self.ranks.share(len(indices)))
             self._backward(inputs, targets, count=len(indices))
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
@@ -97,8 +114,17 @@ class Loop:
                 buffer.copy_(kept)
         self.compiled_ahead = True
 
+    def _set_training(self) -> None:
+        """Put what learns in training mode; frozen BatchNorm keeps its statistics (its scale and shift still learn)."""
+        self.network.train()
+        self.frozen.eval()
+        if self.recipe.batchnorm == "frozen":
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
     def _train_epoch(self, stop: StopRequest) -> None:
-        _set_training(self.network, self.recipe)
+        self._set_training()
         position, steps = self.state.position, self.batches.steps_per_epoch
         started, seen, first = time.monotonic(), 0, position.step
         while position.step < steps:
@@ -193,6 +219,8 @@ class Loop:
         begin = time.monotonic()
         set_rate(self.optimizer, self._rate_factor(position.step - 1))
         try:
+            if self.recipe.head_last and position.epoch + 1 == self.recipe.epochs:
+                self.task.refit(self.averaged.eval(), lambda: self._check(stop))
             held_out = self.task.validate(self.averaged.eval(), lambda: self._check(stop))
         except Stopped as stopped:
             self._save_and_leave(stopped.signal_number)
@@ -201,12 +229,13 @@ class Loop:
         train_seconds, count = position.seconds, max(1, position.num_seen)
         row: Row = {
             "epoch": position.epoch + 1,
-            "seconds": round(train_seconds + time.monotonic() - begin, 3),
+            "seconds": round(position.storing_seconds + train_seconds + time.monotonic() - begin, 3),
             "images_per_second": round(count / max(train_seconds, 1e-9), 2),
             "lr": current_rate(self.optimizer),
             "train_loss": position.loss_sum / count,
             "train_top1": position.num_right / count,
             **held_out.figures,
+            **({"storing_seconds": round(position.storing_seconds, 3)} if self.recipe.views else {}),
         }
         self.state.rows.append(row)
         if held_out.right is not None and self.recipe.select != "last":
@@ -225,8 +254,10 @@ class Loop:
         """Before a run with a time budget begins: time a few steps, undo them, and choose the number of epochs."""
         if self.recipe.budget.minutes is None or "timed" in self.state.request:
             return
-        number, each = 0, 0.0
+        number, each, storing = 0, 0.0, self.state.position.storing_seconds
         try:
+            if self.recipe.train != "all":  # what is frozen sees the held-out pictures once
+                self.task.validate(self.averaged.eval(), lambda: self._check(stop))
             each = budget.seconds_per_epoch(
                 self._rehearse, lambda: self.task.validate(self.averaged.eval(), lambda: self._check(stop)),
                 steps=self.batches.steps_per_epoch,
@@ -238,14 +269,16 @@ class Loop:
             self._take_up(self.ranks.by_first(lambda: states.newest(self.folder)))
         if number:
             self._leave(number)
-        self.state.request["timed"] = True
+        self.state.request["timed"], self.state.position.storing_seconds = True, storing
         self._decide(
-            lambda: budget.epochs_that_fit(self.recipe, self.state.rows, each=each, compiled=self.runtime.compiled)
+            lambda: budget.epochs_that_fit(
+                self.recipe, self.state.rows, each=each, storing=storing, compiled=self.runtime.compiled
+            )
         )
         self.save()
 
     def _rehearse(self, step: int) -> None:
-        _set_training(self.network, self.recipe)
+        self._set_training()
         self.state.position.step = step
         self._step(self.state.position)
         self.state.position.step += 1
@@ -355,12 +388,3 @@ class Loop:
                 images_per_second=speed, seconds_left=(total - done) / speed,
             )
         )  # fmt: skip
-
-
-def _set_training(network: nn.Module, recipe: Recipe) -> None:
-    """Put the network in training mode; frozen BatchNorm keeps its statistics (its scale and shift still learn)."""
-    network.train()
-    if recipe.batchnorm == "frozen" or recipe.train == "head":
-        for module in network.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()

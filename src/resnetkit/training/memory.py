@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from resnetkit import runtime as machine
 from resnetkit.errors import ResourceError
-from resnetkit.models.layers import activation_elements, layer_table, num_parameters
+from resnetkit.models.layers import Layer, activation_elements, layer_table, num_parameters
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
 from resnetkit.training.recipe import Recipe
@@ -26,7 +26,7 @@ def check_memory(spec: ResNetSpec, recipe: Recipe, *, size: int, count: int, run
     if _at_most(spec, size) * bytes_each * _PER_OUTPUT * chunk < free / 4:
         return
     layers = layer_table(spec, size)
-    per_image = activation_elements(layers) * bytes_each * _PER_OUTPUT
+    per_image = activation_elements(_learning(layers, recipe.train)) * bytes_each * _PER_OUTPUT
     fixed = num_parameters(layers) * _BYTES_PER_PARAMETER
     if fixed + per_image * chunk <= free:
         return
@@ -36,6 +36,14 @@ def check_memory(spec: ResNetSpec, recipe: Recipe, *, size: int, count: int, run
         f"a batch of {chunk} pictures of {size} pixels needs about {(fixed + per_image * chunk) / 2**30:.1f} GiB of "
         f"memory and {free / 2**30:.1f} GiB are free: {way}, or use a smaller --batch-size"
     )
+
+
+def _learning(layers: tuple[Layer, ...], train: str) -> tuple[Layer, ...]:
+    """Return the layers from which the backward pass needs anything; those of frozen stages keep nothing for it."""
+    if train == "all":
+        return layers
+    first = "fc" if train == "head" else f"{train}."
+    return layers[next(i for i, layer in enumerate(layers) if layer.name.startswith(first)) :]
 
 
 def _at_most(spec: ResNetSpec, size: int) -> int:

@@ -217,6 +217,7 @@ def decide(
         f"weights   {origin.name if origin else _words_of_scratch(request, size)}",
         f"changes   {_words_of(recipe.augment)}",
         f"recipe    {_words_of_length(recipe, num_pictures)}",
+        *_words_of_frozen(recipe, spec, size, num_pictures),
         *_words_of_choice(recipe),
     )
     return Plan(
@@ -324,6 +325,19 @@ def _words_of_length(recipe: Recipe, num_pictures: int) -> str:
         f"{recipe.name}: {recipe.epochs} epoch{'s'[: recipe.epochs > 1]}{why}, batch {recipe.batch_size}, "
         f"{recipe.optim.name} at {recipe.optim.lr:g}"
     )
+
+
+def _words_of_frozen(recipe: Recipe, spec: ResNetSpec, size: int, num_pictures: int) -> list[str]:
+    """Say which part of the network learns, where not all of it does, and from how many stored views."""
+    stages = [stage.name for stage in spec.feature_info]
+    if not recipe.epochs or recipe.train not in (*stages, "head"):
+        return []
+    learns = stages[stages.index(recipe.train) :] if recipe.train in stages else []
+    words = f"learns    {' and '.join(filter(None, [', '.join(learns), 'the head']))}"
+    if recipe.views:
+        megabytes = recipe.stored_bytes(spec, size=size, count=num_pictures) / 1e6
+        words += f", on {min(recipe.views, recipe.epochs)} stored views of each picture ({megabytes:,.0f} MB)"
+    return [words]
 
 
 def _words_of_choice(recipe: Recipe) -> list[str]:

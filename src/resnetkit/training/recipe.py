@@ -135,9 +135,13 @@ class Recipe:
     `ema`: decay per step of an average of the weights that is evaluated in their place (0: none). `clip_norm`: largest
     gradient norm (0: no clipping). `class_weights`: `balanced` weighs classes by their rarity. `select`: the model is
     the `last` epoch, or the one that is best by this validation figure. `head_first`: fit the new head on frozen
-    features before the first epoch; then there may be 0 `epochs`.
-    `train`: `all` layers, or only the `head`. `batchnorm`: statistics of the `batch` that keep learning, `sync`
-    for those of the whole batch where several processes share it (on GPUs), or `frozen` ones.
+    features before the first epoch; then there may be 0 `epochs`. `head_last`: fit it again after the last one, on the
+    features that were learnt.
+    `train`: `all` layers, those of a stage and after it (`layer2`, `layer3`, `layer4`), or only the `head`; what lies
+    before is frozen. `views`: so many random changes of each picture pass the frozen layers once, and epoch e trains on
+    what they made of the view e mod `views` (0: new changes in each epoch, nothing is stored).
+    `batchnorm`: statistics of the `batch` that keep learning, `sync` for those of the whole batch where several
+    processes share it (on GPUs), or `frozen` ones.
     `compile`: `auto` compiles the training step where a table says that the run is long enough to repay it.
     `save_minutes`: state is saved at least this often, and after each epoch. `val_share`: held out where the data has
     no validation part; `keep_together`: what then stays on one side, identical `files`, those of equal `pixels` too, or
@@ -160,7 +164,9 @@ class Recipe:
     class_weights: Literal["none", "balanced"] = "none"
     select: Literal["last", "top1", "balanced_accuracy", "loss"] = "last"
     head_first: bool = False
-    train: Literal["all", "head"] = "all"
+    head_last: bool = False
+    train: Literal["all", "layer2", "layer3", "layer4", "head"] = "all"
+    views: int = 0
     batchnorm: Literal["batch", "sync", "frozen"] = "batch"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: bool = True
@@ -178,7 +184,7 @@ class Recipe:
         _at_least(1, batch_size=self.batch_size)
         if self.micro_batch is not None:
             _at_least(1, micro_batch=self.micro_batch)
-        _at_least(0, clip_norm=self.clip_norm, save_minutes=self.save_minutes)
+        _at_least(0, clip_norm=self.clip_norm, save_minutes=self.save_minutes, views=self.views)
         for name in ("label_smoothing", "ema", "val_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} must be in [0, 1), not {getattr(self, name)}")
@@ -216,6 +222,12 @@ class Recipe:
     def with_epochs(self, epochs: int) -> Recipe:
         """Return the recipe with a number of epochs that was asked for; it goes before `budget.steps`."""
         return self.changed(epochs=epochs, budget=replace(self.budget, steps=0))
+
+    def stored_bytes(self, spec: ResNetSpec, *, size: int, count: int) -> int:
+        """Return the bytes of the stored views of `count` pictures, two for a number; 0 where none are stored."""
+        if not self.views:
+            return 0
+        return 2 * min(self.views, self.epochs) * count * math.prod(spec.shape_before(self.train, size))
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from resnetkit.training.state import Row, State
 
 COLUMNS = ("epoch", "seconds", "images_per_second", "lr", "train_loss", "train_top1", "val_loss", "val_top1")
-TIMING_COLUMNS = ("seconds", "images_per_second")
+TIMING_COLUMNS = ("seconds", "images_per_second", "storing_seconds")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,10 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(kw_only=True)
 class Position:
-    """Where a run stands: `step` steps of epoch `epoch` (0-based) are done, with what they summed up so far."""
+    """Where a run stands: `step` steps of epoch `epoch` (0-based) are done, with what they summed up so far.
+
+    `seconds` are those of the steps, `storing_seconds` those of the view they learn from, where it is stored.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -32,6 +35,7 @@ class Position:
     num_right: int = 0
     num_seen: int = 0
     seconds: float = 0.0
+    storing_seconds: float = 0.0
 
 
 @dataclass(kw_only=True)
