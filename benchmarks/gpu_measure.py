@@ -151,7 +151,8 @@ def photos(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
         run = rk.train(
             (images, np.arange(count) % 10), model=options.model, weights="none", recipe="scratch", epochs=3,
             batch_size=options.batch_size, image_size=options.size, stem="imagenet", device=options.device, quiet=True,
-            threads=options.threads, output=Path(folder) / "run", settings=("keep_together=files", "precision=bf16", "optim.lr=0.001"),
+            threads=options.threads, output=Path(folder) / "run",
+            settings=("keep_together=files", "precision=bf16", "optim.lr=0.001"),
         )  # fmt: skip
         last = run.history[-1]
     return {
@@ -214,7 +215,8 @@ def memory(options: argparse.Namespace, runtime: Runtime) -> dict[str, Any]:
         run = rk.train(
             (images, np.arange(len(images)) % 2), model=options.model, weights="none", recipe="scratch", epochs=2,
             batch_size=options.batch_size, image_size=options.size, stem="imagenet", device=options.device,
-            threads=options.threads, watcher=notes, output=Path(folder) / "run", settings=("val_share=0", "keep_together=files"),
+            threads=options.threads, watcher=notes, output=Path(folder) / "run",
+            settings=("val_share=0", "keep_together=files"),
         )  # fmt: skip
         epochs = len(run.history)
         loss = float(run.history[-1]["train_loss"])
