@@ -20,6 +20,9 @@ import resnetkit as rk
 from resnetkit.errors import UsageError
 from resnetkit.models import catalog, checkpoint
 from resnetkit.models.checkpoint import read_header
+from resnetkit.models.seen import Seen
+from resnetkit.training.lineage import Lineage, lineage_of
+from resnetkit.training.run import RunFolder
 from tests.conftest import Output
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +31,7 @@ FILE = ROOT / f"src/resnetkit/models/bundled/{NAME}.safetensors"
 NOTICE = "Permission is hereby granted, free of charge"
 
 
-def photos(folder: Path, *, side: int = 100, each: int = 8) -> Path:
+def photos(folder: Path, *, side: int = 100, each: int = 4) -> Path:
     """Write noise in two classes, one darker than the other."""
     draw = np.random.default_rng(0)
     for label, most in (("day", 256), ("night", 128)):
@@ -123,6 +126,14 @@ def test_a_named_network_takes_its_own_weights(resnetkit: Callable[..., Output],
     code, _, err = resnetkit("train", "photos", "--model", "resnet18")
     assert code == 7
     assert "resnet18.imagenet1k_v1" in err
+
+
+def test_a_run_that_goes_on_knows_the_licence_of_what_it_began_from(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.lineage.parent.mkdir(parents=True, exist_ok=True)
+    for license in ("MIT\n\nthe text", None):
+        folder.lineage.write_text(Lineage(seen=Seen(), license=license).to_text(), encoding="ascii")
+        assert lineage_of(folder).license == license
 
 
 @pytest.mark.slow
