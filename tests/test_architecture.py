@@ -51,6 +51,7 @@ NEED_TORCH = {
     "training.job",
     "training.loop",
     "training.memory",
+    "training.mirrored",
     "training.muon",
     "training.optim",
     "training.ranks",

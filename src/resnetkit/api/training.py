@@ -23,7 +23,16 @@ from resnetkit.files import safe_name
 from resnetkit.models.catalog import name_of
 from resnetkit.runtime import Runtime
 from resnetkit.training.compiled import repays
-from resnetkit.training.plan import Origin, Plan, Request, decide, precision_of, weights_wanted
+from resnetkit.training.plan import (
+    Origin,
+    Plan,
+    Request,
+    decide,
+    mirrors,
+    precision_of,
+    unmirrored,
+    weights_wanted,
+)
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -149,6 +158,7 @@ def _prepare(
     from resnetkit.training import run as runs
     from resnetkit.training.checks import check_batches, check_plan
     from resnetkit.training.lineage import lineage
+    from resnetkit.training.mirrored import mirror_images, words_of
 
     dataset = jobs.open_request_data(request, data if request.data == (GIVEN,) else ())
     with watcher.counting("reading pictures") as progress:
@@ -209,6 +219,12 @@ def _prepare(
     if len(prepared.classes) != decided.spec.num_classes:
         decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
     ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
+    if mirrors(decided, request):
+        of_origin = None if origin is None else origin.spec
+        pairs = ranks.by_first(lambda: mirror_images(prepared, tensors, of_origin, runtime=runtime))
+        if pairs:
+            decided = unmirrored(decided, request, words_of(pairs))
+            watcher.note(decided.reasons[-1])
     check_batches(decided, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
     share = ranks.longest_share(len(prepared.parts["train"]))
     compiled = ranks.by_first(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any, Literal
 
@@ -223,6 +223,25 @@ def decide(
     return Plan(
         spec=spec, preprocess=preprocess, recipe=recipe, weights=origin.name if origin else None, reasons=reasons
     )
+
+
+def mirrors(plan: Plan, request: Request) -> bool:
+    """Tell whether training or scoring would mirror pictures without having been asked to by a setting."""
+    asked = {setting.partition("=")[0] for setting in request.settings}
+    return plan.recipe.augment.flip != "none" and "augment.flip" not in asked
+
+
+def unmirrored(plan: Plan, request: Request, why: str) -> Plan:
+    """Return the plan without mirrored pictures, for a reason `why`, nor averages with them but for a setting's."""
+    asked = {setting.partition("=")[0] for setting in request.settings}
+    recipe, flip = plan.recipe, plan.recipe.augment.flip
+    recipe = recipe.changed(
+        augment=replace(recipe.augment, flip="none"), tta=recipe.tta if "tta" in asked else "none"
+    )  # fmt: skip
+    said = f"mirroring off: {why}; --set augment.flip={flip} to mirror all the same"
+    before, now = (f"changes   {_words_of(augment)}" for augment in (plan.recipe.augment, recipe.augment))
+    reasons = tuple(now if reason == before else reason for reason in plan.reasons)
+    return replace(plan, recipe=recipe, reasons=(*reasons, said))
 
 
 def _enlarged_to(request: Request, origin: Origin | None, *, median_side: int, num_pictures: int) -> int | None:
