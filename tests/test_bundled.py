@@ -248,12 +248,12 @@ def test_a_side_that_is_none_is_refused(made: Path) -> None:
 
 def test_training_starts_from_it_where_it_is_asked_for_and_cifar10_is_not_the_recipe(carried: Path) -> None:
     def wanted(**changes: object) -> str | None:
-        return weights_wanted(Request(data=("x",), **changes), median_side=32)  # type: ignore[arg-type]
+        return weights_wanted(Request(data=("x",), **changes), median_side=32, num_pictures=9)  # type: ignore[arg-type]
 
     assert wanted(model="resnet20") == wanted(model="resnet20", recipe="finetune") == "resnet20.cifar10"
     assert wanted(model="resnet20", recipe="cifar10") is wanted(model="resnet20", recipe="scratch") is None
     assert wanted(model="resnet20", weights="none") is None
-    assert wanted() is wanted(model="resnet18") is wanted(model="resnet32") is None
+    assert wanted(model="resnet18") is wanted(model="resnet32") is None
 
 
 def test_it_is_listed_and_described(carried: Path, resnetkit: Callable[..., Output]) -> None:

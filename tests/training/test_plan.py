@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -6,10 +7,11 @@ from resnetkit.api.training import plan
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.catalog import spec_of
-from resnetkit.training.plan import Origin, Plan, Request, decide, precision_of, weights_wanted
+from resnetkit.training.plan import TRUNK, Origin, Plan, Request, decide, precision_of, weights_wanted
 from resnetkit.training.recipes import RECIPES, scratch
 
 CIFAR_ORIGIN = Origin(name="runs/cifar", spec=spec_of("resnet20"), preprocess=Preprocess.for_size(32))
+TRUNK_ORIGIN = Origin(name=TRUNK, spec=spec_of("resnet_2223", num_classes=0), preprocess=Preprocess())
 IMAGENET_ORIGIN = Origin(name="resnet18.imagenet1k_v1", spec=spec_of("resnet18"), preprocess=Preprocess())
 
 
@@ -38,13 +40,58 @@ def test_size_and_stem_follow_the_pictures(side: int, model: str | None, size: i
     assert plan.spec.num_classes == 2
 
 
-def test_photos_start_from_the_transfer_weights_and_small_pictures_from_none() -> None:
-    assert weights_wanted(Request(data=("x",)), median_side=400) == "resnet18.imagenet1k_v1"
-    assert weights_wanted(Request(data=("x",), model="resnet50"), median_side=400) == "resnet50.imagenet1k_v1"
-    assert weights_wanted(Request(data=("x",)), median_side=32) is None
-    assert weights_wanted(Request(data=("x",), weights="none"), median_side=400) is None
-    assert weights_wanted(Request(data=("x",), recipe="tutorial"), median_side=400) is None
-    assert weights_wanted(Request(data=("x",), recipe="tutorial", weights="a.pth"), median_side=400) == "a.pth"
+def wanted(side: int, count: int = 1000, **asked: Any) -> str | None:
+    return weights_wanted(Request(data=("x",), **asked), median_side=side, num_pictures=count)
+
+
+def test_a_network_that_is_named_brings_its_own_weights_for_photos() -> None:
+    assert wanted(400, model="resnet18") == "resnet18.imagenet1k_v1"
+    assert wanted(400, model="resnet50") == "resnet50.imagenet1k_v1"
+    assert wanted(400, model="resnet_2223") == TRUNK
+    assert wanted(32, model="resnet18") is wanted(400, model="resnet18", stem="cifar") is None
+    assert wanted(32, model="resnet20") == wanted(400, model="resnet20") == "resnet20.cifar10"
+    assert wanted(400, recipe="tutorial", weights="a.pth") == "a.pth"
+
+
+MANY = 1_000_000
+
+
+@pytest.mark.parametrize("count", [10, MANY])
+def test_where_nothing_is_named_photos_begin_from_the_trunk(count: int) -> None:
+    assert wanted(96, count) == wanted(400, count, recipe="probe") == wanted(400, count, image_size=64) == TRUNK
+    assert wanted(28, count, image_size=96) == wanted(28, count, stem="imagenet") == TRUNK
+    assert wanted(28, count, recipe="finetune") == TRUNK, "there are no other weights to begin from"
+    assert wanted(400, count, weights="none") is wanted(400, count, recipe="scratch") is None
+    assert wanted(400, count, stem="cifar") is wanted(400, count, settings=("model.stem=cifar",)) is None
+    assert wanted(400, count, image_size=63) is wanted(28, count, image_size=32) is None
+    assert wanted(28, count, settings=("model.width=32",)) is wanted(28, count, recipe="cifar10-fast") is None
+
+
+def test_small_pictures_are_enlarged_for_the_trunk_where_the_table_says_so() -> None:
+    assert wanted(28, 10_000) == wanted(95, 10_000, image_size=64) == TRUNK
+    assert wanted(28, 10_001) is wanted(28, 10_001, image_size=64) is None
+
+
+def test_enlarged_pictures_are_whole_and_the_plan_says_why() -> None:
+    for asked, size in (({}, 96), ({"image_size": 64}, 64), ({"recipe": "probe"}, 96)):
+        plan = decided(28, origin=TRUNK_ORIGIN, **asked)
+        assert (plan.preprocess.size, plan.preprocess.resize, plan.spec.stem) == (size, size, "imagenet")
+        assert plan.reasons[0] == "network   resnet_2223, that of the weights, imagenet stem, 2 classes"
+        assert plan.reasons[1] == f"pictures  {size} pixels, enlarged for the weights (median side 28)"
+    named = decided(28, origin=TRUNK_ORIGIN, weights=TRUNK)
+    assert (named.preprocess.size, named.preprocess.resize) == (224, 256)
+    photo = decided(400, origin=TRUNK_ORIGIN)
+    assert (photo.preprocess.size, photo.preprocess.resize) == (224, 256)
+
+
+def test_random_weights_are_explained_where_nobody_asked_for_them() -> None:
+    for asked, why in (
+        ({}, "are for larger pictures, or fewer of them"), ({"image_size": 32}, "are for 64 pixels or more"),
+        ({"weights": "none"}, None), ({"stem": "cifar"}, None), ({"model": "resnet18"}, None),
+        ({"recipe": "scratch"}, None), ({"settings": ("model.width=32",)}, None),
+    ):  # fmt: skip
+        [line] = [line for line in decided(28, count=MANY, **asked).reasons if line.startswith("weights")]
+        assert line == "weights   random (trained from scratch)" + (f": those of ImageNet {why}" if why else "")
 
 
 def test_weights_bring_finetune_and_their_own_preprocessing() -> None:
@@ -71,7 +118,7 @@ def test_the_recipes_changes_reach_the_network() -> None:
 
 
 def test_a_stem_that_is_set_decides_about_weights() -> None:
-    assert weights_wanted(Request(data=("x",), settings=("model.stem=cifar",)), median_side=400) is None
+    assert wanted(400, settings=("model.stem=cifar",)) is None
     assert decided(400, settings=("model.stem=cifar",)).spec.stem == "cifar"
 
 

@@ -15,7 +15,7 @@ from resnetkit.errors import UsageError
 from resnetkit.files import write_text
 from resnetkit.inference.engines import TorchEngine
 from resnetkit.runtime import Runtime
-from resnetkit.training.plan import PHOTO_SIDE
+from resnetkit.training.plan import PHOTO_SIDE, TRUNK
 from resnetkit.watcher import Watcher
 
 __all__ = ["Check", "check"]
@@ -40,9 +40,9 @@ def check(
     """Say what is wrong with labelled pictures: files, single pictures, copies, parts, classes, labels.
 
     The files check.json and check.html go to the folder `output`, a list to train from to `clean_list` (.csv). The
-    pictures stay as they are. Labels are held against the features of `weights`, a MODEL: auto are those of ResNet-18
-    for photos and of the CIFAR-10 ResNet-20 for pictures below 96 pixels, none leaves labels as they are. Raises
-    `DataError` where no picture can be read, `UsageError` for a model there is not.
+    pictures stay as they are. Labels are held against the features of `weights`, a MODEL: auto are those of the
+    package: the ImageNet trunk for photos, the CIFAR-10 ResNet-20 for pictures below 96 pixels; none leaves labels as
+    they are. Raises `DataError` where no picture can be read, `UsageError` for a model there is not.
     """
     from resnetkit.checking import clean, doctor
     from resnetkit.data.sources import open_data
@@ -69,7 +69,7 @@ def check(
 def _opener(weights: str, how: Runtime, watcher: Watcher) -> Callable[[int], Backbone]:
     """Return what opens the backbone once the pictures' median side is known; one that is named is opened now."""
     if weights == "auto":
-        return lambda side: _backbone("resnet18" if side >= PHOTO_SIDE else "resnet20.cifar10", how, watcher)
+        return lambda side: _backbone(TRUNK if side >= PHOTO_SIDE else "resnet20.cifar10", how, watcher)
     opened = _backbone(weights, how, watcher)
     return lambda side: opened
 

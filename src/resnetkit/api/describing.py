@@ -24,8 +24,8 @@ def describe(model: str) -> tuple[ResNetSpec, Header | None]:
         header = read_header(path)
         return header.spec, replace(header, trained_on=memory_of(header, path=path, run=run_of(path)).tells)
     if "." in model:
-        record = catalog.record(model)
-        return catalog.spec_of(record.arch), catalog.published_header(record)
+        header = catalog.published_header(catalog.record(model))
+        return header.spec, header
     return catalog.spec_of(model), None
 
 

@@ -85,6 +85,7 @@ def evaluate(
         raise UsageError(f"--calibrated {calibrated}: is there already, and is not overwritten; name another file")
     if not isinstance(model, Model):
         model = load(model, watcher=watcher, **computing)
+    model.check_classes()
     if model.computes:
         watcher.note(model.computes)
     folder = model.run

@@ -83,6 +83,7 @@ def export(
     format, reads = _known(to, preprocess)
     _check_int8(int8, format, calibrate)
     source = locate(str(model), weights=weights, watcher=watcher)
+    source.check()
     pictures, whose = _pictures(images, run_of(model))
     header, tensors = source.tensors()
     memory = source.memory(header)
@@ -144,9 +145,9 @@ def _known(to: str, preprocess: str) -> tuple[Format, Reads]:
 
 
 def _torchvision(format: Format, header: Header) -> str | None:
-    from resnetkit.exporting.formats import torchvision_name
+    from resnetkit.exporting.formats import torchvision_network
 
-    return torchvision_name(header.spec) if format == "torchvision" else None
+    return torchvision_network(header.spec) if format == "torchvision" else None
 
 
 def _write(made: Exported, tensors: Mapping[str, np.ndarray], calibrating: Dataset | None) -> None:
@@ -273,7 +274,7 @@ def _png(pixels: np.ndarray) -> bytes:
 
 def _describe(made: Exported, parity: Parity, whose: str, cost: Cost | None) -> None:
     """Write what goes with the model: the script, the card, how it was compared, and the preprocessing."""
-    from resnetkit.exporting.card import write_card
+    from resnetkit.exporting.card import write_card, write_license
     from resnetkit.exporting.script import write_script
 
     write_script(made)
@@ -283,6 +284,7 @@ def _describe(made: Exported, parity: Parity, whose: str, cost: Cost | None) -> 
         described = {"input": [None, *_shape(made.header)], "preprocess": made.header.preprocess.to_json()}
         files.write_text(made.folder / "preprocess.json", json.dumps(described, indent=1) + "\n")
     write_card(made, parity, whose, cost)
+    write_license(made)
 
 
 def _shape(header: Header) -> tuple[int, int, int]:

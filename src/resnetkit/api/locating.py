@@ -89,19 +89,30 @@ class Source:
         network, header = self.open()
         return header, {name: tensor.numpy() for name, tensor in network.state_dict().items()}
 
+    @property
+    def trunk(self) -> Header | None:
+        """What a checkpoint without classes says of itself; None where the file is none."""
+        header = read_header(self.path) if self.exported is None and is_checkpoint(self.path) else None
+        return header if header is not None and not header.classes else None
+
     def check(self) -> None:
         """Raise `UsageError` for a checkpoint of a trunk, before anything is made of it."""
-        if self.record is None and self.exported is None and is_checkpoint(self.path):
-            self._with_classes(read_header(self.path))
+        if self.trunk is not None:
+            raise names_nothing(self.name)
 
     def _with_classes(self, header: Header) -> Header:
         """Return the header; raises `UsageError` where it is that of a trunk."""
         if not header.classes:
-            raise UsageError(
-                f"{self.path}: a trunk without classes, which names nothing: fit a head to it with "
-                f"resnetkit train DATA --weights {self.path}"
-            )
+            raise names_nothing(self.name)
         return header
+
+
+def names_nothing(name: str) -> UsageError:
+    """Return the error for a network without classes where classes are wanted."""
+    return UsageError(
+        f"{name}: a trunk without classes, which names nothing: fit a head to it with "
+        f"resnetkit train DATA --weights {name}"
+    )
 
 
 def locate(

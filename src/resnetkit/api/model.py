@@ -9,7 +9,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnetkit.api.locating import Source, locate, run_of
+from resnetkit import runtime as machine
+from resnetkit.api.locating import Source, locate, names_nothing, run_of
 from resnetkit.api.remembering import Memory, memory_of
 from resnetkit.data.sources import Dataset, open_pictures
 from resnetkit.errors import DataError, UsageError
@@ -69,6 +70,11 @@ class Model:
 
         return self._network if isinstance(self._network, ResNet) else self._network()[0]
 
+    def check_classes(self) -> None:
+        """Raise `UsageError` for a trunk, which has features and no classes."""
+        if not self.classes:
+            raise names_nothing(self.name)
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names in the order of the logits."""
@@ -84,7 +90,8 @@ class Model:
 
     @cached_property
     def predictor(self) -> Predictor:
-        """The engine with names and decision."""
+        """The engine with names and decision; raises `UsageError` for a trunk, which has no names."""
+        self.check_classes()
         return Predictor(
             self.engine,
             classes=self.classes,
@@ -127,6 +134,7 @@ class Model:
         is. Raises `UsageError` for a folder of other pictures or another model, `InterruptedRun` on Ctrl-C and SIGTERM.
         """
         pictures = sources if isinstance(sources, Dataset) else _opened(sources)
+        self.check_classes()
         if not self.files:
             raise UsageError(f"{self.name} lies in no file yet: save() it and load() that, so that parts can name it")
         folder = Path(folder)
@@ -157,10 +165,11 @@ class Model:
         state["files"] = tuple(path.absolute() for path in self.files)
         state["run"] = None if self.run is None else replace(self.run, path=self.run.path.absolute())
         source = getattr(self._network, "__self__", None)
-        return state | ({"_network": source.placed().open} if isinstance(source, Source) else {})
+        return state | ({"_network": source.placed().open_trunk} if isinstance(source, Source) else {})
 
     def __repr__(self) -> str:
-        return f"Model({self.name!r}, {len(self.classes)} classes, {self.header.preprocess.size} pixels)"
+        classes = f"{len(self.classes)} classes" if self.classes else "a trunk"
+        return f"Model({self.name!r}, {classes}, {self.header.preprocess.size} pixels)"
 
 
 def _opened(sources: str | Path | Sequence[str | Path]) -> Dataset:
@@ -186,13 +195,16 @@ def load(
     and fp32 elsewhere. A model is prepared for OpenVINO once and kept in the cache; PyTorch is then not loaded.
     `reject`: the answer is "not sure" where so few right ones are that this share of them is lost (0.01, 0.02, 0.05,
     0.1, 0.2); `coverage`: as many classes are given as hold the true one that often (0.8, 0.9, 0.95, 0.99). Both are
-    for models that were held against pictures they did not learn from. Raises `UsageError` for a name there is not,
+    for models that were held against pictures they did not learn from. A trunk without classes gives `features` alone.
+    Raises `UsageError` for a name there is not,
     `NetworkError` where weights cannot be had, `DataError` for a file that is none.
     """
     watcher = watcher or Watcher()
     model = os.fspath(model)
     source = locate(model, weights=weights, watcher=watcher)
-    source.check()
+    if (header := source.trunk) is not None:
+        runtime = machine.resolve(device=device, precision=precision, threads=threads)
+        return Model(source.open_trunk, header, name=source.name, runtime=runtime, files=source.files)
     stored = None if source.exported is None else source.exported.precision
     chosen = choose(engine=engine, precision=precision, device=device, threads=threads, stored=stored)
     if chosen.engine == "torch":
@@ -256,4 +268,5 @@ def predict(
 ) -> Iterator[Prediction]:
     """Name pictures with a model; `options` are those of `load`."""
     opened = model if isinstance(model, Model) else load(model, **options)
+    opened.check_classes()
     return opened.predict_many(sources, top_k=top_k)

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from resnetkit.api.remembering import of_training, trained_among, unknown
 from resnetkit.data.arrays import GIVEN, fetch_cifar10, pair_of, paths_of
 from resnetkit.errors import UsageError, near_miss
 from resnetkit.files import safe_name
+from resnetkit.models.catalog import name_of
 from resnetkit.runtime import Runtime
 from resnetkit.training.compiled import repays
 from resnetkit.training.plan import Origin, Plan, Request, decide, precision_of, weights_wanted
@@ -70,10 +72,12 @@ def train(
         watcher, on_epoch = (watcher, on_epoch) if ranks.first else (Watcher(), None)
         if (begun := ranks.by_first(lambda: _begun_before_restart(ranks))) is not None:
             return _resumed(begun, ranks=ranks, on_epoch=on_epoch, watcher=watcher)
-        path = ranks.by_first(lambda: _run_path(name, output, data=request.data, model=request.architecture))
+        path_of = partial(_run_path, name, output, data=request.data)
+        ranks.by_first(lambda: path_of(model=request.architecture))  # a place that cannot be is told before any picture
         plan, prepared, tensors, origin_spec, runtime, lineage = _prepare(
             request, data, device=device, threads=threads, watcher=watcher, command=command, ranks=ranks
         )
+        path = ranks.by_first(lambda: path_of(model=_network_of(request, plan)))
         job = jobs.begin(
             request,
             plan,
@@ -151,19 +155,22 @@ def _prepare(
         surveyed = survey(dataset, threads=threads or machine.available_threads(), progress=progress)
     # Where no picture can be opened the preflight names each of them, so any size and no weights will do until then.
     side = surveyed.median_short_side if surveyed.sizes else 224
-    wanted = weights_wanted(request, median_side=side) if surveyed.sizes else None
-    origin, tensors, memory = None, None, None
+    num_pictures = sum(item.split in (None, "train") for item in dataset.items)
+    wanted = weights_wanted(request, median_side=side, num_pictures=num_pictures) if surveyed.sizes else None
+    origin, tensors, memory, license = None, None, None, None
     if wanted is not None:
         with ranks.one_first_on_each_machine():
             source = locate(wanted, watcher=watcher, purpose="transfer")
             network, header = source.open_trunk(asked=request.spec)
             memory = source.memory(header)
+        license = header.license
+        if license is not None and source.record is not None:
+            license = f"begun from {source.record.name}: {license}"
         origin = Origin(name=source.name, spec=network.spec, preprocess=header.preprocess)
         tensors = network.state_dict()
     decided = decide(
         request if surveyed.sizes else dataclasses.replace(request, recipe=None), origin=origin, median_side=side,
-        num_classes=max(2, len(dataset.classes)), sizes=surveyed.sizes,
-        num_pictures=sum(item.split in (None, "train") for item in dataset.items),
+        num_classes=max(2, len(dataset.classes)), sizes=surveyed.sizes, num_pictures=num_pictures,
     )  # fmt: skip
     watcher.note("\n".join(decided.reasons))
     runtime = machine.resolve(
@@ -212,7 +219,7 @@ def _prepare(
     runtime = dataclasses.replace(runtime, compiled=compiled)
     if compiled:
         watcher.note("compiled: the first steps take longer, and the run is long enough to repay it")
-    came = lineage(prepared, before=None if memory is None else memory.tells)
+    came = lineage(prepared, before=None if memory is None else memory.tells, license=license)
     return decided, prepared, tensors, None if origin is None else origin.spec, runtime, came
 
 
@@ -298,8 +305,15 @@ class _Also(Watcher):
         self.on_epoch(row)
 
 
+def _network_of(request: Request, plan: Plan) -> str:
+    """Return the network that a run is called after: the one that was named, else that of its weights."""
+    if request.named or plan.weights is None:
+        return request.architecture
+    return name_of(plan.spec) or f"resnet_{'_'.join(map(str, plan.spec.blocks))}"
+
+
 def _run_path(name: str | None, output: str | Path | None, *, data: Sequence[str], model: str) -> Path:
-    """Return where the run will lie; raises `UsageError` where it cannot, before any picture is read."""
+    """Return where the run will lie; raises `UsageError` where it cannot."""
     from resnetkit.training import run as runs
 
     if name is not None and output is not None:

@@ -21,7 +21,7 @@ from resnetkit.data.dataset import SPLITS, Dataset, Item
 from resnetkit.data.near_copies import NearCopy, near_copies_among
 from resnetkit.data.resaved import resaved_pairs
 from resnetkit.data.survey import Progress, ordered
-from resnetkit.errors import DataError, NetworkError, ResNetKitError
+from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.watcher import Watcher
 
 _LEAST_TO_COMPARE = 20  # pictures, to say what is unusual among them
@@ -80,10 +80,7 @@ def _wrong_labels(
         return [], (labels.labels_are_not_seen(),)
     numbers = _once(looks, [number for number, one in enumerate(looks) if one.size is not None])
     sizes = [min(size) for number in numbers if (size := looks[number].size) is not None]
-    try:
-        backbone = opener(int(np.median(sizes)))
-    except NetworkError as error:
-        return [], (f"not looked for: wrong labels; {error}",)
+    backbone = opener(int(np.median(sizes)))
     together = [groups.get(items[number].source, f"alone {number}") for number in numbers]
     with watcher.counting("holding labels against pictures") as progress:
         return labels.suspects(

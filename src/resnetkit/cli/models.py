@@ -46,8 +46,8 @@ def _list(form: str) -> None:
     speeds = kept_speeds()
     rows = [
         [
-            r.name, f"{100 * (r.top1 or 0):.1f} %", _millions(r.num_params), f"{_macs(r) / 1e9:.2f}",
-            f"{(r.num_bytes or 0) / 1e6:.0f} MB", _fastest(speeds.get(r.name, {})),
+            r.name, "-" if r.top1 is None else f"{100 * r.top1:.1f} %", _millions(r.num_params),
+            f"{_macs(r) / 1e9:.2f}", f"{(r.num_bytes or 0) / 1e6:.0f} MB", _fastest(speeds.get(r.name, {})),
         ]
         for r in records
     ]  # fmt: skip
@@ -104,7 +104,7 @@ def _describe(name: str, form: str) -> None:
     if header is not None:
         values |= {
             "classes": list(header.classes), "preprocess": header.preprocess.to_json(), "metrics": dict(header.metrics),
-            "license": header.license, "data": dict(header.data),
+            "license": header.license if form == "json" else header.license_in_short, "data": dict(header.data),
             "trained": {key: header.recipe[key] for key in _TRAINED if key in header.recipe},
         }  # fmt: skip
     if header is not None:
@@ -124,6 +124,8 @@ def _show(values: dict[str, Any], form: str) -> None:
         click.echo(json.dumps(values, ensure_ascii=False, indent=1))
         return
     for key, value in values.items():
+        if value in ([], {}):
+            continue
         text = (
             ", ".join(value[:20]) + (f", ... ({len(value)})" if len(value) > 20 else "") if key == "classes" else value
         )

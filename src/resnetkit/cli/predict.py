@@ -113,6 +113,7 @@ def _opened(model: str | None, given: dict[str, Any], console: ConsoleWatcher) -
     if model is None and given["weights"] is not None:
         model = given.pop("weights")  # the file says which network it is
     opened = api.load(model or "resnet18", watcher=console, **given)
+    opened.check_classes()
     console.note(opened.computes)
     if opened.runtime.device == "cuda" and place().launched:
         import torch

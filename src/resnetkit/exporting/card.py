@@ -14,6 +14,7 @@ from resnetkit.exporting.script import needed
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.choice import choice_in
 
+LICENSE = "LICENSE.txt"
 _WIDTH = 78
 _MOST_CLASSES = 20
 
@@ -28,7 +29,7 @@ def write_card(exported: Exported, parity: Parity, whose: str, cost: Cost | None
         _accuracy(header.metrics),
         _chosen(header),
         _trained_on(header),
-        f"Licence of the weights: {header.license or 'not stated'}.",
+        f"Licence of the weights: {header.license_in_short}{', in full in ' + LICENSE if header.license_text else ''}.",
         _input(exported),
         "" if cost is None else _cost(cost),
         f"Compared with the original on {whose}: the first class is the same for {parity.same_top1} of "
@@ -36,6 +37,12 @@ def write_card(exported: Exported, parity: Parity, whose: str, cost: Cost | None
     ]
     text = "\n\n".join(_wrapped(paragraph) for paragraph in paragraphs if paragraph)
     files.write_text(exported.folder / "README.txt", text + "\n")
+
+
+def write_license(exported: Exported) -> None:
+    """Write `LICENSE.txt` where the licence of the weights is a text that goes with them."""
+    if exported.header.license_text:
+        files.write_text(exported.folder / LICENSE, exported.header.license_text)
 
 
 _RUNTIME = {"openvino": "OpenVINO", "onnx": "ONNX Runtime", "torchvision": "torchvision"}

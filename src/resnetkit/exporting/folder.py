@@ -25,7 +25,7 @@ _FILES = {"openvino": "model.xml", "onnx": "model.onnx", "torchvision": "model.p
 class Exported:
     """What an export folder holds: `reads` a decoded `picture` of any size, or normalised `images` of one size.
 
-    `torchvision` is the function of torchvision.models whose network the weights fit.
+    `torchvision` is what of torchvision.models builds the network that the weights fit.
     """
 
     folder: Path

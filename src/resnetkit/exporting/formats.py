@@ -24,18 +24,28 @@ _TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "w
 _KEY = "resnetkit"
 
 
-def torchvision_name(spec: ResNetSpec) -> str:
-    """Return the function of torchvision.models that builds this network with the right `num_classes`.
+def torchvision_network(spec: ResNetSpec) -> str:
+    """Return what of torchvision.models builds this network, but for `num_classes`: a function, or `ResNet` itself.
 
-    Raises `UsageError` where none does.
+    Raises `UsageError` where nothing does.
+
+    >>> torchvision_network(catalog.spec_of("resnet18")), torchvision_network(catalog.spec_of("resnet_2223"))
+    ('resnet18', 'ResNet(BasicBlock, [2, 2, 2, 3])')
     """
     for name in _TORCHVISION:
         if catalog.spec_of(name, num_classes=spec.num_classes) == spec:
             return name
-    raise UsageError(
-        "torchvision has no such network (it has ResNet-18 to 152 with an ImageNet stem for colour pictures): "
-        "use --to onnx or --to openvino"
+    is_basic = spec.block == "basic"
+    theirs = catalog.spec_of("resnet18" if is_basic else "resnet50").changed(
+        blocks=spec.blocks, widening=1 if is_basic else spec.widening, num_classes=spec.num_classes
     )
+    if spec != theirs or len(spec.blocks) != 4:
+        raise UsageError(
+            "torchvision has no such network (its ResNets have four stages and an ImageNet stem for colour pictures): "
+            "use --to onnx or --to openvino"
+        )
+    wide = f", width_per_group={64 * spec.widening}" if spec.widening > 1 else ""
+    return f"ResNet({'BasicBlock' if is_basic else 'Bottleneck'}, {list(spec.blocks)}{wide})"
 
 
 def write(exported: Exported, tensors: Mapping[str, np.ndarray], *, temperature: float) -> None:

@@ -1,10 +1,11 @@
 """Names of networks and of their published weights. Needs no torch.
 
 Networks by name: resnet18/34/50/101/152 and wide_resnet50_2/101_2 as in torchvision, for ImageNet; plain18/34, the
-same without shortcuts; resnet8_fast, made to learn 32x32 pictures in minutes; and for every n >= 1 the CIFAR family of
-section 4.2 of the paper, `resnet{6n+2}` and `plain{6n+2}`: 3x3 stem, three stages of n basic blocks with 16, 32 and 64
-channels, shortcut A, 10 classes (resnet20, 32, 44, 56, 110, 1202, ...). Two names would mean both: resnet50 (n = 8) and
-resnet152 (n = 25) are the ImageNet networks. 18, 34 and 101 are not of the form 6n+2.
+same without shortcuts; resnet_2223, a ResNet-18 with one block more in its last stage, whose ImageNet trunk is in this
+package; resnet8_fast, made to learn 32x32 pictures in minutes; and for every n >= 1 the CIFAR family of section 4.2 of
+the paper, `resnet{6n+2}` and `plain{6n+2}`: 3x3 stem, three stages of n basic blocks with 16, 32 and 64 channels,
+shortcut A, 10 classes (resnet20, 32, 44, 56, 110, 1202, ...). Two names would mean both: resnet50 (n = 8) and resnet152
+(n = 25) are the ImageNet networks. 18, 34 and 101 are not of the form 6n+2.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _NAMED: Mapping[str, ResNetSpec] = {
     "wide_resnet101_2": _BOTTLENECK.changed(widening=2, blocks=(3, 4, 23, 3)),
     "plain18": ResNetSpec(blocks=(2, 2, 2, 2), shortcut="none"),
     "plain34": ResNetSpec(blocks=(3, 4, 6, 3), shortcut="none"),
+    "resnet_2223": ResNetSpec(blocks=(2, 2, 2, 3)),
     "resnet8_fast": ResNetSpec(block="pooled", blocks=(1, 1, 1), stem="whitening", activation="gelu", num_classes=10),
 }
 # The sizes of the paper; the names of other sizes work as well.
@@ -122,7 +124,8 @@ class WeightsRecord:
 
     `name` is `ARCH.TAG`. Weights are at `url` with `checksum` (`sha256:` and the published digits), or inside this
     package at `path`. `top1` and `top5` are fractions on the ImageNet validation set (for those at `path`: the test
-    set of `data`), `giga_macs` multiply-adds of one image in thousands of millions, `num_bytes` to download.
+    set of `data`; None for a trunk, which names nothing), `giga_macs` multiply-adds of one image in thousands of
+    millions, `num_bytes` to download, `license` what is known of their licence, in a line.
     """
 
     name: str
@@ -200,7 +203,7 @@ def _bundled_record(path: Path) -> WeightsRecord:
         top5=header.metrics.get("top5"),
         num_params=_num_parameters(path),
         num_bytes=path.stat().st_size,
-        license=header.license or "not stated",
+        license=header.license_in_short,
         most_accurate=True,
         best_for_transfer=True,
     )
@@ -257,13 +260,17 @@ def published_header(weights: WeightsRecord) -> Header:
     )
 
 
-def called(spec: ResNetSpec) -> str:
-    """Return the catalog's name of the network, or its description."""
+def name_of(spec: ResNetSpec) -> str | None:
+    """Return the catalog's name of the network, whatever its classes, channels and stem; None where it has none."""
     three_alike = len(spec.blocks) == 3 and len(set(spec.blocks)) == 1
     cifar = (f"resnet{spec.num_layers}", f"plain{spec.num_layers}") if three_alike and spec.block == "basic" else ()
-    for name in (*architectures(), *cifar):
-        if alike(spec_of(name), spec):
-            return name
+    return next((name for name in (*architectures(), *cifar) if alike(spec_of(name), spec)), None)
+
+
+def called(spec: ResNetSpec) -> str:
+    """Return the catalog's name of the network, or its description."""
+    if (name := name_of(spec)) is not None:
+        return name
     blocks = "-".join(map(str, spec.blocks))
     return (
         f"a ResNet of {spec.num_layers} layers ({spec.block} blocks {blocks}, width {spec.width}, "

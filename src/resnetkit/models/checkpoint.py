@@ -50,8 +50,9 @@ class Header:
     `classes` in the order of the logits, NFC, unique ignoring case, none for a trunk; `aliases` other names of classes
     (such as WordNet ids) to their class; `metrics` as in metrics.json; `decision` how logits become an answer; `data`
     counts and a fingerprint; `trained_on` what the weights and their ancestors have seen; `license` what is known about
-    the weights' licence, in words; `version` of the package that wrote it; `chosen` which epoch it is and what
-    chose it (`choice.Choice`), empty in older files; `more` keys that a later version wrote, which are kept.
+    the weights' licence: a line in words, below it the text of one that copies must carry; `version` of the package
+    that wrote it; `chosen` which epoch it is and what chose it (`choice.Choice`), empty in older files; `more` keys
+    that a later version wrote, which are kept.
     """
 
     spec: ResNetSpec
@@ -81,6 +82,16 @@ class Header:
             raise DataError(
                 f"preprocessing makes {self.preprocess.channels} channels, the network reads {self.spec.in_channels}"
             )
+
+    @property
+    def license_in_short(self) -> str:
+        """The licence in a line."""
+        return (self.license or "not stated").partition("\n")[0]
+
+    @property
+    def license_text(self) -> str:
+        """The text that copies of the weights must carry, empty where none is known."""
+        return (self.license or "").partition("\n")[2].lstrip("\n")
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""

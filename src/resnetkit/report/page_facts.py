@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from resnetkit.models.catalog import name_of
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.macs import num_macs
 from resnetkit.training.plan import Request
@@ -38,15 +39,17 @@ def facts(
 def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) -> Pairs:
     # As it is written: an older run may have other settings than the classes of today.
     recipe, preprocess = page["recipe"], header.preprocess
+    network = name_of(header.spec) or Request.from_json(said["request"]).architecture
     optim, augment = recipe["optim"], recipe["augment"]
     changes = [f"{name} {augment[name]}" for name in ("flip", "crop") if augment.get(name, "none") != "none"]
     changes += [f"{name} {augment[name]:g}" for name in ("cutout", "mixup", "cutmix") if augment.get(name)]
     return [
         ("data", " ".join(page["data"]["sources"])),
-        ("network", f"{Request.from_json(said['request']).architecture}, {header.spec.stem} stem"),
+        ("network", f"{network}, {header.spec.stem} stem"),
         ("pictures", f"{preprocess.size} pixels, {'colour' if preprocess.channels == 3 else 'grey'}"),
         ("weights", "random" if page["weights"] == "none" else page["weights"]),
         ("trained on", header.trained_on.words()),
+        *([("licence", header.license_in_short)] if header.license else []),
         ("recipe", f"{recipe['name']}: {recipe['epochs']} epochs, batches of {recipe['batch_size']}"),
         ("optimizer", f"{optim['name']} at {optim['lr']:g}, {recipe['schedule']['name']} schedule"),
         ("augmentation", ", ".join(changes) or "none"),

@@ -164,7 +164,8 @@ class Job:
             spec=self.spec, classes=self.prepared.classes, preprocess=self.preprocess, metrics=figures,
             recipe={**recipe, "seed": self.request.seed},
             data={"sources": list(self.request.data), "counts": counts, "fingerprint": contents(self.prepared)},
-            trained_on=self._seen(chosen), version=version("resnetkit"), chosen=chosen.to_json(),
+            trained_on=self._seen(chosen), license=self.lineage.license, version=version("resnetkit"),
+            chosen=chosen.to_json(),
         )  # fmt: skip
 
     def _seen(self, chosen: Choice) -> Seen:

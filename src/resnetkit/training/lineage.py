@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 class Lineage:
     """What a run's weights have `seen`, and the keys of what it holds out.
 
-    `held_out` may choose and calibrate them, `scored` is the test part that was drawn from them.
+    `held_out` may choose and calibrate them, `scored` is the test part that was drawn from them; `license` that of the
+    weights they began from.
     """
 
     seen: Seen
     held_out: str = ""
     scored: str = ""
+    license: str | None = None
 
     def of_model(self, *, selected: bool) -> Seen:
         """Return what the model has seen whose epoch was `selected` by what is held out, or not."""
@@ -37,16 +39,21 @@ class Lineage:
     def to_text(self) -> str:
         """Return the JSON that `lineage_of` reads."""
         said = {"trained_on": self.seen.to_json(), "held_out": self.held_out, "scored": self.scored}
+        said |= {"license": self.license} if self.license else {}
         return json.dumps(said) + "\n"
 
 
-def lineage(prepared: Prepared, *, before: Seen | None) -> Lineage:
-    """Return that of a run on these pictures, whose weights begin as those that had seen `before`, or at random."""
+def lineage(prepared: Prepared, *, before: Seen | None, license: str | None = None) -> Lineage:
+    """Return that of a run on these pictures, whose weights begin as those that had seen `before`, or at random.
+
+    `license`: that of the weights it begins from.
+    """
     train, held_out = prepared.parts["train"], prepared.parts.get("val")
     scored = prepared.parts["test"] if prepared.report.halved else None  # one that was given is known by its place
     return Lineage(
         seen=seen_in_training(train.contents, groups=[item.group for item in train.items], before=before),
         held_out=packed(held_out.contents) if held_out else "", scored=packed(scored.contents) if scored else "",
+        license=license,
     )  # fmt: skip
 
 
@@ -58,9 +65,10 @@ def lineage_of(folder: RunFolder) -> Lineage:
     try:
         values = json.loads(folder.lineage.read_text(encoding="ascii"))
         seen, held_out = Seen.from_json(values["trained_on"]), str(values["held_out"])
+        license = values.get("license")
         if seen.why == LEFT_OUT and not seen.pictures:
-            return lineage_by_files(folder)
-        return Lineage(seen=seen, held_out=held_out, scored=str(values.get("scored", "")))
+            return replace(lineage_by_files(folder), license=license)
+        return Lineage(seen=seen, held_out=held_out, scored=str(values.get("scored", "")), license=license)
     except FileNotFoundError:
         return lineage_by_files(folder)
     except DataError:

@@ -13,11 +13,14 @@ from resnetkit.models import catalog
 from resnetkit.models.choice import FIGURES
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Precision
+from resnetkit.training.enlarging import LEAST_SIDE, enlarged_side, side_for_trunk
 from resnetkit.training.recipe import Augment, Recipe, with_settings
 from resnetkit.training.recipes import recipe_named
 
 # From this many pixels on, pictures keep enough detail after an ImageNet stem's factor of four.
 PHOTO_SIDE = 96
+# The weights that the package carries for photos, taken where nobody names a network.
+TRUNK = "resnet_2223.imagenet1k"
 _CIFAR_SIDE = 32
 # A square photo loses 23 % to the usual centre crop (224 of 256 pixels); more than that is lost to the picture's shape.
 _MUCH_LEFT_OUT = 0.25
@@ -72,10 +75,16 @@ class Request:
         _ = self.spec_changes  # reading the settings checks them
 
     @property
-    def architecture(self) -> str:
-        """The network asked for, else the one the recipe is made for, else resnet18."""
+    def named(self) -> str | None:
+        """The network asked for, else the one the recipe is made for."""
         made_for = recipe_named(self.recipe).network if self.recipe else None
-        return (self.model or made_for or "resnet18").partition(".")[0]
+        name = self.model or made_for
+        return None if name is None else name.partition(".")[0]
+
+    @property
+    def architecture(self) -> str:
+        """The network that is `named`, else the one to begin from random weights: resnet18."""
+        return self.named or "resnet18"
 
     @property
     def spec(self) -> ResNetSpec:
@@ -127,16 +136,35 @@ def precision_of(plan: Plan, *, device: str) -> Precision:
     return "fp32" if one_pixel and device == "cpu" else plan.recipe.precision
 
 
-def weights_wanted(request: Request, *, median_side: int) -> str | None:
+def weights_wanted(request: Request, *, median_side: int, num_pictures: int) -> str | None:
     """Return the weights to start from: a published name, a path, or None for random ones."""
     if request.weights == "none" or (request.recipe is not None and _from_random(request)):
         return None
     if request.weights != "auto":
         return request.weights
+    if request.named is None:
+        side = _trunk_side(request, median_side=median_side, num_pictures=num_pictures)
+        return TRUNK if side is not None else None
     is_photo = _stem(request, _image_size(request, None, median_side)[0]) == "imagenet"
     if not is_photo and not _is_for_small_pictures(request.architecture):
         return None
     return _transfer_record(request.architecture)
+
+
+def _trunk_side(request: Request, *, median_side: int, num_pictures: int) -> int | None:
+    """Return the side of the pictures that the trunk gets where no network is named, or None to do without it."""
+    stem = request.spec_changes.get("stem", "auto") if request.stem == "auto" else request.stem
+    usual = 224
+    if stem != "auto":
+        return (request.image_size or usual) if stem == "imagenet" else None
+    if median_side >= PHOTO_SIDE or (request.image_size or 0) >= PHOTO_SIDE:
+        return None if (request.image_size or usual) < LEAST_SIDE else request.image_size or usual
+    if request.spec_changes or (request.image_size or LEAST_SIDE) < LEAST_SIDE:
+        return None
+    side = enlarged_side(median_side=median_side, num_pictures=num_pictures)
+    if side is None and request.recipe is not None:  # one that begins with weights: there are no others
+        side = side_for_trunk(median_side=median_side)
+    return side and (request.image_size or side)
 
 
 def _transfer_record(architecture: str) -> str | None:
@@ -160,6 +188,9 @@ def decide(
     `num_pictures`: those of the training part, before a share of them is held out; `sizes`: (width, height) of some.
     """
     size, size_reason = _image_size(request, origin, median_side)
+    enlarged = _enlarged_to(request, origin, median_side=median_side, num_pictures=num_pictures)
+    if enlarged is not None:
+        size, size_reason = enlarged, f"{enlarged} pixels, enlarged for the weights (median side {median_side})"
     recipe_name = request.recipe or ("finetune" if origin else "scratch")
     changes: dict[str, Any] = {}
     recipe = with_settings(recipe_named(recipe_name), changes, request.settings)
@@ -177,13 +208,13 @@ def decide(
             f"recipe {recipe.name} starts from pretrained weights, and there are none here: "
             "give them with --weights NAME|FILE, or use --recipe scratch"
         )
-    preprocess = _preprocess(origin, size, changes)
+    preprocess = _preprocess(origin, size, changes, whole=enlarged is not None)
     spec = _spec(request, origin, recipe, size).changed(num_classes=num_classes, in_channels=preprocess.channels)
     reasons = (
         f"network   {_network(request, origin, recipe)}, {spec.stem} stem, {num_classes} classes",
         f"pictures  {size_reason}",
         *_left_out(preprocess, sizes),
-        f"weights   {origin.name if origin else 'random (trained from scratch)'}",
+        f"weights   {origin.name if origin else _words_of_scratch(request, size)}",
         f"changes   {_words_of(recipe.augment)}",
         f"recipe    {_words_of_length(recipe, num_pictures)}",
         *_words_of_choice(recipe),
@@ -191,6 +222,14 @@ def decide(
     return Plan(
         spec=spec, preprocess=preprocess, recipe=recipe, weights=origin.name if origin else None, reasons=reasons
     )
+
+
+def _enlarged_to(request: Request, origin: Origin | None, *, median_side: int, num_pictures: int) -> int | None:
+    """Return the side that small pictures get, whole, for the trunk that was taken since nobody named anything."""
+    chosen = origin is not None and origin.name == TRUNK and request.weights == "auto" and request.named is None
+    if not chosen or median_side >= PHOTO_SIDE or request.stem != "auto" or request.spec_changes:
+        return None
+    return _trunk_side(request, median_side=median_side, num_pictures=num_pictures)
 
 
 def _image_size(request: Request, origin: Origin | None, median_side: int) -> tuple[int, str]:
@@ -232,7 +271,8 @@ def _stem(request: Request, size: int) -> str:
 
 
 def _spec(request: Request, origin: Origin | None, recipe: Recipe, size: int) -> ResNetSpec:
-    wanted = catalog.spec_of(request.architecture).changed(**recipe.model | {"stem": _stem(request, size)})
+    asked_for = catalog.spec_of(request.architecture) if origin is None or request.named else origin.spec
+    wanted = asked_for.changed(**recipe.model | {"stem": _stem(request, size)})
     if origin is None:
         return wanted
     asked = request.spec_changes.get("stem", origin.spec.stem) if request.stem == "auto" else request.stem
@@ -245,8 +285,9 @@ def _spec(request: Request, origin: Origin | None, recipe: Recipe, size: int) ->
         return origin.spec
     same = {"num_classes": origin.spec.num_classes, "in_channels": origin.spec.in_channels, "stem": origin.spec.stem}
     if wanted.changed(**same) != origin.spec:
+        asked_network = _with_changes(request.named or "a network", recipe)
         raise UsageError(
-            f"{request.architecture} is not the network of {origin.name} ({_words(origin.spec)}): "
+            f"{asked_network} is not the network of {origin.name} ({_words(origin.spec)}): "
             "leave out --model and --set model..., or train from scratch with --weights none"
         )
     return origin.spec
@@ -254,9 +295,24 @@ def _spec(request: Request, origin: Origin | None, recipe: Recipe, size: int) ->
 
 def _network(request: Request, origin: Origin | None, recipe: Recipe) -> str:
     if origin and not request.model:
-        return f"that of the weights, {origin.spec.num_layers} layers"
+        name = catalog.name_of(origin.spec)
+        return f"{name}, that of the weights" if name else f"that of the weights, {origin.spec.num_layers} layers"
+    return _with_changes(request.architecture, recipe)
+
+
+def _with_changes(network: str, recipe: Recipe) -> str:
     changed = ", ".join(f"{name} {value}" for name, value in recipe.model.items() if name != "stem")
-    return f"{request.architecture} with {changed}" if changed else request.architecture
+    return f"{network} with {changed}" if changed else network
+
+
+def _words_of_scratch(request: Request, size: int) -> str:
+    """Say that the weights are random, and why where no weights were spoken of."""
+    said = "random (trained from scratch)"
+    if request.weights != "auto" or request.recipe or request.named or request.stem != "auto" or request.spec_changes:
+        return said
+    small = size < LEAST_SIDE and request.image_size
+    why = f"are for {LEAST_SIDE} pixels or more" if small else "are for larger pictures, or fewer of them"
+    return f"{said}: those of ImageNet {why}"
 
 
 def _words_of_length(recipe: Recipe, num_pictures: int) -> str:
@@ -298,10 +354,10 @@ def _words(spec: ResNetSpec) -> str:
     return f"{spec.num_layers} layers, blocks {blocks}, width {spec.width}, {spec.activation}, {spec.stem} stem"
 
 
-def _preprocess(origin: Origin | None, size: int, changes: dict[str, Any]) -> Preprocess:
+def _preprocess(origin: Origin | None, size: int, changes: dict[str, Any], *, whole: bool) -> Preprocess:
     channels = changes.pop("channels", 3)
     base = Preprocess.for_size(size, channels=channels)
     if origin is not None and origin.preprocess.channels == channels:
-        scale = size / origin.preprocess.size
-        base = origin.preprocess.changed(size=size, resize=round(origin.preprocess.resize * scale), depth=None)
+        resize = size if whole else round(origin.preprocess.resize * (size / origin.preprocess.size))
+        base = origin.preprocess.changed(size=size, resize=resize, depth=None)
     return base.changed(**changes)

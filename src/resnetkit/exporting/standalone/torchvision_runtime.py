@@ -7,13 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from resnetkit.exporting.standalone.resizing import images_of, probabilities_of
 
 
 def opened(folder: Path, record: dict[str, Any]) -> Callable[[np.ndarray], np.ndarray]:
     """Return the function from a `[H, W, C]` uint8 picture to `[K]` probabilities."""
-    network = getattr(torchvision.models, record["torchvision"])(num_classes=len(record["header"]["classes"]))
+    spec = record["header"]["spec"]
+    block = {"basic": BasicBlock, "bottleneck": Bottleneck}[spec["block"]]
+    network = torchvision.models.ResNet(
+        block, spec["blocks"], num_classes=spec["num_classes"], width_per_group=64 * spec["widening"]
+    )
     network.load_state_dict(torch.load(folder / "model.pth", weights_only=True))
     network.eval()
     temperature = record["header"]["decision"].get("temperature", 1.0)
