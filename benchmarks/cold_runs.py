@@ -79,3 +79,14 @@ class Kept:
         with open(self.path, "a") as file:
             file.write(json.dumps(result) + "\n")
         self.results.append(result)
+
+
+def reached(curve: Sequence[tuple[float, float]], goal: float) -> float | None:
+    """Return the seconds from which on the accuracy is at least `goal`; None where it ends below."""
+    since = None
+    for seconds, accuracy in curve:
+        if accuracy < goal:
+            since = None
+        elif since is None:
+            since = seconds
+    return since

@@ -22,16 +22,15 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from cold_runs import OLDER, SHARED, Kept, cold_run, machine
-
+from cold_runs import OLDER, SHARED, Kept, cold_run, machine, reached
 from resnetkit.report.canvas import FAINT, sheet
 
 HERE = Path(__file__).parent
-TRUNK = SHARED / "weights" / "resnet20-imagenet-trunk.safetensors"
+TRUNK = Path(str(resources.files("resnetkit.models"))) / "bundled" / "resnet_2223.imagenet1k.safetensors"
 ENVIRONMENT = Path("~/.cache/resnetkit-benchmarks/fastai").expanduser()
 # Okabe and Ito's palette: told apart with every kind of colour vision.
 PROGRAMS = {"resnetkit": "#0072b2", "tutorial": "#009e73", "fastai": "#d55e00", "timm-style": "#cc79a7"}
@@ -133,17 +132,6 @@ def mean_curve(runs: Runs) -> list[tuple[float, float]]:
     return [tuple(statistics.mean(row[key] for row in rows) for key in ("at", "val_top1")) for rows in epochs]  # type: ignore[misc]
 
 
-def reached(curve: Sequence[tuple[float, float]], goal: float) -> float | None:
-    """Return the seconds from which on the accuracy is at least `goal`; None where it ends below."""
-    since = None
-    for seconds, accuracy in curve:
-        if accuracy < goal:
-            since = None
-        elif since is None:
-            since = seconds
-    return since
-
-
 def report(runs: dict[str, Runs], *, num_pictures: int) -> None:
     """Print the table."""
     last = {name: [run["rows"][-1]["val_top1"] for run in found] for name, found in runs.items()}
@@ -156,7 +144,8 @@ def report(runs: dict[str, Runs], *, num_pictures: int) -> None:
         whole = statistics.mean(run["whole"] for run in found)
         evaluating = statistics.mean(sum(row.get("evaluating", 0) for row in run["rows"]) for run in found)
         parts = [
-            f"{name:<10}  n = {len(found)}  {len(found[0]['rows'])} rows  last {100 * statistics.mean(last[name]):.1f} %{spread}",
+            f"{name:<10}  n = {len(found)}  {len(found[0]['rows'])} rows",
+            f"last {100 * statistics.mean(last[name]):.1f} %{spread}",
             f"whole {whole:.0f} s" + (f", {evaluating:.0f} of them evaluations" if evaluating else ""),
         ]
         if goal is not None:

@@ -25,12 +25,15 @@ class WriteRow(Callback):
     order, epochs, evaluating = 60, 0, 0.0  # after the recorder, whose order is 50
 
     def before_validate(self):
+        """Begin to measure."""
         self.begin = time.monotonic()
 
     def after_validate(self):
+        """Keep the seconds."""
         self.evaluating = time.monotonic() - self.begin
 
     def after_epoch(self):
+        """Write the row."""
         self.epochs += 1
         reached = self.learn.recorder.values[-1][-1]
         write_row(given.output, epoch=self.epochs, accuracy=reached, evaluating=self.evaluating)
