@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, default=Path("runs/finetuning.jsonl"))
     parser.add_argument("--prepare", type=Path, metavar="FOLDER", help="write the sets there, and nothing else")
     parser.add_argument("--trials", action="store_true")
-    parser.add_argument("--miniature", action="store_true", help="one seed, 40 pictures a part, 64 pixels, two epochs")
+    parser.add_argument("--miniature", action="store_true", help="one seed, 90 pictures a part, 64 pixels, two epochs")
     asked = parser.parse_args()
     if unknown := set(asked.sets) - set(SETS):
         parser.error(f"no set {', '.join(unknown)}: there are {', '.join(SETS)}")
@@ -113,7 +113,7 @@ def train_command(data: Path, output: Path, seed: int, asked: argparse.Namespace
     # PyTorch may be held to older instructions, /proc/cpuinfo is not: bf16 would be emulated.
     settings = [*asked.settings, *(["precision=fp32"] if asked.isa else [])]
     command = [sys.executable, "-m", "resnetkit", "train", str(data), *(f"--set={each}" for each in settings)]
-    small = ["--limit", "40", "--image-size", "64", "--epochs", "2"] if asked.miniature else []
+    small = ["--limit", "90", "--image-size", "64", "--epochs", "2"] if asked.miniature else []
     return [*command, *small, "--seed", str(seed), "--threads", str(asked.threads), "--output", str(output)]
 
 

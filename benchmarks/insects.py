@@ -1,7 +1,7 @@
 """Ants and bees by four programs from the same trunk: held-out accuracy against seconds from the start of the process.
 
-    python benchmarks/insects.py --seeds 5
-    python benchmarks/insects.py --seeds 5 --isa AVX2
+    python benchmarks/insects.py --figure docs/figures/insects.png
+    python benchmarks/insects.py --isa AVX2
 
 In turns, each in a new process with empty caches: `resnetkit train DATA`; the usual tutorial, fastai's `fine_tune(4)`
 and a loop as timm fine-tunes (`rivals/`). Imports, reading, evaluations and what else a program does by itself are in
@@ -34,6 +34,7 @@ TRUNK = Path(str(resources.files("resnetkit.models"))) / "bundled" / "resnet_222
 ENVIRONMENT = Path("~/.cache/resnetkit-benchmarks/fastai").expanduser()
 # Okabe and Ito's palette: told apart with every kind of colour vision.
 PROGRAMS = {"resnetkit": "#0072b2", "tutorial": "#009e73", "fastai": "#d55e00", "timm-style": "#cc79a7"}
+MARKS = [number * 10**power for power in range(1, 5) for number in (1, 2, 5)]  # seconds
 Runs = list[dict[str, Any]]
 
 
@@ -168,7 +169,7 @@ def draw(runs: dict[str, Runs], *, path: Path) -> None:
     with sheet(path, texts=[title, about]) as page:
         page.resize(width, height)
         page.text(24, 26, title, size=17)
-        axes = page.axes(70, 60, width - 190, height - 120)
+        axes = page.axes(70, 60, width - 215, height - 120)
         ends = []
         for name, found in runs.items():
             for run in found:
@@ -189,7 +190,10 @@ def draw(runs: dict[str, Runs], *, path: Path) -> None:
         axes.set_xlabel("seconds")
         axes.set_ylabel("held-out accuracy, %")
         axes.set_ylim(max(40, axes.get_ylim()[0]), 100)
-        axes.xaxis.set_major_formatter("{x:g}")
+        low, high = axes.get_xlim()
+        marks = [mark for mark in MARKS if low <= mark <= high]
+        axes.set_xticks(marks, [f"{mark:,}" for mark in marks])
+        axes.set_xticks([], minor=True)
         label_ends(axes, ends)
         page.text(24, height - 16, about, size=12, color=FAINT)
 
