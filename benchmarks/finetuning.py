@@ -171,7 +171,7 @@ def report(names: Sequence[str], fits: Sequence[Fit]) -> None:
         tests[name] = better, paired_difference(answers(found[name, better])[0], mine, groups)
     p_values = adjusted([test.p_value for _, test in tests.values()])
     for (name, (better, test)), p_value in zip(tests.items(), p_values, strict=True):
-        low, high = (100 * edge for edge in test.interval)
+        low, high = 100 * test.interval.low, 100 * test.interval.high
         print(
             f"{name:<12}  {better:<8}  {100 * test.share:+.2f} ({low:+.2f} to {high:+.2f}), p after Holm {p_value:.3g}"
         )
@@ -189,9 +189,9 @@ def report(names: Sequence[str], fits: Sequence[Fit]) -> None:
 def cell(fits: Sequence[Fit]) -> str:
     """Return accuracy with its 95 % interval and the mean seconds."""
     right, groups = answers(fits)
-    low, high = accuracy_interval(right, groups)
+    found = accuracy_interval(right, groups)
     seconds = statistics.mean(fit["whole"] for fit in fits)
-    return f"{100 * right.mean():.1f} % ({100 * low:.1f} to {100 * high:.1f}), {seconds:.0f} s"
+    return f"{100 * right.mean():.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f}), {seconds:.0f} s"
 
 
 def run_trials(names: Sequence[str], asked: argparse.Namespace) -> None:
