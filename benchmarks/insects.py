@@ -58,8 +58,8 @@ def main() -> None:
             asked.data, asked.seeds, asked.kept = few_pictures(asked.data, Path(place)), 1, Path(place) / "kept.jsonl"
         run_all(asked, Path(place))
         kept, num_pictures = Kept(asked.kept).results, count_pictures(asked.data / "val")
-    here = [run for run in kept if run["machine"] == machine(asked.isa) and run["threads"] == asked.threads]
-    runs = {name: [run for run in here if run["program"] == name] for name in PROGRAMS}
+    wanted = {name: {"program": name, **circumstances(name, asked)}.items() for name in PROGRAMS}
+    runs = {name: [run for run in kept if what <= run.items()] for name, what in wanted.items()}
     runs = {name: found for name, found in runs.items() if found}
     report(runs, num_pictures=num_pictures)
     if asked.figure:
@@ -71,15 +71,23 @@ def run_all(asked: argparse.Namespace, place: Path) -> None:
     kept = Kept(asked.kept)
     for seed in range(asked.seeds):
         for name in asked.programs:
-            what = {"program": name, "seed": seed, "machine": machine(asked.isa), "threads": asked.threads}
+            what = {"program": name, "seed": seed, **circumstances(name, asked)}
             if kept.find(**what):
                 continue
             output = place / f"{name}-{seed}"
             run = cold_run(command(name, seed, output, asked), output=output, threads=asked.threads, isa=asked.isa)
             kept.add(**what, **run)
             shutil.rmtree(output)
-            reached = 100 * run["rows"][-1]["val_top1"]
-            print(f"seed {seed}  {name:<10}  {reached:5.1f} %  {run['whole']:5.0f} s", flush=True)
+            print(
+                f"seed {seed}  {name:<10}  {100 * run['rows'][-1]['val_top1']:5.1f} %  {run['whole']:5.0f} s",
+                flush=True,
+            )
+
+
+def circumstances(name: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """Return what a kept result must agree in, beside program and seed."""
+    ours = {"settings": asked.settings, "weights": asked.weights} if name == "resnetkit" else {}
+    return {"machine": machine(asked.isa), "threads": asked.threads, **ours}
 
 
 def command(name: str, seed: int, output: Path, asked: argparse.Namespace) -> list[str]:
@@ -103,7 +111,7 @@ def fastai_python(folder: Path) -> Path:
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
         print(f"making fastai's environment in {folder} ...", flush=True)
-        venv.create(folder, with_pip=True, clear=True)
+        venv.create(folder, with_pip=True)
         asked = "import site; print(site.getsitepackages()[0])"
         its = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True).stdout.strip()
         (Path(its) / "torch_of_the_other.pth").write_text("\n".join(site.getsitepackages()))
