@@ -21,7 +21,7 @@ from resnetkit.watcher import Watcher
 __all__ = ["Check", "check"]
 
 if TYPE_CHECKING:
-    from resnetkit.checking.labels import Backbone
+    from resnetkit.checking.features import Backbone
     from resnetkit.data.dataset import Dataset
 
 
@@ -75,7 +75,7 @@ def _opener(weights: str, how: Runtime, watcher: Watcher) -> Callable[[int], Bac
 
 
 def _backbone(weights: str, how: Runtime, watcher: Watcher) -> Backbone:
-    from resnetkit.checking.labels import Backbone
+    from resnetkit.checking.features import Backbone
     from resnetkit.models.surgery import Headless
 
     source = locate(weights, watcher=watcher, purpose="transfer")
