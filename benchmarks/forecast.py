@@ -15,14 +15,15 @@ often it says that the curve rises, is flat, or cannot tell; and the gain as for
 import argparse
 import time
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from resnetkit import runtime
 from resnetkit.checking.features import Described
-from resnetkit.checking.forecast import Forecast, forecast
+from resnetkit.checking.forecast import Estimate, Forecast, forecast
 from resnetkit.data.sources import open_data
 from resnetkit.evaluation.metrics import clopper_pearson
 from resnetkit.inference.engines import TorchEngine
@@ -136,25 +137,27 @@ def _of(numbers: np.ndarray, targets: np.ndarray, classes: np.ndarray) -> np.nda
 
 
 def words(trials: list[dict[str, Any]]) -> str:
+    """Return how the forecasts of `trials` fare."""
     told: list[Forecast] = [one["told"] for one in trials]
     whole, half = (np.array([one[key] for one in trials]) for key in ("whole", "half"))
+    widths = [one.twice.high - one.twice.low for one in told]
+    off = np.mean([one.twice.value for one in told] - whole)
+    pools = np.array([one["pool"] for one in trials])
+    gained = [float((whole - half)[pools == pool].mean()) for pool in pools]
     said = Counter(one.verdict for one in told)
-    foretold = 100 * np.array([one.gain.value for one in told])
-    means = {pool: np.mean([one["whole"] - one["half"] for one in trials if one["pool"] == pool])
-             for pool in {one["pool"] for one in trials}}  # fmt: skip
-    gained = [one["told"].gain.low <= means[one["pool"]] <= one["told"].gain.high for one in trials]
-    return (
-        f"half to all {100 * half.mean():.1f} to {100 * whole.mean():.1f} %; all held in "
-        f"{_held([one.twice.low <= truth <= one.twice.high for one, truth in zip(told, whole, strict=True)])}, "
-        f"width {100 * np.median([one.twice.high - one.twice.low for one in told]):.1f} points, "
-        f"middle off by {100 * np.mean([one.twice.value for one in told] - whole):+.1f}; half held in "
-        f"{_held([one.now.low <= truth <= one.now.high for one, truth in zip(told, half, strict=True)])}; gain foretold "
-        f"{foretold.mean():.1f}, was {100 * (whole - half).mean():.1f}, its mean held in {_held(gained)}; "
-        + ", ".join(f"{verdict} {count}" for verdict, count in said.most_common())
-    )
+    return "; ".join([
+        f"half and all reach {100 * half.mean():.1f} and {100 * whole.mean():.1f} %",
+        f"all held in {_held([one.twice for one in told], whole)}, width {100 * np.median(widths):.1f} points, "
+        f"middle off by {100 * off:+.1f}",
+        f"half held in {_held([one.now for one in told], half)}",
+        f"gain foretold {100 * np.mean([one.gain.value for one in told]):.1f}, was {100 * np.mean(gained):.1f}, its "
+        f"mean held in {_held([one.gain for one in told], gained)}",
+        ", ".join(f"{verdict} {count}" for verdict, count in said.most_common()),
+    ])  # fmt: skip
 
 
-def _held(inside: list[bool]) -> str:
+def _held(estimates: list[Estimate], truths: Iterable[float]) -> str:
+    inside = [one.low <= truth <= one.high for one, truth in zip(estimates, truths, strict=True)]
     low, high = clopper_pearson(sum(inside), len(inside))
     return f"{100 * np.mean(inside):.1f} % ({100 * low:.1f} to {100 * high:.1f}) of {len(inside)}"
 

@@ -1,4 +1,4 @@
-"""How many more pictures: the learning curve of a linear head on frozen features, and what twice as many would bring."""
+"""How many more pictures: the learning curve of a linear head on frozen features, and what twice as many bring."""
 
 from __future__ import annotations
 
@@ -73,10 +73,14 @@ class Forecast:
             f"a linear head on {self.network} names {_percent(self.now)} of new pictures as they are labelled once "
             f"fitted to these {self.count:,}, and {_percent(self.twice)} if fitted to {2 * self.count:,} of this kind"
         )
-        return reached, _WORDS[self.verdict].format(gain=_points(self.gain), most=f"{100 * self.gain.high:.1f}"), (
-            f"gain most: {', '.join(f'{name} {_points(gain)}' for name, gain in self.most)}"
-            if self.most
-            else "which classes gain most, the curve cannot tell"
+        return (
+            reached,
+            _WORDS[self.verdict].format(gain=_points(self.gain), most=f"{100 * self.gain.high:.1f}"),
+            (
+                f"gain most: {', '.join(f'{name} {_points(gain)}' for name, gain in self.most)}"
+                if self.most
+                else "which classes gain most, the curve cannot tell"
+            ),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -86,8 +90,6 @@ class Forecast:
             "curve": [{"pictures": pictures, "accuracy": accuracy} for pictures, accuracy in self.curve],
             "classes": [{"label": name, **asdict(gain)} for name, gain in self.classes],
         }
-
-
 
 
 def forecast(described: Described) -> tuple[Forecast | None, tuple[str, ...]]:
@@ -106,21 +108,19 @@ def forecast(described: Described) -> tuple[Forecast | None, tuple[str, ...]]:
 
 def _forecast(described: Described, sizes: np.ndarray, right: np.ndarray) -> Forecast:
     generator = np.random.default_rng(0)
-    count, targets = len(right), described.targets
     groups = np.unique(described.groups, return_inverse=True)[1]
-    now, twice = _carried_on(_drawn(right, groups, generator), sizes, count, generator)
+    now, twice, units = _foretold(right, groups, sizes / len(right), generator)
     gain = _estimate(now - twice)
     classes = []
     for number, name in enumerate(described.names):
-        own = targets == number
-        errors = _drawn(right[own], np.unique(groups[own], return_inverse=True)[1], generator)
-        before, after = _carried_on(errors, sizes * own.mean(), int(own.sum()), generator)
+        own = described.targets == number
+        before, after, _ = _foretold(right[own], groups[own], sizes / len(right), generator)
         classes.append((name, _estimate(before - after, doubt=_DOUBT / len(described.names))))
     return Forecast(
-        network=described.network, count=count,
+        network=described.network, count=len(right),
         curve=tuple((round(size), float(share)) for size, share in zip(sizes, right.mean(axis=0), strict=True))[::-1],
-        now=_estimate(1 - _of_a_head(now, count, generator)),
-        twice=_estimate(1 - _of_a_head(twice, 2 * count, generator)),
+        now=_estimate(1 - _of_a_head(now, units, generator)),
+        twice=_estimate(1 - _of_a_head(twice, 2 * units, generator)),
         gain=gain, classes=tuple(sorted(classes, key=lambda one: -one[1].value)),
         verdict="rises" if gain.low > 0 else "flat" if gain.high < _FLAT else "cannot tell",
     )  # fmt: skip
@@ -178,11 +178,23 @@ def _share(order: np.ndarray, targets: np.ndarray, share: float) -> np.ndarray:
     return order[rank < np.maximum(1, np.round(share * counts[own]))]
 
 
-def _drawn(right: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return the error at each size, `[draws, S]`, had the groups come in other numbers (Bayesian bootstrap, Rubin 1981).
+def _foretold(
+    right: np.ndarray, groups: np.ndarray, shares: np.ndarray, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, int]:  # fmt: skip
+    """Return the mean errors of heads fitted to all and to twice as many, `[draws]` each, and the number of groups.
 
-    `groups`: `[N]`, numbers from 0. One picture more, half right at all sizes, stands for what none has shown: without
-    it no error in a hundred would mean none in a million.
+    `right`: `[N, S]` bool, by heads fitted to `shares`, `[S]`, of all; `groups`: `[N]`.
+    """
+    _, groups = np.unique(groups, return_inverse=True)
+    units = int(groups.max()) + 1  # pictures of one group tell little more than one of them
+    return *_carried_on(_drawn(right, groups, generator), shares * units, units, generator), units
+
+
+def _drawn(right: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return the error at each size, `[draws, S]`, had the groups come in other numbers.
+
+    That is the Bayesian bootstrap (Rubin 1981). `groups`: `[N]`, numbers from 0. One group more, half right at all
+    sizes, stands for what none has shown: without it no error in a hundred would mean none in a million.
     """
     count = groups.max() + 1
     counted = np.zeros((count + 2, right.shape[1] + 1))
@@ -199,7 +211,7 @@ def _drawn(right: np.ndarray, groups: np.ndarray, generator: np.random.Generator
 
 
 def _carried_on(
-    errors: np.ndarray, sizes: np.ndarray, count: float, generator: np.random.Generator
+    errors: np.ndarray, sizes: np.ndarray, count: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean errors of heads fitted to `count` and to twice `count` pictures, `[draws]` each.
 
@@ -226,7 +238,7 @@ def _carried_on(
     return now, twice
 
 
-def _of_a_head(errors: np.ndarray, count: float, generator: np.random.Generator) -> np.ndarray:
+def _of_a_head(errors: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
     """Return the errors of single heads where their means are known."""
     spread = np.sqrt(_HEADS_DIFFER * errors * (1 - errors) / count)
     return np.clip(errors + spread * generator.standard_normal(len(errors)), 0, 1)

@@ -71,6 +71,9 @@ def _show(found: Check) -> None:
         click.echo(f"{nothing} with these {len(found.items):,} images.")
     for line in wrapped(one_line(note) for note in found.notes):
         click.echo(line)
+    if found.forecast is not None:
+        for line in wrapped(one_line(words) for words in ("How many more pictures?", *found.forecast.sentences)):
+            click.echo(line)
 
 
 def _row(finding: Finding, width: int) -> tuple[str, str, str]:
