@@ -22,7 +22,8 @@ _AT_ONCE = 2**22  # cells of the matrix of the pictures' weights
 _HEADS_DIFFER = 0.3
 _LAW_IS_OFF = 0.03  # of the error: no curve follows a law exactly
 _LEAST = 40  # pictures
-_FLAT = 0.01  # at most so much from twice as many pictures
+_FLAT = 0.01  # a gain below it is none to collect pictures for
+_SURE = 0.001  # a gain above it is one
 _DOUBT = 0.05
 _MOST_CLASSES = 3
 
@@ -64,7 +65,7 @@ class Forecast:
     @property
     def most(self) -> tuple[tuple[str, Estimate], ...]:
         """Return the classes, three at most, that gain for certain; none where it cannot be told which."""
-        return tuple((name, gain) for name, gain in self.classes if gain.low > 0)[:_MOST_CLASSES]
+        return tuple((name, gain) for name, gain in self.classes if gain.low > _SURE)[:_MOST_CLASSES]
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -122,7 +123,7 @@ def _forecast(described: Described, sizes: np.ndarray, right: np.ndarray) -> For
         now=_estimate(1 - _of_a_head(now, units, generator)),
         twice=_estimate(1 - _of_a_head(twice, 2 * units, generator)),
         gain=gain, classes=tuple(sorted(classes, key=lambda one: -one[1].value)),
-        verdict="rises" if gain.low > 0 else "flat" if gain.high < _FLAT else "cannot tell",
+        verdict="flat" if gain.high < _FLAT else "rises" if gain.low > _SURE else "cannot tell",
     )  # fmt: skip
 
 
@@ -216,11 +217,12 @@ def _carried_on(
     """Return the mean errors of heads fitted to `count` and to twice `count` pictures, `[draws]` each.
 
     Each draw follows one law: exponents are drawn by how well they agree with the errors as measured, the rest is
-    generalised least squares. A curve that rises with the pictures is taken as level.
+    generalised least squares. Errors that rise with the pictures are taken as level, and none falls faster than 1 / n.
     """
     mean = errors.mean(axis=0)
     alone = np.diag(_HEADS_DIFFER * mean * (1 - mean) / sizes + (_LAW_IS_OFF * mean) ** 2 + 1e-12)
     weights = np.linalg.inv(np.cov(errors.T) + alone)
+    least = errors[:, 0] * sizes[0] / count
     errors = errors + generator.standard_normal(errors.shape) * np.sqrt(np.diag(alone))
     level = weights.sum(axis=0) / weights.sum()
     fits, agreement = [], []
@@ -234,7 +236,8 @@ def _carried_on(
     chosen = generator.choice(len(_EXPONENTS), len(errors), p=chances / chances.sum())
     floor, slope = np.array(fits)[chosen, np.arange(len(errors))].T
     floor, slope = np.where(slope > 0, floor, errors @ level), np.maximum(slope, 0)
-    now, twice = np.clip(floor + slope, 0, 1), np.clip(floor + slope * 2 ** -_EXPONENTS[chosen], 0, 1)
+    now = np.clip(floor + slope, least, 1)
+    twice = np.clip(floor + slope * 2 ** -_EXPONENTS[chosen], now / 2, 1)
     return now, twice
 
 
