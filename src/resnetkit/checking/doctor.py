@@ -12,7 +12,7 @@ from PIL import Image
 from resnetkit.checking import labels, pictures
 from resnetkit.checking.clean import left_out
 from resnetkit.checking.features import Backbone, describe
-from resnetkit.checking.forecast import Forecast, forecast
+from resnetkit.checking.forecast import ONE_CLASS, Forecast, forecast
 from resnetkit.checking.pictures import Look
 from resnetkit.checking.result import KINDS, Check, Finding
 from resnetkit.data import findings as of_the_set
@@ -91,7 +91,7 @@ def _by_features(
             threads=threads, progress=progress,
         )  # fmt: skip
     if described is None:
-        return [], labels.left_out(few), None
+        return [], (*labels.left_out(few), ONE_CLASS), None
     wrong, said = labels.suspects(described) if labels.can_suspect() else ([], (labels.labels_are_not_seen(),))
     told, why = forecast(described)
     return wrong, (*labels.left_out(few), *said, *why), told

@@ -27,6 +27,7 @@ _SURE = 0.001  # a gain above it is one
 _DOUBT = 0.05
 _MOST_CLASSES = 3
 
+ONE_CLASS = f"how many more pictures: cannot tell from fewer than two classes of {FOLDS} groups or single images"
 Verdict = Literal["rises", "flat", "cannot tell"]
 _WORDS: dict[Verdict, str] = {
     "rises": "twice as many pictures bring {gain}",
