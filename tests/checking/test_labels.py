@@ -59,6 +59,12 @@ def test_the_search_says_what_it_was_made_with(found: rk.Check, finished: rk.Run
     assert "was trained on" not in "".join(found.notes)
 
 
+def test_what_twice_as_many_would_bring_is_told_too(found: rk.Check) -> None:
+    assert found.forecast is not None
+    assert found.to_json()["forecast"]["now"]["value"] > 0.6
+    assert found.forecast.count < len(found.items)  # identical pictures once
+
+
 def test_suspected_labels_stay_in_the_clean_list(found: rk.Check) -> None:
     assert not {source for finding in found.of_kind("label") for source in finding.sources} & set(found.left_out)
 
@@ -80,6 +86,8 @@ def test_small_classes_are_counted_and_not_searched(digits: Path, finished: rk.R
     (tmp_path / names[1]).rename(tmp_path.parent / "away")
     alone = rk.check(tmp_path, weights=finished.path, threads=1)
     assert not alone.of_kind("label")
+    assert alone.forecast is None
+    assert "how many more pictures: cannot tell from fewer than two classes of 5 groups or single images" in alone.notes
 
 
 def test_small_pictures_are_held_against_the_bundled_network(mislabelled: tuple[Path, set[str]]) -> None:
@@ -108,7 +116,7 @@ def test_no_picture_is_judged_by_a_head_that_was_fitted_to_it() -> None:
     rng = np.random.default_rng(0)
     features, targets = rng.normal(size=(200, 300)).astype(np.float32), np.arange(200) % 2
     groups = [str(number) for number in range(200)]
-    right = (out_of_fold(features, targets, groups=groups).argmax(axis=1) == targets).mean()
+    right = (out_of_fold(features, targets, groups=groups, penalty=0.1).argmax(axis=1) == targets).mean()
     assert right < 0.65  # a head fitted to them would have all right
 
 
@@ -117,7 +125,7 @@ def test_groups_are_judged_together() -> None:
     features, targets = rng.normal(size=(100, 300)).astype(np.float32), np.arange(100) % 2
     twins = np.concatenate([features, features])
     both = np.concatenate([targets, targets])
-    apart = out_of_fold(twins, both, groups=[str(number) for number in range(200)])
-    together = out_of_fold(twins, both, groups=[str(number % 100) for number in range(200)])
+    apart = out_of_fold(twins, both, groups=[str(number) for number in range(200)], penalty=0.1)
+    together = out_of_fold(twins, both, groups=[str(number % 100) for number in range(200)], penalty=0.1)
     assert (apart.argmax(axis=1) == both).mean() > 0.9
     assert (together.argmax(axis=1) == both).mean() < 0.7

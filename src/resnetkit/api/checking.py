@@ -21,7 +21,7 @@ from resnetkit.watcher import Watcher
 __all__ = ["Check", "check"]
 
 if TYPE_CHECKING:
-    from resnetkit.checking.labels import Backbone
+    from resnetkit.checking.features import Backbone
     from resnetkit.data.dataset import Dataset
 
 
@@ -39,10 +39,11 @@ def check(
 ) -> Check:
     """Say what is wrong with labelled pictures: files, single pictures, copies, parts, classes, labels.
 
-    The files check.json and check.html go to the folder `output`, a list to train from to `clean_list` (.csv). The
-    pictures stay as they are. Labels are held against the features of `weights`, a MODEL: auto are those of the
-    package: the ImageNet trunk for photos, the CIFAR-10 ResNet-20 for pictures below 96 pixels; none leaves labels as
-    they are. Raises `DataError` where no picture can be read, `UsageError` for a model there is not.
+    And what twice as many of them would bring, by the learning curve of a linear head (`Check.forecast`). The files
+    check.json and check.html go to the folder `output`, a list to train from to `clean_list` (.csv). The pictures stay
+    as they are. Labels are held against the features of `weights`, a MODEL: auto are those of the package: the ImageNet
+    trunk for photos, the CIFAR-10 ResNet-20 for pictures below 96 pixels; none leaves labels and forecast out. Raises
+    `DataError` where no picture can be read, `UsageError` for a model there is not.
     """
     from resnetkit.checking import clean, doctor
     from resnetkit.data.sources import open_data
@@ -75,7 +76,7 @@ def _opener(weights: str, how: Runtime, watcher: Watcher) -> Callable[[int], Bac
 
 
 def _backbone(weights: str, how: Runtime, watcher: Watcher) -> Backbone:
-    from resnetkit.checking.labels import Backbone
+    from resnetkit.checking.features import Backbone
     from resnetkit.models.surgery import Headless
 
     source = locate(weights, watcher=watcher, purpose="transfer")

@@ -11,7 +11,8 @@ from PIL import Image
 
 from resnetkit.checking import labels, pictures
 from resnetkit.checking.clean import left_out
-from resnetkit.checking.labels import Backbone
+from resnetkit.checking.features import Backbone, describe
+from resnetkit.checking.forecast import ONE_CLASS, Forecast, forecast
 from resnetkit.checking.pictures import Look
 from resnetkit.checking.result import KINDS, Check, Finding
 from resnetkit.data import findings as of_the_set
@@ -39,9 +40,9 @@ def check(
 ) -> Check:  # fmt: skip
     """Look at every picture, compare them all, and say what is wrong; no file is changed.
 
-    `backbone` opens the network whose features labels are held against, given the median shorter side in pixels; None:
-    labels are taken as they are. Raises `DataError` where there is no picture, or none can be read. Memory: about 5 kB
-    for each picture, and its features.
+    `backbone` opens the network whose features labels are held against, and tell what more pictures would bring, given
+    the median shorter side in pixels; None: neither is asked. Raises `DataError` where there is no picture, or none can
+    be read. Memory: about 5 kB for each picture, and its features.
     """
     if not dataset.items:
         raise DataError(f"{dataset.name}: no images found{preflight.instead(dataset)}")
@@ -58,35 +59,39 @@ def check(
     found += [*_identical(items, looks), *_near(items, certain, alike), *_groups_apart(items)]
     found += _small_classes(items, readable)
     groups = _groups(items, looks, certain)
+    told = None
     if backbone is not None:
-        wrong, said = _wrong_labels(backbone, dataset, items, looks, groups, threads=threads, watcher=watcher)
+        wrong, said, told = _by_features(backbone, dataset, items, looks, groups, threads=threads, watcher=watcher)
         found, notes = found + wrong, notes + said
     if not pictures.can_see_damage():
         notes += (pictures.damage_is_not_seen(),)
     found.sort(key=lambda finding: list(KINDS).index(finding.kind))
     checked = Check(
         name=dataset.name, items=items, report=_report(dataset, items, looks, certain), findings=tuple(found),
-        notes=notes, groups=groups,
+        notes=notes, groups=groups, forecast=told,
     )  # fmt: skip
     return replace(checked, left_out=left_out(checked))
 
 
-def _wrong_labels(
+def _by_features(
     opener: Opener, dataset: Dataset, items: Sequence[Item], looks: Sequence[Look], groups: Mapping[str, str], *,
     threads: int, watcher: Watcher,
-) -> tuple[list[Finding], tuple[str, ...]]:  # fmt: skip
-    """Return the findings of `labels.suspects`, identical pictures once, or why there are none."""
-    if not labels.can_suspect():
-        return [], (labels.labels_are_not_seen(),)
+) -> tuple[list[Finding], tuple[str, ...], Forecast | None]:  # fmt: skip
+    """Return wrong labels, what is to be said of the search, and the forecast; identical pictures are taken once."""
     numbers = _once(looks, [number for number, one in enumerate(looks) if one.size is not None])
     sizes = [min(size) for number in numbers if (size := looks[number].size) is not None]
     backbone = opener(int(np.median(sizes)))
     together = [groups.get(items[number].source, f"alone {number}") for number in numbers]
     with watcher.counting("holding labels against pictures") as progress:
-        return labels.suspects(
+        described, few = describe(
             backbone, dataset, [items[number] for number in numbers], [looks[number] for number in numbers], together,
             threads=threads, progress=progress,
         )  # fmt: skip
+    if described is None:
+        return [], (*labels.left_out(few), ONE_CLASS), None
+    wrong, said = labels.suspects(described) if labels.can_suspect() else ([], (labels.labels_are_not_seen(),))
+    told, why = forecast(described)
+    return wrong, (*labels.left_out(few), *said, *why), told
 
 
 def _finding(kind: str, items: Sequence[Item], why: str, score: float | None = None) -> Finding:

@@ -3,68 +3,35 @@
 from __future__ import annotations
 
 import importlib.util
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from resnetkit.checking.pictures import Look
+from resnetkit.checking.features import Described
 from resnetkit.checking.result import Finding
-from resnetkit.data.dataset import Dataset, Item
-from resnetkit.data.preprocess import Preprocess
-from resnetkit.data.survey import Progress, ordered
+from resnetkit.data.dataset import Item
 from resnetkit.errors import missing_extra
-from resnetkit.inference.engines import Engine, overlapped
-from resnetkit.models.seen import Seen
-from resnetkit.training.linear import FOLDS, out_of_fold
+from resnetkit.training.linear import FOLDS
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Backbone:
-    """A network without its head, whose `engine` gives features in place of logits.
-
-    `seen`: what it was trained on, as far as that is known.
-    """
-
-    name: str
-    engine: Engine = field(repr=False)
-    preprocess: Preprocess
-    seen: Seen = field(default_factory=Seen, repr=False)
-
-
-def suspects(
-    backbone: Backbone, dataset: Dataset, items: Sequence[Item], looks: Sequence[Look], groups: Sequence[str], *,
-    threads: int, progress: Progress,
-) -> tuple[list[Finding], tuple[str, ...]]:  # fmt: skip
+def suspects(described: Described) -> tuple[list[Finding], tuple[str, ...]]:
     """Return the pictures whose label is probably wrong, the surest first, and what is to be said about the search.
 
-    Confident learning (https://arxiv.org/abs/1911.00068, by cleanlab) on out-of-fold probabilities; `groups` stay in
-    one fold. Classes with fewer than five groups are left out. Memory: the features, 4 bytes each.
+    Confident learning (https://arxiv.org/abs/1911.00068, by cleanlab) on out-of-fold probabilities.
     """
-    enough = _in_large_classes(items, groups)
-    names = sorted({str(items[number].label) for number in enough})
-    few = len(items) - len(enough)
-    small = f"whose classes have fewer than {FOLDS} groups or single images"
-    notes = (f"not looked for: wrong labels of {few:,} images, {small}",) if few else ()
-    if len(names) < 2:
-        return [], notes
-    items, looks = [items[number] for number in enough], [looks[number] for number in enough]
-    features = _features(backbone, dataset, items, looks, threads=threads, progress=progress)
-    targets = np.array([names.index(str(item.label)) for item in items])
-    probabilities = out_of_fold(features, targets, groups=[groups[number] for number in enough])
     found = [
-        _finding(items[number], targets[number], probabilities[number], names)
-        for number in _issues(targets, probabilities)
-    ]
-    learnt = np.array([mark == "trained" for mark in backbone.seen.marks(*_known_by(items, looks))])
-    right = probabilities.argmax(axis=1) == targets
-    return found, (*notes, *_said(backbone.name, right, learnt))
+        _finding(
+            described.items[number], described.targets[number], described.probabilities[number], described.names
+        )
+        for number in _issues(described.targets, described.probabilities)
+    ]  # fmt: skip
+    return found, tuple(_said(described.network, described.right, described.learnt))
 
 
-def _known_by(items: Sequence[Item], looks: Sequence[Look]) -> tuple[list[tuple[str, ...]], list[str | None]]:
-    pairs = ((look.digest, look.content and look.content.pixels) for look in looks)
-    return [tuple(filter(None, pair)) for pair in pairs], [item.group for item in items]
+def left_out(few: int) -> tuple[str, ...]:
+    """Return what is said of pictures whose classes are too small for the search."""
+    small = f"whose classes have fewer than {FOLDS} groups or single images"
+    return (f"not looked for: wrong labels of {few:,} images, {small}",) if few else ()
 
 
 def _said(name: str, right: np.ndarray, learnt: np.ndarray) -> Iterator[str]:
@@ -90,43 +57,6 @@ def can_suspect() -> bool:
 def labels_are_not_seen() -> str:
     """Return what is said where it is not there."""
     return str(missing_extra("not looked for: wrong labels, which", "check"))
-
-
-def _in_large_classes(items: Sequence[Item], groups: Sequence[str]) -> list[int]:
-    """Return the pictures of classes that have members in each fold."""
-    by_class: dict[str, set[str]] = defaultdict(set)
-    for item, group in zip(items, groups, strict=True):
-        by_class[str(item.label)].add(group)
-    return [number for number, item in enumerate(items) if len(by_class[str(item.label)]) >= FOLDS]
-
-
-def _features(
-    backbone: Backbone, dataset: Dataset, items: Sequence[Item], looks: Sequence[Look], *, threads: int,
-    progress: Progress,
-) -> np.ndarray:  # fmt: skip
-    """Return `[N, features]` float32 of all pictures, which are decoded in other threads meanwhile."""
-    depths = [look.bits for look in looks if look.bits is not None]
-    preprocess = backbone.preprocess.changed(depth=max(depths)) if depths else backbone.preprocess
-    squashed = preprocess.changed(crop="squash")  # for a strip, which has no middle to cut out
-
-    def pixels(item: Item) -> np.ndarray:
-        image = dataset.open(item)
-        return (preprocess if preprocess.can_crop(*image.size) else squashed).pixels(image)
-
-    decoded = ordered(pixels, items, threads=threads, progress=progress, chunk=4)
-    batches = ((None, batch) for batch in _batches(decoded, backbone.engine.batch_size))
-    return np.concatenate([rows for _, rows in overlapped(backbone.engine, batches) if rows is not None])
-
-
-def _batches(pictures: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    batch: list[np.ndarray] = []
-    for picture in pictures:
-        batch.append(picture)
-        if len(batch) == size:
-            yield np.stack(batch)
-            batch = []
-    if batch:
-        yield np.stack(batch)
 
 
 def _issues(targets: np.ndarray, probabilities: np.ndarray) -> list[int]:

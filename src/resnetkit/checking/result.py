@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from resnetkit.checking.forecast import Forecast
 from resnetkit.data.dataset import Item
 from resnetkit.data.findings import Report
 
@@ -62,6 +63,7 @@ class Check:
 
     `report`: what is said of the set as a whole. `notes`: what was not looked for, and why. `groups`: source -> a name
     shared by pictures that have to stay on one side of a split. `left_out`: source -> why the clean list lacks it.
+    `forecast`: what twice as many pictures would bring; None where `notes` says why, or nobody asked.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Check:
     notes: tuple[str, ...] = ()
     groups: dict[str, str] = field(default_factory=dict, repr=False)
     left_out: dict[str, str] = field(default_factory=dict, repr=False)
+    forecast: Forecast | None = field(default=None, repr=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -89,6 +92,7 @@ class Check:
             "data": self.name, "count": len(self.items), "counts": self.counts,
             "findings": [asdict(finding) for finding in self.findings], "sentences": list(self.report.sentences),
             "report": self.report.to_json(), "notes": list(self.notes), "left_out": self.left_out,
+            "forecast": None if self.forecast is None else self.forecast.to_json(),
         }  # fmt: skip
 
     def __repr__(self) -> str:

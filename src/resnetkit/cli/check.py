@@ -28,7 +28,7 @@ _MOST_ROWS = 50
 @options.rename
 @click.option(
     "--weights", default="auto", metavar="auto|none|MODEL",
-    help="Network whose features labels are held against; none leaves labels as they are.",
+    help="Network for wrong labels and the forecast; none leaves both out.",
 )  # fmt: skip
 @click.option("--limit", type=int, help="Look at no more than this many pictures of each part.")
 @options.format_option("table", "json")
@@ -40,8 +40,8 @@ def check(data: tuple[str, ...], rename: tuple[str, ...], form: str, quiet: bool
     """Say what is wrong with a data set, before a run is wasted on it.
 
     Files that cannot be read or decode to damage, odd, blank, dark and blurred pictures, identical files and
-    near-copies within and across parts, groups, classes, and labels that may be wrong. What is found is no failure: the
-    exit code is 0, and 3 where no picture can be read.
+    near-copies within and across parts, groups, classes, and labels that may be wrong; and what twice as many pictures
+    would bring. What is found is no failure: the exit code is 0, and 3 where no picture can be read.
     """
     from resnetkit import api
 
@@ -71,6 +71,9 @@ def _show(found: Check) -> None:
         click.echo(f"{nothing} with these {len(found.items):,} images.")
     for line in wrapped(one_line(note) for note in found.notes):
         click.echo(line)
+    if found.forecast is not None:
+        for line in wrapped(one_line(words) for words in ("How many more pictures?", *found.forecast.sentences)):
+            click.echo(line)
 
 
 def _row(finding: Finding, width: int) -> tuple[str, str, str]:

@@ -10,9 +10,11 @@ from typing import Any
 from PIL import Image
 
 from resnetkit import files
+from resnetkit.checking.forecast import Forecast
 from resnetkit.checking.result import KINDS, Check, Finding
 from resnetkit.data.dataset import Split
 from resnetkit.errors import ResNetKitError
+from resnetkit.report.charts import Axis, Chart, Line, lower
 from resnetkit.report.page import page_templates
 from resnetkit.report.thumbnails import BUDGET, data_uri
 
@@ -34,6 +36,7 @@ def render(check: Check, opener: Callable[[str], Image.Image]) -> str:
         name=check.name, version=version("resnetkit"), count=f"{len(check.items):,}", kinds=kinds, notes=check.notes,
         sentences=[sentence.strip() for sentence in check.report.sentences], counts=_counts(check.report.counts),
         parts=check.report.parts, left_out=f"{len(check.left_out):,}", total=f"{len(check.findings):,}",
+        forecast=check.forecast, curve=check.forecast and learning_curve(check.forecast),
     )  # fmt: skip
 
 
@@ -59,6 +62,24 @@ def _pictures(finding: Finding, album: _Album) -> Iterator[dict[str, str | None]
 def _counts(counts: Mapping[str, Mapping[Split, int]]) -> list[tuple[str, list[str]]]:
     rows = [(label, [f"{number:,}" for number in parts.values()]) for label, parts in counts.items()]
     return rows if len(rows) <= _MOST_OF_A_KIND else []
+
+
+def learning_curve(forecast: Forecast) -> Chart:
+    """Return accuracy over pictures: as measured, and as forecast with its interval."""
+    count = float(forecast.count)
+    ends = ((count, forecast.now), (2 * count, forecast.twice))
+    measured = [(float(pictures), accuracy) for pictures, accuracy in forecast.curve]
+    lines = (
+        Line(name="held-out pictures", points=measured, dots=True),
+        Line(name="forecast", points=[(at, figure.value) for at, figure in ends], look="other", dots=True),
+        Line(name="95 % interval", points=[(at, figure.low) for at, figure in ends], look="ideal"),
+        Line(name="", points=[(at, figure.high) for at, figure in ends], look="ideal"),
+    )  # fmt: skip
+    return Chart(
+        title="Accuracy of a linear head, %", summary="; ".join(forecast.sentences), lines=lines,
+        x=Axis(label="pictures fitted to", low=0.0, high=2 * count, whole=True),
+        y=Axis(label="accuracy, %", low=lower([y for line in lines for _, y in line.points]), high=1.0, percent=True),
+    )  # fmt: skip
 
 
 class _Album:

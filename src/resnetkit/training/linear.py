@@ -32,7 +32,7 @@ def choose_penalty(features: np.ndarray, targets: np.ndarray, *, groups: Sequenc
     if num_folds < 2:  # all of one group
         return _INVERSE_PENALTIES[1]
     losses = np.zeros(len(_INVERSE_PENALTIES))
-    for fitted, held_out in _folds(num_folds, targets, groups):
+    for fitted, held_out in folds(num_folds, targets, groups):
         if len(np.unique(targets[fitted])) < len(np.unique(targets)):
             continue  # all of a class are of one group
         for number, penalty in enumerate(_INVERSE_PENALTIES):
@@ -77,22 +77,23 @@ def figures(
     return float(-np.log(np.maximum(own, 1e-12)).mean()), float((probabilities.argmax(1) == where).mean())
 
 
-def out_of_fold(features: np.ndarray, targets: np.ndarray, *, groups: Sequence[str]) -> np.ndarray:
+def out_of_fold(
+    features: np.ndarray, targets: np.ndarray, *, groups: Sequence[str], penalty: float
+) -> np.ndarray:  # fmt: skip
     """Return for each picture the probabilities by a head that was fitted without it, `[N, K]` float64.
 
     Folds keep groups together and classes in proportion; each class, 0 to K - 1, needs members of `FOLDS` groups, else
-    a fold may have none of it and gives it the probability 0.
+    a fold may have none of it and gives it the probability 0. `penalty`: the head's inverse penalty.
     """
-    penalty = choose_penalty(features, targets, groups=groups, balanced=False)
     probabilities = np.zeros((len(targets), int(targets.max()) + 1))
-    for fitted, held_out in _folds(FOLDS, targets, groups):
+    for fitted, held_out in folds(FOLDS, targets, groups):
         scaler, model = fit_linear(features[fitted], targets[fitted], penalty, balanced=False)
         probabilities[np.ix_(held_out, model.classes_)] = model.predict_proba(scaler.transform(features[held_out]))
     return probabilities
 
 
-def _folds(count: int, targets: np.ndarray, groups: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield what to fit and what to hold out; groups stay together, classes in proportion."""
+def folds(count: int, targets: np.ndarray, groups: Sequence[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield what to fit and what to hold out, the same every time; groups stay together, classes in proportion."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     yield from StratifiedGroupKFold(count, shuffle=True, random_state=0).split(targets, targets, groups)
