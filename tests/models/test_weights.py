@@ -251,14 +251,14 @@ def test_shapes_that_are_no_resnet_are_told() -> None:
 def test_our_checkpoint_opens_with_its_own_header(tmp_path: Path, source: ResNet) -> None:
     header = checkpoint.Header(spec=source.spec, classes=tuple("abcde"), preprocess=Preprocess.for_size(64))
     checkpoint.save(tmp_path / "w.safetensors", source, header)
-    network, opened = open_weights(tmp_path / "w.safetensors")
+    network, opened, _ = open_weights(tmp_path / "w.safetensors")
     assert opened == header
     assert same(network, source.state_dict())
 
 
 def test_a_bare_file_opens_as_the_network_its_shapes_say(tmp_path: Path, source: ResNet) -> None:
     torch.save(source.state_dict(), tmp_path / "w.pth")
-    network, header = open_weights(tmp_path / "w.pth")
+    network, header, _ = open_weights(tmp_path / "w.pth")
     assert network.spec == header.spec == source.spec
     assert not network.training
     assert header.classes[:2] == ("class 0", "class 1")
@@ -275,7 +275,7 @@ HEADS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("name", HEADS)
 def test_a_bare_file_with_a_head_of_other_names_opens_as_its_trunk(tmp_path: Path, source: ResNet, name: str) -> None:
     torch.save({HEADS[name](key): value for key, value in source.state_dict().items()}, tmp_path / "w.pth")
-    network, header = open_weights(tmp_path / "w.pth")
+    network, header, _ = open_weights(tmp_path / "w.pth")
     assert header.classes == ()
     assert same(network, {key: value for key, value in source.state_dict().items() if not key.startswith("fc.")})
 
@@ -309,7 +309,7 @@ def test_a_bare_file_opens_as_the_network_that_was_named(tmp_path: Path) -> None
     torch.save(plain.state_dict(), tmp_path / "w.pth")
     with pytest.raises(DataError, match=r"w.pth: .*name the network"):
         open_weights(tmp_path / "w.pth")
-    network, header = open_weights(tmp_path / "w.pth", arch="plain20")
+    network, header, _ = open_weights(tmp_path / "w.pth", arch="plain20")
     assert network.spec == plain.spec
     assert header.preprocess.size == 32
     with pytest.raises(DataError, match=r"w.pth: these weights do not fit"):
@@ -360,7 +360,7 @@ def test_published_weights_come_into_the_hub_cache_and_say_what_they_are(mirror:
     path = tmp_path / "torch" / "hub" / "checkpoints" / "made.pth"
     assert path.is_file()
     for arch in (None, "resnet18"):
-        again, opened = open_weights(path, arch=arch)
+        again, opened, _ = open_weights(path, arch=arch)
         assert opened == header
         assert same(again, mirror.state_dict())
     with pytest.raises(DataError, match=r"made.pth: these are the weights of resnet18, not of resnet34"):

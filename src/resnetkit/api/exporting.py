@@ -85,6 +85,7 @@ def export(
     source = locate(str(model), weights=weights, watcher=watcher)
     pictures, whose = _pictures(images, run_of(model))
     header, tensors = source.tensors()
+    source.tell(header, watcher)
     memory = source.memory(header)
     seen = memory.tells
     runtime = Runtime(threads=threads or available_threads())
