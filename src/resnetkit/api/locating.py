@@ -112,8 +112,8 @@ class Source:
         if not is_checkpoint(self.path):
             from resnetkit.models import weights
 
-            header, state = weights.as_checkpoint(self.path, arch=self.arch, fields=self.fields, part=self.part)
-            return self._with_classes(header), state
+            header, state, beside = weights.as_checkpoint(self.path, arch=self.arch, fields=self.fields, part=self.part)
+            return self._with_classes(header, beside), state
         if self._said:
             self.open_trunk()  # refuses what contradicts the file
         return self._with_classes(read_header(self.path)), None
@@ -161,7 +161,7 @@ def locate(
         raise error
     path = Path(text).expanduser()
     folder = run_of(text) if path.is_dir() or (RUNS / text).is_dir() else None
-    said = _said_of(text) if folder is None and not path.exists() and copied(text) is None else None
+    said = said_of(text) if folder is None and not path.exists() and copied(text) is None else None
     if weights is not None and (folder is not None or path.is_file() or said is not None):
         raise UsageError(f"{text} has its weights in it, so --weights {weights} contradicts it: leave one of them out")
     if weights is not None:
@@ -189,12 +189,17 @@ def locate(
         return Source(path=fetch_weights(record, progress, purpose=purpose), name=record.name, record=record)
 
 
-def _said_of(text: str) -> Source | None:
+def said_of(text: str) -> Source | None:
     """Return what `NAME=FILE`, `FIELD=VALUE=FILE` and `FILE::PART` mean, None for a text that is none of them."""
+    file, part = _part_of(text)
+    if part is not None:
+        return Source(path=file, name=text, part=part)
     found = _SAID.fullmatch(text)
-    file, part = _part_of(text if found is None else found["of_fields"] or found["of_arch"])
-    if found is None or not (found["fields"] or _is_network(found["arch"]) or file.exists()):
-        return None if part is None else Source(path=file, name=text, part=part)
+    if found is None:
+        return None
+    file, part = _part_of(found["of_fields"] or found["of_arch"])
+    if not (found["fields"] or _is_network(found["arch"]) or file.exists()):
+        return None
     if file.is_dir():
         raise UsageError(f"{file}: a folder says itself what its network is: give {file} alone")
     if found["arch"]:

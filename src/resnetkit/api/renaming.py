@@ -57,8 +57,8 @@ def rename(
     source = locate(str(model), watcher=watcher)
     if source.exported is not None:
         raise UsageError(
-            f"{source.exported.folder}: an export is not changed: rename the run or checkpoint that it was made of, and "
-            "export that"
+            f"{source.exported.folder}: an export is not changed: rename the run or checkpoint that it was made of, "
+            "and export that"
         )
     header, tensors = source.as_checkpoint()
     classes = corrected(header.classes, names, model=source.name)

@@ -42,9 +42,7 @@ def _pairs(names: tuple[str, ...]) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for pair in names:
         if pair.count("=") != 1:
-            raise click.UsageError(
-                f"{pair}: write it as OLD=NEW (for names with = in them: resnetkit.rename in Python)"
-            )
+            raise click.UsageError(f"{pair}: write it as OLD=NEW (names with = in them: resnetkit.rename in Python)")
         old, _, new = pair.partition("=")
         if old in pairs:
             raise click.UsageError(f"{pair}: {old} gets two names: leave one of them out")

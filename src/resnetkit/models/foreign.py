@@ -116,13 +116,14 @@ def _network_in(found: Any, *, name: str, part: str | None = None) -> Foreign:
     tensors = {key: value for key, value in _flat(found) if key.rpartition(".")[2] != _NO_WEIGHTS}
     if not tensors:
         raise DataError(f"{name}: holds no tensors by name; save model.state_dict()")
-    networks = _without_copies(_networks(tensors))
+    there = _networks(tensors)
+    networks = _without_copies(there)
     if not networks:
         return Foreign(state=_checked(_common_names(found), name))
     prefix = meant(tuple(networks), part=part, file=name)
     plain = plain_names(networks[prefix], prefix)
     state = _checked({plain[key]: value for key, value in networks[prefix].items()}, name)
-    in_others = {key for other in networks if other != prefix for key in networks[other]}
+    in_others = {key for other in there if other != prefix for key in there[other]}
     beside = {
         called(key): tuple(value.shape)
         for key, value in tensors.items()
@@ -148,7 +149,7 @@ def _flat(found: Mapping[Any, Any], start: str = "") -> Iterator[tuple[str, Tens
 
 
 def _networks(tensors: State) -> dict[str, State]:
-    """Return the tensors of each network of ours by what stands before its names, the longest where one is in another."""
+    """Return the tensors of each network of ours by what stands before its names; one may lie in another."""
     networks: dict[str, State] = {prefix: {} for prefix in prefixes_in(tensors)}
     longest_first = sorted(networks, key=len, reverse=True)
     for key, value in tensors.items():

@@ -209,10 +209,10 @@ def open_weights(
 
 def as_checkpoint(
     path: Path, *, arch: str | None = None, fields: Mapping[str, str] | None = None, part: str | None = None
-) -> tuple[Header, State]:
-    """Return header and tensors that a checkpoint of another program's file has, in the numbers that the file has.
+) -> tuple[Header, State, str]:
+    """Return header and tensors that a checkpoint of another program's file has, and in words what lies beside them.
 
-    Raises as `open_weights` does.
+    The tensors are in the numbers that the file has. Raises as `open_weights` does.
     """
     header, foreign = _read(path, arch=arch, fields=fields, part=part, asked=None)
     network, _ = _filled(header, foreign.state, path)
@@ -220,7 +220,7 @@ def as_checkpoint(
     for key, own in network.state_dict().items():
         counts = key.endswith("num_batches_tracked")
         state[key] = (own if counts else foreign.state[key]).clone()
-    return header, state
+    return header, state, words_of(foreign.beside, foreign.others)
 
 
 def _read(
