@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         Explanation,
         Export,
         Model,
+        Renamed,
         Run,
         benchmark,
         check,
@@ -21,15 +22,16 @@ if TYPE_CHECKING:
         load,
         plan,
         predict,
+        rename,
         resume,
         runs,
         train,
     )
 
 __all__ = [
-    "Check", "Evaluation", "Explanation", "Export", "Model", "Run",
-    "benchmark", "check", "compare", "evaluate", "explain", "export", "load", "plan", "predict", "resume", "runs",
-    "train",
+    "Check", "Evaluation", "Explanation", "Export", "Model", "Renamed", "Run",
+    "benchmark", "check", "compare", "evaluate", "explain", "export", "load", "plan", "predict", "rename",
+    "resume", "runs", "train",
 ]  # fmt: skip
 
 

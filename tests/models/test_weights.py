@@ -251,14 +251,14 @@ def test_shapes_that_are_no_resnet_are_told() -> None:
 def test_our_checkpoint_opens_with_its_own_header(tmp_path: Path, source: ResNet) -> None:
     header = checkpoint.Header(spec=source.spec, classes=tuple("abcde"), preprocess=Preprocess.for_size(64))
     checkpoint.save(tmp_path / "w.safetensors", source, header)
-    network, opened = open_weights(tmp_path / "w.safetensors")
+    network, opened, _ = open_weights(tmp_path / "w.safetensors")
     assert opened == header
     assert same(network, source.state_dict())
 
 
 def test_a_bare_file_opens_as_the_network_its_shapes_say(tmp_path: Path, source: ResNet) -> None:
     torch.save(source.state_dict(), tmp_path / "w.pth")
-    network, header = open_weights(tmp_path / "w.pth")
+    network, header, _ = open_weights(tmp_path / "w.pth")
     assert network.spec == header.spec == source.spec
     assert not network.training
     assert header.classes[:2] == ("class 0", "class 1")
@@ -275,8 +275,10 @@ HEADS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("name", HEADS)
 def test_a_bare_file_with_a_head_of_other_names_opens_as_its_trunk(tmp_path: Path, source: ResNet, name: str) -> None:
     torch.save({HEADS[name](key): value for key, value in source.state_dict().items()}, tmp_path / "w.pth")
-    network, header = open_weights(tmp_path / "w.pth")
+    network, header, beside = open_weights(tmp_path / "w.pth")
     assert header.classes == ()
+    assert beside.startswith(HEADS[name]("fc.weight").removeprefix("module."))
+    assert beside.endswith("(a head of 5)")
     assert same(network, {key: value for key, value in source.state_dict().items() if not key.startswith("fc.")})
 
 
@@ -289,6 +291,60 @@ def test_class_names_beside_the_weights_are_taken_where_they_fit(tmp_path: Path,
     ):
         torch.save({"model_state_dict": source.state_dict(), "class_to_idx": extra}, tmp_path / "w.pth")
         assert open_weights(tmp_path / "w.pth")[1].classes == (expected or tuple(f"class {i}" for i in range(5)))
+
+
+def test_of_two_encoders_the_trained_one_opens_and_the_other_is_named(
+    source: ResNet, target: ResNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    both = {f"module.encoder_q.{key}": value for key, value in source.state_dict().items()}
+    both |= {f"module.encoder_k.{key}": value for key, value in target.state_dict().items()}
+    torch.save({"state_dict": both, "optimizer": {"state": {0: {"step": torch.ones(1)}}, "param_groups": []}}, "w.pth")
+    network, _, beside = open_weights("w.pth")
+    assert same(network, source.state_dict())
+    assert beside == (
+        "encoder_q.fc.weight 5x64, encoder_q.fc.bias 5 (a head of 5); encoder_k, another network of "
+        f"{len(target.state_dict())} tensors (FILE::encoder_k is that)"
+    )
+    assert same(open_weights("w.pth", part="encoder_k").network, target.state_dict())
+    with pytest.raises(UsageError, match=r"w.pth: no network in it is called 'encoder_x'; did you mean 'encoder_"):
+        open_weights("w.pth", part="encoder_x")
+
+
+def test_one_network_under_two_names_is_one(tmp_path: Path, source: ResNet) -> None:
+    state = source.state_dict()
+    torch.save(
+        {f"{start}.{key}": value for start in ("one", "two") for key, value in state.items()}, tmp_path / "w.pth"
+    )
+    network, header, beside = open_weights(tmp_path / "w.pth")
+    assert same(network, state)
+    assert (len(header.classes), "two" in beside) == (5, False)
+
+
+def test_children_in_a_sequential_are_the_trunk_they_were(tmp_path: Path) -> None:
+    reference = torchvision.models.resnet18(num_classes=3)
+    body = nn.Sequential(*list(reference.children())[:-1])
+    torch.save(nn.Sequential(body, nn.Flatten(), nn.Linear(512, 3)).state_dict(), tmp_path / "w.pth")
+    network, header, beside = open_weights(tmp_path / "w.pth")
+    assert header.spec == spec_of("resnet18", num_classes=0)
+    assert beside == "2.weight 3x512, 2.bias 3 (a head of 3)"
+    images = torch.rand(1, 3, 32, 32)
+    assert torch.equal(network.features(images)["layer4"].mean((2, 3)), body.eval()(images).flatten(1))
+
+
+def test_a_network_of_other_depths_needs_no_name(tmp_path: Path) -> None:
+    made = build("resnet18", blocks=(2, 2, 2, 3), width=8, num_classes=0)
+    torch.save(made.state_dict(), tmp_path / "w.pth")
+    assert open_weights(tmp_path / "w.pth").header.spec == made.spec
+
+
+def test_what_no_name_tells_is_said(tmp_path: Path) -> None:
+    made = build("resnet50", width=4, num_classes=2, stride="v1", activation="gelu")
+    torch.save(made.state_dict(), tmp_path / "w.pth")
+    assert open_weights(tmp_path / "w.pth", fields={"stride": "v1", "activation": "gelu"}).header.spec == made.spec
+    assert open_weights(tmp_path / "w.pth", asked=made.spec).header.spec == made.spec
+    with pytest.raises(DataError, match=r"w.pth: shortcut=none is not what its tensors say: shortcut B"):
+        open_weights(tmp_path / "w.pth", fields={"shortcut": "none"})
 
 
 @pytest.mark.parametrize("arch", [None, "resnet18"])
@@ -309,7 +365,7 @@ def test_a_bare_file_opens_as_the_network_that_was_named(tmp_path: Path) -> None
     torch.save(plain.state_dict(), tmp_path / "w.pth")
     with pytest.raises(DataError, match=r"w.pth: .*name the network"):
         open_weights(tmp_path / "w.pth")
-    network, header = open_weights(tmp_path / "w.pth", arch="plain20")
+    network, header, _ = open_weights(tmp_path / "w.pth", arch="plain20")
     assert network.spec == plain.spec
     assert header.preprocess.size == 32
     with pytest.raises(DataError, match=r"w.pth: these weights do not fit"):
@@ -360,7 +416,7 @@ def test_published_weights_come_into_the_hub_cache_and_say_what_they_are(mirror:
     path = tmp_path / "torch" / "hub" / "checkpoints" / "made.pth"
     assert path.is_file()
     for arch in (None, "resnet18"):
-        again, opened = open_weights(path, arch=arch)
+        again, opened, _ = open_weights(path, arch=arch)
         assert opened == header
         assert same(again, mirror.state_dict())
     with pytest.raises(DataError, match=r"made.pth: these are the weights of resnet18, not of resnet34"):

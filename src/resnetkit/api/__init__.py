@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from resnetkit.api.explaining import Explanation, explain, explained, open_explainable, write_explanations
     from resnetkit.api.exporting import Export, export
     from resnetkit.api.model import Model, load, predict
+    from resnetkit.api.renaming import Renamed, rename
     from resnetkit.api.reporting import report
     from resnetkit.api.run import Run, runs
     from resnetkit.api.training import plan, resume, train
@@ -26,6 +27,7 @@ __all__ = [
     "Export",
     "Measured",
     "Model",
+    "Renamed",
     "Run",
     "benchmark",
     "cached",
@@ -44,6 +46,7 @@ __all__ = [
     "plan",
     "predict",
     "recommended",
+    "rename",
     "report",
     "resume",
     "runs",
@@ -62,6 +65,7 @@ _HOMES = {
     "explaining": ("Explanation", "explain", "explained", "open_explainable", "write_explanations"),
     "exporting": ("Export", "export"),
     "model": ("Model", "load", "predict"),
+    "renaming": ("Renamed", "rename"),
     "reporting": ("report",),
     "run": ("Run", "runs"),
     "training": ("plan", "resume", "train"),

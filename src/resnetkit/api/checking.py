@@ -80,7 +80,7 @@ def _backbone(weights: str, how: Runtime, watcher: Watcher) -> Backbone:
     from resnetkit.models.surgery import Headless
 
     source = locate(weights, watcher=watcher, purpose="transfer")
-    network, header = source.open_trunk()
+    network, header, _ = source.open_trunk()
     how.apply()
     return Backbone(
         name=source.name, engine=TorchEngine(Headless(network), header.preprocess, how), preprocess=header.preprocess,

@@ -1,4 +1,4 @@
-"""What a MODEL is, by what its file says of itself; no torch, and none of its tensors."""
+"""What a MODEL is, by what its file says of itself."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resnetkit.api.locating import RUNS, copied, finished, run_of
+from resnetkit.api.locating import RUNS, copied, finished, locate, run_of, said_of
 from resnetkit.api.remembering import memory_of
 from resnetkit.models import catalog
 from resnetkit.models.checkpoint import CLASSIFICATION, Header, is_checkpoint, read_description, read_header
 from resnetkit.models.spec import ResNetSpec
+from resnetkit.watcher import Watcher
 
 
 def describe(model: str) -> tuple[ResNetSpec, Header | None]:
-    """Return what a MODEL is, without its tensors and without torch: its spec and, for trained ones, its header."""
+    """Return what a MODEL is: its spec and, for trained ones, its header.
+
+    That needs torch for files of other programs alone, whose tensors are all they say of themselves.
+    """
     path = Path(model)
     folder = run_of(model) if path.is_dir() or (RUNS / model).is_dir() else None
     folder = folder or copied(model)
     if folder is not None:
         path = finished(folder)
-    if path.is_file():
+    if path.is_file() and is_checkpoint(path):
         header = read_header(path)
         return header.spec, replace(header, trained_on=memory_of(header, path=path, run=run_of(path)).tells)
+    if path.is_file() or said_of(model) is not None:
+        opened = locate(model, watcher=Watcher()).open_trunk()
+        return opened.network.spec, opened.header
     if "." in model:
         header = catalog.published_header(catalog.record(model))
         return header.spec, header

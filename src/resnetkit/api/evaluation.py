@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from resnetkit.api.locating import are_unnamed, how_to_name
 from resnetkit.api.model import Model, load
 from resnetkit.api.pictures import draw_predictions
 from resnetkit.api.remembering import by_memory, not_counted, without_choosers
@@ -197,6 +198,7 @@ def part_to_score(
     dataset = _by_the_models_names(open_data(*data, rename=rename, limit=limit), model.header.aliases)
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=model.runtime.threads, progress=progress)
+    _check_named(model, dataset)
     given, seen = dataset, model.memory.known
     dataset, notes = by_memory(dataset, surveyed, model.memory, name=model.name, asked=split)
     chosen = choose_split(split, {item.split or "train" for item in dataset.items})  # type: ignore[arg-type]
@@ -222,6 +224,15 @@ def part_to_score(
     part = prepared.parts[part_name]
     said = [*notes, *said, *pages.noted(surveyed.several & {item.source for item in part.items})]
     return ToScore(part, chosen, said, not_counted(given, dataset, part=chosen))
+
+
+def _check_named(model: Model, dataset: Dataset) -> None:
+    """Refuse to score answers that nobody gave a name."""
+    if are_unnamed(model.header) and not set(model.classes) & set(dataset.classes):
+        raise UsageError(
+            f"{model.name} lists no names for its {len(model.classes)} classes, and these pictures have "
+            f"{', '.join(dataset.classes[:3])}{', ...' * (len(dataset.classes) > 3)}: {how_to_name(model.name)}"
+        )
 
 
 def _known_views(tta: str) -> Views:

@@ -117,8 +117,10 @@ def open_explainable(
     from resnetkit.explaining.heatmaps import require_captum
 
     require_captum()
-    source = locate(str(model), watcher=watcher or Watcher())
+    watcher = watcher or Watcher()
+    source = locate(str(model), watcher=watcher)
     network, header = source.open()
+    source.tell(header, watcher)
     runtime = machine.resolve(device=device, precision="fp32", threads=threads)
     return Model(network, header, name=source.name, runtime=runtime, run=run_of(model), files=source.files)
 

@@ -86,6 +86,7 @@ def export(
     source.check()
     pictures, whose = _pictures(images, run_of(model))
     header, tensors = source.tensors()
+    source.tell(header, watcher)
     memory = source.memory(header)
     seen = memory.tells
     runtime = Runtime(threads=threads or available_threads())

@@ -209,12 +209,14 @@ def load(
     chosen = choose(engine=engine, precision=precision, device=device, threads=threads, stored=stored)
     if chosen.engine == "torch":
         network, header = source.open()
+        source.tell(header, watcher)
         header = _deciding(header, source.name, reject, coverage, watcher)
         return Model(
             network, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
             files=source.files,
         )  # fmt: skip
     found = prepared_model(source, watcher)
+    source.tell(found.header, watcher)
     header = _deciding(found.header, source.name, reject, coverage, watcher)
     return Model(
         source.open, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,

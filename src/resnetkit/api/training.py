@@ -171,12 +171,12 @@ def _prepare(
     if wanted is not None:
         with ranks.one_first_on_each_machine():
             source = locate(wanted, watcher=watcher, purpose="transfer")
-            network, header = source.open_trunk(asked=request.spec)
+            network, header, beside = source.open_trunk(asked=request.spec)
             memory = source.memory(header)
         license = header.license
         if license is not None and source.record is not None:
             license = f"begun from {source.record.name}: {license}"
-        origin = Origin(name=source.name, spec=network.spec, preprocess=header.preprocess)
+        origin = Origin(name=source.name, spec=network.spec, preprocess=header.preprocess, beside=beside)
         tensors = network.state_dict()
     decided = decide(
         request if surveyed.sizes else dataclasses.replace(request, recipe=None), origin=origin, median_side=side,

@@ -28,8 +28,8 @@ from resnetkit.errors import DataError, ResourceError
 from resnetkit.models.checkpoint import Header
 
 _LOG = logging.getLogger(__name__)
-# Counts what changes the graph that is made of the same weights.
-_GRAPH = 1
+# Counts what changes the graph, or the class names, that are made of the same weights.
+_GRAPH = 2
 _HEADER, _NETWORK, _COMPILED, _BATCH_SIZES = "header.json", "network.xml", "compiled", "batch_sizes.json"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import struct
 import unicodedata
 from collections.abc import Mapping
@@ -303,6 +304,28 @@ def save(path: str | Path, network: nn.Module | Mapping[str, Tensor], header: He
         with files.replacing(Path(path)) as temporary:
             # Written by us, not by save_file: what the disk refuses is then an OSError that says why.
             temporary.write_bytes(to_bytes(tensors, metadata={METADATA_KEY: text}))
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
+
+
+def save_copy(source: str | Path, path: str | Path, header: Header) -> None:
+    """Write the checkpoint at `source` to `path` with another header: its tensors byte for byte, without torch.
+
+    Raises `DataError` for a damaged source or another network, `ResourceError` when the disk does not take it.
+    """
+    source, path = Path(source), Path(path)
+    described = read_safetensors_header(source)
+    _check_tensors(source, header.spec)
+    start = 8 + struct.unpack("<Q", first_bytes(source, 8))[0]
+    text = json.dumps(header.to_json(), ensure_ascii=False, sort_keys=True, allow_nan=False)
+    described["__metadata__"] = described["__metadata__"] | {METADATA_KEY: text}
+    written = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
+    written += b" " * (-len(written) % 8)  # tensors are aligned
+    try:
+        with files.replacing(path) as temporary, open(source, "rb") as old, open(temporary, "wb") as new:
+            new.write(struct.pack("<Q", len(written)) + written)
+            old.seek(start)
+            shutil.copyfileobj(old, new)
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
 

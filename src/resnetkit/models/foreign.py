@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,54 +13,71 @@ import torch
 from torch import Tensor
 
 from resnetkit.errors import DataError
+from resnetkit.models import catalog
 from resnetkit.models.checkpoint import first_bytes, kind_of, load_tensors
-from resnetkit.models.spec import MAX_STAGES, ResNetSpec, Shortcut
+from resnetkit.models.class_names import class_names_in
+from resnetkit.models.parts import WRAPPERS, Shape, called, meant, part_names, plain_names, prefixes_in
+from resnetkit.models.spec import MAX_STAGES, Activation, ResNetSpec, Shortcut, StridePlacement
 
 State = dict[str, Tensor]
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 _PREFIXES = ("module.", "model.", "_orig_mod.", "net.", "network.")
 _TRUNK = re.compile(r"(conv1|bn1|layer\d+)\.")
+_HEAD = ("fc.weight", "fc.bias")
+_FIRST = ("conv1.weight", "layer1.0.conv1.weight")
 # Names of widely copied tutorials: `layer1.0.left.0`, `residual_function`, `shortcut.0`, `conv2_x`, `blocks`, ...
 _TUTORIAL = re.compile(
     r"(^|\.)(left|right|residual_function|residual|shortcut|blocks?|res_?blocks?|conv[2-5]_x|identity_downsample"
     r"|i_downsample|skip(_connection)?|conv_block\d*)\.|^conv1\.0\.|^layer0\."
 )
+# Counts and not weights: how often PyTorch's averaged models were updated.
+_NO_WEIGHTS = "n_averaged"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Foreign:
+    """One network of another program's file.
+
+    `state`: its tensors under torchvision's names, as the file has them; `classes`: names beside it, in the order of
+    the outputs; `beside`: shapes of what else is in the file, and of what is no trunk in the network, by the file's
+    names; `others`: further networks in it, with their numbers of tensors.
+    """
+
+    state: State
+    classes: tuple[str, ...] = ()
+    beside: Mapping[str, Shape] = field(default_factory=dict)
+    others: Mapping[str, int] = field(default_factory=dict)
+
+    def without_odd_head(self) -> Foreign:
+        """Return it with its head where that is `fc`, one layer and alone; else the trunk is what there is."""
+        trunk = {name: value for name, value in self.state.items() if _TRUNK.match(name)}
+        whole = set(self.state) - set(trunk) == set(_HEAD)
+        is_ours = set(_FIRST) <= set(trunk) and not tutorial_note(trunk)
+        return self if whole or not is_ours else replace(self, state=trunk)
 
 
 def read_state(path: str | Path) -> State:
     """Read the tensors of a `.pth`/`.pt` file (`weights_only=True`, no fallback) or of a safetensors file.
 
-    Wrapper keys (`state_dict`, `model`, ...) and prefixes (`module.`, `_orig_mod.`, ...) are stripped, and so is any
-    one that the network's names have in common, as `backbone.`; `linear.` is `fc.`. Raises `DataError` for a missing,
-    damaged or other file, and for one that would run code when opened.
+    Dicts around them (`state_dict`, `model`, ...) and what stands before the network's names (`module.`, `backbone.`,
+    ...) are stripped; `linear.` is `fc.`. Raises `DataError` for a missing, damaged or other file, and for one that
+    would run code when opened, `UsageError` where it is not clear which network is meant.
     """
-    return read_named(path)[0]
+    return read_foreign(path).state
 
 
-def read_named(path: str | Path) -> tuple[State, tuple[str, ...]]:
-    """Return what `read_state` does, and the class names beside it in the order of the logits (`class_to_idx`)."""
+def read_foreign(path: str | Path, *, part: str | None = None) -> Foreign:
+    """Return what `read_state` does, of the network called `part` where there are several, and what lies beside it."""
     path = Path(path)
     start = first_bytes(path, 9)
     if start[8:9] == b"{":
-        return clean(load_tensors(path), name=str(path)), ()
+        return _network_in(load_tensors(path), name=str(path), part=part)
     if not start.startswith((b"PK", b"\x80")):
         raise DataError(
             f"{path}: not weights ({kind_of(start, path.stat().st_size)}); .pth or .safetensors files are wanted"
         )
     found = _unpickle(path)
-    return clean(found, name=str(path)), _class_names(found)
-
-
-def _class_names(found: Any) -> tuple[str, ...]:
-    """Return the names of a `class_to_idx` as torchvision's folders have it, none where it is no such thing."""
-    numbers = found.get("class_to_idx") if isinstance(found, Mapping) else None
-    if not isinstance(numbers, Mapping) or not all(isinstance(name, str) and name.strip() for name in numbers):
-        return ()
-    names = {number: str(name) for name, number in numbers.items() if isinstance(number, int)}
-    in_order = tuple(names[number] for number in range(len(numbers)) if number in names)
-    whole = len(in_order) == len(numbers) == len({name.casefold() for name in in_order})
-    return in_order if whole else ()
+    return replace(_network_in(found, name=str(path), part=part), classes=class_names_in(found))
 
 
 def _unpickle(path: Path) -> Any:
@@ -67,7 +85,7 @@ def _unpickle(path: Path) -> Any:
 
     try:
         with warnings.catch_warnings():
-            # What torch warns of here (sparse, quantised tensors) `clean` refuses, in a line that names the tensor.
+            # What torch warns of here (sparse, quantised tensors) is refused below, in a line that names the tensor.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -89,37 +107,91 @@ def clean(state: Any, *, name: str) -> State:
     >>> sorted(clean({"state_dict": {"module.linear.bias": torch.zeros(2)}}, name="x"))
     ['fc.bias']
     """
-    state = _unwrapped(state)
-    if not isinstance(state, Mapping):
-        raise DataError(f"{name}: holds {type(state).__name__}, not a state dict; save model.state_dict()")
-    tensors = {str(key): value for key, value in state.items() if isinstance(value, Tensor) and key != "n_averaged"}
+    return _network_in(state, name=name).state
+
+
+def _network_in(found: Any, *, name: str, part: str | None = None) -> Foreign:
+    if not isinstance(found, Mapping):
+        raise DataError(f"{name}: holds {type(found).__name__}, not a state dict; save model.state_dict()")
+    tensors = {key: value for key, value in _flat(found) if key.rpartition(".")[2] != _NO_WEIGHTS}
     if not tensors:
         raise DataError(f"{name}: holds no tensors by name; save model.state_dict()")
+    there = _networks(tensors)
+    networks = _without_copies(there)
+    if not networks:
+        return Foreign(state=_checked(_common_names(found), name))
+    prefix = meant(tuple(networks), part=part, file=name)
+    plain = plain_names(networks[prefix], prefix)
+    state = _checked({plain[key]: value for key, value in networks[prefix].items()}, name)
+    in_others = {key for other in there if other != prefix for key in there[other]}
+    beside = {
+        called(key): tuple(value.shape)
+        for key, value in tensors.items()
+        if key not in in_others and not _TRUNK.match(plain.get(key, ""))
+    }
+    names = part_names(tuple(networks))
+    return Foreign(
+        state=state,
+        beside=beside,
+        others={names[other]: len(networks[other]) for other in networks if other != prefix},
+    )
+
+
+def _flat(found: Mapping[Any, Any], start: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of nested dicts by names with dots between; the state of an optimizer is none of them."""
+    if "param_groups" in found:
+        return
+    for key, value in found.items():
+        if isinstance(value, Tensor):
+            yield f"{start}{key}", value
+        elif isinstance(value, Mapping):
+            yield from _flat(value, f"{start}{key}.")
+
+
+def _networks(tensors: State) -> dict[str, State]:
+    """Return the tensors of each network of ours by what stands before its names; one may lie in another."""
+    networks: dict[str, State] = {prefix: {} for prefix in prefixes_in(tensors)}
+    longest_first = sorted(networks, key=len, reverse=True)
+    for key, value in tensors.items():
+        prefix = next((prefix for prefix in longest_first if key.startswith(prefix)), None)
+        if prefix is not None:
+            networks[prefix][key] = value
+    return networks
+
+
+def _without_copies(networks: dict[str, State]) -> dict[str, State]:
+    """Return the networks but for those that are another one under a second name."""
+    kept: dict[str, State] = {}
+    for prefix, tensors in networks.items():
+        inner = {key.removeprefix(prefix): value for key, value in tensors.items()}
+        if not any(_same(inner, {k.removeprefix(other): v for k, v in kept[other].items()}) for other in kept):
+            kept[prefix] = tensors
+    return kept
+
+
+def _same(one: State, other: State) -> bool:
+    return one.keys() == other.keys() and all(
+        not _kind_of_tensor(value) and not _kind_of_tensor(other[key]) and torch.equal(value, other[key])
+        for key, value in one.items()
+    )
+
+
+def _common_names(found: Mapping[Any, Any]) -> State:
+    """Return the tensors of what is no network of ours by its names, without what their names have in common."""
+    while inner := next((found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)), None):
+        found = inner
+    tensors = dict(_flat(found))
     while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in tensors)), ""):
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    tensors = _without_prefix(tensors)
-    if "fc.weight" not in tensors:
-        tensors = {re.sub(r"^linear\.", "fc.", key): value for key, value in tensors.items()}
+    return {re.sub(r"^linear\.", "fc.", key): value for key, value in tensors.items()}
+
+
+def _checked(tensors: State, name: str) -> State:
+    """Return the tensors; raises `DataError` for one that has no plain values."""
     for key, value in tensors.items():
         if kind := _kind_of_tensor(value):
             raise DataError(f"{name}: {key} is a {kind} tensor: save the network's state with plain (dense) ones")
     return tensors
-
-
-def _without_prefix(tensors: State) -> State:
-    """Return tensors without the one prefix, as `backbone.`, under which a network lies; others keep their names."""
-    ends = "conv1.weight", "layer1.0.conv1.weight"
-    starts = {key.removesuffix(ends[1]) for key in tensors if key.endswith(f".{ends[1]}")}
-    starts = {start for start in starts if start + ends[0] in tensors}
-    if len(starts) != 1 or ends[0] in tensors:
-        return tensors
-    (prefix,) = starts
-    return {key.removeprefix(prefix): value for key, value in tensors.items()}
-
-
-def trunk_of(state: Mapping[str, Tensor]) -> State:
-    """Return a state without the parts beside the trunk, such as a head of other names than `fc.weight`."""
-    return {key: value for key, value in state.items() if _TRUNK.match(key)}
 
 
 def _kind_of_tensor(value: Tensor) -> str:
@@ -133,24 +205,20 @@ def _kind_of_tensor(value: Tensor) -> str:
     return "complex" if value.is_complex() else ""
 
 
-def _unwrapped(state: Any) -> Any:
-    while isinstance(state, Mapping):
-        inner = next((state[key] for key in _WRAPPERS if isinstance(state.get(key), Mapping)), None)
-        if inner is None:
-            break
-        state = inner
-    return state
-
-
-def infer_spec(state: Mapping[str, Tensor], *, without_projections: Shortcut | None = None) -> ResNetSpec:
+def infer_spec(
+    state: Mapping[str, Tensor],
+    *,
+    without_projections: Shortcut | None = None,
+    stride: StridePlacement = "v1.5",
+    activation: Activation = "relu",
+) -> ResNetSpec:
     """Return the network whose parameters have the names and shapes of `state`.
 
-    One without `fc.weight` is a trunk. Strides and activations leave no trace there: those of torchvision (v1.5, ReLU)
-    are assumed. `without_projections` is the shortcut to take for basic blocks without projections, where names do not
-    tell. Raises `DataError` where it is no network of ours, and where a network with shortcut A and a plain one are
-    alike.
+    One without `fc.weight` is a trunk. What leaves no trace there is said: `stride` and `activation`, else those of
+    torchvision, and `without_projections`, the shortcut of basic blocks without projections. Raises `DataError` where
+    it is no network of ours, and where a network with shortcut A and a plain one are alike.
     """
-    missing = [key for key in ("conv1.weight", "layer1.0.conv1.weight") if key not in state]
+    missing = [key for key in _FIRST if key not in state]
     if missing:
         note = f"; {note}" if (note := tutorial_note(state)) else ""
         raise DataError(f"not a ResNet by its names: {missing[0]} is missing{note}")
@@ -164,16 +232,23 @@ def infer_spec(state: Mapping[str, Tensor], *, without_projections: Shortcut | N
     if kernel not in (3, 7):
         raise DataError(f"not a ResNet of ours: its first convolution is {kernel}x{kernel}, 3x3 or 7x7 is wanted")
     bottleneck = "layer1.0.conv3.weight" in state
-    return ResNetSpec(
+    told = ResNetSpec(
         block="bottleneck" if bottleneck else "basic",
         blocks=_blocks(state),
         width=width,
         widening=max(1, state["layer1.0.conv1.weight"].shape[0] // width) if bottleneck else 1,
         stem="imagenet" if kernel == 7 else "cifar",
-        shortcut=_shortcut(state, bottleneck=bottleneck, without_projections=without_projections),
+        shortcut="B" if any(".downsample.0." in key for key in state) else "none",
+        stride=stride,
+        activation=activation,
         in_channels=in_channels,
         num_classes=num_classes_of(state),
     )
+    if bottleneck or told.shortcut == "B" or without_projections == "none":
+        return told
+    if without_projections == "A":
+        return told.changed(shortcut="A")
+    raise DataError(_alike_without_projections(told))
 
 
 def num_classes_of(state: Mapping[str, Tensor]) -> int:
@@ -192,15 +267,12 @@ def _blocks(state: Mapping[str, Tensor]) -> tuple[int, ...]:
     return tuple(count for count in counts if count)
 
 
-def _shortcut(state: Mapping[str, Tensor], *, bottleneck: bool, without_projections: Shortcut | None) -> Shortcut:
-    if any(".downsample.0." in key for key in state):
-        return "B"
-    if bottleneck:
-        return "none"
-    if without_projections in ("A", "none"):
-        return without_projections
-    raise DataError(
-        "a ResNet with shortcut A and a plain network have the same parameters: name the network, such as resnet20"
+def _alike_without_projections(plain: ResNetSpec) -> str:
+    names = [catalog.called(plain.changed(shortcut=shortcut)) for shortcut in ("A", "none")]
+    ways = ["shortcut=A", "shortcut=none"] if any(" " in name for name in names) else names
+    return (
+        "a ResNet with shortcut A and a plain network have the same parameters: name the network, as "
+        f"{ways[0]}=FILE or {ways[1]}=FILE"
     )
 
 

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from resnetkit.data.fetch import Progress, sha256_of
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.errors import DataError, ResNetKitError
+from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.models import catalog, checkpoint
 from resnetkit.models.catalog import WeightsRecord
 from resnetkit.models.checkpoint import Header
-from resnetkit.models.foreign import clean, infer_spec, num_classes_of, read_named, read_state, trunk_of, tutorial_note
+from resnetkit.models.class_names import numbered
+from resnetkit.models.foreign import (
+    Foreign,
+    State,
+    clean,
+    infer_spec,
+    num_classes_of,
+    read_foreign,
+    read_state,
+    tutorial_note,
+)
 from resnetkit.models.hub import fetch_weights
+from resnetkit.models.parts import Shape, words_of
 from resnetkit.models.resnet import ResNet, without_values
 from resnetkit.models.spec import ResNetSpec
 
-Shape = tuple[int, ...]
 HEAD = "fc."
 
 
@@ -161,60 +171,112 @@ def published(name: str, progress: Progress | None = None) -> tuple[ResNet, Head
     return open_published(record, fetch_weights(record, progress))
 
 
+class Opened(NamedTuple):
+    """A network in evaluation mode, its header, and in words what its file holds beside the trunk ("": nothing more).
+
+    That is said of other programs' files alone.
+    """
+
+    network: ResNet
+    header: Header
+    beside: str = ""
+
+
 def open_weights(
-    path: str | Path, *, arch: str | None = None, asked: ResNetSpec | None = None
-) -> tuple[ResNet, Header]:
+    path: str | Path,
+    *,
+    arch: str | None = None,
+    fields: Mapping[str, str] | None = None,
+    part: str | None = None,
+    asked: ResNetSpec | None = None,
+) -> Opened:
     """Open any file of weights as a network in evaluation mode and the header a checkpoint of it would have.
 
     Our checkpoints and files of published weights bring their own; for others the network is that of `arch` (with the
-    file's number of classes, channels and stem) or worked out from the shapes, classes are those of its `class_to_idx`
-    or called `class 0`, ..., and preprocessing is the usual one for the stem. `asked`: the network to take where shapes
-    do not tell it. A head of other names than `fc.weight` is left out: that is a trunk, without classes. Raises
-    `DataError` for files that are no weights, fit no network or say that they are those of another network than `arch`.
+    file's number of classes, channels and stem) or worked out from the shapes with `fields`, such as `{"stride": "v1"}`
+    (where they are not given, those of `asked`). Classes are those that the file names, or `class 0`, ...;
+    preprocessing is the usual one for the stem. `part`: which of several networks. A head that is not `fc`, one layer
+    and alone, is left out: that is a trunk, without classes. Raises `DataError` for files that are no weights, fit no
+    network or say that they are those of another network than `arch`, `UsageError` for a `part` that is not there.
     """
     path = Path(path)
-    named = None if arch is None else catalog.spec_of(arch)
     if checkpoint.is_checkpoint(path):
-        _check_named(named, arch, checkpoint.read_header(path).spec, path)
-        return checkpoint.load(path)
-    (state, names), record = read_named(path), _record_of(path)
+        _check_said(path, checkpoint.read_header(path).spec, arch=arch, fields=fields, part=part)
+        return Opened(*checkpoint.load(path))
+    header, foreign = _read(path, arch=arch, fields=fields, part=part, asked=asked)
+    return Opened(*_filled(header, foreign.state, path), words_of(foreign.beside, foreign.others))
+
+
+def as_checkpoint(
+    path: Path, *, arch: str | None = None, fields: Mapping[str, str] | None = None, part: str | None = None
+) -> tuple[Header, State, str]:
+    """Return header and tensors that a checkpoint of another program's file has, and in words what lies beside them.
+
+    The tensors are in the numbers that the file has. Raises as `open_weights` does.
+    """
+    header, foreign = _read(path, arch=arch, fields=fields, part=part, asked=None)
+    network, _ = _filled(header, foreign.state, path)
+    state = {}
+    for key, own in network.state_dict().items():
+        counts = key.endswith("num_batches_tracked")
+        state[key] = (own if counts else foreign.state[key]).clone()
+    return header, state, words_of(foreign.beside, foreign.others)
+
+
+def _read(
+    path: Path, *, arch: str | None, fields: Mapping[str, str] | None, part: str | None, asked: ResNetSpec | None
+) -> tuple[Header, Foreign]:
+    """Return the header and the tensors of a file that is no checkpoint of ours."""
+    foreign, record = read_foreign(path, part=part), _record_of(path)
     if record is not None:
         header = catalog.published_header(record)
-        _check_named(named, arch, header.spec, path)
-        return _filled(header, state, path)
-    if "fc.weight" not in state and tutorial_note(state) == "":
-        state = trunk_of(state) or state
+        _check_said(path, header.spec, arch=arch, fields=fields, part=part)
+        return header, replace(foreign, beside={})
+    foreign, named = foreign.without_odd_head(), None if arch is None else catalog.spec_of(arch)
     try:
-        header = _bare_header(_told(state, asked) if named is None else _adapted(named, state), names)
+        spec = _told(foreign.state, asked, fields or {}) if named is None else _adapted(named, foreign.state)
+        return _bare_header(spec, foreign.classes), foreign
     except ResNetKitError as error:
         raise DataError(f"{path}: {error}") from error
-    return _filled(header, state, path)
 
 
-def _told(state: Mapping[str, Tensor], asked: ResNetSpec | None) -> ResNetSpec:
-    """Return the network that a state dict tells; one of shortcut A or none tells it only with what was `asked` for."""
-    if asked is None:
-        return infer_spec(state)
-    told = infer_spec(state, without_projections=asked.shortcut)
-    is_asked = told.block == "basic" and told.shortcut == asked.shortcut != "B"
-    return _adapted(asked, state) if is_asked else told
+def _told(state: Mapping[str, Tensor], asked: ResNetSpec | None, fields: Mapping[str, str]) -> ResNetSpec:
+    """Return the network that a state dict tells; what it does not tell is in `fields`, else as it is `asked` for."""
+    without_projections = None if asked is None or asked.shortcut == "B" else asked.shortcut
+    told = infer_spec(state, without_projections=fields.get("shortcut", without_projections))  # type: ignore[arg-type]
+    untold = {} if asked is None else {"stride": asked.stride, "activation": asked.activation}
+    said = untold | dict(fields)
+    if told.shortcut != said.get("shortcut", told.shortcut):
+        raise DataError(f"shortcut={said['shortcut']} is not what its tensors say: shortcut {told.shortcut}")
+    return told.changed(**said)
 
 
-def _check_named(named: ResNetSpec | None, arch: str | None, theirs: ResNetSpec, path: Path) -> None:
-    """Refuse a file that describes itself as another network than the one that was named."""
-    if named is None or catalog.alike(named, theirs):
-        return
-    raise DataError(
-        f"{path}: these are the weights of {catalog.called(theirs)}, not of {arch}: name that network, or give the "
-        "file alone"
-    )
+def _check_said(
+    path: Path,
+    theirs: ResNetSpec,
+    *,
+    arch: str | None,
+    fields: Mapping[str, str] | None,
+    part: str | None,
+) -> None:
+    """Refuse to open a file that describes itself as another network than the one that was named."""
+    if part is not None:
+        raise UsageError(f"{path}: describes its one network itself: leave ::{part} out")
+    if arch is not None and not catalog.alike(catalog.spec_of(arch), theirs):
+        raise DataError(
+            f"{path}: these are the weights of {catalog.called(theirs)}, not of {arch}: name that network, or give the "
+            "file alone"
+        )
+    for name, value in (fields or {}).items():
+        if getattr(theirs, name) != value:
+            raise DataError(f"{path}: says itself that its {name} is {getattr(theirs, name)}: leave {name}= out")
 
 
 def _bare_header(spec: ResNetSpec, names: tuple[str, ...]) -> Header:
     size = 224 if spec.stem == "imagenet" else 32
     return Header(
         spec=spec,
-        classes=names if len(names) == spec.num_classes else tuple(f"class {i}" for i in range(spec.num_classes)),
+        classes=names if len(names) == spec.num_classes else numbered(spec.num_classes),
         preprocess=Preprocess.for_size(size, channels=spec.in_channels),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from statistics import median
+from textwrap import fill
 from typing import Any, Literal
 
 from resnetkit.data.preprocess import Preprocess
@@ -108,11 +109,15 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Origin:
-    """Weights to start from: where they come from, the network they fit and how it wants its pictures."""
+    """Weights to start from: where they come from, the network they fit and how it wants its pictures.
+
+    `beside`: in words, what their file holds that the run does not take.
+    """
 
     name: str
     spec: ResNetSpec
     preprocess: Preprocess
+    beside: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,6 +220,7 @@ def decide(
         f"pictures  {size_reason}",
         *_left_out(preprocess, sizes),
         f"weights   {origin.name if origin else _words_of_scratch(request, size)}",
+        *_beside(origin),
         f"changes   {_words_of(recipe.augment)}",
         f"recipe    {_words_of_length(recipe, num_pictures)}",
         *_words_of_frozen(recipe, spec, size, num_pictures),
@@ -274,6 +280,14 @@ def _left_out(preprocess: Preprocess, sizes: Sequence[tuple[int, int]]) -> tuple
         f"crop      the middle: {share:.0%} of a picture's area (median), at its ends, is never scored; all of it is\n"
         "          with --set preprocess.crop=pad",
     )
+
+
+def _beside(origin: Origin | None) -> list[str]:
+    """Name what the file of the weights holds beside the trunk, which alone is taken: a new head is trained."""
+    if origin is None or not origin.beside:
+        return []
+    line = f"left out  of the file: {origin.beside}"
+    return [fill(line, 100, subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False)]
 
 
 def _is_for_small_pictures(model: str) -> bool:
