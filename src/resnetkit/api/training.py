@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit import runtime as machine
 from resnetkit.api.finishing import finish
+from resnetkit.api.folding import train_folds
 from resnetkit.api.locating import RUNS, locate
 from resnetkit.api.pictures import draw_augmented
 from resnetkit.api.progress import listening
@@ -56,7 +57,8 @@ def train(
     DATA may be one pair of arrays: `train((images, labels))`, images `[N, H, W]` or `[N, H, W, 3]` uint8, labels whole
     numbers or names. At a terminal or in a notebook the findings and the progress are shown, but for `quiet`.
     `options` are the fields of `Request`: model, weights, recipe, epochs, batch_size, image_size, stem, seed,
-    bad_images, group_by, rename, split_from, limit, settings. `on_epoch(row)` hears of each row of `results.csv`.
+    bad_images, group_by, rename, split_from, folds, limit, settings. `on_epoch(row)` hears of each row of
+    `results.csv`, those of folds with `fold` in them.
     Under torchrun the processes train together; the first of them hears of the epochs and writes.
     Raises `DataError` for data that cannot be used (exit code 3), `UsageError` for contradictions, `InterruptedRun`
     after Ctrl-C, `DivergedError` for a loss that is not finite.
@@ -144,6 +146,7 @@ def _prepare(
     from resnetkit.training import job as jobs
     from resnetkit.training import run as runs
     from resnetkit.training.checks import check_batches, check_plan
+    from resnetkit.training.folds import check_folds, words_of
     from resnetkit.training.lineage import lineage
 
     dataset = jobs.open_request_data(request, data if request.data == (GIVEN,) else ())
@@ -180,7 +183,10 @@ def _prepare(
     if request.split_from is not None:
         rows = read_split(runs.open_run(request.split_from, root=RUNS).split)
     trained = frozenset() if memory is None else trained_among(memory.known, dataset.items, surveyed)
-    check_plan(decided, holds_out=jobs.holds_out(dataset, decided, rows, trained), runtime=runtime, ranks=ranks)
+    if request.folds is not None:
+        check_folds(request.folds, decided.recipe, ranks.place)
+    holds_out = request.folds is None and jobs.holds_out(dataset, decided, rows, trained)
+    check_plan(decided, holds_out=holds_out, runtime=runtime, ranks=ranks)
     with watcher.counting("decoding pictures") as progress:
         prepared = jobs.prepare_data(
             request,
@@ -194,6 +200,10 @@ def _prepare(
             report_to=lambda report: watcher.note(str(report)),
             progress=progress,
         )
+    folds = prepared.folds
+    if folds is not None:
+        decided = dataclasses.replace(decided, reasons=(*decided.reasons, words_of(folds)))
+        watcher.note(decided.reasons[-1])
     if trained and origin is not None:
         watcher.note(_not_new(origin.name, prepared, trained))
     if memory is not None and source.record is None:  # of published weights the documentation says so
@@ -202,7 +212,8 @@ def _prepare(
     if len(prepared.classes) != decided.spec.num_classes:
         decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
     ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
-    check_batches(decided, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
+    for count in {len(prepared.parts["train"]) - held_out for held_out in (0, *(folds.sizes if folds else ()))}:
+        check_batches(decided, count, runtime=runtime, ranks=ranks)
     share = ranks.longest_share(len(prepared.parts["train"]))
     compiled = ranks.by_first(
         lambda: repays(
@@ -218,9 +229,10 @@ def _prepare(
 
 def _not_new(name: str, prepared: Prepared, trained: Collection[str]) -> str:
     """Say how many pictures the weights `name` know, once the parts are made."""
+    held_out = len(prepared.folds.held_out if prepared.folds is not None else prepared.parts.get("val", ()))
     return of_training(
         name, trained=sum(item.source in trained for item in prepared.parts["train"].items),
-        left_out=len(prepared.left_out), held_out=len(prepared.parts.get("val", ())), total=len(prepared.items),
+        left_out=len(prepared.left_out), held_out=held_out, total=len(prepared.items),
     )  # fmt: skip
 
 
@@ -268,11 +280,14 @@ def _resumed(
     watcher: Watcher,
 ) -> Run:
     """Take up a run and train what is left of it."""
+    from resnetkit.training.folds import check_folds
     from resnetkit.training.resuming import take_up
 
     with watcher.counting("reading pictures") as progress:
         job = take_up(folder, ranks=ranks, epochs=epochs, data=data, watch=watcher, progress=progress)
-    if Run(folder).description["epochs_done"] == job.recipe.epochs:
+    if job.request.folds is not None:
+        check_folds(job.request.folds, job.recipe, ranks.place)
+    elif Run(folder).description["epochs_done"] == job.recipe.epochs:
         what = "it is scored now" if folder.metrics() is None else "--epochs N goes on"
         done = f"finished its {job.recipe.epochs} epochs" if job.recipe.epochs else "its head fitted, and no epochs"
         watcher.note(f"{folder.name} has {done}; {what}")
@@ -281,6 +296,8 @@ def _resumed(
 
 def _train(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Watcher) -> Run:
     """Train, then score and draw."""
+    if job.prepared.folds is not None:
+        train_folds(job, on_epoch=on_epoch, watcher=watcher)
     state = job.train(watcher if on_epoch is None else _Also(watcher, on_epoch))
     job.ranks.by_first(lambda: finish(job, state, watcher))
     return Run(job.folder)

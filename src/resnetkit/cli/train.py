@@ -29,6 +29,7 @@ from resnetkit.runtime import place
 @click.option("--bad-images", type=click.Choice(["stop", "skip"]), default="stop", help="When a file is unreadable.")
 @click.option("--group-by", metavar="REGEX|COLUMN", help="Keep pictures of one group in one part.")
 @click.option("--split-from", metavar="RUN", help="Hold out the pictures that RUN held out.")
+@click.option("--folds", type=int, metavar="K", help="Hold out every picture once, in K parts; then fit on all.")
 @options.rename
 @click.option("--limit", type=int, help="Use at most this many pictures of each part.")
 @click.option("--dry-run", is_flag=True, help="Read the data, print what would be done, and stop.")

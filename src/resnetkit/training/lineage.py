@@ -7,7 +7,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resnetkit.data.splits import read_split
 from resnetkit.errors import DataError
@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 class Lineage:
     """What a run's weights have `seen`, and the keys of what it holds out.
 
-    `held_out` may choose and calibrate them, `scored` is the test part that was drawn from them.
+    `held_out` may choose and calibrate them, `scored` is the test part that was drawn from them. `before`: what the
+    weights that folds begin with had seen, None for random ones and where there are no folds.
     """
 
     seen: Seen
     held_out: str = ""
     scored: str = ""
+    before: Seen | None = None
 
     def of_model(self, *, selected: bool) -> Seen:
         """Return what the model has seen whose epoch was `selected` by what is held out, or not."""
@@ -36,17 +38,21 @@ class Lineage:
 
     def to_text(self) -> str:
         """Return the JSON that `lineage_of` reads."""
-        said = {"trained_on": self.seen.to_json(), "held_out": self.held_out, "scored": self.scored}
+        said: dict[str, Any] = {"trained_on": self.seen.to_json(), "held_out": self.held_out, "scored": self.scored}
+        if self.before is not None:
+            said["before"] = self.before.to_json()
         return json.dumps(said) + "\n"
 
 
 def lineage(prepared: Prepared, *, before: Seen | None) -> Lineage:
     """Return that of a run on these pictures, whose weights begin as those that had seen `before`, or at random."""
-    train, held_out = prepared.parts["train"], prepared.parts.get("val")
+    train, held_out, folds = prepared.parts["train"], prepared.parts.get("val"), prepared.folds
+    in_turn = () if folds is None else [c for c, fold in zip(train.contents, folds.numbers, strict=True) if fold]
     scored = prepared.parts["test"] if prepared.report.halved else None  # one that was given is known by its place
     return Lineage(
         seen=seen_in_training(train.contents, groups=[item.group for item in train.items], before=before),
-        held_out=packed(held_out.contents) if held_out else "", scored=packed(scored.contents) if scored else "",
+        held_out=packed(held_out.contents if held_out else in_turn),
+        scored=packed(scored.contents) if scored else "", before=None if folds is None else before,
     )  # fmt: skip
 
 
@@ -60,7 +66,8 @@ def lineage_of(folder: RunFolder) -> Lineage:
         seen, held_out = Seen.from_json(values["trained_on"]), str(values["held_out"])
         if seen.why == LEFT_OUT and not seen.pictures:
             return lineage_by_files(folder)
-        return Lineage(seen=seen, held_out=held_out, scored=str(values.get("scored", "")))
+        before = Seen.from_json(values["before"]) if "before" in values else None
+        return Lineage(seen=seen, held_out=held_out, scored=str(values.get("scored", "")), before=before)
     except FileNotFoundError:
         return lineage_by_files(folder)
     except DataError:
