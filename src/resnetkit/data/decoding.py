@@ -119,7 +119,7 @@ def decode_parts(
         for part, items in by_part.items()
     }
     wanted_later: set[str] = set()
-    for part in reversed(by_part):
+    for part in reversed(list(by_part)):
         decoders[part].wanted_later = frozenset(wanted_later)
         wanted_later |= {item.source for item in by_part[part]}
     each = {part: forms[part].bytes_each(surveyed) for part in by_part}

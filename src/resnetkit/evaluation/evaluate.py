@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from resnetkit.data.preflight import Part
 
 Requested = Literal["auto", "train", "val", "test"]
-Scored = Literal["train", "val", "test", "all", "folds"]  # `folds`: each picture by a network that did not see it
+Chosen = Literal["train", "val", "test", "all"]
+Scored = Chosen | Literal["folds"]  # `folds`: each picture by a network that did not train on it
 COLUMNS = ("source", "label", "predicted", "probability", "correct", "split")
 
 
-def choose_split(requested: Requested, available: Collection[str]) -> Scored:
+def choose_split(requested: Requested, available: Collection[str]) -> Chosen:
     """Return the part to score: what was asked for, else test, else validation, else `all` (a plain class folder).
 
     `available` are the parts that the data has: some of train, val, test. Training images are never chosen unasked

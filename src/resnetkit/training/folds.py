@@ -43,7 +43,9 @@ def without_fold(prepared: Prepared, number: int) -> Prepared:
     assert folds is not None, "this run has no folds"
     inside = folds.numbers == number
     scored = replace(train, pixels=folds.pixels)
-    parts = {"train": _only(train, np.flatnonzero(~inside)), "val": _only(scored, np.flatnonzero(inside), "val")}
+    parts: dict[Split, Part] = {
+        "train": _only(train, np.flatnonzero(~inside)), "val": _only(scored, np.flatnonzero(inside), "val"),
+    }  # fmt: skip
     return _with_parts(prepared, parts)
 
 
@@ -90,5 +92,6 @@ def _with_parts(prepared: Prepared, parts: dict[Split, Part]) -> Prepared:
 def _counts(classes: Sequence[str], items: Iterable[Item]) -> dict[str, dict[Split, int]]:
     counted: dict[str, Counter[Split]] = defaultdict(Counter)
     for item in items:
-        counted[item.label][item.split] += 1
+        assert item.split is not None
+        counted[str(item.label)][item.split] += 1
     return {name: dict(counted[name]) for name in classes}
