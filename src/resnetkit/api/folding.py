@@ -34,15 +34,24 @@ def train_folds(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Wa
         with runs.held(job.folder):
             job.going_on()
             for number in range(1, folds.count + 1):
-                watcher.note(f"fold {number} of {folds.count}: {folds.sizes[number - 1]:,} pictures are held out")
+                if not _is_through(fold_folder(job.folder, number), job.recipe.epochs):
+                    watcher.note(f"fold {number} of {folds.count}: {folds.sizes[number - 1]:,} pictures are held out")
                 listener = _OneOfSeveral(watcher, on_epoch, fold=number, to_come=folds.count + 1 - number)
                 _job_of_fold(job, number, watcher).train(listener)
             job.forget_start()
-            watcher.note(f"the model that ships: all {len(folds.numbers):,} pictures")
+            if not _is_through(job.folder, job.recipe.epochs):
+                watcher.note(f"the model that ships: all {len(folds.numbers):,} pictures")
     except KeyboardInterrupt as stopped:
         raise InterruptedRun(
             f"stopped between two epochs; state saved; {job.way_on}", signal_number=signal_of(stopped)
         ) from None
+
+
+def _is_through(folder: RunFolder, epochs: int) -> bool:
+    """Tell whether a run has its epochs behind it."""
+    from resnetkit.training import state as states
+
+    return folder.state.is_dir() and states.describe(folder.state)["position"]["epoch"] >= epochs
 
 
 def _job_of_fold(job: Job, number: int, watcher: Watcher) -> Job:

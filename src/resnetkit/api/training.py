@@ -146,7 +146,7 @@ def _prepare(
     from resnetkit.training import job as jobs
     from resnetkit.training import run as runs
     from resnetkit.training.checks import check_batches, check_plan
-    from resnetkit.training.folds import check_folds, words_of
+    from resnetkit.training.folds import check_folds
     from resnetkit.training.lineage import lineage
 
     dataset = jobs.open_request_data(request, data if request.data == (GIVEN,) else ())
@@ -201,9 +201,6 @@ def _prepare(
             progress=progress,
         )
     folds = prepared.folds
-    if folds is not None:
-        decided = dataclasses.replace(decided, reasons=(*decided.reasons, words_of(folds)))
-        watcher.note(decided.reasons[-1])
     if trained and origin is not None:
         watcher.note(_not_new(origin.name, prepared, trained))
     if memory is not None and source.record is None:  # of published weights the documentation says so
@@ -223,8 +220,22 @@ def _prepare(
     runtime = dataclasses.replace(runtime, compiled=compiled)
     if compiled:
         watcher.note("compiled: the first steps take longer, and the run is long enough to repay it")
+    decided = _with_length(decided, prepared, runtime, ranks)
+    watcher.note("\n".join(decided.reasons[-1 - bool(folds) :]))
     came = lineage(prepared, before=None if memory is None else memory.tells)
     return decided, prepared, tensors, None if origin is None else origin.spec, runtime, came
+
+
+def _with_length(decided: Plan, prepared: Prepared, runtime: Runtime, ranks: Ranks) -> Plan:
+    """Return the plan with its folds and with how long all of it takes here, said in words too."""
+    from resnetkit.training import duration
+    from resnetkit.training.folds import words_of
+
+    folds, seconds = prepared.folds, duration.seconds(decided, prepared, runtime=runtime, ranks=ranks.size)
+    said = [] if folds is None else [words_of(folds)]
+    said.append(duration.words_of(seconds))
+    sizes = () if folds is None else tuple(folds.sizes)
+    return dataclasses.replace(decided, reasons=(*decided.reasons, *said), folds=sizes, seconds=seconds)
 
 
 def _not_new(name: str, prepared: Prepared, trained: Collection[str]) -> str:

@@ -56,6 +56,8 @@ def train(data: tuple[str, ...], rename: tuple[str, ...], **given: Any) -> None:
             if form == "json":
                 page = {name: getattr(decided, name).to_json() for name in ("spec", "preprocess", "recipe")}
                 page |= {"weights": decided.weights, "data": report.to_json()}
+                page |= {"folds": list(decided.folds), "fits": 1 + len(decided.folds)}
+                page |= {"seconds": round(decided.seconds or 0.0, 1)}
                 click.echo(json.dumps(page, ensure_ascii=False))
             elif quiet:
                 click.echo("\n".join([*decided.reasons, str(report)]))

@@ -113,13 +113,17 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The run, decided: `reasons` says in a line each what was chosen and why; `seconds` about how long it takes."""
+    """The run, decided: `reasons` says in a line each what was chosen and why.
+
+    `folds`: how many pictures each holds out; `seconds`: about how long it all takes here.
+    """
 
     spec: ResNetSpec
     preprocess: Preprocess
     recipe: Recipe
     weights: str | None
     reasons: tuple[str, ...]
+    folds: tuple[int, ...] = ()
     seconds: float | None = None
 
 
