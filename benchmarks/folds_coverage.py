@@ -16,7 +16,7 @@ import numpy as np
 
 from resnetkit.data.dataset import Item
 from resnetkit.data.splits import into_folds
-from resnetkit.evaluation.uncertainty import accuracy_interval
+from resnetkit.evaluation.uncertainty import accuracy_interval, folds_interval
 
 _FEATURES, _NEW = 64, 4_000
 
@@ -33,8 +33,8 @@ def nearest(x: np.ndarray, y: np.ndarray, new: np.ndarray, classes: int) -> np.n
     return y[((new**2).sum(axis=1)[:, None] - 2 * new @ x.T + (x**2).sum(axis=1)).argmin(axis=1)]
 
 
-def trial(learn, generator, folds, *, classes: int, signal: float) -> tuple[float, float, float, float]:  # noqa: ANN001
-    """Return pooled accuracy, its interval, and the truth of one data set."""
+def trial(learn, generator, folds, *, classes: int, signal: float) -> tuple[float, ...]:
+    """Return pooled accuracy, its interval, that of single pictures, and the truth of one data set."""
     count = len(folds)
     centres = signal * generator.standard_normal((classes, _FEATURES))
     y = np.arange(count) % classes
@@ -47,8 +47,8 @@ def trial(learn, generator, folds, *, classes: int, signal: float) -> tuple[floa
     if signal:
         new = generator.integers(0, classes, _NEW)
         truth = float((learn(x, y, generator.standard_normal((_NEW, _FEATURES)) + centres[new], classes) == new).mean())
-    interval = accuracy_interval(said == y)
-    return float((said == y).mean()), interval.low, interval.high, truth
+    ours, plain = folds_interval(said == y), accuracy_interval(said == y)
+    return float((said == y).mean()), ours.low, ours.high, plain.low, plain.high, truth
 
 
 def main() -> None:
@@ -67,13 +67,14 @@ def main() -> None:
                     found = np.array(
                         [trial(learn, generator, folds, classes=classes, signal=signal) for _ in range(trials)]
                     )
-                    pooled, low, high, truth = found.T
+                    pooled, low, high, plain_low, plain_high, truth = found.T
                     row = {
                         "classifier": name, "pictures": count, "classes": classes, "folds": num_folds,
                         "pooled": round(float(pooled.mean()), 4), "truth": round(float(truth.mean()), 4),
                         "sd": round(float(pooled.std()), 4),
                         "sd_binomial": round(float(np.sqrt(truth.mean() * (1 - truth.mean()) / count)), 4),
                         "held": round(float(((low <= truth) & (truth <= high)).mean()), 4),
+                        "plain": round(float(((plain_low <= truth) & (truth <= plain_high)).mean()), 4),
                         "above": round(float((low > truth).mean()), 4), "below": round(float((high < truth).mean()), 4),
                         "trials": trials,
                     }  # fmt: skip

@@ -116,14 +116,14 @@ def score_folds(job: Job, model: Model, *, folder: Path, watcher: Watcher) -> tu
     Returns `model`, which trained on all of them, with the temperature and thresholds that these answers allow: no
     others of its kind are honest ones.
     """
-    from resnetkit.evaluation.uncertainty import accuracy_interval
+    from resnetkit.evaluation.uncertainty import folds_interval
     from resnetkit.training.folds import held_out
 
     part, numbers = held_out(job.prepared)
     logits = _logits(job, numbers, num_classes=len(model.classes))
     right = logits[0].argmax(axis=1) == part.targets
     groups = [item.group for item in part.items]
-    interval = accuracy_interval(right, groups if any(groups) else None)
+    interval = folds_interval(right, groups if any(groups) else None)
     each = [{"fold": fold, "count": int((numbers == fold).sum()), "top1": float(right[numbers == fold].mean())}
             for fold in np.unique(numbers).tolist()]  # fmt: skip
     reached = np.array([one["top1"] for one in each])
@@ -135,7 +135,7 @@ def score_folds(job: Job, model: Model, *, folder: Path, watcher: Watcher) -> tu
     seen = model.header.trained_on.and_calibrated(job.lineage.held_out)
     decision = fitted(logits[0], part, model, split="folds")
     model.header = dataclasses.replace(model.header, decision=decision, trained_on=seen)
-    more: dict[str, Any] = {"folds": summary}
+    more: dict[str, Any] = {"folds": summary, "top1_interval": summary["top1_interval"]}
     folder.mkdir(exist_ok=True)
     result = score(
         model, part, split="folds", tta=job.recipe.tta, folder=folder, watcher=watcher, logits=logits, more=more,
