@@ -143,7 +143,7 @@ def test_a_stop_in_a_fold_or_in_the_last_fit_changes_no_bit(folded: rk.Run, tmp_
     ("more", "said"),
     [
         ({"folds": 1}, "--folds must be at least 2, not 1"),
-        ({"folds": 20}, "class 'amber' has 14 pictures to hold out .* use --folds 14"),
+        ({"folds": 20}, "class 'bronze' has 13 pictures to hold out .* use --folds 13"),
         ({"folds": 3, "split_from": "other"}, "--folds and --split-from contradict each other"),
         ({"folds": 3, "settings": ("select=top1",)}, "none may choose the epoch: leave select=top1 out"),
         ({"folds": 3, "settings": ("budget.patience=2",)}, "leave budget.patience=2 out"),

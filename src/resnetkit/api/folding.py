@@ -135,7 +135,8 @@ def score_folds(job: Job, model: Model, *, folder: Path, watcher: Watcher) -> tu
     seen = model.header.trained_on.and_calibrated(job.lineage.held_out)
     decision = fitted(logits[0], part, model, split="folds")
     model.header = dataclasses.replace(model.header, decision=decision, trained_on=seen)
-    more: dict[str, Any] = {"folds": summary, "top1_interval": summary["top1_interval"]}
+    # The other intervals take pictures as independent, and would be too narrow.
+    more: dict[str, Any] = {"folds": summary, "top1_interval": summary["top1_interval"], "intervals": {}}
     folder.mkdir(exist_ok=True)
     result = score(
         model, part, split="folds", tta=job.recipe.tta, folder=folder, watcher=watcher, logits=logits, more=more,

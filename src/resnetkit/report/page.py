@@ -262,7 +262,11 @@ def _looks(metrics: Mapping[str, Any] | None) -> str:
 
 def _trust(metrics: Mapping[str, Any]) -> dict[str, Any]:
     words = [_temperature_words(metrics)] if metrics.get("calibration") else []
-    return {"charts": page_charts.trust(metrics), "sentences": words, "tables": page_tables.unsure(metrics)}
+    return {
+        "charts": page_charts.trust(metrics),
+        "sentences": words,
+        "tables": page_tables.folds(metrics) + page_tables.unsure(metrics),
+    }
 
 
 def _temperature_words(metrics: Mapping[str, Any]) -> str:
