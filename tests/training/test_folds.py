@@ -14,12 +14,13 @@ import torch
 from safetensors.torch import load_file
 
 import resnetkit as rk
-from resnetkit.api import evaluation, finishing, training
+from resnetkit.api import comparing, evaluation, finishing, training
 from resnetkit.data.dataset import Item
 from resnetkit.data.splits import into_folds
 from resnetkit.errors import InterruptedRun, UsageError
 from resnetkit.report import plots, reliability
 from resnetkit.training.run import TIMING_COLUMNS
+from tests.conftest import Output
 
 QUICK: dict[str, Any] = {
     "model": "resnet8", "epochs": 2, "batch_size": 16, "threads": 1, "quiet": True, "settings": ("model.width=8",),
@@ -52,7 +53,7 @@ def _undrawn() -> Iterator[None]:
     """Draw nothing: pictures take most of a tiny run's time, and other tests look at them."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
-            (training, "draw_augmented"), (finishing, "draw_history"), (evaluation, "draw_predictions"),
+            (training, "draw_augmented"), (finishing, "draw_history"), (finishing, "write_at_the_end"), (evaluation, "draw_predictions"),
             (plots, "confusion"), (reliability, "diagram"),
         ):  # fmt: skip
             patch.setattr(module, name, lambda *_, **__: None)
@@ -170,7 +171,8 @@ def test_a_fold_is_resumed_with_its_run_and_more_epochs_go_to_all(folded: rk.Run
 
 
 def test_a_given_test_part_is_scored_by_the_last_model_alone(tmp_path: Path) -> None:
-    pixels, labels = arrays()
+    pixels, names = arrays()
+    labels = np.unique(names, return_inverse=True)[1]
     np.savez(
         tmp_path / "set.npz", train_images=pixels[:30], train_labels=labels[:30, None], val_images=pixels[30:36],
         val_labels=labels[30:36, None], test_images=pixels[36:40], test_labels=labels[36:40, None],
@@ -183,7 +185,10 @@ def test_a_given_test_part_is_scored_by_the_last_model_alone(tmp_path: Path) -> 
     assert len(table(run.path / "folds" / "predictions.csv")) == 36
 
 
-def test_two_folded_runs_are_compared_where_each_was_honest(folded: rk.Run, tmp_path: Path) -> None:
+def test_two_folded_runs_are_compared_where_each_was_honest(
+    folded: rk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparing, "_speeds", lambda scored, _: [1.0] * len(scored))
     other = rk.train(arrays(), folds=2, output=tmp_path / "other", **QUICK | {"seed": 1})
     found = rk.compare(folded, other, threads=1)
     assert found.count == 40  # of 44 pictures, four of them twice
@@ -209,3 +214,18 @@ def test_one_group_that_holds_a_class_cannot_be_held_out() -> None:
     items = [Item(f"{n}", "b" if n in (0, 1) else "a", "train", group="g" if n < 3 else None) for n in range(12)]
     with pytest.raises(UsageError, match="class 'b' has 1 picture to hold out"):
         into_folds(items, [f"{n:032x}" for n in range(12)], count=2, seed=0)
+
+
+def test_the_page_and_the_list_of_runs_say_whose_figure_it_is(
+    folded: rk.Run, resnetkit: Callable[..., Output], tmp_path: Path
+) -> None:
+    page = folded.report(output=tmp_path / "page.html", photos=False).read_text(encoding="utf-8")
+    assert f"By {FOLDS} folds: each photo was named by a network that did not train on it" in page
+    assert "Fold by fold" in page
+    assert folded.metrics is not None
+    low, high = folded.metrics["top1_interval"]
+    assert low < folded.metrics["top1"] < high
+    code, out, _ = resnetkit("runs", folded.path.parent)
+    assert code == 0
+    assert f"of 44 (by {FOLDS} folds)" in out
+    assert len(out.splitlines()) == 2
