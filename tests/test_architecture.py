@@ -46,6 +46,7 @@ NEED_TORCH = {
     "training.augmenter",
     "training.checks",
     "training.classification",
+    "training.duration",
     "training.head",
     "training.heartbeat",
     "training.job",

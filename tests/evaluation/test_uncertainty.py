@@ -14,6 +14,7 @@ from resnetkit.evaluation.uncertainty import (
     balanced_interval,
     bootstrap,
     distance_interval,
+    folds_interval,
 )
 
 
@@ -209,3 +210,22 @@ def test_a_distance_that_chance_alone_makes_may_be_nothing() -> None:
         assert interval is not None
         assert interval.low == pytest.approx(begins, abs=0.04)
         assert interval.low <= expected_error(binned(two, targets).sum(axis=0)) <= interval.high
+
+
+def test_the_interval_of_folds_holds_chance_on_pure_noise() -> None:
+    """A picture is named by the labels of those in other folds, as far as they resemble it: each teaches the other."""
+    generator, trials, count = np.random.default_rng(0), 1000, 60
+    pictures = generator.standard_normal((trials, count, 40))
+    labels = np.sign(np.arange(count) % 2 - 0.5)
+    apart = np.arange(count)[:, None] // 2 % 5 != np.arange(count) // 2 % 5
+    correct = ((pictures @ pictures.swapaxes(1, 2) * apart) @ labels) * labels > 0
+    held = {
+        way: np.mean([found.low <= 0.5 <= found.high for found in map(way, correct)])
+        for way in (folds_interval, accuracy_interval)
+    }
+    assert held[folds_interval] > 0.94
+    assert held[accuracy_interval] < 0.93
+
+
+def test_the_interval_of_folds_is_that_of_single_pictures_where_all_are_right() -> None:
+    assert folds_interval(np.ones(20, bool)) == accuracy_interval(np.ones(20, bool))

@@ -70,7 +70,8 @@ class Comparison:
 class _Scored:
     """A run's own evaluation: digest of a picture -> row of predictions.csv, what it has seen, and what chose it.
 
-    `chosen_here`: whether the scored pictures did.
+    `chosen_here`: whether the scored pictures did; `folds`: how many networks said it, each of pictures new to it, 0
+    where the model that ships did.
     """
 
     folder: RunFolder
@@ -78,6 +79,7 @@ class _Scored:
     seen: Seen
     chosen: str
     chosen_here: bool
+    folds: int = 0
 
 
 def compare(*runs: str | Path | Run, output: str | Path | None = None, **computing: Any) -> Comparison:
@@ -119,10 +121,19 @@ def _scored(folder: RunFolder) -> _Scored:
     content = {source: digest for digest, source in read_contents(folder)}
     with open(path, encoding="utf-8", newline="") as file:
         rows = {content[row["source"]]: row for row in csv.DictReader(file) if row["source"] in content}
-    seen = memory_of(read_header(folder.best), path=folder.best, run=folder).known
+    folds = metrics["folds"]["count"] if metrics["split"] == "folds" else 0
+    seen = _seen_before(folder) if folds else memory_of(read_header(folder.best), path=folder.best, run=folder).known
     chosen = choice_of_run(folder)
     here = bool((with_choice(metrics, chosen) or {}).get("optimistic"))
-    return _Scored(folder, rows, seen, chosen.short if chosen else "", here)
+    return _Scored(folder, rows, seen, chosen.short if chosen else "", here, folds)
+
+
+def _seen_before(folder: RunFolder) -> Seen:
+    """Return what the networks of all folds of a run had seen when they began: what each held out was new to it."""
+    from resnetkit.models.seen import Seen
+    from resnetkit.training.lineage import lineage_of
+
+    return lineage_of(folder).before or Seen(known=True)
 
 
 def _new_to_all(scored: Sequence[_Scored], shared: Sequence[str]) -> list[str]:
@@ -159,6 +170,11 @@ def _common(scored: Sequence[_Scored]) -> tuple[list[str], list[str]]:
     for one in scored:
         if others := len(one.rows) - len(fresh):
             notes.append(f"{one.folder.name}: {others} of its {len(one.rows)} scored pictures are not compared")
+        if one.folds:
+            notes.append(
+                f"{one.folder.name}: each picture by the one of {one.folds} networks that did not train on it, not by "
+                "the model that ships"
+            )
     return fresh, notes
 
 

@@ -247,8 +247,12 @@ def _known_views(tta: str) -> Views:
 def score(
     model: Model, part: Part, *, split: Scored, folder: Path | None, watcher: Watcher,
     logits: tuple[np.ndarray, np.ndarray], tta: Views = "none", more: Mapping[str, Any] | None = None,
+    folds: Sequence[int] = (),
 ) -> Evaluation:  # fmt: skip
-    """Score a part by its `logits`, plain and averaged; write the files, with the figures in `more`, and pictures."""
+    """Score a part by its `logits`, plain and averaged; write the files, with the figures in `more`, and pictures.
+
+    `folds`: which fold held out each picture, where some did.
+    """
     from resnetkit.evaluation.evaluate import scored, write_evaluation
     from resnetkit.report import plots, reliability
 
@@ -256,6 +260,7 @@ def score(
     metrics, rows = scored(
         *logits, part, classes=model.classes, decision=model.decision, split=split, tta=tta, own=own
     )  # fmt: skip
+    rows = [row | {"fold": fold} for row, fold in zip(rows, folds, strict=True)] if folds else rows
     metrics |= what_chose(model, part, split=split) | dict(more or {})
     if folder is not None:
         write_evaluation(folder, metrics, rows)

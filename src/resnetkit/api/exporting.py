@@ -229,7 +229,10 @@ def _pictures(given: Sequence[str | Path], run: RunFolder | None) -> tuple[Itera
 
 
 def _held_out(run: RunFolder) -> Dataset | None:
-    """Return the pictures of the run's test or validation part, or None where they are no longer there."""
+    """Return the pictures of the run's test or validation part, or None where they are no longer there.
+
+    Of a run of folds they are all, as each of them was held out once.
+    """
     from resnetkit.data.sources import open_data
     from resnetkit.data.splits import read_split
 
@@ -239,7 +242,8 @@ def _held_out(run: RunFolder) -> Dataset | None:
     except ResNetKitError:
         return None
     parts = read_split(run.split)
-    items = tuple(item for item in data.items if parts.get(item.source) in ("test", "val"))
+    wanted = ("test", "train") if run.folds.is_dir() else ("test", "val")
+    items = tuple(item for item in data.items if parts.get(item.source) in wanted)
     return dataclasses.replace(data, items=items) if items else None
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Literal
 
 from resnetkit.api.evaluation import Evaluation, fitted, score
+from resnetkit.api.folding import score_folds
 from resnetkit.api.model import Model, load
 from resnetkit.api.pictures import draw_history
 from resnetkit.api.reporting import write_at_the_end
@@ -34,7 +35,8 @@ def _score(job: Job, state: State, watcher: Watcher) -> None:
     part: Literal["test", "val"] | None = next(
         (split for split in ("test", "val") if split in job.prepared.parts), None
     )
-    if part is None:
+    folded = job.prepared.folds is not None
+    if part is None and not folded:
         watcher.note("nothing was held out, so nothing is scored: evaluate the run on other pictures")
         return
     # PyTorch in fp32 is the reference that every faster way to compute is compared with.
@@ -42,8 +44,18 @@ def _score(job: Job, state: State, watcher: Watcher) -> None:
         job.folder.path, device=job.runtime.device, threads=job.runtime.threads, engine="torch", precision="fp32"
     )
     try:
+        more: dict[str, Any] = {}
+        if folded:
+            place = job.folder.path if part is None else job.folder.folds
+            model, result = score_folds(job, model, folder=place, watcher=watcher)
+            if part is None:
+                _record(result, model, job)
+                return
+            more["folds"] = result.metrics["folds"]
+        assert part is not None
         model, logits = _held_against_validation(model, job, part)
-        more = {"test_looks": looked_at_test(job.folder, job.folder.name)} if part == "test" else {}
+        if part == "test":
+            more["test_looks"] = looked_at_test(job.folder, job.folder.name)
         if part == "val" and job.choice(state).selected:
             more = _corrected(job, state, logits[0].argmax(axis=1))
         if job.prepared.left_out:

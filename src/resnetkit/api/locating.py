@@ -112,6 +112,7 @@ class Source:
         """What a checkpoint without classes says of itself; None where the file is none."""
         header = read_header(self.path) if self.exported is None and is_checkpoint(self.path) else None
         return header if header is not None and not header.classes else None
+
     def as_checkpoint(self) -> tuple[Header, dict[str, Tensor] | None]:
         """Return header and tensors for a checkpoint of it, None for the tensors of a file that is one, as they are."""
         if not is_checkpoint(self.path):
@@ -131,7 +132,7 @@ class Source:
     def _with_classes(self, header: Header, beside: str = "") -> Header:
         """Return the header; raises `UsageError` where it is that of a trunk."""
         if not header.classes:
-            raise names_nothing(self.name if self._said else str(self.path), beside)
+            raise names_nothing(self.name if self._said or self.record is not None else str(self.path), beside)
         return header
 
     def tell(self, header: Header, watcher: Watcher) -> None:

@@ -55,7 +55,7 @@ class Run:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What was asked for and how far it is: data, epochs, epochs_done, started.
+        """What was asked for and how far it is: data, epochs, epochs_done, folds, folds_begun, started.
 
         Raises `DataError` for a run whose files are missing or broken.
         """
@@ -79,6 +79,8 @@ class Run:
                 "data": list(said["request"]["request"]["data"]),
                 "epochs": int(said["request"]["recipe"]["epochs"]),
                 "epochs_done": int(said["position"]["epoch"]),
+                "folds": said["request"]["request"].get("folds"),
+                "folds_begun": sum(path.name.isdecimal() for path in self.folder.folds.glob("*")),
                 "started": str(environment["started"]),
             }
         except (ValueError, TypeError, LookupError) as error:

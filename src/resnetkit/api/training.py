@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit import runtime as machine
 from resnetkit.api.finishing import finish
+from resnetkit.api.folding import train_folds
 from resnetkit.api.locating import RUNS, locate
 from resnetkit.api.pictures import draw_augmented
 from resnetkit.api.progress import listening
@@ -67,7 +68,8 @@ def train(
     DATA may be one pair of arrays: `train((images, labels))`, images `[N, H, W]` or `[N, H, W, 3]` uint8, labels whole
     numbers or names. At a terminal or in a notebook the findings and the progress are shown, but for `quiet`.
     `options` are the fields of `Request`: model, weights, recipe, epochs, batch_size, image_size, stem, seed,
-    bad_images, group_by, rename, split_from, limit, settings. `on_epoch(row)` hears of each row of `results.csv`.
+    bad_images, group_by, rename, split_from, folds, limit, settings. `on_epoch(row)` hears of each row of
+    `results.csv`, those of folds with `fold` in them.
     Under torchrun the processes train together; the first of them hears of the epochs and writes.
     Raises `DataError` for data that cannot be used (exit code 3), `UsageError` for contradictions, `InterruptedRun`
     after Ctrl-C, `DivergedError` for a loss that is not finite.
@@ -157,6 +159,7 @@ def _prepare(
     from resnetkit.training import job as jobs
     from resnetkit.training import run as runs
     from resnetkit.training.checks import check_batches, check_plan
+    from resnetkit.training.folds import check_folds
     from resnetkit.training.lineage import lineage
     from resnetkit.training.mirrored import mirror_images, words_of
 
@@ -197,7 +200,10 @@ def _prepare(
     if request.split_from is not None:
         rows = read_split(runs.open_run(request.split_from, root=RUNS).split)
     trained = frozenset() if memory is None else trained_among(memory.known, dataset.items, surveyed)
-    check_plan(decided, holds_out=jobs.holds_out(dataset, decided, rows, trained), runtime=runtime, ranks=ranks)
+    if request.folds is not None:
+        check_folds(request.folds, decided.recipe, ranks.place)
+    holds_out = request.folds is None and jobs.holds_out(dataset, decided, rows, trained)
+    check_plan(decided, holds_out=holds_out, runtime=runtime, ranks=ranks)
     with watcher.counting("decoding pictures") as progress:
         prepared = jobs.prepare_data(
             request,
@@ -211,6 +217,7 @@ def _prepare(
             report_to=lambda report: watcher.note(str(report)),
             progress=progress,
         )
+    folds = prepared.folds
     if trained and origin is not None:
         watcher.note(_not_new(origin.name, prepared, trained))
     if memory is not None and source.record is None:  # of published weights the documentation says so
@@ -225,7 +232,8 @@ def _prepare(
         if pairs:
             decided = unmirrored(decided, request, words_of(pairs))
             watcher.note(decided.reasons[-1])
-    check_batches(decided, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
+    for count in {len(prepared.parts["train"]) - held_out for held_out in (0, *(folds.sizes if folds else ()))}:
+        check_batches(decided, count, runtime=runtime, ranks=ranks)
     share = ranks.longest_share(len(prepared.parts["train"]))
     compiled = ranks.by_first(
         lambda: repays(
@@ -235,15 +243,30 @@ def _prepare(
     runtime = dataclasses.replace(runtime, compiled=compiled)
     if compiled:
         watcher.note("compiled: the first steps take longer, and the run is long enough to repay it")
+    decided = _with_length(decided, prepared, runtime, ranks)
+    watcher.note("\n".join(decided.reasons[-1 - bool(folds) :]))
     came = lineage(prepared, before=None if memory is None else memory.tells, license=license)
     return decided, prepared, tensors, None if origin is None else origin.spec, runtime, came
 
 
+def _with_length(decided: Plan, prepared: Prepared, runtime: Runtime, ranks: Ranks) -> Plan:
+    """Return the plan with its folds and with how long all of it takes here, said in words too."""
+    from resnetkit.training import duration
+    from resnetkit.training.folds import words_of
+
+    folds, seconds = prepared.folds, duration.seconds(decided, prepared, runtime=runtime, ranks=ranks.size)
+    said = [] if folds is None else [words_of(folds)]
+    said.append(duration.words_of(seconds))
+    sizes = () if folds is None else tuple(folds.sizes)
+    return dataclasses.replace(decided, reasons=(*decided.reasons, *said), folds=sizes, seconds=seconds)
+
+
 def _not_new(name: str, prepared: Prepared, trained: Collection[str]) -> str:
     """Say how many pictures the weights `name` know, once the parts are made."""
+    held_out = len(prepared.folds.held_out if prepared.folds is not None else prepared.parts.get("val", ()))
     return of_training(
         name, trained=sum(item.source in trained for item in prepared.parts["train"].items),
-        left_out=len(prepared.left_out), held_out=len(prepared.parts.get("val", ())), total=len(prepared.items),
+        left_out=len(prepared.left_out), held_out=held_out, total=len(prepared.items),
     )  # fmt: skip
 
 
@@ -291,11 +314,14 @@ def _resumed(
     watcher: Watcher,
 ) -> Run:
     """Take up a run and train what is left of it."""
+    from resnetkit.training.folds import check_folds
     from resnetkit.training.resuming import take_up
 
     with watcher.counting("reading pictures") as progress:
         job = take_up(folder, ranks=ranks, epochs=epochs, data=data, watch=watcher, progress=progress)
-    if Run(folder).description["epochs_done"] == job.recipe.epochs:
+    if job.request.folds is not None:
+        check_folds(job.request.folds, job.recipe, ranks.place)
+    elif Run(folder).description["epochs_done"] == job.recipe.epochs:
         what = "it is scored now" if folder.metrics() is None else "--epochs N goes on"
         done = f"finished its {job.recipe.epochs} epochs" if job.recipe.epochs else "its head fitted, and no epochs"
         watcher.note(f"{folder.name} has {done}; {what}")
@@ -304,6 +330,8 @@ def _resumed(
 
 def _train(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Watcher) -> Run:
     """Train, then score and draw."""
+    if job.prepared.folds is not None:
+        train_folds(job, on_epoch=on_epoch, watcher=watcher)
     state = job.train(watcher if on_epoch is None else _Also(watcher, on_epoch))
     job.ranks.by_first(lambda: finish(job, state, watcher))
     return Run(job.folder)

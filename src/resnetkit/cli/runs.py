@@ -38,7 +38,7 @@ def _row(run: Any) -> dict[str, Any]:
     """Return what a run says of itself; a file that is broken is named on stderr and stops no other run."""
     found: dict[str, Any] = {
         "metrics": None, "choice": None, "header": None,
-        "description": {"data": [], "epochs": None, "epochs_done": None, "started": ""},
+        "description": dict.fromkeys(("epochs", "epochs_done", "folds", "folds_begun")) | {"data": [], "started": ""},
     }  # fmt: skip
     problems: dict[str, None] = {}
     reads: tuple[tuple[str, Callable[[], Any]], ...] = (
@@ -62,6 +62,8 @@ def _row(run: Any) -> dict[str, Any]:
         "data": said["data"],
         "epochs": said["epochs"],
         "epochs_done": said["epochs_done"],
+        "folds": said["folds"],
+        "folds_begun": said["folds_begun"],
         "top1": metrics and metrics["top1"],
         "count": metrics and metrics["count"],
         "split": metrics and metrics["split"],
@@ -88,10 +90,13 @@ def _judged(metrics: dict[str, Any]) -> str:
 
 
 def _accuracy(row: dict[str, Any]) -> str:
-    judged = f"{row['split']}, {row['judged']}" if row["judged"] else row["split"]
+    part = f"by {row['folds']} folds" if row["split"] == "folds" else row["split"]
+    judged = f"{part}, {row['judged']}" if row["judged"] else part
     reached = None if row["top1"] is None else f"{100 * row['top1']:.1f} % of {row['count']} ({judged})"
     if row["problem"] is not None:
         return f"{reached}, the rest unreadable" if reached else "unreadable"
+    if reached is None and row["folds"] and not row["epochs_done"]:
+        return f"unfinished, fold {max(1, row['folds_begun'])} of {row['folds']}"
     if reached is None or row["epochs_done"] < row["epochs"]:
         return f"unfinished, {row['epochs_done']} of {row['epochs']} epochs"
     return reached

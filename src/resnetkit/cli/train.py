@@ -29,6 +29,7 @@ from resnetkit.runtime import place
 @click.option("--bad-images", type=click.Choice(["stop", "skip"]), default="stop", help="When a file is unreadable.")
 @click.option("--group-by", metavar="REGEX|COLUMN", help="Keep pictures of one group in one part.")
 @click.option("--split-from", metavar="RUN", help="Hold out the pictures that RUN held out.")
+@click.option("--folds", type=int, metavar="K", help="Hold out every picture once, in K parts; then fit on all.")
 @options.rename
 @click.option("--limit", type=int, help="Use at most this many pictures of each part.")
 @click.option("--dry-run", is_flag=True, help="Read the data, print what would be done, and stop.")
@@ -55,6 +56,8 @@ def train(data: tuple[str, ...], rename: tuple[str, ...], **given: Any) -> None:
             if form == "json":
                 page = {name: getattr(decided, name).to_json() for name in ("spec", "preprocess", "recipe")}
                 page |= {"weights": decided.weights, "data": report.to_json()}
+                page |= {"folds": list(decided.folds), "fits": 1 + len(decided.folds)}
+                page |= {"seconds": round(decided.seconds or 0.0, 1)}
                 click.echo(json.dumps(page, ensure_ascii=False))
             elif quiet:
                 click.echo("\n".join([*decided.reasons, str(report)]))

@@ -31,6 +31,13 @@ class Mapped:
     def __len__(self) -> int:
         return len(self._file_of)
 
+    def only(self, rows: np.ndarray) -> Mapped:
+        """Return the pictures at `rows` alone, in that order."""
+        return Mapped(
+            self._files, file_of=self._file_of[rows], offsets=self._offsets[rows], shapes=self._shapes[rows],
+            channels=self._channels,
+        )  # fmt: skip
+
     def __getitem__(self, index: int) -> np.ndarray:
         height, width = self._shapes[index].tolist()
         start, count = int(self._offsets[index]), height * width * self._channels
@@ -49,6 +56,7 @@ class Pixels:
 
     def __init__(self, pictures: np.ndarray | list[np.ndarray] | Mapped) -> None:
         self._pictures = pictures
+        self._rows: np.ndarray | None = None
         self.mapped = isinstance(pictures, Mapped)
         self.uniform = pictures.uniform if isinstance(pictures, Mapped) else isinstance(pictures, np.ndarray)
         self.nbytes = (
@@ -88,10 +96,29 @@ class Pixels:
         return cls(array[:number] if array is not None else np.empty((0, 0, 0, 3), np.uint8))
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._pictures if self._rows is None else self._rows)
+
+    def only(self, rows: np.ndarray) -> Pixels:
+        """Return the pictures at `rows` alone, in that order; as good as none is copied.
+
+        >>> Pixels(np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1)).only(np.array([2, 0])).take(np.array([1])).item()
+        0
+        """
+        if self._rows is not None:
+            rows = self._rows[rows]
+        if isinstance(self._pictures, np.ndarray):
+            chosen = Pixels(self._pictures)
+            chosen._rows = rows
+            return chosen
+        if isinstance(self._pictures, Mapped):
+            return Pixels(self._pictures.only(rows))
+        pieces = [self._pictures[row] for row in rows]
+        return Pixels(np.stack(pieces) if len({piece.shape for piece in pieces}) == 1 else pieces)
 
     def take(self, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
         """Return the pictures at `indices`: `[n, H, W, C]` uint8 (a copy) where uniform, else a list of `[h, w, C]`."""
+        if self._rows is not None:
+            indices = self._rows[indices]
         if isinstance(self._pictures, np.ndarray):
             return self._pictures[indices]
         chosen = [self._pictures[index] for index in indices]

@@ -118,6 +118,10 @@ def decode_parts(
         part: _Decoder(dataset, items, forms[part], surveyed, failed, threads, progress)
         for part, items in by_part.items()
     }
+    wanted_later: set[str] = set()
+    for part in reversed(list(by_part)):
+        decoders[part].wanted_later = frozenset(wanted_later)
+        wanted_later |= {item.source for item in by_part[part]}
     each = {part: forms[part].bytes_each(surveyed) for part in by_part}
     in_files, notes = _in_files(decoders, each)
     pixels = {part: one.from_files() if in_files else one.into_memory() for part, one in decoders.items()}
@@ -182,7 +186,7 @@ def _room(num_bytes: float, folders: Iterable[Path]) -> tuple[int, str | None]:
 
 @dataclass(slots=True)
 class _Decoder:
-    """The decoding of one part."""
+    """The decoding of one part; what is `wanted_later`, in another form, goes on waiting in memory."""
 
     dataset: Dataset
     items: Sequence[Item]
@@ -191,6 +195,7 @@ class _Decoder:
     failed: dict[str, str]
     threads: int
     progress: Progress
+    wanted_later: frozenset[str] = frozenset()
     bytes_written: int = 0
     read_again: int = 0
 
@@ -267,7 +272,9 @@ class _Decoder:
 
     def _one(self, item: Item) -> np.ndarray | str:
         try:
-            data = self.surveyed.kept.take(item.source, at_least=self.form.short_side)
+            kept = self.surveyed.kept
+            give = kept.look if item.source in self.wanted_later else kept.take
+            data = give(item.source, at_least=self.form.short_side)
             if data is not None:
                 return self.form.pixels(data, name=item.source)
             self.read_again += 1

@@ -16,6 +16,7 @@ from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
 from resnetkit.data.decoding import Decoded, Form, decode_parts
 from resnetkit.data.findings import Report, examine
 from resnetkit.data.fingerprint import Digests, Record, content_of, digests_of, fingerprint
+from resnetkit.data.folds import Folds, fold_of
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.survey import Progress, Survey, survey
 from resnetkit.errors import DataError, UsageError
@@ -46,7 +47,7 @@ class Part:
 class Prepared:
     """Data ready for training or evaluation. `records` is what `fingerprint` was made of.
 
-    `left_out`: pictures of val and test that trained what the weights begin as.
+    `left_out`: pictures of val and test that trained what the weights begin as; `folds`: None where a part is held out.
     """
 
     classes: tuple[str, ...]
@@ -56,6 +57,15 @@ class Prepared:
     preprocess: Preprocess
     records: tuple[Record, ...] = field(repr=False)
     left_out: tuple[Item, ...] = field(default=(), repr=False)
+    folds: Folds | None = None
+
+    @property
+    def fold_of(self) -> dict[str, int] | None:
+        """Return source -> fold of the training pictures, None where there are no folds."""
+        if self.folds is None:
+            return None
+        items = self.parts["train"].items
+        return {item.source: int(number) for item, number in zip(items, self.folds.numbers, strict=True)}
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -74,6 +84,8 @@ def prepare(
     selects: bool = False,
     seed: int = 0,
     split_rows: Mapping[str, Split] | None = None,
+    folds: int = 0,
+    fold_rows: Mapping[str, int] | None = None,
     trained: Collection[str] = (),
     classes: Sequence[str] | None = None,
     parts: Sequence[Split] = SPLITS,
@@ -88,6 +100,7 @@ def prepare(
     Pictures of val and test become `Preprocess.pixels`, those of train `Preprocess.whole` where `whole_short_side` is
     given. Without a val part a share of train is held out (`splits.hold_out`), or `split_rows` of an earlier run say
     which; where these are many and the run `selects` by them, half of them become test (`splits.halve`).
+    With `folds` the training part is also divided into so many (`splits.into_folds`), or as `fold_rows` say.
     `keep_together`: what stays on one side when it is drawn. `trained` are sources that the starting weights learnt
     from: they train, and are left out of other parts that are given. `classes` are those of a model; without them the
     data's own count, which must be two or more. 16-bit pictures are scaled by the bits that those of train use
@@ -110,22 +123,33 @@ def prepare(
     held_out = val_share if draws and free and not given else None
     if held_out is not None and not trained:
         _check_limit(chosen)
-    searched = split_rows is None and keep_together == "copies"
-    near, said = _copies(chosen, surveyed, split_here=held_out is not None) if searched else ((), ())
+    searched, draws_here = split_rows is None and keep_together == "copies", held_out is not None or folds > 0
+    near, said = _copies(chosen, surveyed, split_here=draws_here) if searched else ((), ())
     identities = surveyed.digests if keep_together == "files" else surveyed.identities
-    if held_out is not None:
+    if draws_here and split_rows is None:
         said += _kept_together(chosen, identities, near)
     alike = [*near, *_identical(chosen, identities)]
     by_part = _divided(
         chosen, surveyed, parts, alike, share=held_out, seed=seed, selects=selects, trained=trained
     )  # fmt: skip
+    numbered: Mapping[str, int] = {}
+    if folds and "train" in by_part:
+        numbered = fold_of(
+            by_part["train"], surveyed, alike, count=folds, rows=fold_rows, seed=seed, trained=trained
+        )  # fmt: skip
     halved = held_out is not None and "test" in by_part and not any(item.split == "test" for item in chosen.items)
     preprocess = _with_depth(preprocess, surveyed, by_part.get("train", []))
     failed = {item.source: why for item in chosen.items if (why := surveyed.unreadable.get(item.source)) is not None}
     whole = {"train": Form(preprocess=preprocess, short_side=whole_short_side)}
-    forms: dict[Split, Form] = {part: whole.get(part, Form(preprocess=preprocess)) for part in by_part}
-    read, kept = decode_parts(chosen, by_part, forms, surveyed, failed=failed, threads=threads, progress=step.follow)
+    wanted_twice: dict[Split, list[Item]] = {"val": by_part["train"]} if numbered and whole_short_side else {}
+    forms: dict[Split, Form] = {
+        part: whole.get(part, Form(preprocess=preprocess)) for part in (*by_part, *wanted_twice)
+    }
+    read, kept = decode_parts(
+        chosen, by_part | wanted_twice, forms, surveyed, failed=failed, threads=threads, progress=step.follow
+    )  # fmt: skip
     step.finish()
+    as_scored = read.pop("val") if wanted_twice else read.get("train")
     left = {part: items for part, (items, _) in read.items()}
     names = _known_classes(chosen, left, classes)
     depth = preprocess.depth if surveyed.depths else None
@@ -143,6 +167,9 @@ def prepare(
         needs_classes=classes is None, needs_train="train" in parts, needs_val=held_out is not None and not trained,
     )  # fmt: skip
     prepared = _prepared(names, read, report, surveyed, preprocess)
+    if folds and as_scored is not None:
+        numbers = np.array([numbered[item.source] for item in as_scored[0]], np.int64)
+        prepared = replace(prepared, folds=Folds(count=folds, numbers=numbers, pixels=as_scored[1]))
     return replace(prepared, left_out=tuple(item for item in wanted.items if item.split == "seen"))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -29,6 +29,7 @@ _NEARLY_ALL = 0.75
 ENOUGH_TO_HALVE = 400
 # What is kept on one side of a split that is made: identical files, those of equal pixels, or also certain copies.
 KeepTogether = Literal["copies", "pixels", "files"]
+T = TypeVar("T")
 
 
 def digest(data: bytes | np.ndarray) -> str:
@@ -103,6 +104,54 @@ def halve(
         index: "test" if item.split == "val" else "val" for index, item in zip(held_out, divided, strict=True)
     }
     return tuple(replace(item, split=half.get(index, item.split)) for index, item in enumerate(items))
+
+
+def into_folds(
+    items: Sequence[Item], digests: Sequence[str], *, count: int, seed: int, alike: Iterable[tuple[str, str]] = (),
+    trained: Collection[str] = (),
+) -> list[int]:  # fmt: skip
+    """Return of each item the fold that holds it out, 1 to `count`; 0 for one that always trains or is no part of it.
+
+    Units are those of `hold_out`; each goes to the fold that has fewest of its classes, the larger ones first, those of
+    one size in an order that content decides, so that folds are alike in classes and in size. What `trained` the
+    starting weights, and what shares a unit with it, is never held out.
+    Raises `UsageError` where a class has too few units for a picture of it in every fold.
+    """
+    part = [index for index, item in enumerate(items) if item.split in (None, "train")]
+    units = _units(items, digests, part, alike, trained=set(trained), seed=seed)
+    _check_folds(units, count)
+    number = [0] * len(items)
+    held: list[Counter[str]] = [Counter() for _ in range(count)]
+    for unit in sorted((unit for unit in units if unit.free), key=lambda unit: (-len(unit.members), unit.height)):
+        own = Counter(str(items[index].label) for index in unit.members)
+        fold = min(range(count), key=lambda k: (sum(held[k][label] for label in own), held[k].total(), k))
+        held[fold] += own
+        for index in unit.members:
+            number[index] = fold + 1
+    _check_taught(items, part, number, count)
+    return number
+
+
+def _check_folds(units: Sequence[_Unit], count: int) -> None:
+    """Raise `UsageError` where a class cannot give one unit to each fold; one that is known already gives none."""
+    given = Counter(str(label) for unit in units if unit.free for label in unit.labels)
+    if not given:
+        raise UsageError("--folds: the starting weights know all of these pictures, so none can be held out")
+    label, fewest = min(given.items(), key=lambda pair: (pair[1], pair[0]))
+    if fewest < count:
+        way_out = f"use --folds {fewest}, or add pictures" if fewest > 1 else "add pictures, or take the class out"
+        raise UsageError(
+            f"--folds {count}: class {label!r} has {fewest} picture{'s'[: fewest > 1]} to hold out (groups and copies "
+            f"count once), and each fold needs one: {way_out}"
+        )
+
+
+def _check_taught(items: Sequence[Item], part: Sequence[int], number: Sequence[int], count: int) -> None:
+    """Raise `UsageError` where a fold would hold out all of a class, as groups of several classes can bring about."""
+    for fold in range(1, count + 1):
+        taught = {str(items[index].label) for index in part if number[index] != fold}
+        for label in sorted({str(items[index].label) for index in part} - taught):
+            raise UsageError(f"--folds {count}: one group holds all of class {label!r}, which no fold could then learn")
 
 
 def _units(
@@ -180,15 +229,16 @@ def _last_in_train(unit: _Unit, of_class: Mapping[str, list[_Unit]]) -> bool:
     return any(sum(not other.held_out for other in of_class[str(label)]) == 1 for label in unit.labels)
 
 
-def write_split(path: Path, items: Iterable[Item]) -> None:
-    """Write `source,label,split[,group]` with one row for each item, atomically."""
+def write_split(path: Path, items: Iterable[Item], folds: Mapping[str, int] | None = None) -> None:
+    """Write `source,label,split[,group][,fold]` with one row for each item, atomically; `folds`: source -> its fold."""
     rows = sorted(items, key=lambda item: natural_key(item.source))
     grouped = any(item.group is not None for item in rows)
     text = io.StringIO()
     writer = csv_writer(text)
-    writer.writerow(["source", "label", "split", *(["group"] if grouped else [])])
+    writer.writerow(["source", "label", "split", *["group"] * grouped, *["fold"] * (folds is not None)])
     for item in rows:
-        writer.writerow([item.source, item.label, item.split, *([item.group or ""] if grouped else [])])
+        more = [item.group or ""] * grouped + ([] if folds is None else [folds.get(item.source) or ""])
+        writer.writerow([item.source, item.label, item.split, *more])
     write_text(path, text.getvalue())
 
 
@@ -204,6 +254,17 @@ def read_split(path: Path) -> dict[str, Split]:
     return rows
 
 
+def read_folds(path: Path) -> dict[str, int]:
+    """Read the folds that `write_split` wrote: source -> fold of what is held out in one; raises `DataError`."""
+    table = read_table(str(path), needed=("source", "fold"))
+    rows: dict[str, int] = {}
+    for line, row in table.rows:
+        if not (row["fold"] or "0").isdecimal():
+            raise table.wrong(line, f"fold is {row['fold']!r}: expected a number")
+        rows[row["source"]] = int(row["fold"] or 0)
+    return rows
+
+
 def read_items(path: Path) -> dict[str, Item]:
     """Read the pictures of `write_split`, with class and group: source -> item without its part."""
     table = read_table(str(path), needed=("source", "split", "label"))
@@ -216,16 +277,22 @@ def reuse_split(items: Sequence[Item], rows: Mapping[str, Split]) -> tuple[tuple
     Those join train, unless the data itself says otherwise. The same data under another path is recognised by what
     follows the folders that all paths share. Raises `DataError` where the rows know none of the pictures.
     """
-    found: list[Split | None] = [rows.get(item.source) for item in items]
-    if not any(found):
-        below = {rest: rows[source] for source, rest in _below_common(rows).items()}
-        rest = _below_common(item.source for item in items)
-        found = [below.get(rest[item.source]) for item in items]
+    found = found_in(items, rows)
     if not any(found):
         example = next(iter(rows), "nothing")
         raise DataError(f"the split is of other data: it begins with {example}, the data with {items[0].source}")
     divided = (replace(item, split=part or item.split or "train") for item, part in zip(items, found, strict=True))
     return tuple(divided), found.count(None)
+
+
+def found_in(items: Sequence[Item], rows: Mapping[str, T]) -> list[T | None]:
+    """Return what `rows`, by source, say of each item, also where the same data lie under another path now."""
+    found = [rows.get(item.source) for item in items]
+    if any(value is not None for value in found):
+        return found
+    below = {rest: rows[source] for source, rest in _below_common(rows).items()}
+    rest = _below_common(item.source for item in items)
+    return [below.get(rest[item.source]) for item in items]
 
 
 def _below_common(sources: Iterable[str]) -> dict[str, str]:

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from resnetkit.data.preflight import Part
 
 Requested = Literal["auto", "train", "val", "test"]
-Scored = Literal["train", "val", "test", "all"]
+Chosen = Literal["train", "val", "test", "all"]
+Scored = Chosen | Literal["folds"]  # `folds`: each picture by a network that did not train on it
 COLUMNS = ("source", "label", "predicted", "probability", "correct", "split")
 
 
-def choose_split(requested: Requested, available: Collection[str]) -> Scored:
+def choose_split(requested: Requested, available: Collection[str]) -> Chosen:
     """Return the part to score: what was asked for, else test, else validation, else `all` (a plain class folder).
 
     `available` are the parts that the data has: some of train, val, test. Training images are never chosen unasked
@@ -135,9 +136,10 @@ def targets_of(items: Sequence[Item], classes: Sequence[str], *, where: str) -> 
 def write_evaluation(folder: Path, metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write `metrics.json` and `predictions.csv` into `folder`, each atomically.
 
-    The column `group` is there when some picture has one. `correct` is `true` or `false`.
+    The columns `group` and `fold` are there when some picture has one. `correct` is `true` or `false`.
     """
-    columns = [*COLUMNS, *(["group"] if any(row["group"] is not None for row in rows) else [])]
+    more = [name for name in ("group", "fold") if any(row.get(name) is not None for row in rows)]
+    columns = [*COLUMNS, *more]
     text = io.StringIO()
     writer = csv_writer(text)
     writer.writerow(columns)

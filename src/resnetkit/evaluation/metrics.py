@@ -79,7 +79,13 @@ def clopper_pearson(successes: float, n: float) -> tuple[float, float]:
 
 def headline(metrics: Mapping[str, Any]) -> str:
     """Return `metrics` (as `classification_metrics` makes them) in plain words, one sentence per line."""
-    lines = [_accuracy_line(metrics), *_choice_lines(metrics), *_averaged_lines(metrics), _majority_line(metrics)]
+    lines = [
+        _accuracy_line(metrics),
+        *fold_lines(metrics),
+        *_choice_lines(metrics),
+        *_averaged_lines(metrics),
+        _majority_line(metrics),
+    ]
     if metrics["top5"] is not None:
         lines.append(f"The right name is among the first five for {_percent(metrics['top5'])} %.")
     lines += _class_lines(metrics["per_class"]) + _doubt_lines(metrics)
@@ -94,7 +100,7 @@ def photos(split: str, count: int) -> str:
     """
     if split == "train":
         return f"{count} of its own training images"
-    held_out = "held-out " if split in ("val", "test") else ""
+    held_out = "held-out " if split in ("val", "test", "folds") else ""
     return f"{count} {held_out}photo{'' if count == 1 else 's'}"
 
 
@@ -182,6 +188,26 @@ def _accuracy_line(metrics: Mapping[str, Any]) -> str:
             "which says nothing about new photos."
         )
     return f"Accuracy {_percent(metrics['top1'])} % ({interval}, {num_correct(metrics)} of {of_photos})."
+
+
+def fold_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say what the folds of a cross-validation reached, and which network these figures are of; nothing without."""
+    folds = metrics.get("folds")
+    if not folds:
+        return []
+    shares = [one["top1"] for one in folds["each"]]
+    spread = f"mean {_percent(folds['mean'])}, sd {_percent(folds['sd'])}"
+    among = f"{_percent(min(shares))} to {_percent(max(shares))} % a fold, {spread}"
+    if metrics["split"] == "folds":
+        return [
+            f"By {folds['count']} folds: each photo was named by a network that did not train on it ({among}).",
+            "The model that ships saw all of them.",
+        ]
+    low, high = (_percent(bound) for bound in folds["top1_interval"])
+    return [
+        f"By {folds['count']} folds of the {folds['pictures']:,} other photos: {_percent(folds['top1'])} % "
+        f"(95 % interval {low} to {high} %; {among}); the model that ships saw all of these."
+    ]
 
 
 def _choice_lines(metrics: Mapping[str, Any]) -> list[str]:

@@ -85,6 +85,24 @@ def accuracy_interval(correct: np.ndarray, groups: Sequence[str | None] | None =
     return Interval(*clopper_pearson(correct.mean() * told, told))
 
 
+def folds_interval(correct: np.ndarray, groups: Sequence[str | None] | None = None) -> Interval:
+    """Return the interval of the share of `correct` ([N] bool) where each picture was named by folds that had the rest.
+
+    Two pictures teach the networks that name each other: what makes one right makes the other right, so that on pure
+    noise the pooled share varies 1 + 2 / pi times as much as that of single pictures. With a margin that is normal, and
+    all of whose variance comes from such pairs, it is 1 + density(margin)^2 / (p (1 - p)) at a share p, which is the
+    most there can be; the pictures count as so many fewer (`benchmarks/folds_coverage.py`).
+    """
+    from scipy.special import ndtri
+
+    share = float(correct.mean())
+    told = worth(correct, groups)
+    if 0 < share < 1:
+        density = math.exp(-(float(ndtri(share)) ** 2) / 2) / math.sqrt(2 * math.pi)
+        told /= 1 + density**2 / (share * (1 - share))
+    return Interval(*clopper_pearson(share * told, told))
+
+
 def balanced_interval(correct: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None) -> Interval:
     """Return the interval of the mean over classes of the share of `correct` ([N] bool); `targets`: [N] classes.
 

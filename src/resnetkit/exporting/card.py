@@ -27,6 +27,7 @@ def write_card(exported: Exported, parity: Parity, whose: str, cost: Cost | None
         f"Use it:\n\n    pip install {needed(exported.format)}\n    python predict.py PHOTO...",
         _classes(header.classes),
         _accuracy(header.metrics),
+        _folds(header.metrics),
         _chosen(header),
         _trained_on(header),
         f"Licence of the weights: {header.license_in_short}{', in full in ' + LICENSE if header.license_text else ''}.",
@@ -75,6 +76,19 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
     )
 
 
+def _folds(metrics: Mapping[str, Any]) -> str:
+    """Say whose accuracy it is where folds of the training pictures were held out in turn."""
+    folds = metrics.get("folds")
+    if not folds:
+        return ""
+    if metrics.get("split") == "folds":
+        return f"That is {folds['says']}: its networks were trained like it, each on all pictures but those it named."
+    return (
+        f"Cross-validated, {100 * folds['top1']:.1f} % of {folds['pictures']:,} other pictures were right, "
+        f"{folds['says']}."
+    )
+
+
 def _chosen(header: Header) -> str:
     """Say which epoch the weights are and what chose it, and where that makes the accuracy too good."""
     chosen = choice_in(header.chosen)
@@ -88,7 +102,7 @@ def _chosen(header: Header) -> str:
     return f"The weights are {chosen.words}.{also}"
 
 
-_PART = {"test": "test", "val": "held-out"}
+_PART = {"test": "test", "val": "held-out", "folds": "held-out"}
 
 
 def _trained_on(header: Header) -> str:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit import files
 from resnetkit.data.classes import steers_terminal
-from resnetkit.evaluation.metrics import counted, is_corrected, is_optimistic, is_tempered, num_correct, photos
+from resnetkit.evaluation.metrics import (
+    counted,
+    fold_lines,
+    is_corrected,
+    is_optimistic,
+    is_tempered,
+    num_correct,
+    photos,
+)
 from resnetkit.models.choice import Choice, choice_in
 from resnetkit.report import page_charts, page_tables
 from resnetkit.report.page_tables import Row, percent
@@ -158,7 +166,8 @@ def _headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
         warning = "That lies inside the interval: the model is not clearly better than always giving that answer."
     return {
         "percent": percent(metrics["top1"]),
-        "words": _words_of_accuracy(metrics), "choice": _words_of_choice(metrics),
+        "words": _words_of_accuracy(metrics),
+        "choice": " ".join(filter(None, [*fold_lines(metrics), _words_of_choice(metrics)])),
         "interval": f"95 % interval {100 * low:.1f} to {percent(high)}.",
         "majority": f"Always answering “{majority['label']}” would be right for {percent(majority['top1'])}.",
         "warning": warning, "at": round(100 * metrics["top1"], 2), "low": round(100 * low, 2),
@@ -253,7 +262,11 @@ def _looks(metrics: Mapping[str, Any] | None) -> str:
 
 def _trust(metrics: Mapping[str, Any]) -> dict[str, Any]:
     words = [_temperature_words(metrics)] if metrics.get("calibration") else []
-    return {"charts": page_charts.trust(metrics), "sentences": words, "tables": page_tables.unsure(metrics)}
+    return {
+        "charts": page_charts.trust(metrics),
+        "sentences": words,
+        "tables": page_tables.folds(metrics) + page_tables.unsure(metrics),
+    }
 
 
 def _temperature_words(metrics: Mapping[str, Any]) -> str:

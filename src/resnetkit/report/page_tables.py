@@ -163,6 +163,19 @@ def _cell_words(label: str, predicted: str, count: int) -> str:
     return f"{label}, {said}: {count:,} picture{'' if count == 1 else 's'}"
 
 
+def folds(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the table of what each fold reached, where there are some."""
+    found = metrics.get("folds")
+    if not found:
+        return []
+    rows = [(f"{one['fold']}", [f"{one['count']:,}", percent(one["top1"])]) for one in found["each"]]
+    rows.append(("mean (sd)", ["", f"{percent(found['mean'])} ({100 * found['sd']:.1f})"]))
+    return [{
+        "title": "Fold by fold", "header": ["fold", "pictures", "named right"], "rows": rows,
+        "words": "Folds share most of what they train on, so their spread is no interval of the whole.",
+    }]  # fmt: skip
+
+
 def unsure(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the tables of what thresholds and sets of names reach, as far as `metrics` has them."""
     rejects, sets = metrics.get("rejects") or {}, metrics.get("sets") or {}

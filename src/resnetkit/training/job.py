@@ -84,13 +84,14 @@ class Job:
             with held, StopRequest(launched=self.ranks.place.launched) as stop:
                 return self._loop(watch).run(stop)
         except InterruptedRun as stopped:
-            raise stopped.with_hint(self._way_on) from None
+            raise stopped.with_hint(self.way_on) from None
         except LostRankError as lost:
-            raise LostRankError(f"{lost}; the last save is kept, {self._way_on}", exit_code=lost.exit_code) from lost
+            raise LostRankError(f"{lost}; the last save is kept, {self.way_on}", exit_code=lost.exit_code) from lost
 
     @property
-    def _way_on(self) -> str:
-        return f"go on with: {self.ranks.place.command('resume', str(self.folder.path))}"
+    def way_on(self) -> str:
+        """What to type to go on with an interrupted run; a fold goes on with the run that it belongs to."""
+        return f"go on with: {self.ranks.place.command('resume', str(self.folder.whole.path))}"
 
     def _loop(self, watch: Watcher) -> Loop:
         self.runtime.apply()
@@ -99,7 +100,7 @@ class Job:
         if self.recipe.batchnorm == "sync" and self.ranks.size > 1:
             network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return Loop(
-            network, state=self.ranks.by_first(self._going_on),
+            network, state=self.ranks.by_first(self.going_on),
             batches=stored(self.batches(), network, recipe=self.recipe, watch=watch), task=self.task(self.ranks),
             recipe=self.recipe, runtime=self.runtime, folder=self.folder.state, watch=watch, on_saved=self.write,
             ranks=self.ranks,
@@ -122,7 +123,7 @@ class Job:
             preprocess=self.preprocess, runtime=self.runtime, num_classes=self.spec.num_classes, ranks=ranks,
         )  # fmt: skip
 
-    def _going_on(self) -> State:
+    def going_on(self) -> State:
         """Return the newest state under the recipe and runtime of this job, and write again what lies beside it.
 
         Where the recipe has more epochs than before, what the run was scored is void.
@@ -138,6 +139,13 @@ class Job:
             runs.remove_scores(self.folder)
         self.write(state)
         return state
+
+    def forget_start(self) -> None:
+        """Keep the weights that folds began with no longer."""
+        state = states.newest(self.folder.state)
+        if state.start:
+            state.start = {}
+            state.save(self.folder.state)
 
     def write(self, state: State) -> None:
         """Write again from the state: recipe, `results.csv`, and the checkpoints once an epoch is done."""
@@ -194,6 +202,9 @@ def open_request_data(request: Request, given: Sequence[Any] = ()) -> Dataset:
             f"{', '.join(request.data)}: no pictures in class folders ({beside}); "
             "put the pictures of each class into a folder of its own: DATA/<class>/*.jpg"
         )
+    if request.folds is not None:  # which hold out everything in turn, but for what only scores
+        items = (dataclasses.replace(item, split="train") if item.split == "val" else item for item in dataset.items)
+        dataset = dataclasses.replace(dataset, items=tuple(items))
     return dataset
 
 
@@ -209,6 +220,7 @@ def holds_out(
 
 def prepare_data(
     request: Request, dataset: Dataset, plan: Plan, *, runtime: Runtime, split_rows: Mapping[str, Any] | None,
+    fold_rows: Mapping[str, int] | None = None,
     surveyed: Survey | None = None, trained: Collection[str] = (), report_to: Callable[[Report], None] | None = None,
     progress: Callable[[int, int], None] | None = None, hint: str = "put them back as they were",
 ) -> Prepared:  # fmt: skip
@@ -216,7 +228,9 @@ def prepare_data(
     whole = plan.recipe.augment.crop == "random_resized"
     return prepare(
         dataset,
-        parts=SPLITS if holds_out(dataset, plan, split_rows, trained) else ("train", "test"),
+        parts=SPLITS if not request.folds and holds_out(dataset, plan, split_rows, trained) else ("train", "test"),
+        folds=request.folds or 0,
+        fold_rows=fold_rows,
         preprocess=plan.preprocess,
         bad_images=request.bad_images,
         val_share=plan.recipe.val_share,
@@ -285,10 +299,12 @@ def _create(
             if right is not None and plan.recipe.select != "last":
                 keep_answers(state, 0, right)
     state.model = states.network_tensors(network)
+    if request.folds is not None and weights is not None and weights_spec is not None:
+        state.start, state.request["start_spec"] = dict(weights), weights_spec.to_json()
     folder = runs.create(
         job.folder.path, named=named, recipe=_recipe_page(state.request), command=command,
         environment=runs.environment(), state=state, contents=_contents(prepared),
-        write_split=lambda file: write_split(file, prepared.items),
+        write_split=lambda file: write_split(file, prepared.items, prepared.fold_of),
         lineage=job.lineage.to_text(),
     )  # fmt: skip
     if folder != job.folder:

@@ -7,7 +7,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from resnetkit.data.splits import read_split
 from resnetkit.errors import DataError
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 class Lineage:
     """What a run's weights have `seen`, and the keys of what it holds out.
 
-    `held_out` may choose and calibrate them, `scored` is the test part that was drawn from them; `license` that of the
+    `held_out` may choose and calibrate them, `scored` is the test part that was drawn from them. `before`: what the
+    weights that folds begin with had seen, None for random ones and where there are no folds. `license`: that of the
     weights they began from.
     """
 
     seen: Seen
     held_out: str = ""
     scored: str = ""
+    before: Seen | None = None
     license: str | None = None
 
     def of_model(self, *, selected: bool) -> Seen:
@@ -38,7 +40,9 @@ class Lineage:
 
     def to_text(self) -> str:
         """Return the JSON that `lineage_of` reads."""
-        said = {"trained_on": self.seen.to_json(), "held_out": self.held_out, "scored": self.scored}
+        said: dict[str, Any] = {"trained_on": self.seen.to_json(), "held_out": self.held_out, "scored": self.scored}
+        if self.before is not None:
+            said["before"] = self.before.to_json()
         said |= {"license": self.license} if self.license else {}
         return json.dumps(said) + "\n"
 
@@ -48,12 +52,13 @@ def lineage(prepared: Prepared, *, before: Seen | None, license: str | None = No
 
     `license`: that of the weights it begins from.
     """
-    train, held_out = prepared.parts["train"], prepared.parts.get("val")
+    train, held_out, folds = prepared.parts["train"], prepared.parts.get("val"), prepared.folds
+    in_turn = () if folds is None else [c for c, fold in zip(train.contents, folds.numbers, strict=True) if fold]
     scored = prepared.parts["test"] if prepared.report.halved else None  # one that was given is known by its place
     return Lineage(
         seen=seen_in_training(train.contents, groups=[item.group for item in train.items], before=before),
-        held_out=packed(held_out.contents) if held_out else "", scored=packed(scored.contents) if scored else "",
-        license=license,
+        held_out=packed(held_out.contents if held_out else in_turn),
+        scored=packed(scored.contents) if scored else "", before=None if folds is None else before, license=license,
     )  # fmt: skip
 
 
@@ -68,7 +73,10 @@ def lineage_of(folder: RunFolder) -> Lineage:
         license = values.get("license")
         if seen.why == LEFT_OUT and not seen.pictures:
             return replace(lineage_by_files(folder), license=license)
-        return Lineage(seen=seen, held_out=held_out, scored=str(values.get("scored", "")), license=license)
+        before = Seen.from_json(values["before"]) if "before" in values else None
+        return Lineage(
+            seen=seen, held_out=held_out, scored=str(values.get("scored", "")), before=before, license=license
+        )
     except FileNotFoundError:
         return lineage_by_files(folder)
     except DataError:

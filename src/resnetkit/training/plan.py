@@ -47,6 +47,7 @@ class Request:
     group_by: str | None = None
     rename: dict[str, str] = field(default_factory=dict)
     split_from: str | None = None
+    folds: int | None = None
     limit: int | None = None
     settings: tuple[str, ...] = ()
 
@@ -65,6 +66,10 @@ class Request:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+        if self.folds is not None and (type(self.folds) is not int or self.folds < 2):
+            raise UsageError(f"--folds must be at least 2, not {self.folds}: each fold is held out once")
+        if self.folds is not None and self.split_from is not None:
+            raise UsageError("--folds and --split-from contradict each other: one holds out every picture in turn")
         if self.model is not None and "." in self.model:
             if self.weights not in ("auto", self.model):
                 raise UsageError(
@@ -122,13 +127,18 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """The run, decided: `reasons` says in a line each what was chosen and why."""
+    """The run, decided: `reasons` says in a line each what was chosen and why.
+
+    `folds`: how many pictures each holds out; `seconds`: about how long it all takes here.
+    """
 
     spec: ResNetSpec
     preprocess: Preprocess
     recipe: Recipe
     weights: str | None
     reasons: tuple[str, ...]
+    folds: tuple[int, ...] = ()
+    seconds: float | None = None
 
 
 def precision_of(plan: Plan, *, device: str) -> Precision:

@@ -12,7 +12,7 @@ from resnetkit.data.arrays import GIVEN
 from resnetkit.data.moved import found_again, seen_from
 from resnetkit.data.preflight import Prepared
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.data.splits import read_items, read_split
+from resnetkit.data.splits import read_folds, read_items, read_split
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime, resolve
@@ -40,6 +40,9 @@ def take_up(
     Raises `DataError` where the pictures are no longer those it was trained on, and `UsageError` where `epochs` lies
     behind, or where this machine lacks the device or the processes that the run's bits depend on.
     """
+    if folder.whole != folder:
+        whole = folder.whole.path
+        raise UsageError(f"{folder.path} is a fold of {whole}, and goes on with it: resnetkit resume {whole}")
     state = ranks.by_first(lambda: states.newest(folder.state))
     said = state.request
     recipe = _longer(folder, state, epochs)
@@ -77,7 +80,10 @@ def take_up(
             if request.data == (GIVEN,):
                 raise
             raise UsageError(f"{error}; if they moved: resnetkit resume {folder.path} --data DATA") from error
-    prepared = prepare_data(request, dataset, plan, runtime=runtime, split_rows=rows, progress=progress)
+    fold_rows = read_folds(folder.split) if request.folds else None
+    prepared = prepare_data(
+        request, dataset, plan, runtime=runtime, split_rows=rows, fold_rows=fold_rows, progress=progress
+    )  # fmt: skip
     if contents(prepared) != said["fingerprint"] or list(prepared.classes) != said["classes"]:
         raise DataError(_what_changed(folder, prepared))
     if state.position.epoch < recipe.epochs:
@@ -138,6 +144,11 @@ def _longer(folder: RunFolder, state: State, epochs: int | None) -> Recipe:
     done = state.position.epoch
     if epochs is None or epochs == recipe.epochs:
         return recipe
+    if state.request["request"].get("folds") and done < recipe.epochs:
+        raise UsageError(
+            f"{folder.name} is not through its folds and its last fit: resnetkit resume {folder.path} finishes them, "
+            "and then --epochs goes on with all"
+        )
     if epochs < done or (epochs == done and state.position.step):
         raise UsageError(f"{folder.name} has {done} epochs behind it: --epochs must be more than that")
     # Who names a number wants those epochs: minutes that are used up, or patience at its end, no longer count.

@@ -54,6 +54,18 @@ class RunFolder:
         return self.path / "last.safetensors"
 
     @property
+    def folds(self) -> Path:
+        """The folder of the runs of its folds, `1` to the last."""
+        return self.path / "folds"
+
+    @property
+    def whole(self) -> RunFolder:
+        """The run that this one is a fold of, else this one."""
+        around = self.path.absolute().parent
+        is_fold = around.name == "folds" and (around.parent / "state").is_dir()
+        return RunFolder(self.path.parent.parent) if is_fold else self
+
+    @property
     def split(self) -> Path:
         """Which image is in which part."""
         return self.path / "split.csv"

@@ -43,6 +43,7 @@ class State:
     """A run between two steps. `best` and `ema` are state dicts of the network, or empty.
 
     `right`: where held-out pictures choose the model, which of them each epoch names right (`choosing.keep_answers`).
+    `start`: the weights that folds begin with, kept until the last of them has begun.
     """
 
     request: dict[str, Any]
@@ -55,8 +56,9 @@ class State:
     best: Tensors = field(default_factory=dict)
     optimizer: Tensors = field(default_factory=dict)
     right: Tensors = field(default_factory=dict)
+    start: Tensors = field(default_factory=dict)
 
-    _ROOMS = ("model", "ema", "best", "optimizer", "right")
+    _ROOMS = ("model", "ema", "best", "optimizer", "right", "start")
 
     def save(self, folder: Path) -> Path:
         """Write one file into `folder` and drop all but the two newest."""

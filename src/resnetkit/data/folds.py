@@ -1,0 +1,52 @@
+"""Which fold of a cross-validation holds out which training picture."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from resnetkit.data import splits
+from resnetkit.data.cache import Pixels
+from resnetkit.data.dataset import Item
+from resnetkit.data.survey import Survey
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Folds:
+    """How a training part is held out in turn: picture i by fold `numbers[i]` of 1 to `count`, by none where that is 0.
+
+    `pixels`: its pictures as they are scored.
+    """
+
+    count: int
+    numbers: np.ndarray = field(repr=False)
+    pixels: Pixels = field(repr=False)
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """Return the positions of the pictures that some fold holds out."""
+        return np.flatnonzero(self.numbers)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Return how many pictures each fold holds out."""
+        return np.bincount(self.numbers, minlength=self.count + 1)[1:].tolist()
+
+
+def fold_of(
+    items: Sequence[Item], surveyed: Survey, alike: Sequence[tuple[Item, Item]], *, count: int,
+    rows: Mapping[str, int] | None, seed: int, trained: Collection[str],
+) -> dict[str, int]:  # fmt: skip
+    """Return source -> fold of training pictures: as the `rows` of an earlier run say it, or drawn.
+
+    Raises what `splits.into_folds` does.
+    """
+    if rows is None:
+        digests = [surveyed.digests[item.source] for item in items]
+        pairs = [(surveyed.digests[one.source], surveyed.digests[two.source]) for one, two in alike]
+        numbers = splits.into_folds(items, digests, count=count, seed=seed, alike=pairs, trained=trained)
+    else:
+        numbers = [number or 0 for number in splits.found_in(items, rows)]
+    return {item.source: number for item, number in zip(items, numbers, strict=True)}

@@ -1,0 +1,119 @@
+"""About how long a run will take on this machine: said to people, and never asked for any decision."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from resnetkit.data.batches import Batches
+from resnetkit.data.preflight import Prepared
+from resnetkit.models.macs import num_macs
+from resnetkit.models.resnet import ResNet
+from resnetkit.runtime import Runtime
+from resnetkit.training.augmenter import build_augmenter
+from resnetkit.training.plan import Plan
+
+# Multiply-adds of a training step, forward and backward, against those of naming a picture.
+_STEP = 3
+# A page, pictures, checkpoints: what a run takes beside its pictures.
+_REST_S = 2.0
+_MOST_S = 0.3
+_TIMED = 2
+_STEP_MACS = 10**9  # 0.02 to 0.05 s of one core
+_HOURS_S = 100 * 60
+
+
+def seconds(
+    plan: Plan, prepared: Prepared, *, runtime: Runtime, ranks: int = 1, clock: Callable[[], float] = time.monotonic
+) -> float:
+    """Return about how many seconds training and scoring take, of all folds and the last fit where there are some.
+
+    The arithmetic of the run (`models.macs`, three times that of naming for each picture that trains) at the rate of
+    steps of its own network on its own first pictures, which are timed for 0.3 s, or for one step that is longer.
+    """
+    each = num_macs(plan.spec, plan.preprocess.size)
+    rate = _macs_per_second(plan, prepared, runtime=runtime, each=each, clock=clock) * ranks
+    found, minutes = work(plan, prepared) * each / rate, plan.recipe.budget.minutes
+    return _REST_S + (found if minutes is None else min(found, 60 * minutes))
+
+
+def words_of(seconds: float) -> str:
+    """Return the line of the plan that says how long it takes.
+
+    >>> for each in (20, 250, 3 * 3600):
+    ...     print(words_of(each))
+    time      under a minute on this machine
+    time      about 4 minutes on this machine
+    time      about 3.0 hours on this machine
+    """
+    minutes = round(seconds / 60)
+    said = f"about {minutes} minute{'s' * (minutes > 1)}" if minutes else "under a minute"
+    return f"time      {said if seconds < _HOURS_S else f'about {seconds / 3600:.1f} hours'} on this machine"
+
+
+def work(plan: Plan, prepared: Prepared) -> float:
+    """Return how many pictures' naming the run is worth: each picture of an epoch counts as often as it computes."""
+    recipe, folds = plan.recipe, prepared.folds
+    num_train, num_val = len(prepared.parts["train"]), len(prepared.parts.get("val", ()))
+    fits = [(num_train, num_val)]
+    if folds is not None:
+        fits += [(num_train - size, size) for size in folds.sizes]
+    step = _STEP if recipe.train == "all" else 1
+    total = float(len(prepared.parts.get("test", ())))
+    for train, val in fits:
+        total += recipe.epochs * (step * train + val) + recipe.head_first * (train + val) + val
+    return total
+
+
+def _macs_per_second(
+    plan: Plan, prepared: Prepared, *, runtime: Runtime, each: int, clock: Callable[[], float]
+) -> float:
+    """Return the rate of training steps that are large enough to tell and small enough not to be waited for.
+
+    The network has the shape of the run's and other weights; the random numbers of the run are not touched.
+    """
+    runtime.apply()
+    step = _step(plan, prepared, runtime)
+    most = min(plan.recipe.micro_batch or plan.recipe.batch_size, len(prepared.parts["train"]))
+    fewest = 1 if plan.spec.last_side(plan.preprocess.size) > 1 else 2  # of one number BatchNorm has no variance
+    count = min(most, max(fewest, _STEP_MACS // (_STEP * each)))
+    begin = clock()
+    taken: list[float] = []
+    while len(taken) <= _TIMED and (len(taken) < 2 or clock() - begin + taken[-1] < _MOST_S):
+        before = clock()
+        step(count)
+        taken.append(clock() - before)
+    # Whatever else runs makes steps longer, never shorter; the first one also touches memory and chooses kernels.
+    return _STEP * count * each / max(min(taken), 1e-6)
+
+
+def _step(plan: Plan, prepared: Prepared, runtime: Runtime) -> Callable[[int], None]:
+    """Return what computes the gradients of as many pictures as it is told, augmentation included."""
+    recipe = plan.recipe
+    with torch.device("meta"):
+        network: nn.Module = ResNet(plan.spec)
+    network = network.to_empty(device=runtime.device)
+    with torch.no_grad():
+        for tensor in (*network.parameters(), *network.buffers()):
+            tensor.fill_(0.01 if tensor.is_floating_point() else 0)
+    network = network.to(memory_format=runtime.memory_format()).train()
+    batches = Batches(
+        prepared.parts["train"], preprocess=prepared.preprocess,
+        augment=build_augmenter(recipe.augment, prepared.preprocess, device=runtime.device),
+        batch_size=recipe.batch_size, seed=0, runtime=runtime,
+    )  # fmt: skip
+
+    def step(count: int) -> None:
+        inputs, targets = batches.get(np.arange(count), 0, 0)
+        with runtime.autocast():
+            outputs = network(inputs)
+        functional.cross_entropy(outputs.float(), targets).backward()
+        if runtime.device != "cpu":
+            outputs.sum().item()  # which waits for the device
+
+    return step

@@ -1,0 +1,34 @@
+"""How long a run will take is said before its first step, and changes nothing of it."""
+
+from itertools import count
+from typing import Any
+
+import pytest
+import torch
+
+import resnetkit as rk
+from resnetkit.training import duration
+from tests.training.test_folds import arrays
+
+TINY: dict[str, Any] = {"model": "resnet8", "epochs": 2, "threads": 1, "quiet": True, "settings": ("model.width=8",)}
+
+
+def test_the_plan_of_folds_counts_every_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duration, "_macs_per_second", lambda *_, each, **__: 10 * each)
+    plan, _ = rk.plan(arrays(), folds=3, **TINY)
+    trained, held_out = 44 + 2 * 44, 44
+    assert plan.seconds == pytest.approx((2 * (3 * trained + held_out) + held_out) / 10 + 2)
+    assert sum(plan.folds) == 44
+    assert plan.reasons[-1] == "time      under a minute on this machine"
+    assert plan.reasons[-2].startswith("folds     3: each of 44 pictures is held out once, 14 to 15 at a time;")
+
+
+def test_steps_are_timed_and_leave_random_numbers_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks, rate = count(), duration._macs_per_second
+    by_ticks = {"clock": lambda: next(ticks) / 10}
+    monkeypatch.setattr(duration, "_macs_per_second", lambda *plan, **more: rate(*plan, **more | by_ticks))
+    before = torch.get_rng_state()
+    plan, report = rk.plan(arrays(), **TINY)
+    assert torch.equal(before, torch.get_rng_state())
+    train, val = report.total("train"), report.total("val")  # a step of all that train takes one tick
+    assert plan.seconds == pytest.approx((2 * (3 * train + val) + val) * 0.1 / (3 * train) + 2)
