@@ -119,7 +119,7 @@ MISTAKES = {
     "no such file": ("resnet8=nowhere.pth cat=a --output n.safetensors", 2, "nowhere.pth: there is no such file"),
     "a damaged file": ("cut.safetensors cat=a --output n.safetensors", 3, "cut.safetensors: cut short"),
     "a trunk": ("trunk.pth 0=a --output n.safetensors", 2, "trunk.pth: a trunk without classes"),
-    "an odd head": ("odd.pth 0=a --output n.safetensors", 2, "(beside it the file has top.weight 3x64)"),
+    "an odd head": ("odd.pth 0=a --output n.safetensors", 2, "(beside it the file has top.weight 3x64 (a head of 3))"),
     "not told by the file": ("bare.pth 0=a --output n.safetensors", 3, "name the network, as resnet8=FILE or plain8"),
     "not its network": ("resnet20=bare.pth 0=a --output n.safetensors", 3, "do not fit"),
     "not the network it says": ("resnet20=own.safetensors cat=a --output n.safetensors", 3, "of resnet8, not of"),
