@@ -200,8 +200,6 @@ def test_names_of_classes_are_missed_and_given(resnetkit: Run, tmp_path: Path) -
     assert code == 2
     assert "these pictures have cat, dog, fox: resnetkit rename resnet8=w.pth 0=NAME" in err
     assert resnetkit("rename", "resnet8=w.pth", "0=dog", "1=cat", "2=fox", "--output", "new.safetensors")[0] == 0
-    code, out, err = resnetkit("predict", "pets/cat/cat.png", "--model", "new.safetensors", *computing)
-    assert (code, {each["label"] for each in json.loads(out)[0]["top"]}) == (0, {"cat", "dog", "fox"})
+    code, out, err = resnetkit("evaluate", "pets", "--model", "new.safetensors", *computing)
     assert "lists no names" not in err
-    code, out, _ = resnetkit("evaluate", "pets", "--model", "new.safetensors", *computing)
     assert (code, json.loads(out)["classes"]) == (0, ["dog", "cat", "fox"])
