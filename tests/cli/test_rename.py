@@ -119,7 +119,7 @@ MISTAKES = {
     "no such file": ("resnet8=nowhere.pth cat=a --output n.safetensors", 2, "nowhere.pth: there is no such file"),
     "a damaged file": ("cut.safetensors cat=a --output n.safetensors", 3, "cut.safetensors: cut short"),
     "a trunk": ("trunk.pth 0=a --output n.safetensors", 2, "trunk.pth: a trunk without classes"),
-    "an odd head": ("odd.pth 0=a --output n.safetensors", 2, "(beside it the file has top.weight 3x64)"),
+    "an odd head": ("odd.pth 0=a --output n.safetensors", 2, "(beside it the file has top.weight 3x64 (a head of 3))"),
     "not told by the file": ("bare.pth 0=a --output n.safetensors", 3, "name the network, as resnet8=FILE or plain8"),
     "not its network": ("resnet20=bare.pth 0=a --output n.safetensors", 3, "do not fit"),
     "not the network it says": ("resnet20=own.safetensors cat=a --output n.safetensors", 3, "of resnet8, not of"),
@@ -200,8 +200,6 @@ def test_names_of_classes_are_missed_and_given(resnetkit: Run, tmp_path: Path) -
     assert code == 2
     assert "these pictures have cat, dog, fox: resnetkit rename resnet8=w.pth 0=NAME" in err
     assert resnetkit("rename", "resnet8=w.pth", "0=dog", "1=cat", "2=fox", "--output", "new.safetensors")[0] == 0
-    code, out, err = resnetkit("predict", "pets/cat/cat.png", "--model", "new.safetensors", *computing)
-    assert (code, {each["label"] for each in json.loads(out)[0]["top"]}) == (0, {"cat", "dog", "fox"})
+    code, out, err = resnetkit("evaluate", "pets", "--model", "new.safetensors", *computing)
     assert "lists no names" not in err
-    code, out, _ = resnetkit("evaluate", "pets", "--model", "new.safetensors", *computing)
     assert (code, json.loads(out)["classes"]) == (0, ["dog", "cat", "fox"])

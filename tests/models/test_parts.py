@@ -60,7 +60,7 @@ def test_children_of_a_sequential_have_the_names_they_had() -> None:
 
 def test_much_that_is_left_out_is_counted() -> None:
     assert words_of({}, {}) == ""
-    assert words_of({"queue": (128, 9), "pointer": ()}, {}) == "queue 128x9, pointer one number (a head of 128)"
+    assert words_of({"queue": (128, 9), "pointer": ()}, {}) == "queue 128x9, pointer one number"
     assert words_of({f"k{i}": (2, 2) for i in range(9)}, {}).endswith("k5 2x2, and 3 more")
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,13 @@ def test_without_a_model_the_weights_say_which_network_it_is() -> None:
     plan = decided(400, origin=CIFAR_ORIGIN)
     assert plan.spec == CIFAR_ORIGIN.spec.changed(num_classes=2)
     assert plan.preprocess.size == 32
+
+
+def test_what_the_file_of_the_weights_holds_beside_the_trunk_is_named() -> None:
+    beside = "fc.1.weight 3x512, fc.1.bias 3 (a head of 3)"
+    reasons = decided(300, origin=replace(IMAGENET_ORIGIN, beside=beside)).reasons
+    assert f"left out  of the file: {beside}" in reasons
+    assert not [line for line in decided(300, origin=IMAGENET_ORIGIN).reasons if line.startswith("left out")]
 
 
 def test_the_recipes_changes_reach_the_network() -> None:

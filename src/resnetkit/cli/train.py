@@ -17,7 +17,7 @@ from resnetkit.runtime import place
 @click.command()
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("--model", help="Network: resnet18, resnet50, ...; else that of the weights. See: resnetkit models.")
-@click.option("--weights", default="auto", metavar="auto|none|NAME|FILE|NAME=FILE", help="Weights to start from.")
+@click.option("--weights", default="auto", metavar="auto|none|NAME|FILE", help="Weights to start from.")
 @click.option("--recipe", metavar="NAME", help="How to train; see: resnetkit recipes.")
 @click.option("--epochs", type=int, help="Passes over the training pictures.")
 @click.option("--batch-size", type=int, help="Pictures per step.")

@@ -117,7 +117,7 @@ def words_of(beside: Mapping[str, Shape], others: Mapping[str, int]) -> str:
     'fc.1.weight 3x512, fc.1.bias 3 (a head of 3); encoder_k, another network of 120 tensors (FILE::encoder_k is that)'
     """
     named = [f"{name} {'x'.join(map(str, shape)) or 'one number'}" for name, shape in beside.items()]
-    rows = [shape[0] for shape in beside.values() if len(shape) == 2]
+    rows = [shape[0] for name, shape in beside.items() if len(shape) == 2 and name.endswith("weight")]
     if len(named) > _MOST_NAMES:
         named = [*named[:_MOST_NAMES], f"and {len(named) - _MOST_NAMES} more"]
     elif rows:
