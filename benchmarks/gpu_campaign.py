@@ -91,6 +91,7 @@ def pieces(state: Path, *, miniature: bool) -> list[Piece]:
 
     def throughput(*ways: str, about: float) -> list[Piece]:
         order = [(m, what, how) for how in ways for m in models for what in ("step", "predict")]
+        order = [("resnet18" if how == "timm" and miniature else m, what, how) for m, what, how in order]
         return [measured(what, "--model", m, "--how", how, about=about) for m, what, how in order]
 
     def trained(name: str, recipe: str, *settings: str, seed: int = 0, goal: float | None = None) -> Piece:
