@@ -2,8 +2,8 @@
 
 Here, beforehand:
 
-    python benchmarks/gpu_campaign.py split cifar10.zip .campaign     # pieces that travel, each named by its checksum
-    python benchmarks/gpu_campaign.py wheels .campaign                # what a torch image lacks, and timm
+    python benchmarks/gpu_campaign.py split cifar10.zip .campaign/data     # pieces that travel, each named by its checksum
+    python benchmarks/gpu_campaign.py wheels .campaign/wheels              # what a torch image lacks, and timm
 
 On the GPU's machine, from the root of the repository, as often as there is time:
 
@@ -91,6 +91,7 @@ def pieces(state: Path, *, miniature: bool) -> list[Piece]:
 
     def throughput(*ways: str, about: float) -> list[Piece]:
         order = [(m, what, how) for how in ways for m in models for what in ("step", "predict")]
+        order = [("resnet18" if how == "timm" and miniature else m, what, how) for m, what, how in order]
         return [measured(what, "--model", m, "--how", how, about=about) for m, what, how in order]
 
     def trained(name: str, recipe: str, *settings: str, seed: int = 0, goal: float | None = None) -> Piece:
@@ -154,7 +155,7 @@ def take_over(carried: Path | None, state: Path) -> str:
     kept.mkdir(parents=True, exist_ok=True)
     if (state / DATA).is_file():
         return "the data are here"
-    for path in sorted(carried.glob(f"{DATA}.*-of-*.*")) if carried is not None else []:
+    for path in sorted(carried.rglob(f"{DATA}.*-of-*.*")) if carried is not None else []:
         if hashlib.sha256(path.read_bytes()).hexdigest() != path.name.rpartition(".")[2]:
             damaged.append(path.name)
         elif not (kept / path.name).is_file():
@@ -188,7 +189,7 @@ def site(carried: Path | None, state: Path) -> Path:
     record = place / f"resnetkit-{version}.dist-info"
     record.mkdir(parents=True, exist_ok=True)
     (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: resnetkit\nVersion: {version}\n")
-    found = [str(path) for path in sorted(carried.glob("*.whl"))] if carried is not None else []
+    found = [str(path) for path in sorted(carried.rglob("*.whl"))] if carried is not None else []
     if found:
         how = ["--no-index", "--no-deps", "--no-compile", "--upgrade", "--target", str(place)]
         subprocess.run([sys.executable, "-m", "pip", "install", "-q", *how, *found], check=True)
