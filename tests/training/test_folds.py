@@ -53,8 +53,8 @@ def _undrawn() -> Iterator[None]:
     """Draw nothing: pictures take most of a tiny run's time, and other tests look at them."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
-            (training, "draw_augmented"), (finishing, "draw_history"), (finishing, "write_at_the_end"), (evaluation, "draw_predictions"),
-            (plots, "confusion"), (reliability, "diagram"),
+            (training, "draw_augmented"), (finishing, "draw_history"), (finishing, "write_at_the_end"),
+            (evaluation, "draw_predictions"), (plots, "confusion"), (reliability, "diagram"),
         ):  # fmt: skip
             patch.setattr(module, name, lambda *_, **__: None)
         yield
