@@ -19,7 +19,7 @@ def test_the_plan_of_folds_counts_every_fit(monkeypatch: pytest.MonkeyPatch) -> 
     trained, held_out = 44 + 2 * 44, 44
     assert plan.seconds == pytest.approx((2 * (3 * trained + held_out) + held_out) / 10 + 2)
     assert sum(plan.folds) == 44
-    assert plan.reasons[-1] == "time      under a minute on this machine"
+    assert plan.reasons[-1] == "time      about 2 minutes on this machine"
     assert plan.reasons[-2].startswith("folds     3: each of 44 pictures is held out once, 14 to 15 at a time;")
 
 

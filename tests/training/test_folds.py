@@ -53,8 +53,8 @@ def _undrawn() -> Iterator[None]:
     """Draw nothing: pictures take most of a tiny run's time, and other tests look at them."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
-            (training, "draw_augmented"), (finishing, "draw_history"), (finishing, "write_at_the_end"), (evaluation, "draw_predictions"),
-            (plots, "confusion"), (reliability, "diagram"),
+            (training, "draw_augmented"), (finishing, "draw_history"), (finishing, "write_at_the_end"),
+            (evaluation, "draw_predictions"), (plots, "confusion"), (reliability, "diagram"),
         ):  # fmt: skip
             patch.setattr(module, name, lambda *_, **__: None)
         yield
@@ -229,3 +229,26 @@ def test_the_page_and_the_list_of_runs_say_whose_figure_it_is(
     assert code == 0
     assert f"of 44 (by {FOLDS} folds)" in out
     assert len(out.splitlines()) == 2
+
+
+def test_folds_begin_with_the_same_weights_and_hold_out_nothing_these_know(tmp_path: Path) -> None:
+    pixels, labels = arrays()
+    first = rk.train((pixels[:12], labels[:12]), output=tmp_path / "first", **QUICK)
+    parts = {row["source"].rpartition("::")[2]: row["split"] for row in table(first.path / "split.csv")}
+    known = {int(number) for number, part in parts.items() if part == "train"}
+    more: dict[str, Any] = {"threads": 1, "quiet": True, "folds": 2, "epochs": 1, "weights": str(first.path)}
+    whole = rk.train(arrays(), output=tmp_path / "whole", **more)
+    assert whole.metrics is not None
+    assert whole.metrics["count"] == 44 - len(known) - len(known & {0, 1, 2, 3})  # which come twice
+    with pytest.raises(InterruptedRun):
+        rk.train(arrays(), output=tmp_path / "stopped", on_epoch=stopping(fold=1, epoch=1), **more)
+    shutil.rmtree(first.path)  # what folds begin with is kept in the run
+    run = rk.resume(tmp_path / "stopped", data=arrays(), quiet=True)
+    for name in ("best.safetensors", "folds/1/best.safetensors", "folds/2/best.safetensors"):
+        assert same_tensors(run.path / name, whole.path / name)
+    header = rk.load(run.folder.folds / "2").header
+    assert header.trained_on.ancestors == 0
+    assert header.recipe["name"] == "finetune"
+    assert not any(
+        name.startswith("start/") for state in (run.path / "state").glob("*.safetensors") for name in load_file(state)
+    )
