@@ -45,7 +45,7 @@ class Model:
 
     def __init__(
         self,
-        network: ResNet | Callable[[], tuple[ResNet, Header]],
+        network: ResNet | Callable[[], ResNet],
         header: Header,
         *,
         name: str,
@@ -68,7 +68,7 @@ class Model:
         """The `torch.nn.Module`, in evaluation mode."""
         from resnetkit.models.resnet import ResNet
 
-        return self._network if isinstance(self._network, ResNet) else self._network()[0]
+        return self._network if isinstance(self._network, ResNet) else self._network()
 
     def check_classes(self) -> None:
         """Raise `UsageError` for a trunk, which has features and no classes."""
@@ -204,7 +204,7 @@ def load(
     source = locate(model, weights=weights, watcher=watcher)
     if (header := source.trunk) is not None:
         runtime = machine.resolve(device=device, precision=precision, threads=threads)
-        return Model(source.open_trunk, header, name=source.name, runtime=runtime, files=source.files)
+        return Model(lambda: source.open_trunk().network, header, name=source.name, runtime=runtime, files=source.files)
     stored = None if source.exported is None else source.exported.precision
     chosen = choose(engine=engine, precision=precision, device=device, threads=threads, stored=stored)
     if chosen.engine == "torch":
@@ -219,7 +219,7 @@ def load(
     source.tell(found.header, watcher)
     header = _deciding(found.header, source.name, reject, coverage, watcher)
     return Model(
-        source.open, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
+        lambda: source.open()[0], header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
         engine=OpenVINOEngine(found, chosen.runtime, instead=partial(_in_pytorch, source.placed(), chosen.runtime)),
         files=source.files,
     )  # fmt: skip
