@@ -2,8 +2,8 @@
 
 Here, beforehand:
 
-    python benchmarks/gpu_campaign.py split cifar10.zip .campaign/data     # pieces that travel, each named by its checksum
-    python benchmarks/gpu_campaign.py wheels .campaign/wheels              # what a torch image lacks, and timm
+    python benchmarks/gpu_campaign.py split cifar10.zip .campaign/data     # pieces, each named by its checksum
+    python benchmarks/gpu_campaign.py wheels .campaign/wheels               # what a torch image lacks, and timm
 
 On the GPU's machine, from the root of the repository, as often as there is time:
 
