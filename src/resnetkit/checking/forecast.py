@@ -111,12 +111,13 @@ def forecast(described: Described) -> tuple[Forecast | None, tuple[str, ...]]:
 def _forecast(described: Described, sizes: np.ndarray, right: np.ndarray) -> Forecast:
     generator = np.random.default_rng(0)
     groups = np.unique(described.groups, return_inverse=True)[1]
-    now, twice, units = _foretold(right, groups, sizes / len(right), generator)
+    chance = 1 - float(((np.bincount(described.targets) / len(right)) ** 2).sum())
+    now, twice, units = _foretold(right, groups, sizes / len(right), chance, generator)
     gain = _estimate(now - twice)
     classes = []
     for number, name in enumerate(described.names):
         own = described.targets == number
-        before, after, _ = _foretold(right[own], groups[own], sizes / len(right), generator)
+        before, after, _ = _foretold(right[own], groups[own], sizes / len(right), 1 - own.mean(), generator)
         classes.append((name, _estimate(before - after, doubt=_DOUBT / len(described.names))))
     return Forecast(
         network=described.network, count=len(right),
@@ -181,29 +182,33 @@ def _share(order: np.ndarray, targets: np.ndarray, share: float) -> np.ndarray:
 
 
 def _foretold(
-    right: np.ndarray, groups: np.ndarray, shares: np.ndarray, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, int]:  # fmt: skip
+    right: np.ndarray, groups: np.ndarray, shares: np.ndarray, chance: float, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Return the mean errors of heads fitted to all and to twice as many, `[draws]` each, and the number of groups.
 
-    `right`: `[N, S]` bool, by heads fitted to `shares`, `[S]`, of all; `groups`: `[N]`.
+    `right`: `[N, S]` bool, by heads fitted to `shares`, `[S]`, of all; `groups`: `[N]`; `chance`: the error by chance.
+    There two pictures that are alike by chance are right, or wrong, of each other: the share of right ones varies twice
+    as much as one of as many independent answers.
     """
     _, groups = np.unique(groups, return_inverse=True)
     units = int(groups.max()) + 1  # pictures of one group tell little more than one of them
-    return *_carried_on(_drawn(right, groups, generator), shares * units, units, generator), units
+    drawn = _drawn(right, groups, 1 + (1 - right[:, 0].mean()) ** 2 / chance**2, generator)
+    return *_carried_on(drawn, shares * units, units, generator), units
 
 
-def _drawn(right: np.ndarray, groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def _drawn(right: np.ndarray, groups: np.ndarray, spread: float, generator: np.random.Generator) -> np.ndarray:
     """Return the error at each size, `[draws, S]`, had the groups come in other numbers.
 
-    That is the Bayesian bootstrap (Rubin 1981). `groups`: `[N]`, numbers from 0. One group more, half right at all
-    sizes, stands for what none has shown: without it no error in a hundred would mean none in a million.
+    That is the Bayesian bootstrap (Rubin 1981), its variance times `spread`. `groups`: `[N]`, numbers from 0. One group
+    more, half right at all sizes, stands for what none has shown: without it no error in a hundred would mean none in a
+    million.
     """
     count = groups.max() + 1
     counted = np.zeros((count + 2, right.shape[1] + 1))
     np.add.at(counted, groups, np.column_stack([~right, np.ones(len(right))]))
     counted[count] = len(right) / count
     counted[count + 1, -1] = len(right) / count
-    shape = np.append(np.ones(count), [0.5, 0.5])
+    shape = np.append(np.ones(count), [0.5, 0.5]) / spread
     at_once = max(1, _AT_ONCE // len(shape))
     sums = np.concatenate([
         generator.standard_gamma(shape, (min(at_once, _DRAWS - start), len(shape))) @ counted
