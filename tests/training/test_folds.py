@@ -121,7 +121,7 @@ def stopping(*, fold: int | None, epoch: int) -> Callable[[dict[str, Any]], None
     return hear
 
 
-@pytest.mark.parametrize("fold", [3, None])
+@pytest.mark.parametrize("fold", [3, pytest.param(None, marks=pytest.mark.slow)])
 def test_a_stop_in_a_fold_or_in_the_last_fit_changes_no_bit(folded: rk.Run, tmp_path: Path, fold: int | None) -> None:
     place = tmp_path / "stopped"
     with pytest.raises(InterruptedRun, match=rf"epoch 2 of 2.*resume {place}$"):
@@ -157,6 +157,7 @@ def test_what_folds_cannot_be_is_refused_in_a_line(tmp_path: Path, more: dict[st
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_fold_is_resumed_with_its_run_and_more_epochs_go_to_all(folded: rk.Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"resnetkit resume {folded.path}$"):
         rk.resume(folded.folder.folds / "2", data=arrays(), quiet=True)
@@ -240,7 +241,7 @@ def test_folds_begin_with_the_same_weights_and_hold_out_nothing_these_know(tmp_p
     whole = rk.train(arrays(), output=tmp_path / "whole", **more)
     assert whole.metrics is not None
     assert whole.metrics["count"] == 44 - len(known) - len(known & {0, 1, 2, 3})  # which come twice
-    with pytest.raises(InterruptedRun):
+    with pytest.raises(InterruptedRun, match="after the last epoch of a fold; go on with"):
         rk.train(arrays(), output=tmp_path / "stopped", on_epoch=stopping(fold=1, epoch=1), **more)
     shutil.rmtree(first.path)  # what folds begin with is kept in the run
     run = rk.resume(tmp_path / "stopped", data=arrays(), quiet=True)

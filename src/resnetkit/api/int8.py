@@ -112,7 +112,9 @@ def cost(
 
 def _answers(source: Source, pictures: Dataset, runtime: Runtime, watcher: Watcher, what: str) -> list[str | None]:
     found = prepared_model(source, watcher)
-    model = Model(lambda: source.open()[0], found.header, name=source.name, runtime=runtime, engine=OpenVINOEngine(found, runtime))
+    model = Model(
+        lambda: source.open()[0], found.header, name=source.name, runtime=runtime, engine=OpenVINOEngine(found, runtime)
+    )
     answers = []
     with watcher.counting(f"scoring in {what}") as progress:
         for number, prediction in enumerate(model.predictor.predict_many(pictures, top_k=1), start=1):

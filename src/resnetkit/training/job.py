@@ -82,7 +82,10 @@ class Job:
         try:
             held = runs.held(self.folder) if self.ranks.first else nullcontext()
             with held, StopRequest(launched=self.ranks.place.launched) as stop:
-                return self._loop(watch).run(stop)
+                state = self._loop(watch).run(stop)
+                if stop.signal_number and self.folder.whole != self.folder:  # of several trainings this one is over
+                    raise InterruptedRun("stopped after the last epoch of a fold", signal_number=stop.signal_number)
+                return state
         except InterruptedRun as stopped:
             raise stopped.with_hint(self.way_on) from None
         except LostRankError as lost:
