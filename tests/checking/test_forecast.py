@@ -83,7 +83,7 @@ def test_noise_stays_at_chance_and_promises_nothing() -> None:
     found = [told(*drawn(100, apart=0, seed=seed)) for seed in range(5)]
     assert sum(one.twice.low < 0.5 < one.twice.high for one in found) >= 4
     assert sum(one.verdict == "rises" for one in found) <= 1
-    assert all(one.twice.high < 0.75 for one in found)
+    assert np.mean([one.twice.high - one.twice.low for one in found]) < 0.35  # 0.29
 
 
 def test_where_nothing_is_wrong_nothing_is_gained_but_it_is_not_taken_for_certain() -> None:

@@ -20,8 +20,8 @@ from resnetkit.training.plan import Plan
 
 # Multiply-adds of a training step, forward and backward, against those of naming a picture.
 _STEP = 3
-# A page, pictures, checkpoints: what a run takes beside its pictures.
-_REST_S = 2.0
+# Drawing, a page, checkpoints: on a CPU two measured runs took 4 and 11 s beside their steps, a third none.
+_REST_S = 5.0
 _MOST_S = 0.3
 _TIMED = 2
 _STEP_MACS = 10**9  # 0.02 to 0.05 s of one core
