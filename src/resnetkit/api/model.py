@@ -219,7 +219,8 @@ def load(
     source.tell(found.header, watcher)
     header = _deciding(found.header, source.name, reject, coverage, watcher)
     return Model(
-        lambda: source.open()[0], header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
+        lambda: source.open()[0], header, name=source.name, runtime=chosen.runtime, run=run_of(model),
+        computes=chosen.why,
         engine=OpenVINOEngine(found, chosen.runtime, instead=partial(_in_pytorch, source.placed(), chosen.runtime)),
         files=source.files,
     )  # fmt: skip

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError, near_miss
-from resnetkit.models.checkpoint import Header, read_header, read_safetensors_header
+from resnetkit.models.checkpoint import Header, read_header
+from resnetkit.models.safetensors_file import read_safetensors_header
 from resnetkit.models.spec import ResNetSpec
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import shutil
 import struct
@@ -17,9 +16,10 @@ import numpy as np
 
 from resnetkit import files
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.errors import DataError, ResNetKitError, ResourceError, UsageError
+from resnetkit.errors import DataError, ResNetKitError, ResourceError
 from resnetkit.models.choice import choice_in
 from resnetkit.models.decision import Decision
+from resnetkit.models.safetensors_file import first_bytes, read_safetensors_header
 from resnetkit.models.seen import Seen
 from resnetkit.models.spec import ResNetSpec
 
@@ -35,12 +35,8 @@ CLASSIFICATION = "classification"
 _TABLES = ("aliases", "metrics", "recipe", "data", "chosen")
 # Sides of pictures in pixels; more is a slip or a damaged file, and takes all memory.
 MAX_IMAGE_SIZE = 16_384
-# The safetensors format itself caps its header at 100 MB.
-_MAX_HEADER_BYTES = 100_000_000
 _FLOATING = ("F32", "F16", "BF16", "F64")
-# Bytes of one number; types that are not here are measured by safetensors itself.
 _NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8"}
-_NUM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,87 +202,11 @@ def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(f"{path}: its description is damaged ({error}); fetch or copy it again")
 
 
-def read_safetensors_header(path: Path) -> dict[str, Any]:
-    """Return the JSON header of any safetensors file: name -> dtype, shape, data_offsets, and `__metadata__`.
-
-    Raises `UsageError` for a missing file, `DataError` for another kind of file and one that is cut short.
-    """
-    start = first_bytes(path, 8)
-    length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-    text = first_bytes(path, 8 + length)[8:] if 2 <= length <= _MAX_HEADER_BYTES else b""
-    size = path.stat().st_size
-    if not text.startswith(b"{"):
-        raise DataError(f"{path}: not a checkpoint ({kind_of(start, size)}); a .safetensors file is wanted")
-    if len(text) < length:
-        raise DataError(f"{path}: cut short ({size:,} bytes, its header alone is longer); fetch or copy it again")
-    return _parsed_header(path, text, size)
-
-
-def first_bytes(path: Path, count: int) -> bytes:
-    """Return the first `count` bytes of a file, fewer where it has fewer.
-
-    Raises `UsageError` where there is no such file, `DataError` where it cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            return file.read(count)
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: there is no such file; check the path") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); a file of weights is wanted") from error
-
-
 def is_checkpoint(path: Path) -> bool:
     """Tell whether the file is a checkpoint of this package; raises as `read_safetensors_header` does."""
     if first_bytes(path, 9)[8:] != b"{":
         return False
     return METADATA_KEY in read_safetensors_header(path).get("__metadata__", {})
-
-
-def _parsed_header(path: Path, text: bytes, size: int) -> dict[str, Any]:
-    try:
-        header = json.loads(text)
-        if not isinstance(header.get("__metadata__", {}), dict):
-            raise TypeError("metadata is a table of texts")
-        entries = [entry for name, entry in header.items() if name != "__metadata__"]
-        expected = 8 + len(text) + _end_of_data(entries)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{path}: its safetensors header is damaged; fetch or copy it again") from error
-    if size != expected:
-        what = "cut short" if size < expected else "longer than it says"
-        raise DataError(f"{path}: {what} ({size:,} of {expected:,} bytes); fetch or copy it again")
-    return header
-
-
-def _end_of_data(entries: list[dict[str, Any]]) -> int:
-    """Return where the data of the tensors end; raises `ValueError` or another error where they do not fit together.
-
-    Each tensor begins where another ends and is as long as its shape says, as the format demands.
-    """
-    end = 0
-    for start, stop, entry in sorted((*entry["data_offsets"], i) for i, entry in enumerate(entries)):
-        shape, width = entries[entry]["shape"], _NUM_BYTES.get(entries[entry]["dtype"])
-        if not all(type(number) is int and number >= 0 for number in (start, stop, *shape)):
-            raise ValueError("sizes are whole numbers")
-        if start != end or stop < start or (width is not None and stop - start != width * math.prod(shape)):
-            raise ValueError("tensors do not fit together")
-        end = stop
-    return end
-
-
-def kind_of(start: bytes, size: int) -> str:
-    """Say in words what a file of `size` bytes that begins with `start` seems to be, when it is no safetensors file."""
-    if size == 0:
-        return "an empty file"
-    if start.startswith(b"PK"):
-        return "a zip file, perhaps PyTorch weights: as weights to start from use --weights"
-    if start[:1] == b"\x80":
-        return "a pickle, perhaps PyTorch weights: as weights to start from use --weights"
-    if start.lstrip().startswith(b"<"):
-        return "a web page"
-    if start.startswith(b"version"):
-        return "a Git LFS pointer: git lfs pull"
-    return "some other kind of file"
 
 
 def save(path: str | Path, network: nn.Module | Mapping[str, Tensor], header: Header) -> None:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from resnetkit.errors import DataError
 from resnetkit.models import catalog
-from resnetkit.models.checkpoint import first_bytes, kind_of, load_tensors
+from resnetkit.models.checkpoint import load_tensors
 from resnetkit.models.class_names import class_names_in
 from resnetkit.models.parts import WRAPPERS, Shape, called, meant, part_names, plain_names, prefixes_in
+from resnetkit.models.safetensors_file import first_bytes, kind_of
 from resnetkit.models.spec import MAX_STAGES, Activation, ResNetSpec, Shortcut, StridePlacement
 
 State = dict[str, Tensor]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from statistics import median
 from textwrap import fill
 from typing import Any, Literal
 
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError
 from resnetkit.models import catalog
-from resnetkit.models.choice import FIGURES
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Precision
+from resnetkit.training import plan_words
 from resnetkit.training.enlarging import LEAST_SIDE, enlarged_side, side_for_trunk
-from resnetkit.training.recipe import Augment, Recipe, with_settings
+from resnetkit.training.recipe import Recipe, with_settings
 from resnetkit.training.recipes import recipe_named
 
 # From this many pixels on, pictures keep enough detail after an ImageNet stem's factor of four.
@@ -23,8 +22,6 @@ PHOTO_SIDE = 96
 # The weights that the package carries for photos, taken where nobody names a network.
 TRUNK = "resnet_2223.imagenet1k"
 _CIFAR_SIDE = 32
-# A square photo loses 23 % to the usual centre crop (224 of 256 pixels); more than that is lost to the picture's shape.
-_MUCH_LEFT_OUT = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -228,13 +225,13 @@ def decide(
     reasons = (
         f"network   {_network(request, origin, recipe)}, {spec.stem} stem, {num_classes} classes",
         f"pictures  {size_reason}",
-        *_left_out(preprocess, sizes),
+        *plan_words.of_crop(preprocess, sizes),
         f"weights   {origin.name if origin else _words_of_scratch(request, size)}",
         *_beside(origin),
-        f"changes   {_words_of(recipe.augment)}",
-        f"recipe    {_words_of_length(recipe, num_pictures)}",
-        *_words_of_frozen(recipe, spec, size, num_pictures),
-        *_words_of_choice(recipe),
+        f"changes   {plan_words.of_augment(recipe.augment)}",
+        f"recipe    {plan_words.of_length(recipe, num_pictures)}",
+        *plan_words.of_frozen(recipe, spec, size, num_pictures),
+        *plan_words.of_choice(recipe),
     )
     return Plan(
         spec=spec, preprocess=preprocess, recipe=recipe, weights=origin.name if origin else None, reasons=reasons
@@ -255,7 +252,7 @@ def unmirrored(plan: Plan, request: Request, why: str) -> Plan:
         augment=replace(recipe.augment, flip="none"), tta=recipe.tta if "tta" in asked else "none"
     )  # fmt: skip
     said = f"mirroring off: {why}; --set augment.flip={flip} to mirror all the same"
-    before, now = (f"changes   {_words_of(augment)}" for augment in (plan.recipe.augment, recipe.augment))
+    before, now = (f"changes   {plan_words.of_augment(augment)}" for augment in (plan.recipe.augment, recipe.augment))
     reasons = tuple(now if reason == before else reason for reason in plan.reasons)
     return replace(plan, recipe=recipe, reasons=(*reasons, said))
 
@@ -279,17 +276,6 @@ def _image_size(request: Request, origin: Origin | None, median_side: int) -> tu
     if median_side >= PHOTO_SIDE:
         return 224, f"224 pixels (median side {median_side})"
     return rounded, f"{rounded} pixels (median side {median_side})"
-
-
-def _left_out(preprocess: Preprocess, sizes: Sequence[tuple[int, int]]) -> tuple[str, ...]:
-    """Say what the crop never shows of the pictures, where that is much, and the way out."""
-    share = median(preprocess.left_out(*size) for size in sizes) if sizes else 0.0
-    if share < _MUCH_LEFT_OUT:
-        return ()
-    return (
-        f"crop      the middle: {share:.0%} of a picture's area (median), at its ends, is never scored; all of it is\n"
-        "          with --set preprocess.crop=pad",
-    )
 
 
 def _beside(origin: Origin | None) -> list[str]:
@@ -331,7 +317,7 @@ def _spec(request: Request, origin: Origin | None, recipe: Recipe, size: int) ->
     if wanted.changed(**same) != origin.spec:
         asked_network = _with_changes(request.named or "a network", recipe)
         raise UsageError(
-            f"{asked_network} is not the network of {origin.name} ({_words(origin.spec)}): "
+            f"{asked_network} is not the network of {origin.name} ({plan_words.of_network(origin.spec)}): "
             "leave out --model and --set model..., or train from scratch with --weights none"
         )
     return origin.spec
@@ -357,58 +343,6 @@ def _words_of_scratch(request: Request, size: int) -> str:
     small = size < LEAST_SIDE and request.image_size
     why = f"are for {LEAST_SIDE} pixels or more" if small else "are for larger pictures, or fewer of them"
     return f"{said}: those of ImageNet {why}"
-
-
-def _words_of_length(recipe: Recipe, num_pictures: int) -> str:
-    if recipe.epochs == 0:
-        return f"{recipe.name}: a linear head on frozen features, no epochs"
-    steps = recipe.epochs * -(-num_pictures // recipe.batch_size)
-    why = f" (about {steps} steps on {num_pictures} pictures)" if recipe.budget.steps else ""
-    return (
-        f"{recipe.name}: {recipe.epochs} epoch{'s'[: recipe.epochs > 1]}{why}, batch {recipe.batch_size}, "
-        f"{recipe.optim.name} at {recipe.optim.lr:g}"
-    )
-
-
-def _words_of_frozen(recipe: Recipe, spec: ResNetSpec, size: int, num_pictures: int) -> list[str]:
-    """Say which part of the network learns, where not all of it does, and from how many stored views."""
-    stages = [stage.name for stage in spec.feature_info]
-    if not recipe.epochs or recipe.train not in (*stages, "head"):
-        return []
-    learns = stages[stages.index(recipe.train) :] if recipe.train in stages else []
-    words = f"learns    {' and '.join(filter(None, [', '.join(learns), 'the head']))}"
-    if recipe.views:
-        megabytes = recipe.stored_bytes(spec, size=size, count=num_pictures) / 1e6
-        words += f", on {min(recipe.views, recipe.epochs)} stored views of each picture ({megabytes:,.0f} MB)"
-    return [words]
-
-
-def _words_of_choice(recipe: Recipe) -> list[str]:
-    """Say which epoch will be the model, where that is not the end of a descent."""
-    if recipe.select != "last":
-        why = f", as budget.patience={recipe.budget.patience} needs" if recipe.budget.patience else ""
-        return [f"model     the epoch that is best by held-out {FIGURES[recipe.select]}{why}"]
-    if recipe.epochs and (recipe.schedule.name == "constant" or recipe.schedule.final > 0):
-        return ["model     the last epoch: its learning rate does not end at zero, so it is one of many alike"]
-    return []
-
-
-def _words_of(augment: Augment) -> str:
-    parts = {
-        "mirrored": augment.flip == "random",
-        "mirrored in every other epoch": augment.flip == "alternating",
-        "randomly cropped": augment.crop == "random_resized",
-        "shifted": augment.crop == "shift" and augment.shift > 0,
-        "partly blanked": augment.cutout > 0,
-        "mixed in pairs": augment.mixup > 0 or augment.cutmix > 0,
-    }
-    said = [name for name, applies in parts.items() if applies]
-    return f"training pictures are {', '.join(said)}" if said else "none: training pictures are as they are"
-
-
-def _words(spec: ResNetSpec) -> str:
-    blocks = "-".join(map(str, spec.blocks))
-    return f"{spec.num_layers} layers, blocks {blocks}, width {spec.width}, {spec.activation}, {spec.stem} stem"
 
 
 def _preprocess(origin: Origin | None, size: int, changes: dict[str, Any], *, whole: bool) -> Preprocess:

@@ -14,7 +14,7 @@ from torch import nn
 
 from resnetkit import files
 from resnetkit.errors import DataError, ResourceError
-from resnetkit.models.checkpoint import read_safetensors_header
+from resnetkit.models.safetensors_file import read_safetensors_header
 
 FORMAT = 1
 _KEPT = 2
