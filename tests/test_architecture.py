@@ -53,6 +53,7 @@ NEED_TORCH = {
     "training.loop",
     "training.memory",
     "training.mirrored",
+    "training.nearness",
     "training.muon",
     "training.optim",
     "training.ranks",

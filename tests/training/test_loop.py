@@ -223,6 +223,19 @@ def test_the_averaged_weights_are_what_is_scored_and_kept_as_best(make_loop: Mak
         assert torch.equal(state.best["conv1.weight"], state.ema["conv1.weight"])
 
 
+def test_what_two_rooms_of_a_state_hold_alike_is_written_once(make_loop: MakeLoop, tmp_path: Path) -> None:
+    with StopRequest() as stop:
+        state = make_loop(ema=0.9).run(stop)
+    path = state.save(tmp_path)
+    held = sum(t.nbytes for room in state._ROOMS for t in getattr(state, room).values())
+    once = held - sum(t.nbytes for t in state.best.values())
+    assert once <= path.stat().st_size < once + 20_000
+    read = State.load(path)
+    for room in State._ROOMS:
+        assert getattr(read, room).keys() == getattr(state, room).keys()
+        assert all(torch.equal(value, getattr(state, room)[name]) for name, value in getattr(read, room).items())
+
+
 @pytest.mark.parametrize(
     ("select", "first", "second", "second_wins"),
     [

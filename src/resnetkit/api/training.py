@@ -29,6 +29,7 @@ from resnetkit.training.plan import (
     Plan,
     Request,
     decide,
+    may_be_near,
     mirrors,
     precision_of,
     unmirrored,
@@ -162,6 +163,7 @@ def _prepare(
     from resnetkit.training.folds import check_folds
     from resnetkit.training.lineage import lineage
     from resnetkit.training.mirrored import mirror_images, words_of
+    from resnetkit.training.nearness import distance
 
     dataset = jobs.open_request_data(request, data if request.data == (GIVEN,) else ())
     with watcher.counting("reading pictures") as progress:
@@ -181,10 +183,17 @@ def _prepare(
             license = f"begun from {source.record.name}: {license}"
         origin = Origin(name=source.name, spec=network.spec, preprocess=header.preprocess, beside=beside)
         tensors = network.state_dict()
-    decided = decide(
-        request if surveyed.sizes else dataclasses.replace(request, recipe=None), origin=origin, median_side=side,
-        num_classes=max(2, len(dataset.classes)), sizes=surveyed.sizes, num_pictures=num_pictures,
+    deciding = partial(
+        decide, request if surveyed.sizes else dataclasses.replace(request, recipe=None), origin=origin,
+        median_side=side, num_classes=max(2, len(dataset.classes)), sizes=surveyed.sizes, num_pictures=num_pictures,
     )  # fmt: skip
+    decided = deciding()
+    if may_be_near(request, origin, num_pictures=num_pictures) and decided.preprocess.channels == 3:
+        looking = machine.resolve(device=device, threads=threads)
+        looking.apply()
+        with watcher.counting("comparing pictures with those of the weights") as progress:
+            measure = partial(distance, network, dataset, surveyed, preprocess=decided.preprocess, runtime=looking)
+            decided = deciding(distance=ranks.by_first(lambda: measure(progress=progress)))
     watcher.note("\n".join(decided.reasons))
     runtime = machine.resolve(
         device=device,

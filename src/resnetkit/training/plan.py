@@ -13,7 +13,7 @@ from resnetkit.models import catalog
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Precision
 from resnetkit.training import plan_words
-from resnetkit.training.enlarging import LEAST_SIDE, enlarged_side, side_for_trunk
+from resnetkit.training.enlarging import FULL_SIDE, LEAST_SIDE, is_near, side_for, side_for_trunk
 from resnetkit.training.recipe import Recipe, with_settings
 from resnetkit.training.recipes import recipe_named
 
@@ -22,6 +22,8 @@ PHOTO_SIDE = 96
 # The weights that the package carries for photos, taken where nobody names a network.
 TRUNK = "resnet_2223.imagenet1k"
 _CIFAR_SIDE = 32
+# Settings that say nothing of how long or how deeply is trained.
+_NOT_OF_TRAINING = ("val_share", "keep_together", "class_weights", "precision", "channels_last", "remember", "tta")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,14 +168,13 @@ def weights_wanted(request: Request, *, median_side: int, num_pictures: int) -> 
 def _trunk_side(request: Request, *, median_side: int, num_pictures: int) -> int | None:
     """Return the side of the pictures that the trunk gets where no network is named, or None to do without it."""
     stem = request.spec_changes.get("stem", "auto") if request.stem == "auto" else request.stem
-    usual = 224
     if stem != "auto":
-        return (request.image_size or usual) if stem == "imagenet" else None
+        return (request.image_size or FULL_SIDE) if stem == "imagenet" else None
     if median_side >= PHOTO_SIDE or (request.image_size or 0) >= PHOTO_SIDE:
-        return None if (request.image_size or usual) < LEAST_SIDE else request.image_size or usual
+        return None if (request.image_size or FULL_SIDE) < LEAST_SIDE else request.image_size or FULL_SIDE
     if request.spec_changes or (request.image_size or LEAST_SIDE) < LEAST_SIDE:
         return None
-    side = enlarged_side(median_side=median_side, num_pictures=num_pictures)
+    side = side_for(median_side=median_side, num_pictures=num_pictures)
     if side is None and request.recipe is not None:  # one that begins with weights: there are no others
         side = side_for_trunk(median_side=median_side)
     return side and (request.image_size or side)
@@ -192,18 +193,22 @@ def _from_random(request: Request) -> bool:
 
 def decide(
     request: Request, *, origin: Origin | None, median_side: int, num_classes: int, num_pictures: int,
-    sizes: Sequence[tuple[int, int]] = (),
+    sizes: Sequence[tuple[int, int]] = (), distance: float | None = None,
 ) -> Plan:  # fmt: skip
     """Decide network, image size, preprocessing and recipe; raises `UsageError` for contradictions, with the ways out.
 
     `origin` is what `weights_wanted` named, opened. `median_side`: median shorter side of the pictures, in pixels;
-    `num_pictures`: those of the training part, before a share of them is held out; `sizes`: (width, height) of some.
+    `num_pictures`: those of the training part, before a share of them is held out; `sizes`: (width, height) of some;
+    `distance`: how far they are from those of the weights (`nearness.distance`), where that `may_be_near`.
     """
+    near = is_near(distance, num_pictures=num_pictures)
+    small = median_side < PHOTO_SIDE
     size, size_reason = _image_size(request, origin, median_side)
-    enlarged = _enlarged_to(request, origin, median_side=median_side, num_pictures=num_pictures)
-    if enlarged is not None:
-        size, size_reason = enlarged, f"{enlarged} pixels, enlarged for the weights (median side {median_side})"
-    recipe_name = request.recipe or ("finetune" if origin else "scratch")
+    side = _side_for_trunk(request, origin, median_side=median_side, num_pictures=num_pictures, near=near)
+    if side is not None:
+        enlarged = ", enlarged for the weights" if side > median_side else ""
+        size, size_reason = side, f"{side} pixels{enlarged} (median side {median_side})"
+    recipe_name = request.recipe or ("scratch" if origin is None else "probe" if near else "finetune")
     changes: dict[str, Any] = {}
     recipe = with_settings(recipe_named(recipe_name), changes, request.settings)
     recipe = recipe.changed(batch_size=request.batch_size or recipe.batch_size)
@@ -220,7 +225,7 @@ def decide(
             f"recipe {recipe.name} starts from pretrained weights, and there are none here: "
             "give them with --weights NAME|FILE, or use --recipe scratch"
         )
-    preprocess = _preprocess(origin, size, changes, whole=enlarged is not None)
+    preprocess = _preprocess(origin, size, changes, whole=side is not None and small)
     spec = _spec(request, origin, recipe, size).changed(num_classes=num_classes, in_channels=preprocess.channels)
     reasons = (
         f"network   {_network(request, origin, recipe)}, {spec.stem} stem, {num_classes} classes",
@@ -230,6 +235,7 @@ def decide(
         *_beside(origin),
         f"changes   {plan_words.of_augment(recipe.augment)}",
         f"recipe    {plan_words.of_length(recipe, num_pictures)}",
+        *plan_words.of_distance(distance, near=near),
         *plan_words.of_frozen(recipe, spec, size, num_pictures),
         *plan_words.of_choice(recipe),
     )
@@ -257,12 +263,28 @@ def unmirrored(plan: Plan, request: Request, why: str) -> Plan:
     return replace(plan, recipe=recipe, reasons=(*reasons, said))
 
 
-def _enlarged_to(request: Request, origin: Origin | None, *, median_side: int, num_pictures: int) -> int | None:
-    """Return the side that small pictures get, whole, for the trunk that was taken since nobody named anything."""
+def may_be_near(request: Request, origin: Origin | None, *, num_pictures: int) -> bool:
+    """Tell whether a head alone may be trained: pictures are few, and nothing was said of how to train.
+
+    Measured for networks with an ImageNet stem.
+    """
+    free = request.recipe is None and request.epochs is None and request.batch_size is None
+    said = {setting.partition("=")[0] for setting in request.settings}
+    kept = all(name in _NOT_OF_TRAINING or name.startswith("preprocess.") for name in said)
+    known = origin is not None and origin.spec.stem == "imagenet" and origin.preprocess.channels == 3
+    return free and kept and known and is_near(0.0, num_pictures=num_pictures)
+
+
+def _side_for_trunk(
+    request: Request, origin: Origin | None, *, median_side: int, num_pictures: int, near: bool
+) -> int | None:
+    """Return the side that pictures get for the trunk that was taken unnamed, None for that of the weights."""
     chosen = origin is not None and origin.name == TRUNK and request.weights == "auto" and request.named is None
-    if not chosen or median_side >= PHOTO_SIDE or request.stem != "auto" or request.spec_changes:
+    if not chosen or request.stem != "auto" or request.spec_changes:
         return None
-    return _trunk_side(request, median_side=median_side, num_pictures=num_pictures)
+    if median_side < PHOTO_SIDE and (request.image_size or not near):
+        return _trunk_side(request, median_side=median_side, num_pictures=num_pictures)
+    return None if request.image_size else side_for(median_side=median_side, num_pictures=num_pictures, near=near)
 
 
 def _image_size(request: Request, origin: Origin | None, median_side: int) -> tuple[int, str]:

@@ -37,6 +37,17 @@ def of_length(recipe: Recipe, num_pictures: int) -> str:
     )
 
 
+def of_distance(distance: float | None, *, near: bool) -> list[str]:
+    """Say why a head alone is trained, or all layers, where that was measured."""
+    if distance is None:
+        return []
+    if near:
+        why = "these pictures are like those the weights have seen, and few; all layers train with --recipe finetune"
+    else:
+        why = "these pictures are unlike those the weights have seen; a head alone is trained with --recipe probe"
+    return [f"          {why}"]
+
+
 def of_frozen(recipe: Recipe, spec: ResNetSpec, size: int, num_pictures: int) -> list[str]:
     """Say which part of the network learns, where not all of it does, and from how many stored views."""
     stages = [stage.name for stage in spec.feature_info]

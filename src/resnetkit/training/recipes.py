@@ -165,20 +165,18 @@ def cifar10_resnet50() -> Recipe:
 
 
 def finetune() -> Recipe:
-    """Fit a pretrained network to new classes: the new head first, then all layers, earlier ones slower.
+    """Fit a pretrained network to new classes: the new head first, then all layers.
 
-    BatchNorm learns the statistics of the new pictures (`batchnorm="batch"`); with very small batches keep the old ones
-    with `--set batchnorm=frozen`. Reached 74.9 % (sd 4.3, 5 seeds) of the ants and bees of `scratch`, with 40 epochs,
-    and 99.1 % (sd 0.8) of its traffic lights, with 26, from the bundled ResNet-20, in 16 and 37 s on one core (Xeon
-    with AMX): clearly better than `probe` on the lights, just so than `scratch` on the insects, elsewhere by its mean
-    alone (`benchmarks/probe_finetune_scratch.py`, with `select=top1`). Not measured with ImageNet weights.
+    AdamW with a warm-up of two epochs, so that the layers follow the head that was fitted to them; BatchNorm learns the
+    statistics of the new pictures. What `train` takes for pictures unlike those of the weights, see `enlarging.py`.
     """
     return scratch().changed(
         name="finetune",
         epochs=40,
-        batch_size=32,
-        budget=Budget(steps=1000),
-        optim=Optim(lr=0.01, weight_decay=5e-4, layer_decay=0.9),
+        batch_size=16,
+        budget=Budget(steps=400),
+        optim=Optim(name="adamw", lr=1e-3, weight_decay=0.05),
+        schedule=Schedule(warmup_epochs=2),
         head_first=True,
     )
 

@@ -61,14 +61,17 @@ class State:
     _ROOMS = ("model", "ema", "best", "optimizer", "right", "start")
 
     def save(self, folder: Path) -> Path:
-        """Write one file into `folder` and drop all but the two newest."""
+        """Write one file into `folder` and drop all but the two newest; what two rooms hold alike is written once."""
+        same = self._same()
         tensors = {
             f"{room}/{name}": tensor.detach().to("cpu").contiguous().clone()
             for room in self._ROOMS
+            if room not in same
             for name, tensor in getattr(self, room).items()
         }
         path = folder / f"epoch-{self.position.epoch:05d}-step-{self.position.step:07d}.safetensors"
-        written = to_bytes(tensors, metadata={"resnetkit_state": json.dumps(self._plain(), allow_nan=False)})
+        plain = self._plain() | {"same": same}
+        written = to_bytes(tensors, metadata={"resnetkit_state": json.dumps(plain, allow_nan=False)})
         try:
             with files.replacing(path) as temporary:
                 temporary.write_bytes(written)
@@ -78,6 +81,17 @@ class State:
         for old in saved(folder)[:-_KEPT]:
             old.unlink(missing_ok=True)
         return path
+
+    def _same(self) -> dict[str, str]:
+        """Return the rooms that hold the same tensors as an earlier one, with that: the best is often the newest."""
+        same: dict[str, str] = {}
+        for number, room in enumerate(self._ROOMS):
+            own = getattr(self, room)
+            for earlier in self._ROOMS[:number]:
+                other = getattr(self, earlier)
+                if own and own.keys() == other.keys() and all(_alike(own[name], other[name]) for name in own):
+                    same.setdefault(room, earlier)
+        return same
 
     def _plain(self) -> dict[str, Any]:
         return {
@@ -100,12 +114,19 @@ class State:
             raise DataError(f"{path}: not a state of a run ({error})") from error
         if plain.pop("format") != FORMAT:
             raise DataError(f"{path}: another version of resnetkit wrote this state; resume with that version")
+        same = plain.pop("same", {})
         rooms: dict[str, Tensors] = {room: {} for room in cls._ROOMS}
         for name, tensor in tensors.items():
             room, _, key = name.partition("/")
             rooms[room][key] = tensor
+        for room in cls._ROOMS:
+            rooms[room] |= rooms[same[room]] if room in same else {}
         values: dict[str, Any] = {**plain, "position": Position(**plain["position"]), **rooms}
         return cls(**values)
+
+
+def _alike(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.device == other.device and torch.equal(one, other)
 
 
 def saved(folder: Path) -> list[Path]:
