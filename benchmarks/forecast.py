@@ -127,8 +127,8 @@ def trial(
     assert told is not None, notes
     reached = []
     for fitted in (half, whole):
-        scaler, model = fit_linear(features[fitted], own[fitted], penalty, balanced=False)
-        reached.append(float((model.predict(scaler.transform(features[tested])) == own[tested]).mean()))
+        scaling, model = fit_linear(features[fitted], own[fitted], penalty, balanced=False)
+        reached.append(float((model.predict(scaling.transform(features[tested])) == own[tested]).mean()))
     return {"pool": pool, "told": told, "half": reached[0], "whole": reached[1]}
 
 

@@ -106,8 +106,8 @@ def probed(
     seconds = time.monotonic() - begin
     targets, truth = (np.array([dataset.classes.index(str(item.label)) for item in items]) for items in (train, test))
     penalty = choose_penalty(fitted_on, targets, groups=[str(i) for i in range(len(targets))], balanced=False)
-    scaler, model = fit_linear(fitted_on, targets, penalty, balanced=False)
-    right = model.predict(scaler.transform(scored_on)) == truth
+    scaling, model = fit_linear(fitted_on, targets, penalty, balanced=False)
+    right = model.predict(scaling.transform(scored_on)) == truth
     interval = accuracy_interval(right)
     return {
         "pixels": preprocess.size, "train": len(train), "test": len(test), "features": fitted_on.shape[1],

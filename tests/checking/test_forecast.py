@@ -51,8 +51,8 @@ def truth(count: int, *, apart: float) -> float:
     tested, answers = drawn(4000, apart=apart, seed=99)
     shares = []
     for seed in range(5):
-        scaler, model = fit_linear(*drawn(count, apart=apart, seed=1000 + seed), PENALTY, balanced=False)
-        shares.append((model.predict(scaler.transform(tested)) == answers).mean())
+        scaling, model = fit_linear(*drawn(count, apart=apart, seed=1000 + seed), PENALTY, balanced=False)
+        shares.append((model.predict(scaling.transform(tested)) == answers).mean())
     return float(np.mean(shares))
 
 

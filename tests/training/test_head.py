@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from resnetkit.data.preflight import Part
 from resnetkit.errors import InterruptedRun
@@ -16,6 +15,7 @@ from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 from resnetkit.training.choosing import Validation
 from resnetkit.training.head import choose_penalty, first_row, fit_head, pooled_features, words_of
+from resnetkit.training.linear import Scaling
 from resnetkit.training.loop import Loop
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.run import COLUMNS
@@ -40,11 +40,11 @@ def check(classes: int) -> None:
     network, part = prepared(classes)
     features = pooled_features(network, part, preprocess=PREPROCESS, runtime=Runtime(), check=lambda: None)
     fit = fit_head(network, part, preprocess=PREPROCESS, runtime=Runtime(), balanced=False)
-    scaler = StandardScaler().fit(features)
-    reference = LogisticRegression(C=fit.inverse_penalty, max_iter=1000).fit(scaler.transform(features), part.targets)
+    scaling = Scaling.of(features)
+    reference = LogisticRegression(C=fit.inverse_penalty, max_iter=1000).fit(scaling.transform(features), part.targets)
     with torch.inference_mode():
         probabilities = network.fc(torch.from_numpy(features)).softmax(1).numpy()
-    np.testing.assert_allclose(probabilities, reference.predict_proba(scaler.transform(features)), atol=1e-5)
+    np.testing.assert_allclose(probabilities, reference.predict_proba(scaling.transform(features)), atol=1e-5)
     assert fit.top1 == (probabilities.argmax(1) == part.targets).mean()
     own = probabilities[np.arange(len(part)), part.targets]
     assert abs(fit.loss + np.log(own).mean()) < 1e-5

@@ -155,13 +155,13 @@ def test_random_crops_are_for_pictures_with_pixels_to_spare() -> None:
 
 def test_fine_tuning_is_as_long_as_the_pictures_are_many_unless_told() -> None:
     few, many = (decided(400, origin=CIFAR_ORIGIN, count=count) for count in (200, 5000))
-    assert (few.recipe.epochs, many.recipe.epochs) == (40, 6)
-    assert "6 epochs (about 942 steps on 5000 pictures)" in many.reasons[-1]
+    assert (few.recipe.epochs, many.recipe.epochs) == (31, 5)
+    assert "5 epochs (about 1565 steps on 5000 pictures)" in many.reasons[-1]
     for told in ({"epochs": 12}, {"settings": ("epochs=12",)}):
         plan = decided(400, origin=CIFAR_ORIGIN, count=5000, **told)
         assert plan.recipe.epochs == 12
         assert "steps" not in plan.reasons[-1]
-    assert decided(400, origin=CIFAR_ORIGIN, count=5000, batch_size=200).recipe.epochs == 40
+    assert decided(400, origin=CIFAR_ORIGIN, count=5000, batch_size=200).recipe.epochs == 16
 
 
 def test_a_probe_has_no_epochs_and_sees_pictures_as_evaluation_does() -> None:
@@ -215,7 +215,7 @@ def test_a_recipe_made_for_a_network_brings_it_and_another_can_be_named(monkeypa
     [
         (("train=layer4", "views=6"), "layer4 and the head, on 6 stored views of each picture (120 MB)"),
         (("train=layer3",), "layer3, layer4 and the head"),
-        (("train=head", "views=60"), "the head, on 40 stored views of each picture (8 MB)"),
+        (("train=head", "views=60"), "the head, on 31 stored views of each picture (6 MB)"),
     ],
 )
 def test_the_plan_says_what_learns_and_what_is_stored(settings: tuple[str, ...], words: str) -> None:

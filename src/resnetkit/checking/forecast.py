@@ -156,10 +156,10 @@ def learning_curve(described: Described) -> tuple[np.ndarray, np.ndarray]:
         order = _shuffled(fitted, described.groups, seed=number)
         for halving in range(1, _HALVINGS + 1):
             part = _share(order, described.targets, 0.5**halving)
-            scaler, model = fit_linear(
+            scaling, model = fit_linear(
                 described.features[part], described.targets[part], described.penalty, balanced=False
             )  # fmt: skip
-            named = model.predict(scaler.transform(described.features[held_out]))
+            named = model.predict(scaling.transform(described.features[held_out]))
             right[held_out, halving] = named == described.targets[held_out]
             sizes[halving] += len(part) / FOLDS
     return sizes, right

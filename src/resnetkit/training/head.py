@@ -66,25 +66,25 @@ def fit_head(
     """Set `network.fc` to a logistic regression on the pooled features of the training part.
 
     The penalty is chosen by cross-validation within that part, so that the validation part stays unseen. Features are
-    standardised for the fit and the scaling is folded into the weights. Pictures are not augmented: mirrored copies
+    scaled for the fit and the scaling is folded into the weights. Pictures are not augmented: mirrored copies
     beside them gained nothing (LOG.md). `check` is called between batches.
     """
     features = pooled_features(network, part, preprocess=preprocess, runtime=runtime, check=check)
     groups = [item.group or f"alone-{number}" for number, item in enumerate(part.items)]
     penalty = choose_penalty(features, part.targets, groups=groups, balanced=balanced)
-    scaler, model = fit_linear(features, part.targets, penalty, balanced=balanced)
+    scaling, model = fit_linear(features, part.targets, penalty, balanced=balanced)
     coefficients, intercept = model.coef_, model.intercept_
     if len(coefficients) == 1:  # scikit-learn keeps one row for two classes
         coefficients = np.concatenate([-coefficients / 2, coefficients / 2])
         intercept = np.concatenate([-intercept / 2, intercept / 2])
-    weight = coefficients / scaler.scale_
-    bias = intercept - weight @ scaler.mean_
+    weight = coefficients / scaling.scale
+    bias = intercept - weight @ scaling.mean
     head = network.fc
     assert isinstance(head, nn.Linear)
     with torch.no_grad():
         head.weight[model.classes_] = torch.from_numpy(weight).to(head.weight)
         head.bias[model.classes_] = torch.from_numpy(bias).to(head.bias)
-    loss, top1 = figures(scaler, model, features, part.targets)
+    loss, top1 = figures(scaling, model, features, part.targets)
     return Fit(loss=loss, top1=top1, inverse_penalty=penalty)
 
 

@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
 
-# Inverse strengths of the head's L2 penalty on standardised features, from which cross-validation chooses.
+# Inverse strengths of the head's L2 penalty on scaled features, from which cross-validation chooses.
 _INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
 FOLDS = 5
 # Cross-validation fits 25 heads: beyond so many pictures a share of them says as well which penalty is best.
 _MOST_FOR_THE_CHOICE = 5000
 _MOST_ITERATIONS = 1000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scaling:
+    """Features less their `mean`, `[features]`, over one `scale` for all of them: the root of their mean variance.
+
+    One for each would make those that hardly vary as loud as the others: ants and bees 93.8 % in place of 95.9, traffic
+    signs 52.9 in place of 56.3 (LOG.md).
+    """
+
+    mean: np.ndarray
+    scale: float
+
+    @classmethod
+    def of(cls, features: np.ndarray) -> Scaling:
+        """Return the scaling of `[N, features]`; features that are all alike keep their scale."""
+        return cls(mean=features.mean(0), scale=float(np.sqrt(features.var(0).mean())) or 1.0)
+
+    def transform(self, features: np.ndarray) -> np.ndarray:
+        """Return `[N, features]` scaled."""
+        return (features - self.mean) / self.scale
 
 
 def choose_penalty(features: np.ndarray, targets: np.ndarray, *, groups: Sequence[str], balanced: bool) -> float:
@@ -36,8 +57,8 @@ def choose_penalty(features: np.ndarray, targets: np.ndarray, *, groups: Sequenc
         if len(np.unique(targets[fitted])) < len(np.unique(targets)):
             continue  # all of a class are of one group
         for number, penalty in enumerate(_INVERSE_PENALTIES):
-            scaler, model = fit_linear(features[fitted], targets[fitted], penalty, balanced=balanced)
-            losses[number] += figures(scaler, model, features[held_out], targets[held_out])[0] * len(held_out)
+            scaling, model = fit_linear(features[fitted], targets[fitted], penalty, balanced=balanced)
+            losses[number] += figures(scaling, model, features[held_out], targets[held_out])[0] * len(held_out)
     return _INVERSE_PENALTIES[int(losses.argmin())] if losses.any() else _INVERSE_PENALTIES[1]
 
 
@@ -55,23 +76,22 @@ def _for_the_choice(targets: np.ndarray) -> np.ndarray:
 
 def fit_linear(
     features: np.ndarray, targets: np.ndarray, penalty: float, *, balanced: bool
-) -> tuple[StandardScaler, LogisticRegression]:
-    """Fit a logistic regression to standardised features, `[N, features]`, and classes, `[N]`."""
+) -> tuple[Scaling, LogisticRegression]:
+    """Fit a logistic regression to scaled features, `[N, features]`, and classes, `[N]`."""
     from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
 
-    scaler = StandardScaler().fit(features)
+    scaling = Scaling.of(features)
     model = LogisticRegression(
         C=penalty, max_iter=_MOST_ITERATIONS, class_weight="balanced" if balanced else None
     )  # fmt: skip
-    return scaler, model.fit(scaler.transform(features), targets)
+    return scaling, model.fit(scaling.transform(features), targets)
 
 
 def figures(
-    scaler: StandardScaler, model: LogisticRegression, features: np.ndarray, targets: np.ndarray
+    scaling: Scaling, model: LogisticRegression, features: np.ndarray, targets: np.ndarray
 ) -> tuple[float, float]:
     """Return mean cross-entropy and share of right ones."""
-    probabilities = model.predict_proba(scaler.transform(features))
+    probabilities = model.predict_proba(scaling.transform(features))
     where = np.searchsorted(model.classes_, targets)
     own = probabilities[np.arange(len(where)), where]
     return float(-np.log(np.maximum(own, 1e-12)).mean()), float((probabilities.argmax(1) == where).mean())
@@ -87,8 +107,8 @@ def out_of_fold(
     """
     probabilities = np.zeros((len(targets), int(targets.max()) + 1))
     for fitted, held_out in folds(FOLDS, targets, groups):
-        scaler, model = fit_linear(features[fitted], targets[fitted], penalty, balanced=False)
-        probabilities[np.ix_(held_out, model.classes_)] = model.predict_proba(scaler.transform(features[held_out]))
+        scaling, model = fit_linear(features[fitted], targets[fitted], penalty, balanced=False)
+        probabilities[np.ix_(held_out, model.classes_)] = model.predict_proba(scaling.transform(features[held_out]))
     return probabilities
 
 
