@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import resnetkit as rk
+from resnetkit.models.macs import macs_by_stage, num_macs
 from resnetkit.training import duration
 from tests.training.test_folds import arrays
 
@@ -32,3 +33,16 @@ def test_steps_are_timed_and_leave_random_numbers_alone(monkeypatch: pytest.Monk
     assert torch.equal(before, torch.get_rng_state())
     train, val = report.total("train"), report.total("val")  # a step of all that train takes one tick
     assert plan.seconds == pytest.approx((2 * (3 * train + val) + val) * 0.1 / (3 * train) + 5)
+
+
+def test_what_is_frozen_is_counted_once_for_each_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duration, "_macs_per_second", lambda *_, each, **__: 10 * each)
+    changes = ("model.width=8", "train=layer3", "views=2")
+    options = TINY | {"epochs": 4, "settings": changes}
+    plan, report = rk.plan(arrays(), **options)
+    stages = macs_by_stage(plan.spec, plan.preprocess.size)
+    frozen = (stages["stem"] + stages["layer1"] + stages["layer2"]) / sum(stages.values())
+    train, val = report.total("train"), report.total("val")
+    passes = train * (2 * frozen + 3 * 4 * (1 - frozen)) + val * (frozen + 4 * (1 - frozen)) + val
+    assert plan.seconds == pytest.approx(passes / 10 + 5)
+    assert sum(stages.values()) == num_macs(plan.spec, plan.preprocess.size)

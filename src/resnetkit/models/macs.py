@@ -12,15 +12,26 @@ def num_macs(spec: ResNetSpec, size: int) -> int:
     >>> [round(num_macs(spec_of(name), 224) / 1e9, 2) for name in ("resnet18", "resnet50")]
     [1.81, 4.09]
     """
-    total, side = _stem(spec, size)
-    in_channels = spec.stem_channels
+    return sum(macs_by_stage(spec, size).values())
+
+
+def macs_by_stage(spec: ResNetSpec, size: int) -> dict[str, int]:
+    """Return what `num_macs` does for the stem, each stage and the head, by their names and in their order.
+
+    >>> list(macs_by_stage(ResNetSpec(blocks=(1, 1)), 32))
+    ['stem', 'layer1', 'layer2', 'head']
+    """
+    stem, side = _stem(spec, size)
+    found, in_channels = {"stem": stem}, spec.stem_channels
     for stage, (num_blocks, width) in enumerate(zip(spec.blocks, spec.stage_widths, strict=True)):
+        total = 0
         for block in range(num_blocks):
             stride = 2 if stage > 0 and block == 0 else 1
             count, side = _block(spec, in_channels, width, side, stride=stride)
             in_channels = width * spec.expansion
             total += count
-    return total + in_channels * spec.num_classes
+        found[f"layer{stage + 1}"] = total
+    return found | {"head": in_channels * spec.num_classes}
 
 
 def _stem(spec: ResNetSpec, size: int) -> tuple[int, int]:

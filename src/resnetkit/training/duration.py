@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from resnetkit.data.batches import Batches
 from resnetkit.data.preflight import Prepared
-from resnetkit.models.macs import num_macs
+from resnetkit.models.macs import macs_by_stage, num_macs
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 from resnetkit.training.augmenter import build_augmenter
@@ -63,11 +63,20 @@ def work(plan: Plan, prepared: Prepared) -> float:
     fits = [(num_train, num_val)]
     if folds is not None:
         fits += [(num_train - size, size) for size in folds.sizes]
-    step = _STEP if recipe.train == "all" else 1
+    frozen, epochs = _frozen_share(plan), recipe.epochs
+    passes = min(recipe.views or epochs, epochs)  # of each training picture through what is frozen
     total = float(len(prepared.parts.get("test", ())))
     for train, val in fits:
-        total += recipe.epochs * (step * train + val) + recipe.head_first * (train + val) + val
+        total += train * (frozen * passes + _STEP * (1 - frozen) * epochs) + recipe.head_last * train
+        total += val * (frozen * min(epochs, 1) + (1 - frozen) * epochs) + recipe.head_first * (train + val) + val
     return total
+
+
+def _frozen_share(plan: Plan) -> float:
+    """Return the share of the multiply-adds that lies before the first layer that learns."""
+    stages = macs_by_stage(plan.spec, plan.preprocess.size)
+    before = list(stages)[: list(stages).index(plan.recipe.train)] if plan.recipe.train != "all" else []
+    return sum(stages[name] for name in before) / sum(stages.values())
 
 
 def _macs_per_second(
