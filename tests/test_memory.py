@@ -280,8 +280,9 @@ COUNTED = "it was on these pictures, they count all the same"
 
 
 def test_the_network_asked_for_tells_what_plain_weights_do_not(foreign: Path, noise: Path, tmp_path: Path) -> None:
-    for model, error in (("resnet20", "these are the weights of resnet8; choose that"), (None, "name the network")):
-        with pytest.raises(DataError, match=error):
+    cases = (("resnet20", UsageError, "8 layers, blocks 1-1-1"), (None, DataError, "name the network"))
+    for model, kind, error in cases:
+        with pytest.raises(kind, match=error):
             rk.train(noise, model=model, weights=str(foreign), output=tmp_path / "run", **FAST)
 
 

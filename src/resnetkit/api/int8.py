@@ -113,7 +113,7 @@ def cost(
 def _answers(source: Source, pictures: Dataset, runtime: Runtime, watcher: Watcher, what: str) -> list[str | None]:
     found = prepared_model(source, watcher)
     model = Model(
-        lambda: source.open()[0], found.header, name=source.name, runtime=runtime, engine=OpenVINOEngine(found, runtime)
+        source.network, found.header, name=source.name, runtime=runtime, engine=OpenVINOEngine(found, runtime)
     )
     answers = []
     with watcher.counting(f"scoring in {what}") as progress:

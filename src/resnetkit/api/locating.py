@@ -96,6 +96,14 @@ class Source:
             )
         return weights.open_weights(self.path, arch=self.arch, fields=self.fields, part=self.part, asked=asked)
 
+    def network(self) -> ResNet:
+        """Return the network of `open` alone."""
+        return self.open()[0]
+
+    def trunk_network(self) -> ResNet:
+        """Return the network of `open_trunk` alone."""
+        return self.open_trunk().network
+
     def memory(self, header: Header) -> Memory:
         """Return what the weights have seen, by their header or the run that they lie in."""
         return memory_of(header, path=self.path, run=run_of(self.path))

@@ -165,7 +165,7 @@ class Model:
         state["files"] = tuple(path.absolute() for path in self.files)
         state["run"] = None if self.run is None else replace(self.run, path=self.run.path.absolute())
         source = getattr(self._network, "__self__", None)
-        return state | ({"_network": source.placed().open_trunk} if isinstance(source, Source) else {})
+        return state | ({"_network": source.placed().trunk_network} if isinstance(source, Source) else {})
 
     def __repr__(self) -> str:
         classes = f"{len(self.classes)} classes" if self.classes else "a trunk"
@@ -204,7 +204,7 @@ def load(
     source = locate(model, weights=weights, watcher=watcher)
     if (header := source.trunk) is not None:
         runtime = machine.resolve(device=device, precision=precision, threads=threads)
-        return Model(lambda: source.open_trunk().network, header, name=source.name, runtime=runtime, files=source.files)
+        return Model(source.trunk_network, header, name=source.name, runtime=runtime, files=source.files)
     stored = None if source.exported is None else source.exported.precision
     chosen = choose(engine=engine, precision=precision, device=device, threads=threads, stored=stored)
     if chosen.engine == "torch":
@@ -219,7 +219,7 @@ def load(
     source.tell(found.header, watcher)
     header = _deciding(found.header, source.name, reject, coverage, watcher)
     return Model(
-        lambda: source.open()[0], header, name=source.name, runtime=chosen.runtime, run=run_of(model),
+        source.network, header, name=source.name, runtime=chosen.runtime, run=run_of(model),
         computes=chosen.why,
         engine=OpenVINOEngine(found, chosen.runtime, instead=partial(_in_pytorch, source.placed(), chosen.runtime)),
         files=source.files,
