@@ -22,7 +22,6 @@ from resnetkit.training.plan import Plan
 _STEP = 3
 # Drawing, a page, checkpoints: on a CPU two measured runs took 4 and 11 s beside their steps, a third none.
 _REST_S = 5.0
-_MOST_S = 0.3
 _TIMED = 2
 _STEP_MACS = 10**9  # 0.02 to 0.05 s of one core
 _HOURS_S = 100 * 60
@@ -34,7 +33,7 @@ def seconds(
     """Return about how many seconds training and scoring take, of all folds and the last fit where there are some.
 
     The arithmetic of the run (`models.macs`, three times that of naming for each picture that trains) at the rate of
-    steps of its own network on its own first pictures, which are timed for 0.3 s, or for one step that is longer.
+    steps of its own network on its own first pictures.
     """
     each = num_macs(plan.spec, plan.preprocess.size)
     rate = _macs_per_second(plan, prepared, runtime=runtime, each=each, clock=clock) * ranks
@@ -82,23 +81,30 @@ def _frozen_share(plan: Plan) -> float:
 def _macs_per_second(
     plan: Plan, prepared: Prepared, *, runtime: Runtime, each: int, clock: Callable[[], float]
 ) -> float:
-    """Return the rate of training steps that are large enough to tell and small enough not to be waited for.
+    """Return the rate of the run's training steps, from steps of fewer pictures that are not waited for.
 
+    Part of a step is as long for one picture as for many: reading and writing the weights. Two lengths tell that part.
     The network has the shape of the run's and other weights; the random numbers of the run are not touched.
     """
     runtime.apply()
     step = _step(plan, prepared, runtime)
     most = min(plan.recipe.micro_batch or plan.recipe.batch_size, len(prepared.parts["train"]))
     fewest = 1 if plan.spec.last_side(plan.preprocess.size) > 1 else 2  # of one number BatchNorm has no variance
-    count = min(most, max(fewest, _STEP_MACS // (_STEP * each)))
-    begin = clock()
-    taken: list[float] = []
-    while len(taken) <= _TIMED and (len(taken) < 2 or clock() - begin + taken[-1] < _MOST_S):
-        before = clock()
-        step(count)
-        taken.append(clock() - before)
-    # Whatever else runs makes steps longer, never shorter; the first one also touches memory and chooses kernels.
-    return _STEP * count * each / max(min(taken), 1e-6)
+    more = min(most, max(4 * fewest, _STEP_MACS // (_STEP * each)))
+    few = max(fewest, more // 4)
+
+    def taken(count: int) -> float:
+        times = []
+        for _ in range(_TIMED):
+            before = clock()
+            step(count)
+            times.append(clock() - before)
+        # Whatever else runs makes steps longer, never shorter; the first one also touches memory and chooses kernels.
+        return min(times)
+
+    of_more = taken(more)
+    a_picture = max(0.0, (of_more - taken(few)) / (more - few)) if few < more else of_more / more
+    return _STEP * most * each / max(of_more + a_picture * (most - more), 1e-6)
 
 
 def _step(plan: Plan, prepared: Prepared, runtime: Runtime) -> Callable[[int], None]:
