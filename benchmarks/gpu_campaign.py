@@ -370,7 +370,7 @@ def main() -> None:
     fetch.add_argument("folder", type=Path)
     fetch.add_argument("names", nargs="*", default=list(WHEELS))
     run = verbs.add_parser("run", help="do what is not done yet")
-    run.add_argument("--state", type=Path, required=True, help="folder that outlives a call")
+    run.add_argument("--state", type=Path, default=Path("campaign"), help="folder that outlives a call")
     run.add_argument("--carried", type=Path, help="folder of pieces and wheels")
     run.add_argument("--before", type=Path, help="results.jsonl of a machine that is gone")
     run.add_argument("--out", type=Path, help="folder for a copy of the results")

@@ -35,7 +35,7 @@ def train_folds(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Wa
             job.going_on()
             for number in range(1, folds.count + 1):
                 if not _is_through(fold_folder(job.folder, number), job.recipe.epochs):
-                    watcher.note(f"fold {number} of {folds.count}: {folds.sizes[number - 1]:,} pictures are held out")
+                    watcher.note(f"fold {number} of {folds.count}: {folds.sizes[number - 1]:,} held out")
                 listener = _OneOfSeveral(watcher, on_epoch, fold=number, to_come=folds.count + 1 - number)
                 _job_of_fold(job, number, watcher).train(listener)
             job.forget_start()
@@ -81,7 +81,8 @@ def _job_of_fold(job: Job, number: int, watcher: Watcher) -> Job:
     return jobs.begin(
         request, plan, prepared, weights=start.start or None,
         weights_spec=ResNetSpec.from_json(start.request["start_spec"]) if start.start else None,
-        lineage=lineage(prepared, before=job.lineage.before), runtime=job.runtime, path=folder.path,
+        lineage=lineage(prepared, before=job.lineage.before, license=job.lineage.license),
+        runtime=job.runtime, path=folder.path,
         command=(job.folder.path / "command.txt").read_text(encoding="utf-8").strip(), watch=watcher, ranks=job.ranks,
     )  # fmt: skip
 

@@ -133,14 +133,16 @@ class Source:
         return self._with_classes(read_header(self.path)), None
 
     def check(self) -> None:
-        """Raise `UsageError` for a checkpoint of a trunk, before anything is made of it."""
+        """Raise `UsageError` for a trunk, before anything is made of it."""
         if self.trunk is not None:
-            raise names_nothing(self.name)
+            raise NamesNothingError(self.name)
+        if self.record is None and self.exported is None and not is_checkpoint(self.path):
+            self.open()
 
     def _with_classes(self, header: Header, beside: str = "") -> Header:
         """Return the header; raises `UsageError` where it is that of a trunk."""
         if not header.classes:
-            raise names_nothing(self.name if self._said or self.record is not None else str(self.path), beside)
+            raise NamesNothingError(self.name if self._said or self.record is not None else str(self.path), beside)
         return header
 
     def tell(self, header: Header, watcher: Watcher) -> None:
@@ -159,13 +161,16 @@ def how_to_name(model: str) -> str:
     return f"resnetkit rename {shlex.quote(model)} 0=NAME 1=NAME ... --output FILE.safetensors"
 
 
-def names_nothing(name: str, beside: str = "") -> UsageError:
-    """Return the error for a network without classes where classes are wanted; `beside` is what else its file has."""
-    left = f" (beside it the file has {beside})" if beside else ""
-    return UsageError(
-        f"{name}: a trunk without classes, which names nothing{left}: fit a head to it with "
-        f"resnetkit train DATA --weights {name}"
-    )
+class NamesNothingError(UsageError):
+    """A network without classes where classes are wanted; `beside` is what else its file has."""
+
+    def __init__(self, name: str, beside: str = "") -> None:
+        self.beside = beside
+        left = f" (beside it the file has {beside})" if beside else ""
+        super().__init__(
+            f"{name}: a trunk without classes, which names nothing{left}: fit a head to it with "
+            f"resnetkit train DATA --weights {shlex.quote(name)}"
+        )
 
 
 def locate(
@@ -223,7 +228,10 @@ def said_of(text: str) -> Source | None:
     if found["arch"]:
         catalog.spec_of(found["arch"])
         return Source(path=file, name=text, arch=found["arch"], part=part)
-    fields = dict(pair.split("=") for pair in found["fields"].split(","))
+    pairs = [pair.split("=") for pair in found["fields"].split(",")]
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise UsageError(f"{text}: says one thing of the network twice")
     ResNetSpec(**fields)  # type: ignore[arg-type]
     return Source(path=file, name=text, fields=fields, part=part)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnetkit import runtime as machine
-from resnetkit.api.locating import Source, locate, names_nothing, run_of
+from resnetkit.api.locating import NamesNothingError, Source, locate, run_of
 from resnetkit.api.remembering import Memory, memory_of
 from resnetkit.data.sources import Dataset, open_pictures
 from resnetkit.errors import DataError, UsageError
@@ -54,12 +54,14 @@ class Model:
         engine: Engine | None = None,
         computes: str = "",
         files: tuple[Path, ...] = (),
+        beside: str = "",
     ) -> None:
         """Take a network, or what opens it where `engine` can do without.
 
-        `computes` says in words what computes, `files` are those that the network was read from.
+        `computes` says in words what computes, `files` are those that the network was read from, `beside`
+        what else those of a trunk hold.
         """
-        self.files = files
+        self.files, self.beside = files, beside
         self._network, self._engine = network, engine
         self.header, self.name, self.runtime, self.run, self.computes = header, name, runtime, run, computes
 
@@ -73,7 +75,7 @@ class Model:
     def check_classes(self) -> None:
         """Raise `UsageError` for a trunk, which has features and no classes."""
         if not self.classes:
-            raise names_nothing(self.name)
+            raise NamesNothingError(self.name, self.beside)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -205,6 +207,21 @@ def load(
     if (header := source.trunk) is not None:
         runtime = machine.resolve(device=device, precision=precision, threads=threads)
         return Model(source.trunk_network, header, name=source.name, runtime=runtime, files=source.files)
+    try:
+        return _with_classes(source, model, device, engine, precision, threads, reject, coverage, watcher)
+    except NamesNothingError as error:  # other programs' files have to be read for that
+        runtime = machine.resolve(device=device, precision=precision, threads=threads)
+        opened = source.open_trunk()
+        return Model(
+            opened.network, opened.header, name=source.name, runtime=runtime, files=source.files, beside=error.beside
+        )  # fmt: skip
+
+
+def _with_classes(
+    source: Source, model: str, device: str, engine: EngineName, precision: Precision, threads: int | None,
+    reject: float | None, coverage: float | None, watcher: Watcher,
+) -> Model:  # fmt: skip
+    """Return a model that names classes; raises `NamesNothingError` for a trunk."""
     stored = None if source.exported is None else source.exported.precision
     chosen = choose(engine=engine, precision=precision, device=device, threads=threads, stored=stored)
     if chosen.engine == "torch":
@@ -256,10 +273,12 @@ def prepared_model(source: Source, watcher: Watcher) -> Prepared:
     found = prepared.find(key)
     if found is not None:
         return found
-    watcher.note(f"preparing {source.name} for this processor, once")
+    preparing = f"preparing {source.name} for this processor, once"
     if source.exported is not None and source.exported.format != "torchvision":
+        watcher.note(preparing)
         return prepare_exported(key, source.name, source.exported.header, source.path)
     header, tensors = source.tensors()
+    watcher.note(preparing)
     try:
         return prepare(key, source.name, header, tensors)
     except DataError as error:

@@ -24,6 +24,7 @@ from resnetkit.files import safe_name
 from resnetkit.models.catalog import name_of
 from resnetkit.runtime import Runtime
 from resnetkit.training.compiled import repays
+from resnetkit.training.enlarging import FEWEST, LEAST_SIDE, side_for
 from resnetkit.training.plan import (
     Origin,
     Plan,
@@ -160,6 +161,7 @@ def _prepare(
     from resnetkit.training import job as jobs
     from resnetkit.training import run as runs
     from resnetkit.training.checks import check_batches, check_plan
+    from resnetkit.training.duration import with_length
     from resnetkit.training.folds import check_folds
     from resnetkit.training.lineage import lineage
     from resnetkit.training.mirrored import mirror_images, words_of
@@ -188,11 +190,16 @@ def _prepare(
         median_side=side, num_classes=max(2, len(dataset.classes)), sizes=surveyed.sizes, num_pictures=num_pictures,
     )  # fmt: skip
     decided = deciding()
-    if may_be_near(request, origin, num_pictures=num_pictures) and decided.preprocess.channels == 3:
+    may = may_be_near(request, origin, num_pictures=num_pictures) and decided.preprocess.channels == 3
+    if may and num_pictures < FEWEST:
+        decided = deciding(distance=0.0)
+    elif may and origin is not None:
         looking = machine.resolve(device=device, threads=threads)
         looking.apply()
+        whole = side_for(median_side=side, num_pictures=num_pictures) or LEAST_SIDE
+        seen_as = origin.preprocess.changed(size=whole, resize=whole, crop="center", depth=None)
         with watcher.counting("comparing pictures with those of the weights") as progress:
-            measure = partial(distance, network, dataset, surveyed, preprocess=decided.preprocess, runtime=looking)
+            measure = partial(distance, network, dataset, surveyed, preprocess=seen_as, runtime=looking)
             decided = deciding(distance=ranks.by_first(lambda: measure(progress=progress)))
     watcher.note("\n".join(decided.reasons))
     runtime = machine.resolve(
@@ -252,22 +259,10 @@ def _prepare(
     runtime = dataclasses.replace(runtime, compiled=compiled)
     if compiled:
         watcher.note("compiled: the first steps take longer, and the run is long enough to repay it")
-    decided = _with_length(decided, prepared, runtime, ranks)
+    decided = with_length(decided, prepared, runtime, ranks=ranks.size)
     watcher.note("\n".join(decided.reasons[-1 - bool(folds) :]))
     came = lineage(prepared, before=None if memory is None else memory.tells, license=license)
     return decided, prepared, tensors, None if origin is None else origin.spec, runtime, came
-
-
-def _with_length(decided: Plan, prepared: Prepared, runtime: Runtime, ranks: Ranks) -> Plan:
-    """Return the plan with its folds and with how long all of it takes here, said in words too."""
-    from resnetkit.training import duration
-    from resnetkit.training.folds import words_of
-
-    folds, seconds = prepared.folds, duration.seconds(decided, prepared, runtime=runtime, ranks=ranks.size)
-    said = [] if folds is None else [words_of(folds)]
-    said.append(duration.words_of(seconds))
-    sizes = () if folds is None else tuple(folds.sizes)
-    return dataclasses.replace(decided, reasons=(*decided.reasons, *said), folds=sizes, seconds=seconds)
 
 
 def _not_new(name: str, prepared: Prepared, trained: Collection[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import textwrap
 from collections import Counter
 from dataclasses import asdict
@@ -113,7 +114,7 @@ def _describe(name: str, form: str) -> None:
     if chosen is not None:
         values["chosen"] = chosen.to_json() if form == "json" else chosen.words
     if header is not None and not header.classes:
-        values["use"] = f"a trunk without classes: resnetkit train DATA --weights {name} fits a head to it"
+        values["use"] = f"a trunk without classes: resnetkit train DATA --weights {shlex.quote(name)} fits a head to it"
     _show(values, form)
 
 

@@ -11,6 +11,7 @@ from resnetkit.data import splits
 from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import Item
 from resnetkit.data.survey import Survey
+from resnetkit.errors import DataError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +24,17 @@ class Folds:
     count: int
     numbers: np.ndarray = field(repr=False)
     pixels: Pixels = field(repr=False)
+
+    def check(self, targets: np.ndarray, classes: Sequence[str]) -> None:
+        """Raise `DataError` where unreadable pictures leave a fold empty, or one that cannot learn a class."""
+        for fold in range(1, self.count + 1):
+            untaught = set(targets.tolist()) - set(targets[self.numbers != fold].tolist())
+            if untaught or not (self.numbers == fold).any():
+                what = f"all that is left of class {classes[min(untaught)]!r}" if untaught else "nothing"
+                raise DataError(
+                    f"fold {fold} of {self.count} would hold out {what}, as pictures cannot be read: mend them, take "
+                    "the class out, or use fewer --folds"
+                )
 
     @property
     def held_out(self) -> np.ndarray:

@@ -169,7 +169,9 @@ def prepare(
     prepared = _prepared(names, read, report, surveyed, preprocess)
     if folds and as_scored is not None:
         numbers = np.array([numbered[item.source] for item in as_scored[0]], np.int64)
-        prepared = replace(prepared, folds=Folds(count=folds, numbers=numbers, pixels=as_scored[1]))
+        divided = Folds(count=folds, numbers=numbers, pixels=as_scored[1])
+        divided.check(prepared.parts["train"].targets, names)
+        prepared = replace(prepared, folds=divided)
     return replace(prepared, left_out=tuple(item for item in wanted.items if item.split == "seen"))
 
 

@@ -42,7 +42,7 @@ def _in_order(value: Any) -> tuple[str, ...]:
     else:
         return ()
     texts = [str(names[i]) for i in range(len(value)) if isinstance(names.get(i), str | int)]
-    different = {_folded(text) for text in texts if text.strip()}
+    different = {_folded(text) for text in texts if text.strip() and text.isprintable()}
     return tuple(map(normal_name, texts)) if len(different) == len(value) else ()
 
 

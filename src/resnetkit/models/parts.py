@@ -117,11 +117,12 @@ def words_of(beside: Mapping[str, Shape], others: Mapping[str, int]) -> str:
     'fc.1.weight 3x512, fc.1.bias 3 (a head of 3); encoder_k, another network of 120 tensors (FILE::encoder_k is that)'
     """
     named = [f"{name} {'x'.join(map(str, shape)) or 'one number'}" for name, shape in beside.items()]
-    rows = [shape[0] for name, shape in beside.items() if len(shape) == 2 and name.endswith("weight")]
+    heads = [shape[0] for name, shape in beside.items() if len(shape) == 2 and name.endswith("weight")]
+    last = list(beside.values())[-1:] if heads else []
     if len(named) > _MOST_NAMES:
         named = [*named[:_MOST_NAMES], f"and {len(named) - _MOST_NAMES} more"]
-    elif rows:
-        named[-1] += f" (a head of {rows[-1]})"
+    elif last and len(last[0]) in (1, 2) and last[0][0] == heads[-1]:
+        named[-1] += f" (a head of {heads[-1]})"
     networks = [
         f"{name}, another network of {count} tensors (FILE::{name} is that)" if name else f"another of {count} tensors"
         for name, count in others.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from resnetkit.models.macs import macs_by_stage, num_macs
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 from resnetkit.training.augmenter import build_augmenter
+from resnetkit.training.folds import words_of as words_of_folds
 from resnetkit.training.plan import Plan
 
 # Multiply-adds of a training step, forward and backward, against those of naming a picture.
@@ -39,6 +41,15 @@ def seconds(
     rate = _macs_per_second(plan, prepared, runtime=runtime, each=each, clock=clock) * ranks
     found, minutes = work(plan, prepared) * each / rate, plan.recipe.budget.minutes
     return _REST_S + (found if minutes is None else min(found, 60 * minutes))
+
+
+def with_length(plan: Plan, prepared: Prepared, runtime: Runtime, *, ranks: int) -> Plan:
+    """Return the plan with its folds and with how long all of it takes here, said in words too."""
+    taken = seconds(plan, prepared, runtime=runtime, ranks=ranks)
+    folds = prepared.folds
+    said = [*([] if folds is None else [words_of_folds(folds)]), words_of(taken)]
+    sizes = () if folds is None else tuple(folds.sizes)
+    return replace(plan, reasons=(*plan.reasons, *said), folds=sizes, seconds=taken)
 
 
 def words_of(seconds: float) -> str:
@@ -116,7 +127,8 @@ def _step(plan: Plan, prepared: Prepared, runtime: Runtime) -> Callable[[int], N
     with torch.no_grad():
         for tensor in (*network.parameters(), *network.buffers()):
             tensor.fill_(0.01 if tensor.is_floating_point() else 0)
-    network = network.to(memory_format=runtime.memory_format()).train()
+    still = recipe.batchnorm == "frozen" or recipe.train == "head"  # BatchNorm has no need of two numbers then
+    network = network.to(memory_format=runtime.memory_format()).train(not still)
     batches = Batches(
         prepared.parts["train"], preprocess=prepared.preprocess,
         augment=build_augmenter(recipe.augment, prepared.preprocess, device=runtime.device),

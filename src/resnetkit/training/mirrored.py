@@ -107,7 +107,9 @@ def seen_mirrors(
     second stage, averaged over a grid of 4 x 4, keep where things lie.
     """
     chosen = _chosen(part, len(classes))
-    if not len(chosen):
+    counts = np.bincount(part.targets[chosen], minlength=len(classes))
+    chosen = chosen[counts[part.targets[chosen]] >= _FEWEST]
+    if len(np.unique(part.targets[chosen])) < 2:
         return []
     how: dict[str, Any] = {"preprocess": preprocess, "runtime": runtime}
     features, turned = (_layout(network, part, chosen, flip, **how) for flip in (False, True))

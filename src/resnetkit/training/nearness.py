@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from resnetkit.data.batches import normalise
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.survey import Progress, Survey
+from resnetkit.errors import ResNetKitError
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 
@@ -29,7 +31,7 @@ def distance(
 
     The divergence (Kullback-Leibler, in nats) of a channel's normal distribution from the one that is kept: the median
     over the channels of a layer, the mean over the layers, 0 without BatchNorm. Of pictures like those of the earlier
-    training it is about 0.01. No label is looked at.
+    training it is about 0.01. No label is looked at. Pictures that cannot be read are passed over; 0 without any.
     """
     readable = [item for item in dataset.items if item.split in (None, "train") and item.source in surveyed.digests]
     chosen = np.sort(np.random.default_rng(0).permutation(len(readable))[:_LOOKED_AT])
@@ -38,10 +40,14 @@ def distance(
     hooks = [layer.register_forward_hook(_adding(sums)) for layer in layers]
     network = network.to(device=runtime.device, memory_format=runtime.memory_format()).eval()  # type: ignore[call-overload]
     for start in range(0, len(chosen), _BATCH):
-        some = [preprocess.pixels(dataset.open(readable[number])) for number in chosen[start : start + _BATCH]]
-        pixels = torch.from_numpy(np.stack(some)).to(runtime.device)
-        with runtime.autocast():
-            network(normalise(pixels, preprocess, memory_format=runtime.memory_format()))
+        some = []
+        for number in chosen[start : start + _BATCH]:
+            with suppress(ResNetKitError):  # the preflight names it
+                some.append(preprocess.pixels(dataset.open(readable[number])))
+        if some:
+            pixels = torch.from_numpy(np.stack(some)).to(runtime.device)
+            with runtime.autocast():
+                network(normalise(pixels, preprocess, memory_format=runtime.memory_format()))
         if progress is not None:
             progress(min(start + _BATCH, len(chosen)), len(chosen))
     for hook in hooks:

@@ -22,8 +22,11 @@ PHOTO_SIDE = 96
 # The weights that the package carries for photos, taken where nobody names a network.
 TRUNK = "resnet_2223.imagenet1k"
 _CIFAR_SIDE = 32
-# Settings that say nothing of how long or how deeply is trained.
-_NOT_OF_TRAINING = ("val_share", "keep_together", "class_weights", "precision", "channels_last", "remember", "tta")
+# Settings, and rooms of them, that say how training beyond a head goes.
+_OF_TRAINING = {
+    "optim", "schedule", "augment", "budget", "epochs", "batch_size", "train", "views", "head_first", "head_last",
+    "batchnorm", "label_smoothing", "ema", "clip_norm", "select",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,6 +217,8 @@ def decide(
     recipe = recipe.changed(batch_size=request.batch_size or recipe.batch_size)
     recipe = recipe.with_epochs(request.epochs) if request.epochs else recipe.for_count(num_pictures)
     recipe = recipe.for_pictures(median_side=median_side, size=size)
+    if not any(setting.startswith("schedule.") for setting in request.settings):
+        recipe = recipe.with_warmup_of_half_at_most()
     if recipe.budget.patience and "select=last" in request.settings:
         raise UsageError(
             "budget.patience keeps the best epoch, and select=last the last one: leave one of them out, or choose by "
@@ -225,7 +230,7 @@ def decide(
             f"recipe {recipe.name} starts from pretrained weights, and there are none here: "
             "give them with --weights NAME|FILE, or use --recipe scratch"
         )
-    preprocess = _preprocess(origin, size, changes, whole=side is not None and small)
+    preprocess = _preprocess(origin, size, changes, whole=side is not None and (small or side < FULL_SIDE))
     spec = _spec(request, origin, recipe, size).changed(num_classes=num_classes, in_channels=preprocess.channels)
     reasons = (
         f"network   {_network(request, origin, recipe)}, {spec.stem} stem, {num_classes} classes",
@@ -257,7 +262,8 @@ def unmirrored(plan: Plan, request: Request, why: str) -> Plan:
     recipe = recipe.changed(
         augment=replace(recipe.augment, flip="none"), tta=recipe.tta if "tta" in asked else "none"
     )  # fmt: skip
-    said = f"mirroring off: {why}; --set augment.flip={flip} to mirror all the same"
+    line = f"mirroring off: {why}; --set augment.flip={flip} to mirror all the same"
+    said = fill(line, 100, subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False)
     before, now = (f"changes   {plan_words.of_augment(augment)}" for augment in (plan.recipe.augment, recipe.augment))
     reasons = tuple(now if reason == before else reason for reason in plan.reasons)
     return replace(plan, recipe=recipe, reasons=(*reasons, said))
@@ -269,10 +275,9 @@ def may_be_near(request: Request, origin: Origin | None, *, num_pictures: int) -
     Measured for networks with an ImageNet stem.
     """
     free = request.recipe is None and request.epochs is None and request.batch_size is None
-    said = {setting.partition("=")[0] for setting in request.settings}
-    kept = all(name in _NOT_OF_TRAINING or name.startswith("preprocess.") for name in said)
+    said = {setting.partition("=")[0].partition(".")[0] for setting in request.settings}
     known = origin is not None and origin.spec.stem == "imagenet" and origin.preprocess.channels == 3
-    return free and kept and known and is_near(0.0, num_pictures=num_pictures)
+    return free and not said & _OF_TRAINING and known and is_near(0.0, num_pictures=num_pictures)
 
 
 def _side_for_trunk(

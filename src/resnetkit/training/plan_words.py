@@ -41,11 +41,12 @@ def of_distance(distance: float | None, *, near: bool) -> list[str]:
     """Say why a head alone is trained, or all layers, where that was measured."""
     if distance is None:
         return []
-    if near:
-        why = "these pictures are like those the weights have seen, and few; all layers train with --recipe finetune"
-    else:
-        why = "these pictures are unlike those the weights have seen; a head alone is trained with --recipe probe"
-    return [f"          {why}"]
+    why = {
+        True: "near what the weights have seen, and few" if distance else "too few pictures for more than a head",
+        False: "far from what the weights have seen",
+    }[near]
+    other = "--recipe finetune trains all layers" if near else "--recipe probe trains a head alone"
+    return [f"          {why} (distance {distance:.3f}): {other}" if distance else f"          {why}: {other}"]
 
 
 def of_frozen(recipe: Recipe, spec: ResNetSpec, size: int, num_pictures: int) -> list[str]:

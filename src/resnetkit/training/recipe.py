@@ -223,6 +223,13 @@ class Recipe:
         """Return the recipe with a number of epochs that was asked for; it goes before `budget.steps`."""
         return self.changed(epochs=epochs, budget=replace(self.budget, steps=0))
 
+    def with_warmup_of_half_at_most(self) -> Recipe:
+        """Return the recipe with a warm-up that leaves half of the epochs to the decay, so that the rate ends low."""
+        most = self.epochs / 2
+        if not self.epochs or self.schedule.warmup_epochs <= most:
+            return self
+        return self.changed(schedule=replace(self.schedule, warmup_epochs=most))
+
     def stored_bytes(self, spec: ResNetSpec, *, size: int, count: int) -> int:
         """Return the bytes of the stored views of `count` pictures, two for a number; 0 where none are stored."""
         if not self.views:
