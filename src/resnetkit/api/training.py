@@ -196,7 +196,8 @@ def _prepare(
     elif may and origin is not None:
         looking = machine.resolve(device=device, threads=threads)
         looking.apply()
-        whole = side_for(median_side=side, num_pictures=num_pictures) or LEAST_SIDE
+        usual = side_for(median_side=side, num_pictures=num_pictures) or LEAST_SIDE
+        whole = min(origin.preprocess.size, usual)
         seen_as = origin.preprocess.changed(size=whole, resize=whole, crop="center", depth=None)
         with watcher.counting("comparing pictures with those of the weights") as progress:
             measure = partial(distance, network, dataset, surveyed, preprocess=seen_as, runtime=looking)
