@@ -24,7 +24,6 @@ from resnetkit.files import safe_name
 from resnetkit.models.catalog import name_of
 from resnetkit.runtime import Runtime
 from resnetkit.training.compiled import repays
-from resnetkit.training.enlarging import FEWEST, LEAST_SIDE, side_for
 from resnetkit.training.plan import (
     Origin,
     Plan,
@@ -190,17 +189,11 @@ def _prepare(
         median_side=side, num_classes=max(2, len(dataset.classes)), sizes=surveyed.sizes, num_pictures=num_pictures,
     )  # fmt: skip
     decided = deciding()
-    may = may_be_near(request, origin, num_pictures=num_pictures) and decided.preprocess.channels == 3
-    if may and num_pictures < FEWEST:
-        decided = deciding(distance=0.0)
-    elif may and origin is not None:
+    if origin is not None and may_be_near(request, origin, num_pictures=num_pictures):
         looking = machine.resolve(device=device, threads=threads)
         looking.apply()
-        usual = side_for(median_side=side, num_pictures=num_pictures) or LEAST_SIDE
-        whole = min(origin.preprocess.size, usual)
-        seen_as = origin.preprocess.changed(size=whole, resize=whole, crop="center", depth=None)
         with watcher.counting("comparing pictures with those of the weights") as progress:
-            measure = partial(distance, network, dataset, surveyed, preprocess=seen_as, runtime=looking)
+            measure = partial(distance, network, dataset, surveyed, preprocess=origin.preprocess, runtime=looking)
             decided = deciding(distance=ranks.by_first(lambda: measure(progress=progress)))
     watcher.note("\n".join(decided.reasons))
     runtime = machine.resolve(

@@ -17,7 +17,6 @@ _STEP = 32
 _TABLE = ((2_000, 96), (10_000, 64))
 _NEAR = 0.047
 _FEW = 2_000
-FEWEST = 16  # pictures: of fewer nothing is measured, and a head alone is trained
 
 
 def is_near(distance: float | None, *, num_pictures: int) -> bool:

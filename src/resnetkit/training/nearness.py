@@ -17,8 +17,10 @@ from resnetkit.data.survey import Progress, Survey
 from resnetkit.errors import ResNetKitError
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
+from resnetkit.training.enlarging import LEAST_SIDE, side_for
 
 _LOOKED_AT = 128
+_FEWEST = 16
 _BATCH = 32
 
 
@@ -31,9 +33,18 @@ def distance(
 
     The divergence (Kullback-Leibler, in nats) of a channel's normal distribution from the one that is kept: the median
     over the channels of a layer, the mean over the layers, 0 without BatchNorm. Of pictures like those of the earlier
-    training it is about 0.01. No label is looked at. Pictures that cannot be read are passed over; 0 without any.
+    training it is about 0.01. No label is looked at. Pictures that cannot be read are passed over; of fewer than 16 it
+    is 0, as they do not tell.
+
+    `preprocess`: that of the weights. They see the middle of the pictures, whatever the run will show, at most as large
+    as they were trained and at the side that far pictures get.
     """
     readable = [item for item in dataset.items if item.split in (None, "train") and item.source in surveyed.digests]
+    if len(readable) < _FEWEST:
+        return 0.0
+    usual = side_for(median_side=surveyed.median_short_side, num_pictures=len(readable)) or LEAST_SIDE
+    side = min(preprocess.size, usual)
+    preprocess = preprocess.changed(size=side, resize=side, crop="center", depth=None)
     chosen = np.sort(np.random.default_rng(0).permutation(len(readable))[:_LOOKED_AT])
     layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     sums: dict[nn.Module, list[torch.Tensor]] = {}
@@ -71,7 +82,7 @@ def _divergence(layer: nn.BatchNorm2d, count: torch.Tensor, total: torch.Tensor,
     assert layer.running_mean is not None
     assert layer.running_var is not None
     mean = total / count
-    kept, ratio = layer.running_var.double() + layer.eps, (squares / count - mean**2) / layer.running_var.double()
-    ratio = ratio.clamp(min=1e-6)
+    kept = layer.running_var.double() + layer.eps
+    ratio = (squares / count - mean**2).clamp(min=0) / kept + layer.eps / kept  # a channel that is dead in both is at 0
     shift = (mean - layer.running_mean.double()) ** 2 / kept
     return float((0.5 * (ratio + shift - 1 - torch.log(ratio))).median())

@@ -277,7 +277,8 @@ def may_be_near(request: Request, origin: Origin | None, *, num_pictures: int) -
     free = request.recipe is None and request.epochs is None and request.batch_size is None
     said = {setting.partition("=")[0].partition(".")[0] for setting in request.settings}
     known = origin is not None and origin.spec.stem == "imagenet" and origin.preprocess.channels == 3
-    return free and not said & _OF_TRAINING and known and is_near(0.0, num_pictures=num_pictures)
+    grey = "preprocess.channels=1" in request.settings
+    return free and not said & _OF_TRAINING and known and not grey and is_near(0.0, num_pictures=num_pictures)
 
 
 def _side_for_trunk(
