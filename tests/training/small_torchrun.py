@@ -9,9 +9,11 @@ means without torchrun. Its end is `{"codes", "said", "seconds"}`: exit codes, w
 the signal to the last exit.
 """
 
+import faulthandler
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -28,6 +30,7 @@ EARLY = (
     *(f"resnetkit.{name}" for name in ("training.job", "inference.engines", "evaluation.evaluate", "cli.train")),
     *("resnetkit.cli.resume", "torch._dynamo", "sklearn.datasets"),
 )
+SECONDS_OF_A_JOB = 90  # it takes 1 to 5; a rank that hangs writes where, and costs no other job its end
 DRAWINGS = ("history", "confusion", "prediction_grid", "augmented")  # seconds each, and no rank's business
 
 
@@ -36,6 +39,7 @@ def be_rank(job: dict[str, Any], rank: int, port: int, log: Path) -> int:
     written = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(written, 1)
     os.dup2(written, 2)
+    faulthandler.dump_traceback_later(SECONDS_OF_A_JOB, exit=True)
     if not job.get("alone"):
         place = {"RANK": rank, "WORLD_SIZE": job["size"], "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": job["size"]}
         place |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
@@ -68,6 +72,24 @@ def has_ended(process: int) -> bool:
     return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
+def keep_store() -> tuple[int, int]:
+    """Return the process that keeps a store, as torchrun's agent does, and its port.
+
+    Not this process: the store has threads, and a fork may inherit a lock that one of them held.
+    """
+    reads, writes = os.pipe()
+    parent, process = os.getpid(), os.fork()
+    if not process:
+        store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+        os.write(writes, f"{store.port}\n".encode())
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(0)
+    os.close(writes)
+    with os.fdopen(reads) as file:
+        return process, int(file.readline())
+
+
 def end_of(job: dict[str, Any], port: int, number: int) -> dict[str, Any]:
     logs = [Path(f"job-{number}-rank-{rank}.log") for rank in range(job["size"])]
     processes = []
@@ -95,11 +117,17 @@ def main() -> None:
     for name in DRAWINGS:
         assert hasattr(plots, name)
         setattr(plots, name, lambda *_, **__: None)
-    ends, store = [], None
+    assert len(os.listdir("/proc/self/task")) == 1, "a fork may inherit a lock that another thread held"
+    ends: list[dict[str, Any]] = []
+    store = port = 0
     for number, job in enumerate(json.load(sys.stdin)):
-        if store is None or not job.get("restart"):
-            store = dist.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
-        ends.append(end_of(job, store.port, number))
+        if not store or not job.get("restart"):
+            if store:
+                os.kill(store, signal.SIGKILL)
+                os.waitpid(store, 0)
+            store, port = keep_store()
+        ends.append(end_of(job, port, number))
+    os.kill(store, signal.SIGKILL)
     json.dump(ends, sys.stdout)
 
 

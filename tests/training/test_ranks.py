@@ -27,6 +27,8 @@ from resnetkit.training.state import saved
 from resnetkit.training.stopping import StopRequest
 
 HERE = Path(__file__).parent
+# The second for pyarrow, which pandas brings and scikit-learn imports.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 TRAIN = ["train", "digits", "--model", "resnet8", "--limit", "300", "--set", "augment.flip=none", "--threads", "1"]
 FROZEN = [*TRAIN, "--epochs", "2", "--set", "batchnorm=frozen", "--set", "precision=fp32"]
 LONG = [*TRAIN, "--epochs", "8", "--set", "ema=0.9", "--set", "micro_batch=20"]
@@ -36,7 +38,7 @@ def in_order(jobs: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TORCHELASTIC")}
     done = subprocess.run(
         [sys.executable, HERE / "small_torchrun.py"], input=json.dumps(jobs), capture_output=True, text=True,
-        cwd=folder, env={**environment, "OMP_NUM_THREADS": "1"}, timeout=240, check=False,
+        cwd=folder, env={**environment, **ONE_THREAD}, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
