@@ -148,6 +148,7 @@ def fitted(name: str, recipe: str, seed: int, size: int | None, asked: argparse.
     shutil.rmtree(output)
     return {
         "whole": run["whole"],
+        "curve": [row.get("val_top1") for row in run["rows"]],  # held out from training, row 0 the head on its own
         "size": preprocess["size"],
         "num_train": sum(row["split"] != "test" for row in parts),
         "right": "".join(str(int(row["correct"] == "true")) for row in rows),
@@ -174,6 +175,10 @@ def report(names: Sequence[str], fits: Sequence[Fit]) -> None:
         first = found[name, "finetune"][0]
         cells = [cell(found[name, recipe]) for recipe in ("probe", "finetune", "scratch")]
         print(f"| {name} | {first['num_train']:,} ({len(first['right']):,}) | {first['size']} | {' | '.join(cells)} |")
+    print("\nHeld-out curves of fine-tuning, deepest fall behind the head alone, points:")
+    for name in names:
+        falls = [100 * (curve[0] - min(curve[1:])) for fit in found[name, "finetune"] if (curve := fit.get("curve"))]
+        print(f"{name:<12}  {', '.join(f'{fall:.1f}' for fall in falls)}")
     print("\nFine-tuning less the better of the other two, points:")
     worse, tests = [], {}
     for name in names:
