@@ -48,7 +48,7 @@ def ours(part: Part, config: Augment, *, size: int, batch: int) -> Callable[[int
     )  # fmt: skip
 
     def make(epoch: int) -> int:
-        return len(batches.get(batches.indices(epoch, 0), epoch, 0)[0])
+        return len(batches.get(batches.indices(epoch, 0), epoch, 0))
 
     return make
 

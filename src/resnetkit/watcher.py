@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +12,14 @@ Count = Callable[[int, int | None], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """What a progress bar shows after a step; figures are means over the epoch so far."""
+    """What a progress bar shows after a step; loss and the task's `figures` are means over the epoch so far."""
 
     epoch: int
     epochs: int
     step: int
     steps: int
     loss: float
-    top1: float
+    figures: Mapping[str, float]
     lr: float
     images_per_second: float
     seconds_left: float

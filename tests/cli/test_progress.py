@@ -4,7 +4,15 @@ from resnetkit.cli.progress import ConsoleWatcher, watching
 from resnetkit.watcher import Step
 
 STEP = Step(
-    epoch=1, epochs=2, step=7, steps=10, loss=1.5, top1=0.25, lr=0.1, images_per_second=100.0, seconds_left=60.0
+    epoch=1,
+    epochs=2,
+    step=7,
+    steps=10,
+    loss=1.5,
+    figures={"top1": 0.25},
+    lr=0.1,
+    images_per_second=100.0,
+    seconds_left=60.0,
 )
 ROW = {"epoch": 1, "train_loss": 1.0, "train_top1": 0.5, "val_loss": 0.9, "val_top1": 0.6, "seconds": 12.0}
 

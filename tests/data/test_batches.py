@@ -56,7 +56,8 @@ def test_the_order_is_new_each_epoch_and_a_pure_function_of_seed_and_epoch() -> 
 def test_a_batch_holds_pictures_with_their_own_targets() -> None:
     batches = batches_of(20, 6)
     indices = batches.indices(0, 1)
-    images, targets = batches.get(indices, 0, 1)
+    batch = batches.get(indices, 0, 1)
+    images, targets = batch.images, batch.targets
     assert images.shape == (len(indices), 3, 4, 4)
     assert torch.equal(targets, torch.from_numpy(indices))
     restored = images[:, 0, 0, 0] * PREPROCESS.std[0] + PREPROCESS.mean[0]
@@ -107,7 +108,7 @@ def test_a_picture_looks_the_same_whatever_the_batch_size() -> None:
         looks = {}
         for step in range(batches.steps_per_epoch):
             indices = batches.indices(epoch, step)
-            looks |= dict(zip(indices.tolist(), batches.get(indices, epoch, step)[0], strict=True))
+            looks |= dict(zip(indices.tolist(), batches.get(indices, epoch, step).images, strict=True))
         return looks
 
     few, many = looks(3, epoch=1), looks(16, epoch=1)
@@ -120,21 +121,21 @@ def test_a_picture_looks_the_same_whatever_the_batch_size() -> None:
 def test_shares_of_a_batch_are_its_parts_even_empty_ones(ranks: int, mixed: bool) -> None:
     batches = real_batches(6, mixed=mixed)
     indices = batches.indices(0, 1)
-    inputs, targets = batches.get(indices, 0, 1)
+    batch = batches.get(indices, 0, 1)
     bounds = np.linspace(0, len(indices), ranks + 1).round().astype(int).tolist()
     shares = [batches.get(indices, 0, 1, share=slice(a, b)) for a, b in pairwise(bounds)]
-    assert torch.equal(torch.cat([part[0] for part in shares]), inputs)
-    assert torch.equal(torch.cat([part[1] for part in shares]), targets)
-    assert targets.shape == ((len(indices), 3) if mixed else (len(indices),))
+    assert torch.equal(torch.cat([part.images for part in shares]), batch.images)
+    assert torch.equal(torch.cat([part.targets for part in shares]), batch.targets)
+    assert batch.targets.shape == ((len(indices), 3) if mixed else (len(indices),))
 
 
 def test_a_batch_of_one_is_mixed_with_itself() -> None:
     mixed, plain = real_batches(1, mixed=True), real_batches(1)
     for step in range(5):
         indices = mixed.indices(0, step)
-        inputs, targets = mixed.get(indices, 0, step)
-        assert torch.equal(inputs, plain.get(indices, 0, step)[0])
-        assert torch.equal(targets.argmax(1), torch.from_numpy(indices % 3))
+        batch = mixed.get(indices, 0, step)
+        assert torch.equal(batch.images, plain.get(indices, 0, step).images)
+        assert torch.equal(batch.targets.argmax(1), torch.from_numpy(indices % 3))
 
 
 @pytest.mark.parametrize("mixed", [False, True])
@@ -142,4 +143,4 @@ def test_a_picture_can_be_seen_as_the_network_gets_it(mixed: bool) -> None:
     batches = real_batches(6, mixed=mixed)
     indices = batches.indices(2, 3)
     for place, image in enumerate(indices.tolist()):
-        assert torch.equal(batches.seen(image, 2), batches.changed(indices, 2, 3)[0][place])
+        assert torch.equal(batches.seen(image, 2), batches.changed(indices, 2, 3).images[place])

@@ -53,7 +53,7 @@ def test_a_network_of_three_stages_has_its_head_right_behind_them() -> None:
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 def test_optimizers_are_torchs_own_with_the_recipes_numbers(name: str) -> None:
-    network = torch.nn.Sequential(torch.nn.Linear(2, 2))  # all of it counts as stem
+    network = build("resnet8")
     optimizer = build_optimizer(network, Optim(name=name, lr=0.3, weight_decay=0.2))  # type: ignore[arg-type]
     assert type(optimizer).__name__.lower() == name
     assert optimizer.param_groups[0]["lr"] == 0.3

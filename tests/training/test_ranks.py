@@ -74,12 +74,12 @@ def test_ranks_see_each_image_once_an_epoch_in_the_batches_of_one_process(make_l
         seen = []
         for step in range(batches.steps_per_epoch):
             indices = batches.indices(epoch, step)
-            whole, targets = batches.get(indices, epoch, step)
+            whole = batches.get(indices, epoch, step)
             for rank in range(size):
                 share = Ranks(rank=rank, size=size).share(len(indices))
-                pictures, classes = batches.get(indices, epoch, step, share=share)
-                assert pictures.equal(whole[share])
-                assert classes.equal(targets[share])
+                batch = batches.get(indices, epoch, step, share=share)
+                assert batch.images.equal(whole.images[share])
+                assert batch.targets.equal(whole.targets[share])
                 seen += indices[share].tolist()
         assert sorted(seen) == list(range(batches.num_images))
 

@@ -63,11 +63,11 @@ def test_stored_views_are_what_the_frozen_layers_make_of_the_first_epochs(
     for epoch in range(3):
         batches.prepare(epoch, lambda: None)
         indices = batches.indices(epoch, 1)
-        rows, targets = batches.get(indices, epoch, 1, share=slice(2, 7))
-        images, expected = batches.batches.get(indices[2:7], epoch % 2, 1)
+        stored = batches.get(indices, epoch, 1, share=slice(2, 7))
+        plain, rows = batches.batches.get(indices[2:7], epoch % 2, 1), stored.images
         with torch.no_grad(), loop.runtime.autocast():
-            computed = frozen(images)
-        assert torch.equal(targets, expected)
+            computed = frozen(plain.images)
+        assert torch.equal(stored.targets, plain.targets)
         assert rows.dtype == (torch.bfloat16 if dtype == "bf16" else torch.float32)
         assert rows.stride() == computed.stride()
         torch.testing.assert_close(rows.float(), computed.float(), rtol=1e-3 if dtype == "fp32" else 1e-2, atol=1e-4)
@@ -153,7 +153,7 @@ def test_views_in_a_file_have_the_bits_of_those_in_memory(
         batches = make_loop(STORED, folder=tmp_path / str(free), watch=watch).batches
         for epoch in range(2):
             batches.prepare(epoch, lambda: None)
-        held.append([batches.get(np.arange(37), epoch, 0)[0] for epoch in range(2)])
+        held.append([batches.get(np.arange(37), epoch, 0).images for epoch in range(2)])
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(*held, strict=True))
     assert not torch.equal(*held[0])
     assert said == [f"stored views lie in a temporary file in {tmp_path / 'cache'}: 0.0 GB, much for the free memory"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,18 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _words(figures: Mapping[str, float]) -> str:
+    """Return figures of training as people read them: losses as numbers, all else in percent.
+
+    >>> _words({"loss": 0.5213, "top1": 0.931})
+    'loss 0.521 top-1 93.1 %'
+    """
+    return " ".join(
+        f"{name} {value:.3f}" if name.startswith("loss") else f"{'top-1' if name == 'top1' else name} {percent(value)}"
+        for name, value in figures.items()
+    )
 
 
 class ConsoleWatcher(Watcher):
@@ -85,7 +97,7 @@ class ConsoleWatcher(Watcher):
             self.estimated = True
             self.note(f"about {duration(step.seconds_left)} to go ({step.images_per_second:.0f} pictures/s)")
         text = (
-            f"loss {step.loss:.3f}  top-1 {percent(step.top1)}  lr {step.lr:.2g}  "
+            f"{_words({'loss': step.loss, **step.figures})}  lr {step.lr:.2g}  "
             f"{step.images_per_second:.0f}/s  {duration(step.seconds_left)} left"
         )
         if self._can_draw():
@@ -96,13 +108,10 @@ class ConsoleWatcher(Watcher):
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Print a finished epoch as one line."""
-        validation = "" if row.get("val_loss") is None else (
-            f"   held-out loss {row['val_loss']:.3f} top-1 {percent(row['val_top1'])}"
-        )  # fmt: skip
-        self.note(
-            f"epoch {row['epoch']:>3}  loss {row['train_loss']:.3f} top-1 {percent(row['train_top1'])}"
-            f"{validation}   {duration(row['seconds'])}"
-        )
+        training = {name.removeprefix("train_"): row[name] for name in row if name.startswith("train_")}
+        held_out = {name: row[f"val_{name}"] for name in training if row.get(f"val_{name}") is not None}
+        validation = f"   held-out {_words(held_out)}" if held_out else ""
+        self.note(f"epoch {row['epoch']:>3}  {_words(training)}{validation}   {duration(row['seconds'])}")
 
     def _show_bar(self, step: Step, text: str) -> None:
         from rich.progress import BarColumn, Progress, TextColumn

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +53,30 @@ def seeded(seed: int, *position: int) -> torch.Generator:
     return torch.Generator().manual_seed(key(seed, *position))
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pictures, `[N, ...]` on a device, and what is to be learnt of each: a tensor `[N, ...]`, or N things of any kind.
+
+    >>> [len(part) for part in Batch(torch.zeros(5, 3, 8, 8), torch.arange(5)).split(3)]
+    [2, 2, 1]
+    """
+
+    images: torch.Tensor
+    targets: torch.Tensor | Sequence[Any]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, where: slice) -> Batch:
+        return Batch(self.images[where], self.targets[where])
+
+    def split(self, parts: int) -> list[Batch]:
+        """Return so many batches of lengths that differ by at most one, the longer ones first; some may be empty."""
+        each, longer = divmod(len(self), parts)
+        bounds = [number * each + min(number, longer) for number in range(parts + 1)]
+        return [self[start:stop] for start, stop in pairwise(bounds)]
+
+
 class Batches:
     """The training batches of every epoch; what a batch holds depends on (seed, epoch, step) alone.
 
@@ -89,20 +116,17 @@ class Batches:
             self._order = (epoch, order.numpy())
         return self._order[1][self.num_before(step) : self.num_before(step + 1)]
 
-    def get(
-        self, indices: np.ndarray, epoch: int, step: int, *, share: slice = slice(None)
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def get(self, indices: np.ndarray, epoch: int, step: int, *, share: slice = slice(None)) -> Batch:
         """Return the augmented, normalised `[N, C, S, S] float32` images and their targets on the device.
 
         Targets are `[N] int64`, or `[N, K] float32` where pictures are mixed. `share`: which of them are wanted; they
         look as they do among all, however many processes share the batch.
         """
-        pixels, targets = self.changed(indices, epoch, step, share=share)
-        return normalise(pixels, self.preprocess, memory_format=self.runtime.memory_format()), targets
+        changed = self.changed(indices, epoch, step, share=share)
+        images = normalise(changed.images, self.preprocess, memory_format=self.runtime.memory_format())
+        return Batch(images, changed.targets)
 
-    def changed(
-        self, indices: np.ndarray, epoch: int, step: int, *, share: slice = slice(None)
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def changed(self, indices: np.ndarray, epoch: int, step: int, *, share: slice = slice(None)) -> Batch:
         """Return what `get` does as `[N, S, S, C] uint8`, before it is normalised."""
         start, stop, _ = share.indices(len(indices))
         # The one before it is the partner of the first; an empty share takes it too, as pictures have shapes.
@@ -113,15 +137,15 @@ class Batches:
         pixels = self.augment(pictures, Chances(seed=self.seed, epoch=self.view(epoch), images=images))
         targets = torch.from_numpy(self.part.targets[images]).to(self.runtime.device, non_blocking=True)
         if self.mix:
-            return self.mix(pixels, targets, Random(key(self.seed, epoch, step, "mix")))
-        return pixels[before:], targets[before:]
+            return Batch(*self.mix(pixels, targets, Random(key(self.seed, epoch, step, "mix"))))
+        return Batch(pixels[before:], targets[before:])
 
     def seen(self, image: int, epoch: int) -> torch.Tensor:
         """Return `[S, S, C] uint8`: a picture of the training part as the network gets it in an epoch."""
         for step in range(self.steps_per_epoch):
             indices = self.indices(epoch, step)
             for place in np.flatnonzero(indices == image):
-                return self.changed(indices, epoch, step, share=slice(place, place + 1))[0][0].cpu()
+                return self.changed(indices, epoch, step, share=slice(place, place + 1)).images[0].cpu()
         raise AssertionError(f"there is no picture {image}")
 
     def sources(self, indices: np.ndarray) -> list[str]:

@@ -221,6 +221,16 @@ class ResNet(nn.Module):
         """Name, stride and channels of each stage of `features`."""
         return self.spec.feature_info
 
+    def depths(self) -> dict[str, int]:
+        """Return how deep each parameter lies: 0 in the stem, 1, 2, ... in the stages, one more in the head.
+
+        >>> sorted(set(ResNet(ResNetSpec(blocks=(1, 1))).depths().values()))
+        [0, 1, 2, 3]
+        """
+        stages = [stage.name for stage in self.feature_info[1:]]
+        depth = {"conv1": 0, "bn1": 0} | {name: number for number, name in enumerate([*stages, "fc"], start=1)}
+        return {name: depth[name.split(".")[0]] for name, _ in self.named_parameters()}
+
     @torch.jit.unused
     def _check_images(self, images: Tensor) -> None:
         shape = tuple(images.shape)

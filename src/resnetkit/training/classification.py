@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from resnetkit.data.batches import Batch
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.inference.engines import TorchEngine
@@ -15,7 +16,7 @@ from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 from resnetkit.training.choosing import Validation
 from resnetkit.training.head import fit_head
-from resnetkit.training.loop import Task
+from resnetkit.training.loop import Figures, Forward, Task
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.stored import StoredScoring, pixels_of
@@ -31,14 +32,14 @@ def classification_task(
     weights = _class_weights(recipe, train, num_classes)
     weights = weights if weights is None else weights.to(runtime.device)
 
-    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(
-            outputs, targets, weight=weights, label_smoothing=recipe.label_smoothing, reduction="sum"
+    def learn(forward: Forward, batch: Batch) -> tuple[torch.Tensor, Figures]:
+        outputs, targets = forward(batch.images), batch.targets
+        assert isinstance(targets, torch.Tensor), "classes are a tensor"
+        loss = functional.cross_entropy(
+            outputs.float(), targets, weight=weights, label_smoothing=recipe.label_smoothing, reduction="sum"
         )
-
-    def num_right(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         classes = targets if targets.ndim == 1 else targets.argmax(1)  # of mixed pictures, the class with most weight
-        return (outputs.argmax(1) == classes).sum()
+        return loss, {"top1": (outputs.argmax(1) == classes).sum()}
 
     stored = None
     if recipe.train != "all":
@@ -57,7 +58,7 @@ def classification_task(
         fit_head(network, train, preprocess=preprocess, runtime=runtime, balanced=balanced, check=check)
         network.fc.load_state_dict(ranks.by_first(network.fc.state_dict))  # libraries may differ between machines
 
-    return Task(loss=loss, num_right=num_right, validate=validate, refit=refit)
+    return Task(figures=("top1",), learn=learn, validate=validate, refit=refit)
 
 
 def _class_weights(recipe: Recipe, part: Part, num_classes: int) -> torch.Tensor | None:

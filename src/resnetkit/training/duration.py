@@ -136,10 +136,11 @@ def _step(plan: Plan, prepared: Prepared, runtime: Runtime) -> Callable[[int], N
     )  # fmt: skip
 
     def step(count: int) -> None:
-        inputs, targets = batches.get(np.arange(count), 0, 0)
+        batch = batches.get(np.arange(count), 0, 0)
         with runtime.autocast():
-            outputs = network(inputs)
-        functional.cross_entropy(outputs.float(), targets).backward()
+            outputs = network(batch.images)
+        assert isinstance(batch.targets, torch.Tensor), "classes are a tensor"
+        functional.cross_entropy(outputs.float(), batch.targets).backward()
         if runtime.device != "cpu":
             outputs.sum().item()  # which waits for the device
 

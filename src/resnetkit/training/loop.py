@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from resnetkit.data.batches import Batches
+from resnetkit.data.batches import Batch, Batches
 from resnetkit.errors import DivergedError, InterruptedRun, ResourceError
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.surgery import split
@@ -30,21 +30,25 @@ from resnetkit.training.stopping import Stopped, StopRequest
 from resnetkit.training.stored import StoredBatches
 from resnetkit.watcher import Step, Watcher
 
+Forward = Callable[[torch.Tensor], Any]
+Figures = dict[str, torch.Tensor]
+
 # A device that works ahead of Python is asked for its losses this often, so that no step waits for it.
 _STEPS_BETWEEN_READS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What the loop does not know: the loss, what counts as right, and how a validation part is scored.
+    """What the loop does not know: what is learnt of a batch, and how a validation part is scored.
 
-    `loss(outputs, targets)` is the sum over the batch; `num_right` likewise; `validate(network, check)` scores what is
-    held out and calls `check()` between batches so that a signal is obeyed there too; `refit(network, check)` fits the
-    head to features of the training pictures, alike on all ranks.
+    `learn(forward, batch)` puts the pictures through the network and returns the loss and the figures called `figures`,
+    all of them sums over the pictures; their means over an epoch are `train_*` of its row. `validate(network, check)`
+    scores what is held out and calls `check()` between batches so that a signal is obeyed there too;
+    `refit(network, check)` fits the head to features of the training pictures, alike on all ranks.
     """
 
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    num_right: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    figures: tuple[str, ...]
+    learn: Callable[[Forward, Batch], tuple[torch.Tensor, Figures]]
     validate: Callable[[ResNet, Callable[[], None]], Validation]
     refit: Callable[[ResNet, Callable[[], None]], None]
 
@@ -68,7 +72,7 @@ class Loop:
         self.forward = compiled(learner) if runtime.compiled else learner
         self.compiled_ahead = False
         self.optimizer = build_optimizer(network, recipe.optim)
-        self.unread: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]] = []
+        self.unread: list[tuple[torch.Tensor, Figures, torch.Tensor, int]] = []
         self.last_save = time.monotonic()
         self._take_up(state)
 
@@ -106,8 +110,8 @@ class Loop:
         epoch, before = self.state.position.epoch, [buffer.clone() for buffer in self.network.buffers()]
         for step in sorted({0, self.batches.steps_per_epoch - 1}):  # batches have two lengths, the longer ones first
             indices = self.batches.indices(epoch, step)
-            inputs, targets = self.batches.get(indices, epoch, step, share=self.ranks.share(len(indices)))
-            self._backward(inputs, targets, count=len(indices))
+            batch = self.batches.get(indices, epoch, step, share=self.ranks.share(len(indices)))
+            self._backward(batch, count=len(indices))
         self.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
             for buffer, kept in zip(self.network.buffers(), before, strict=True):
@@ -146,28 +150,32 @@ class Loop:
         set_rate(self.optimizer, self._rate_factor(position.step))
         self.optimizer.zero_grad(set_to_none=True)
         with self.ranks.failing_together(torch.OutOfMemoryError):
-            inputs, targets = self.batches.get(indices, position.epoch, position.step, share=share)
-            loss, right = self._backward(inputs, targets, count=len(indices))
-        self.ranks.add_up_step(self.network, loss, right, weight=len(targets) / len(indices))
+            batch = self.batches.get(indices, position.epoch, position.step, share=share)
+            loss, figures = self._backward(batch, count=len(indices))
+        self.ranks.add_up_step(self.network, loss, *figures.values(), weight=len(batch) / len(indices))
         norm = self._guard(loss, indices)
-        self.unread.append((loss, right, norm, len(indices)))
+        self.unread.append((loss, figures, norm, len(indices)))
         self.optimizer.step()
         self._average()
         return len(indices)
 
-    def _backward(self, inputs: torch.Tensor, targets: torch.Tensor, *, count: int) -> tuple[torch.Tensor, ...]:
-        """Add up the gradients of this rank's images; return their share of the mean loss over `count`, and top-1."""
-        loss, right = torch.zeros((), device=inputs.device), torch.zeros((), device=inputs.device)
+    def _backward(self, batch: Batch, *, count: int) -> tuple[torch.Tensor, Figures]:
+        """Add up the gradients of this rank's images; return their share of the mean loss over `count`, and figures."""
+        loss = torch.zeros((), device=batch.images.device)
+        figures = {name: torch.zeros_like(loss) for name in self.task.figures}
         parts = -(-self.ranks.longest_share(count) // (self.state.micro_batch or count))
-        for x, y in zip(inputs.tensor_split(parts), targets.tensor_split(parts), strict=True):
-            if not len(x) and self.recipe.batchnorm != "sync":  # whose BatchNorm waits for every rank
+        for part in batch.split(parts):
+            if not len(part) and self.recipe.batchnorm != "sync":  # whose BatchNorm waits for every rank
                 continue
-            with self.runtime.autocast():
-                outputs = self.forward(x)
-            part = self.task.loss(outputs.float(), y) / count
-            part.backward()
-            loss, right = loss + part.detach(), right + self.task.num_right(outputs, y)
-        return loss, right
+            summed, found = self.task.learn(self._outputs, part)
+            share = summed / count
+            share.backward()
+            loss, figures = loss + share.detach(), {name: figure + found[name] for name, figure in figures.items()}
+        return loss, figures
+
+    def _outputs(self, images: torch.Tensor) -> Any:
+        with self.runtime.autocast():
+            return self.forward(images)
 
     def _guard(self, loss: torch.Tensor, indices: Any) -> torch.Tensor:
         """Keep what is not finite from the weights: raise at once on a CPU, elsewhere zero the gradients."""
@@ -206,11 +214,12 @@ class Loop:
             return
         position = self.state.position
         first = position.step - len(self.unread)
-        for offset, (loss, right, norm, count) in enumerate(self.unread):
+        for offset, (loss, figures, norm, count) in enumerate(self.unread):
             if not math.isfinite(norm.item()):
                 raise self._diverged(loss.item(), first + offset, self.batches.indices(position.epoch, first + offset))
             position.loss_sum += loss.item() * count
-            position.num_right += int(right.item())
+            for name, figure in figures.items():
+                position.figures[name] = position.figures.get(name, 0.0) + figure.item()
             position.num_seen += count
         self.unread.clear()
 
@@ -233,7 +242,7 @@ class Loop:
             "images_per_second": round(count / max(train_seconds, 1e-9), 2),
             "lr": current_rate(self.optimizer),
             "train_loss": position.loss_sum / count,
-            "train_top1": position.num_right / count,
+            **{f"train_{name}": position.mean(name) for name in self.task.figures},
             **held_out.figures,
             **({"storing_seconds": round(position.storing_seconds, 3)} if self.recipe.views else {}),
         }
@@ -383,8 +392,8 @@ class Loop:
         self.watch.step(
             Step(
                 epoch=position.epoch + 1, epochs=self.recipe.epochs, step=position.step,
-                steps=self.batches.steps_per_epoch, loss=position.loss_sum / seen, top1=position.num_right / seen,
-                lr=current_rate(self.optimizer),
+                steps=self.batches.steps_per_epoch, loss=position.loss_sum / seen,
+                figures={name: position.mean(name) for name in self.task.figures}, lr=current_rate(self.optimizer),
                 images_per_second=speed, seconds_left=(total - done) / speed,
             )
         )  # fmt: skip

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from resnetkit.models.resnet import ResNet
 from resnetkit.training.muon import Muon
 from resnetkit.training.recipe import Optim, Schedule
 
 
-def build_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
+def build_optimizer(network: ResNet, optim: Optim) -> torch.optim.Optimizer:
     """Return the optimizer over the parameters that require a gradient; each group carries its `base_lr`.
 
     It updates in one pass over memory where torch can (`fused`). That pass goes through a parameter, its gradient and
@@ -29,23 +30,22 @@ def build_optimizer(network: nn.Module, optim: Optim) -> torch.optim.Optimizer:
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[optim.name](groups, **how)
 
 
-def parameter_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
-    """Group parameters by depth (stem, stages, head) and by kind, which decide rate and weight decay.
+def parameter_groups(network: ResNet, optim: Optim) -> list[dict[str, Any]]:
+    """Group parameters by their depth in the network and by kind, which decide rate and weight decay.
 
     The head learns at `lr`, each part before it at `layer_decay` times the rate of the part after it. Under Muon, `lr`
     is that of the filters and all that is no filter learns by `plain_lr`, shifts by `bias_factor` times that (with as
     much less decay, so that they shrink as fast as the head); BatchNorm's scales do not decay.
     """
     groups: dict[tuple[int, bool, str], dict[str, Any]] = {}
-    stages = {_stage(name) for name, _ in network.named_parameters()}
-    head = 1 + max(stage for stage in stages if stage is not None)
+    depths = network.depths()
+    head = max(depths.values())
     for name, parameter in network.named_parameters():
         if not parameter.requires_grad:
             continue
-        kind, full, slower = _kind(name, parameter, optim)
+        depth = depths[name]
+        kind, full, slower = _kind(name, parameter, optim, in_head=depth == head)
         decays = kind != "scale" and (optim.decay_norm_and_bias or parameter.ndim > 1)
-        stage = _stage(name)
-        depth = head if stage is None else stage
         rate = full * optim.layer_decay ** (head - depth)
         empty: dict[str, Any] = {
             "params": [], "lr": rate, "base_lr": rate, "weight_decay": optim.weight_decay / slower if decays else 0.0,
@@ -57,23 +57,15 @@ def parameter_groups(network: nn.Module, optim: Optim) -> list[dict[str, Any]]:
     return list(groups.values())
 
 
-def _kind(name: str, parameter: nn.Parameter, optim: Optim) -> tuple[str, float, float]:
+def _kind(name: str, parameter: nn.Parameter, optim: Optim, *, in_head: bool) -> tuple[str, float, float]:
     """Return what a parameter is to the optimizer, its full rate, and the factor that its weight decay is less by."""
     if optim.name != "muon":
         return "any", optim.lr, 1.0
     if parameter.ndim == 4:
         return "filters", optim.lr, 1.0
-    if name.endswith(".bias") and _stage(name) is not None:
+    if name.endswith(".bias") and not in_head:
         return "shift", optim.plain_lr * optim.bias_factor, optim.bias_factor
-    return "scale" if parameter.ndim == 1 and _stage(name) is not None else "plain", optim.plain_lr, 1.0
-
-
-def _stage(name: str) -> int | None:
-    """Return 0 for the stem, 1, 2, ... for the stages, None for the head."""
-    part = name.split(".")[0]
-    if part.startswith("layer"):
-        return int(part.removeprefix("layer"))
-    return None if part == "fc" else 0
+    return "scale" if parameter.ndim == 1 and not in_head else "plain", optim.plain_lr, 1.0
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

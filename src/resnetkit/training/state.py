@@ -26,16 +26,29 @@ Tensors = dict[str, torch.Tensor]
 class Position:
     """Where a run stands: `step` steps of epoch `epoch` (0-based) are done, with what they summed up so far.
 
-    `seconds` are those of the steps, `storing_seconds` those of the view they learn from, where it is stored.
+    `figures` are the task's, sums over `num_seen` pictures. `seconds` are those of the steps, `storing_seconds` those
+    of the view they learn from, where it is stored.
     """
 
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
-    num_right: int = 0
+    figures: dict[str, float] = field(default_factory=dict)
     num_seen: int = 0
     seconds: float = 0.0
     storing_seconds: float = 0.0
+
+    def mean(self, figure: str) -> float:
+        """Return a figure's mean over the pictures seen so far in the epoch, 0 before the first."""
+        return self.figures.get(figure, 0.0) / max(1, self.num_seen)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Position:
+        """Read `vars` of a position, also of a version that knew one figure."""
+        values = dict(values)
+        if "num_right" in values:
+            values["figures"] = {"top1": float(values.pop("num_right"))}
+        return cls(**values)
 
 
 @dataclass(kw_only=True)
@@ -121,7 +134,7 @@ class State:
             rooms[room][key] = tensor
         for room in cls._ROOMS:
             rooms[room] |= rooms[same[room]] if room in same else {}
-        values: dict[str, Any] = {**plain, "position": Position(**plain["position"]), **rooms}
+        values: dict[str, Any] = {**plain, "position": Position.from_json(plain["position"]), **rooms}
         return cls(**values)
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from resnetkit import runtime as machine
-from resnetkit.data.batches import Batches, normalise
+from resnetkit.data.batches import Batch, Batches, normalise
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResourceError
@@ -115,7 +115,7 @@ class StoredBatches:
 
     @torch.no_grad()
     def _computed(self, where: np.ndarray, view: int) -> torch.Tensor:
-        images, _ = self.batches.get(where, view, 0)
+        images = self.batches.get(where, view, 0).images
         try:
             with self.runtime.autocast():
                 activations = self.frozen(images)
@@ -132,9 +132,7 @@ class StoredBatches:
             )
         return kept.permute(0, 2, 3, 1).cpu() if self._channels_last else kept.cpu()
 
-    def get(
-        self, indices: np.ndarray, epoch: int, step: int, *, share: slice = slice(None)
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def get(self, indices: np.ndarray, epoch: int, step: int, *, share: slice = slice(None)) -> Batch:
         """Return `[N, C, H, W]` activations (`[N, C]` before the head) and `[N] int64` targets, on the device.
 
         Activations are float32, or bfloat16 where the run computes so. The view must be there (`prepare`).
@@ -146,7 +144,7 @@ class StoredBatches:
         rows = (rows.pin_memory() if device == "cuda" else rows).to(device, non_blocking=True)
         rows = rows.permute(0, 3, 1, 2) if self._channels_last else rows
         targets = torch.from_numpy(self.batches.part.targets[indices[share]]).to(device, non_blocking=True)
-        return rows if self.runtime.dtype == "bf16" else rows.float(), targets
+        return Batch(rows if self.runtime.dtype == "bf16" else rows.float(), targets)
 
 
 def stored(batches: Batches, network: ResNet, *, recipe: Recipe, watch: Watcher) -> Batches | StoredBatches:
