@@ -34,7 +34,7 @@ MIRROR_AND_SHIFT = Augment(flip="random", crop="shift", border="mean")
 
 def part_of(pictures: np.ndarray | list[np.ndarray]) -> Part:
     """Return a training part of pictures of ten classes."""
-    items = tuple(Item(f"{i}.png", "a", "train") for i in range(len(pictures)))
+    items = tuple(Item(f"{i}.png", ("a",), "train") for i in range(len(pictures)))
     return Part(items=items, targets=np.arange(len(pictures)) % 10, pixels=Pixels(pictures))
 
 

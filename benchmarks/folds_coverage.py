@@ -60,7 +60,7 @@ def main() -> None:
     for name, learn in (("ridge", ridge), ("nearest", nearest)):
         for count in (50, 100, 400) if options.only in (None, name) else ():
             for classes, num_folds, signals in ((2, 5, (0.0, 0.2)), (2, 10, (0.0,)), (5, 5, (0.0, 0.3))):
-                items = [Item(f"{n}", f"{n % classes}", "train") for n in range(count)]
+                items = [Item(f"{n}", (f"{n % classes}",), "train") for n in range(count)]
                 folds = np.array(into_folds(items, [f"{n:032x}" for n in range(count)], count=num_folds, seed=0))
                 for signal in signals:
                     generator = np.random.default_rng(0)

@@ -20,7 +20,7 @@ PREPROCESS = Preprocess.for_size(4)
 
 def batches_of(count: int, batch_size: int, *, seed: int = 0) -> Batches:
     part = Part(
-        items=tuple(Item(f"{i}.png", "a", "train") for i in range(count)),
+        items=tuple(Item(f"{i}.png", ("a",), "train") for i in range(count)),
         targets=np.arange(count, dtype=np.int64),
         pixels=Pixels(np.arange(count, dtype=np.uint8).repeat(48).reshape(count, 4, 4, 3)),
     )
@@ -93,7 +93,7 @@ def real_batches(batch_size: int, *, mixed: bool = False, count: int = 23) -> Ba
     config = Augment(flip="alternating", crop="shift", shift=0.25, cutout=1, cutmix=0.5 * mixed, mixup=0.5 * mixed)
     pixels = np.random.default_rng(0).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
     part = Part(
-        items=tuple(Item(f"{i}.png", "a", "train") for i in range(count)),
+        items=tuple(Item(f"{i}.png", ("a",), "train") for i in range(count)),
         targets=np.arange(count, dtype=np.int64) % 3, pixels=Pixels(pixels),
     )  # fmt: skip
     return Batches(

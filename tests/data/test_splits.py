@@ -14,7 +14,7 @@ from resnetkit.errors import DataError, UsageError
 
 def photos(count: int, *, label: str = "a", start: int = 0) -> list[tuple[Item, str]]:
     """Return items with a content each."""
-    return [(Item(f"{label}/{i}.jpg", label), f"{label} {i}") for i in range(start, start + count)]
+    return [(Item(f"{label}/{i}.jpg", (label,)), f"{label} {i}") for i in range(start, start + count)]
 
 
 def divide(photos: list[tuple[Item, str]], *, share: float = 0.2, seed: int = 0) -> dict[str, str | None]:
@@ -44,21 +44,21 @@ def test_new_photos_never_move_old_ones(trial):
 
 def test_where_photos_lie_does_not_matter_but_the_seed_does():
     here = photos(200)
-    there = [(Item(f"/elsewhere/{item.source}", item.label), content) for item, content in here]
+    there = [(Item(f"/elsewhere/{item.source}", item.labels), content) for item, content in here]
     assert list(divide(here).values()) == list(divide(there).values())
     assert list(divide(here).values()) != list(divide(here, seed=1).values())
 
 
 def test_identical_files_are_on_one_side():
-    twice = photos(100) + [(Item(f"copy/{i}.jpg", "a"), f"a {i}") for i in range(100)]
+    twice = photos(100) + [(Item(f"copy/{i}.jpg", ("a",)), f"a {i}") for i in range(100)]
     parts = divide(twice)
     assert all(parts[f"a/{i}.jpg"] == parts[f"copy/{i}.jpg"] for i in range(100))
     assert set(parts.values()) == {"train", "val"}
 
 
 def test_groups_and_what_they_share_are_on_one_side():
-    grouped = [(Item(f"{g}/{i}.jpg", "a", group=f"p{g}"), f"{g} {i}") for g in range(50) for i in range(4)]
-    linked = [(Item("link/1.jpg", "a", group="p0"), "shared"), (Item("link/2.jpg", "a", group="p1"), "shared")]
+    grouped = [(Item(f"{g}/{i}.jpg", ("a",), group=f"p{g}"), f"{g} {i}") for g in range(50) for i in range(4)]
+    linked = [(Item("link/1.jpg", ("a",), group="p0"), "shared"), (Item("link/2.jpg", ("a",), group="p1"), "shared")]
     parts = divide(grouped + linked, share=0.3)
     sides = [{part for source, part in parts.items() if source.startswith(f"{g}/")} for g in range(50)]
     assert all(len(side) == 1 for side in sides)
@@ -87,7 +87,7 @@ def test_every_class_with_two_photos_has_one_on_each_side(seed):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_photo_that_is_moved_empties_no_other_class(seed):
-    shared = [(Item(f"{label}/0.jpg", label, group="both"), f"{label} 0") for label in "ab"]
+    shared = [(Item(f"{label}/0.jpg", (label,), group="both"), f"{label} 0") for label in "ab"]
     parts = divide(shared + photos(1, label="a", start=1) + photos(3, label="b", start=1), seed=seed)
     for label in "ab":
         assert {part for source, part in parts.items() if source.startswith(label)} == {"train", "val"}
@@ -120,8 +120,8 @@ def test_of_many_new_pictures_the_share_of_all_is_held_out():
 
 
 def test_a_group_or_content_that_trained_is_never_held_out():
-    grouped = [(Item(f"{g}/{i}.jpg", "a", group=f"p{g}"), f"{g} {i}") for g in range(50) for i in range(4)]
-    copies = [(Item(f"copy/{g}.jpg", "b"), f"{g} 0") for g in range(50)]
+    grouped = [(Item(f"{g}/{i}.jpg", ("a",), group=f"p{g}"), f"{g} {i}") for g in range(50) for i in range(4)]
+    copies = [(Item(f"copy/{g}.jpg", ("b",)), f"{g} 0") for g in range(50)]
     trained = {f"{g}/3.jpg" for g in range(40)}
     held_out = in_part(divide_knowing([*grouped, *copies], trained, share=0.5, seed=3), "val")
     assert held_out <= {f"{g}/{i}.jpg" for g in range(40, 50) for i in range(4)} | {
@@ -140,9 +140,9 @@ def test_a_class_of_one_photo_stays_in_train():
 
 
 def test_parts_that_are_given_stay():
-    test = [(Item(f"t/{i}.jpg", "a", "test"), f"t {i}") for i in range(5)]
+    test = [(Item(f"t/{i}.jpg", ("a",), "test"), f"t {i}") for i in range(5)]
     assert Counter(divide(photos(50) + test).values())["test"] == 5
-    val = [(Item("v/0.jpg", "a", "val"), "v")]
+    val = [(Item("v/0.jpg", ("a",), "val"), "v")]
     assert Counter(divide(photos(50) + val).values()) == {"train": 50, "val": 1}
 
 
@@ -162,7 +162,11 @@ def test_digests_tell_contents_apart():
 
 def test_a_split_is_written_and_read(tmp_path):
     name = unicodedata.normalize("NFC", "개미")
-    items = [Item("b, 10.jpg", name, "train"), Item("b, 2.jpg", "נמלים", "val", "p1"), Item(" a\n.jpg", "x", "test")]
+    items = [
+        Item("b, 10.jpg", (name,), "train"),
+        Item("b, 2.jpg", ("נמלים",), "val", "p1"),
+        Item(" a\n.jpg", ("x",), "test"),
+    ]
     splits.write_split(tmp_path / "split.csv", items)
     assert splits.read_split(tmp_path / "split.csv") == {item.source: item.split for item in items}
     text = (tmp_path / "split.csv").read_text(encoding="utf-8")
@@ -179,7 +183,7 @@ def test_a_damaged_split_is_refused_with_the_line(tmp_path):
 
 
 def test_an_earlier_split_holds_and_new_photos_train():
-    items = [Item("photos/a/1.jpg", "a"), Item("photos/a/2.jpg", "a"), Item("photos/b/3.jpg", "b")]
+    items = [Item("photos/a/1.jpg", ("a",)), Item("photos/a/2.jpg", ("a",)), Item("photos/b/3.jpg", ("b",))]
     divided, num_new = splits.reuse_split(items, {"photos/a/1.jpg": "val", "photos/a/2.jpg": "train"})
     assert [item.split for item in divided] == ["val", "train", "train"]
     assert num_new == 1
@@ -204,7 +208,7 @@ def held_out(pictures: list[tuple[Item, str]]) -> list[Item]:
 def test_many_held_out_photos_are_halved_class_by_class_and_group_by_group():
     pictures = [*photos(500, label="a"), *photos(300, label="b"), *photos(2, label="rare")]
     items = [dataclasses.replace(item, group=item.source[:4]) for item in held_out(pictures[:800])]
-    items = [*items, *held_out(pictures[800:]), Item("t.jpg", "a", "train")]
+    items = [*items, *held_out(pictures[800:]), Item("t.jpg", ("a",), "train")]
     contents = [*(content for _, content in pictures), "other"]
     halved = halve(items, contents, seed=0)
     for label, total in (("a", 500), ("b", 300), ("rare", 2)):
@@ -235,6 +239,6 @@ def test_few_held_out_photos_and_data_with_a_test_part_are_not_halved():
     contents = [content for _, content in pictures]
     few = held_out(pictures[:-1])
     assert halve(few, contents[:-1], seed=0) == tuple(few)
-    given = [*held_out(pictures), Item("t.jpg", "a", "test")]
+    given = [*held_out(pictures), Item("t.jpg", ("a",), "test")]
     assert halve(given, [*contents, "t"], seed=0) == tuple(given)
     assert {item.split for item in halve(held_out(pictures), contents, seed=0)} == {"val", "test"}

@@ -29,7 +29,7 @@ def part_of(labels, answers, *, groups=None):
     """Make a part with these labels, whose pictures get these answers (indices of the model's classes)."""
     groups = groups or [None] * len(labels)
     items = tuple(
-        Item(f"{number}.png", label, "test", group)
+        Item(f"{number}.png", (label,), "test", group)
         for number, (label, group) in enumerate(zip(labels, groups, strict=True))
     )
     pixels = np.zeros((len(labels), 2, 2, 3), np.uint8)
@@ -98,11 +98,11 @@ def test_every_picture_is_averaged_once_whatever_the_batch_size(tta):
 
 def test_an_unknown_class_is_refused_with_the_nearest_name_and_the_flag():
     with pytest.raises(DataError, match=r"'aeroplane'.*did you mean 'airplane'.*--rename aeroplane=airplane"):
-        targets_of([Item("a.png", "aeroplane")], ("airplane", "cat"), where="test")
+        targets_of([Item("a.png", ("aeroplane",))], ("airplane", "cat"), where="test")
 
 
 def test_class_names_in_nfc_meet():
-    assert targets_of([Item("a.png", "카페")], ("café", "카페"), where="test").tolist() == [1]
+    assert targets_of([Item("a.png", ("카페",))], ("café", "카페"), where="test").tolist() == [1]
 
 
 def test_an_empty_part_and_outputs_that_are_not_finite_are_refused():

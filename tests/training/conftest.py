@@ -37,7 +37,7 @@ def make_part(count: int, *, seed: int = 0) -> Part:
     targets = generator.integers(0, 3, count)
     pixels = generator.integers(0, 120, (count, 8, 8, 3), dtype=np.uint8)
     pixels[np.arange(count), :, :, targets] += 120
-    items = tuple(Item(f"{i:03d}.png", "abc"[t], "train") for i, t in enumerate(targets))
+    items = tuple(Item(f"{i:03d}.png", ("abc"[t],), "train") for i, t in enumerate(targets))
     return Part(items=items, targets=targets.astype(np.int64), pixels=Pixels(pixels))
 
 

@@ -22,7 +22,7 @@ SPEC = ResNetSpec(blocks=(1,), width=4, stem="cifar", num_classes=3)
 def part_of(count: int) -> Part:
     chance = np.random.default_rng(count)
     targets = chance.integers(0, 3, count)
-    items = tuple(Item(f"{i}.png", "abc"[target], "val") for i, target in enumerate(targets))
+    items = tuple(Item(f"{i}.png", ("abc"[target],), "val") for i, target in enumerate(targets))
     return Part(items=items, targets=targets, pixels=Pixels(chance.integers(0, 255, (count, 8, 8, 3), dtype=np.uint8)))
 
 

@@ -197,7 +197,7 @@ def test_two_folded_runs_are_compared_where_each_was_honest(
 
 
 def test_folds_are_alike_in_classes_and_keep_groups(tmp_path: Path) -> None:
-    items = [Item(f"{n}", "ab"[n % 3 == 0], "train", group=f"g{n // 4}" if n < 40 else None) for n in range(100)]
+    items = [Item(f"{n}", ("ab"[n % 3 == 0],), "train", group=f"g{n // 4}" if n < 40 else None) for n in range(100)]
     digests = [f"{n:032x}" for n in range(100)]
     numbers = into_folds(items, digests, count=5, seed=0, alike=[(digests[50], digests[99])], trained={"60"})
     assert numbers[60] == 0
@@ -212,7 +212,7 @@ def test_folds_are_alike_in_classes_and_keep_groups(tmp_path: Path) -> None:
 
 
 def test_one_group_that_holds_a_class_cannot_be_held_out() -> None:
-    items = [Item(f"{n}", "b" if n in (0, 1) else "a", "train", group="g" if n < 3 else None) for n in range(12)]
+    items = [Item(f"{n}", ("b" if n in (0, 1) else "a",), "train", group="g" if n < 3 else None) for n in range(12)]
     with pytest.raises(UsageError, match="class 'b' has 1 picture to hold out"):
         into_folds(items, [f"{n:032x}" for n in range(12)], count=2, seed=0)
 

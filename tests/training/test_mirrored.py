@@ -50,7 +50,7 @@ def signs(kinds: tuple[int, ...], *, each: int = 12, seed: int = 0, groups: int 
     pixels = np.stack([sign(kinds[target], generator) for target in targets])
     names = [None if groups is None else f"film {i % groups}" for i in range(len(targets))]
     items = tuple(
-        Item(f"{i}.png", str(t), "train", group=g) for i, (t, g) in enumerate(zip(targets, names, strict=True))
+        Item(f"{i}.png", (str(t),), "train", group=g) for i, (t, g) in enumerate(zip(targets, names, strict=True))
     )
     return Part(items=items, targets=targets, pixels=Pixels(pixels))
 

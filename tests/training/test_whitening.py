@@ -31,7 +31,7 @@ def test_the_filters_are_those_of_pictures_from_the_whole_part(monkeypatch: pyte
     monkeypatch.setattr(whitening, "_NUM_PIXELS", 4 * 12**2)
     pixels = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 3), dtype=np.uint8)
     pixels[10:] //= 8  # another class, darker
-    items = tuple(Item(source=str(i), label="a", split="train", group=None) for i in range(20))
+    items = tuple(Item(source=str(i), labels=("a",), split="train", group=None) for i in range(20))
 
     def filters(chosen: slice) -> torch.Tensor:
         network = build("resnet8_fast", width=8)
@@ -46,7 +46,7 @@ def test_the_filters_are_those_of_pictures_from_the_whole_part(monkeypatch: pyte
 
 def test_the_stem_gets_each_filter_and_its_negative_and_keeps_them_fixed() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (20, 12, 12, 3), dtype=np.uint8)
-    items = tuple(Item(source=str(i), label="a", split="train", group=None) for i in range(20))
+    items = tuple(Item(source=str(i), labels=("a",), split="train", group=None) for i in range(20))
     part = Part(items=items, targets=np.zeros(20, np.int64), pixels=Pixels(pixels))
     network = build("resnet8_fast", width=8)
     whiten(network, part, preprocess=Preprocess.for_size(12))

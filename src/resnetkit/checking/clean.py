@@ -68,7 +68,7 @@ def write_clean_list(check: Check, dataset: Dataset, path: Path) -> tuple[int, i
     Pictures of an archive are `archive.zip::member`.
     """
     rows = [
-        [_relative(item.source, path), str(item.label), str(item.split), check.groups.get(item.source, "")]
+        [_relative(item.source, path), item.written, str(item.split), check.groups.get(item.source, "")]
         for item in check.items
         if item.source not in check.left_out
     ]

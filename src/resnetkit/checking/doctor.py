@@ -96,7 +96,7 @@ def _by_features(
 
 def _finding(kind: str, items: Sequence[Item], why: str, score: float | None = None) -> Finding:
     return Finding(
-        kind=kind, sources=tuple(item.source for item in items), labels=tuple(str(item.label) for item in items),
+        kind=kind, sources=tuple(item.source for item in items), labels=tuple(item.written for item in items),
         splits=tuple(str(item.split) for item in items), why=why, score=score,
     )  # fmt: skip
 
@@ -177,7 +177,7 @@ def _alike(
     small = sum(one.size is not None and one.thumbnail is None for one in looks)
     notes = (f"not looked for: near-copies of {small:,} images below 16 pixels, which all look alike",) if small else ()
     thumbnails = [looks[number].thumbnail for number in numbers]
-    found = near_copies_among(thumbnails, [str(items[number].label) for number in numbers], progress=progress)
+    found = near_copies_among(thumbnails, [items[number].written for number in numbers], progress=progress)
     pairs = [replace(pair, first=numbers[pair.first], second=numbers[pair.second]) for pair in found]
     return [pair for pair in pairs if looks[pair.first].identity != looks[pair.second].identity], notes
 
@@ -189,7 +189,7 @@ def _identical(items: Sequence[Item], looks: Sequence[Look]) -> Iterator[Finding
             by_content[one.identity].append(item)
     for alike in by_content.values():
         if len(alike) > 1:
-            if len({item.label for item in alike}) > 1:
+            if len({item.labels for item in alike}) > 1:
                 kind = "two labels"
             else:
                 kind = "identical across" if len({item.split for item in alike}) > 1 else "identical"
@@ -203,7 +203,7 @@ def _near(items: Sequence[Item], certain: Pairs, alike: Sequence[NearCopy]) -> I
         if both[0].split != both[1].split:
             kind = "near across"
         else:
-            kind = "near, two labels" if both[0].label != both[1].label else "near"
+            kind = "near, two labels" if both[0].labels != both[1].labels else "near"
         yield _finding(kind, both, "saved again or resized")
     known = set(certain)
     for one in sorted(alike, key=lambda pair: -pair.similarity):
@@ -231,7 +231,8 @@ def _small_classes(items: Sequence[Item], readable: Sequence[int]) -> Iterator[F
     by_class: dict[str, list[Item]] = defaultdict(list)
     for number in readable:
         if items[number].split == "train":
-            by_class[str(items[number].label)].append(items[number])
+            for label in items[number].labels or ():
+                by_class[label].append(items[number])
     most = max((len(members) for members in by_class.values()), default=0)
     for label, members in by_class.items():
         if len(members) * _IMBALANCE <= most:

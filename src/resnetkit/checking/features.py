@@ -64,14 +64,14 @@ def describe(
     Memory: the features, 4 bytes each.
     """
     enough = _in_large_classes(items, groups)
-    names = tuple(sorted({str(items[number].label) for number in enough}))
+    names = tuple(sorted({items[number].written for number in enough}))
     few = len(items) - len(enough)
     if len(names) < 2:
         return None, few
     items, looks = [items[number] for number in enough], [looks[number] for number in enough]
     together = tuple(groups[number] for number in enough)
     features = _features(backbone, dataset, items, looks, threads=threads, progress=progress)
-    targets = np.array([names.index(str(item.label)) for item in items])
+    targets = np.array([names.index(item.written) for item in items])
     penalty = choose_penalty(features, targets, groups=together, balanced=False)
     return Described(
         network=backbone.name, items=tuple(items), names=names, groups=together, features=features, targets=targets,
@@ -89,8 +89,8 @@ def _in_large_classes(items: Sequence[Item], groups: Sequence[str]) -> list[int]
     """Return the pictures of classes that have members in each fold."""
     by_class: dict[str, set[str]] = defaultdict(set)
     for item, group in zip(items, groups, strict=True):
-        by_class[str(item.label)].add(group)
-    return [number for number, item in enumerate(items) if len(by_class[str(item.label)]) >= FOLDS]
+        by_class[item.written].add(group)
+    return [number for number, item in enumerate(items) if len(by_class[item.written]) >= FOLDS]
 
 
 def _features(

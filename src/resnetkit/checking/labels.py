@@ -72,6 +72,6 @@ def _finding(item: Item, target: int, probabilities: np.ndarray, names: Sequence
     own = float(probabilities[target])
     why = f"looks like {names[other]} ({probabilities[other]:.0%}), not {names[target]} ({own:.1%})"
     return Finding(
-        kind="label", sources=(item.source,), labels=(str(item.label),), splits=(str(item.split),), why=why,
+        kind="label", sources=(item.source,), labels=(item.written,), splits=(str(item.split),), why=why,
         score=round(own, 6),
     )  # fmt: skip

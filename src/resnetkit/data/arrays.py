@@ -237,7 +237,7 @@ def way_to_pixels(array: np.ndarray) -> str:
 
 def _items(source: str, prefix: str, labels: list[str], split: Split | None) -> list[tuple[str, Item]]:
     return [
-        (f"{prefix}{index}", Item(f"{source}::{prefix}{index}", label, split)) for index, label in enumerate(labels)
+        (f"{prefix}{index}", Item(f"{source}::{prefix}{index}", (label,), split)) for index, label in enumerate(labels)
     ]
 
 

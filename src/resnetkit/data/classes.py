@@ -68,13 +68,18 @@ def class_names(labels: Iterable[str]) -> tuple[str, ...]:
 def renamed(items: tuple[Item, ...], rename: Mapping[str, str]) -> tuple[Item, ...]:
     """Return the items with class names replaced (`--rename old=new`); raises `UsageError` for an unknown old name."""
     table = {normal_name(old): normal_name(new) for old, new in rename.items()}
-    labels = {item.label for item in items if item.label is not None}
+    labels = {label for item in items for label in item.labels or ()}
     for old, new in table.items():
         if old not in labels:
             raise UsageError(f"--rename {_rename(old, new)}: no class is called {old!r}{near_miss(old, labels)}")
         if not new.strip():
             raise UsageError(f"--rename {old}=: the new name is missing")
-    return tuple(replace(item, label=table[item.label]) if item.label in table else item for item in items)
+    return tuple(
+        replace(item, labels=tuple(dict.fromkeys(table.get(label, label) for label in item.labels)))
+        if item.labels and not table.keys().isdisjoint(item.labels)
+        else item
+        for item in items
+    )
 
 
 def unknown_class(name: str, known: Collection[str], *, where: str, count: int) -> DataError:

@@ -26,12 +26,26 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One picture: its path as given, its class, its part of the data and the group it must stay with."""
+    """One picture: its path as given, what it is, its part of the data and the group it must stay with.
+
+    `labels` are the names that people gave it: none of them is `()`, and None says that nobody looked.
+    """
 
     source: str
-    label: str | None = None
+    labels: tuple[str, ...] | None = None
     split: Split | None = None
     group: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The class of a picture that has one; None where nobody gave it one."""
+        assert self.labels is None or len(self.labels) == 1, f"{self.source} has {len(self.labels or ())} labels"
+        return None if self.labels is None else self.labels[0]
+
+    @property
+    def written(self) -> str:
+        """Its labels as the cell of a table: `cat`, `cat;dog`, empty for none."""
+        return ";".join(self.labels or ())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -86,7 +86,7 @@ def examine(
     """Compare the parts and the contents of the pictures that can be read; `near`: pairs that show the same photo."""
     counts: dict[str, dict[Split, int]] = {name: dict.fromkeys(by_part, 0) for name in classes}
     for part, items in by_part.items():
-        for label, count in Counter(str(item.label) for item in items).items():
+        for label, count in Counter(label for item in items for label in item.labels or ()).items():
             counts[label][part] = count
     several = len([part for part in by_part if by_part[part]]) > 1
     missing = {
@@ -152,8 +152,8 @@ def _two_labels(
     for items in by_part.values():
         for item in items:
             other = first.setdefault(digests[item.source], item)
-            if other.label != item.label:
-                yield (other.source, str(other.label)), (item.source, str(item.label))
+            if other.labels != item.labels:
+                yield (other.source, other.written), (item.source, item.written)
 
 
 def _table(report: Report) -> list[str]:

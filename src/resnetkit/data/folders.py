@@ -147,7 +147,7 @@ def one_class(tree: Tree) -> Layout:
     """Return all pictures of a folder as one class that is called like the folder."""
     label = _class_name(os.path.basename(os.path.realpath(tree.source)))
     return Layout(
-        labelled=[(key, Item(tree.path(key), label)) for key in tree.pictures],
+        labelled=[(key, Item(tree.path(key), (label,))) for key in tree.pictures],
         outside=[],
         empty=[] if tree.pictures else [tree.source],
     )
@@ -176,7 +176,7 @@ def class_folders(tree: Tree) -> Layout:
             outside.append(tree.path(key))
         else:
             label = _class_name(below[1 if tops else 0])
-            labelled.append((key, Item(tree.path(key), label, None if unsplit else split)))
+            labelled.append((key, Item(tree.path(key), (label,), None if unsplit else split)))
     filled = {path[: depth + n] for path in paths for n in (1, 2)}
     empty = [
         tree.path("/".join(path))

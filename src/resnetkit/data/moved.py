@@ -53,21 +53,21 @@ def found_again(
     labels, origins = _labels(data, rename), {}
     now = [{labels.get(one.source) for one in alike[key]} - {None} for key, _ in wanted]
     others = sum(
-        bool(named) and items[source].label not in named for named, (_, source) in zip(now, wanted, strict=True)
+        bool(named) and items[source].labels not in named for named, (_, source) in zip(now, wanted, strict=True)
     )
     notes = (f"{others:,} pictures lie under another class now; the labels are those of split.csv",) if others else ()
     for key, source in wanted:
         alike[key].rotate(-1)
         origins[source] = pictures.origins[alike[key][-1].source]
     kept = tuple(items[source] for _, source in wanted)
-    names = class_names(str(item.label) for item in kept)
+    names = class_names(label for item in kept for label in item.labels or ())
     return replace(pictures, items=kept, classes=names, origins=origins, ignored=(), outside=(), empty=(), notes=notes)
 
 
-def _labels(data: Sequence[Any], rename: Mapping[str, str] | None) -> dict[str, str | None]:
+def _labels(data: Sequence[Any], rename: Mapping[str, str] | None) -> dict[str, tuple[str, ...] | None]:
     """Return the classes under which pictures lie now, by source; none where they do not lie in classes."""
     try:
-        return {item.source: item.label for item in open_data(*data, rename=rename).items}
+        return {item.source: item.labels for item in open_data(*data, rename=rename).items}
     except ResNetKitError:
         return {}
 

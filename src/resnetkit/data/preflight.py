@@ -222,7 +222,7 @@ def _check_labels(dataset: Dataset, classes: Sequence[str] | None, parts: Sequen
     if "train" in parts and "train" not in present:
         only = " and ".join(part for part in SPLITS if part in present)
         raise DataError(f"{dataset.name}: no training part (only {only}); add one, or give the pictures without parts")
-    counts = Counter(str(item.label) for item in dataset.items)
+    counts = Counter(label for item in dataset.items for label in item.labels or ())
     if classes is None and len(counts) < 2:
         raise DataError(
             f"{dataset.name}: one class only ({next(iter(counts))}); there must be two or more to tell apart"
@@ -234,7 +234,7 @@ def _check_labels(dataset: Dataset, classes: Sequence[str] | None, parts: Sequen
 
 def _check_limit(dataset: Dataset) -> None:
     """Stop where a limit leaves classes without an image to hold out: more images would not help."""
-    needed = 2 * len({item.label for item in dataset.items})
+    needed = 2 * len({label for item in dataset.items for label in item.labels or ()})
     if dataset.limit is not None and dataset.limit < needed:
         raise UsageError(
             f"--limit {dataset.limit} is too small for {needed // 2} classes: each needs two images, one to train and "
@@ -316,7 +316,7 @@ def _known_classes(
     """Return the model's classes, or those of the data that still have a readable image."""
     if classes is not None:
         return tuple(classes)
-    seen = {item.label for items in left.values() for item in items}
+    seen = {label for items in left.values() for item in items for label in item.labels or ()}
     return tuple(name for name in dataset.classes if name in seen)
 
 
@@ -341,7 +341,7 @@ def _check_parts(
         raise DataError("no training image could be read")
     if needs_classes and len(names) < 2:
         raise DataError(f"one class only ({', '.join(names)}) has images that can be read; there must be two or more")
-    trained = {item.label for item in left.get("train", ())}
+    trained = {label for item in left.get("train", ()) for label in item.labels or ()}
     without = [name for name in names if name not in trained]
     if needs_classes and "train" in left and without:
         raise DataError(f"class {without[0]!r} has no training image that can be read; mend one or take the class out")
@@ -370,7 +370,7 @@ def _prepared(
     }  # fmt: skip
     records = tuple(
         sorted(
-            (item.source, surveyed.digests[item.source], str(item.label), str(item.split))
+            (item.source, surveyed.digests[item.source], item.written, str(item.split))
             for part in parts.values()
             for item in part.items
         )

@@ -57,7 +57,7 @@ class _Collected:
         return Dataset(
             name=name,
             items=tuple(self.items),
-            classes=classes.class_names(item.label for item in self.items if item.label is not None),
+            classes=classes.class_names(label for item in self.items for label in item.labels or ()),
             ignored=tuple(self.ignored),
             outside=tuple(self.outside),
             empty=tuple(self.empty),
@@ -214,14 +214,13 @@ def _grouped(items: tuple[Item, ...], pattern: str, columns: tuple[str, ...]) ->
 
 def _checked_classes(sources: list[str], items: tuple[Item, ...]) -> tuple[str, ...]:
     """Return the classes that training knows; raises `DataError` where another part has more."""
-    everything = classes.class_names(item.label for item in items if item.label is not None)
-    known = {item.label for item in items if item.split in (None, "train")}
+    everything = classes.class_names(label for item in items for label in item.labels or ())
+    known = {label for item in items if item.split in (None, "train") for label in item.labels or ()}
     if not known:
         return everything
-    counts = Counter((item.split, item.label) for item in items if item.label not in known)
+    counts = Counter((item.split, label) for item in items for label in item.labels or () if label not in known)
     for (split, label), count in sorted(counts.items(), key=lambda entry: str(entry[0])):
-        where = f"{' '.join(sources)}, {split} part"
-        raise classes.unknown_class(str(label), [str(name) for name in known], where=where, count=count)
+        raise classes.unknown_class(label, known, where=f"{' '.join(sources)}, {split} part", count=count)
     return everything
 
 
@@ -234,10 +233,10 @@ def _limited(
     folder = os.path.dirname(root) if _suffix(root) == ".csv" else root
     keys = {item.source: _path_hash(item.source.removeprefix(folder)) for item in items}
     rank: dict[str, tuple[int, bytes]] = {}
-    seen: Counter[tuple[str | None, str | None]] = Counter()
+    seen: Counter[tuple[str | None, str]] = Counter()
     for item in sorted(items, key=lambda item: keys[item.source]):
-        rank[item.source] = (seen[item.split, item.label], keys[item.source])
-        seen[item.split, item.label] += 1
+        rank[item.source] = (seen[item.split, item.written], keys[item.source])
+        seen[item.split, item.written] += 1
     kept: set[str] = set()
     notes = []
     for split in (None, *SPLITS):

@@ -49,7 +49,7 @@ class _Unit:
 
     members: list[int]
     free: bool
-    labels: frozenset[str | None]
+    labels: frozenset[str]
     height: float
     held_out: bool
 
@@ -123,7 +123,7 @@ def into_folds(
     number = [0] * len(items)
     held: list[Counter[str]] = [Counter() for _ in range(count)]
     for unit in sorted((unit for unit in units if unit.free), key=lambda unit: (-len(unit.members), unit.height)):
-        own = Counter(str(items[index].label) for index in unit.members)
+        own = Counter(label for index in unit.members for label in items[index].labels or ())
         fold = min(range(count), key=lambda k: (sum(held[k][label] for label in own), held[k].total(), k))
         held[fold] += own
         for index in unit.members:
@@ -134,7 +134,7 @@ def into_folds(
 
 def _check_folds(units: Sequence[_Unit], count: int) -> None:
     """Raise `UsageError` where a class cannot give one unit to each fold; one that is known already gives none."""
-    given = Counter(str(label) for unit in units if unit.free for label in unit.labels)
+    given = Counter(label for unit in units if unit.free for label in unit.labels)
     if not given:
         raise UsageError("--folds: the starting weights know all of these pictures, so none can be held out")
     label, fewest = min(given.items(), key=lambda pair: (pair[1], pair[0]))
@@ -149,8 +149,8 @@ def _check_folds(units: Sequence[_Unit], count: int) -> None:
 def _check_taught(items: Sequence[Item], part: Sequence[int], number: Sequence[int], count: int) -> None:
     """Raise `UsageError` where a fold would hold out all of a class, as groups of several classes can bring about."""
     for fold in range(1, count + 1):
-        taught = {str(items[index].label) for index in part if number[index] != fold}
-        for label in sorted({str(items[index].label) for index in part} - taught):
+        taught = {label for index in part if number[index] != fold for label in items[index].labels or ()}
+        for label in sorted({label for index in part for label in items[index].labels or ()} - taught):
             raise UsageError(f"--folds {count}: one group holds all of class {label!r}, which no fold could then learn")
 
 
@@ -167,7 +167,7 @@ def _units(
         groups = sorted({str(items[index].group) for index in indices if items[index].group is not None})
         key = f"group {groups[0]}" if groups else f"content {min(digests[index] for index in indices)}"
         height = _height(seed, key)
-        labels = frozenset(items[index].label for index in indices)
+        labels = frozenset(label for index in indices for label in items[index].labels or ())
         free = all(items[index].source not in trained for index in indices)
         units.append(_Unit(members=indices, free=free, labels=labels, height=height, held_out=False))
     return units
@@ -211,7 +211,7 @@ def _give_every_class_both_sides(units: list[_Unit]) -> None:
     of_class: dict[str, list[_Unit]] = defaultdict(list)
     for unit in units:
         for label in unit.labels:
-            of_class[str(label)].append(unit)
+            of_class[label].append(unit)
     for label in sorted(of_class):
         own = of_class[label]
         if not any(not unit.held_out for unit in own):
@@ -226,7 +226,7 @@ def _give_every_class_both_sides(units: list[_Unit]) -> None:
 
 
 def _last_in_train(unit: _Unit, of_class: Mapping[str, list[_Unit]]) -> bool:
-    return any(sum(not other.held_out for other in of_class[str(label)]) == 1 for label in unit.labels)
+    return any(sum(not other.held_out for other in of_class[label]) == 1 for label in unit.labels)
 
 
 def write_split(path: Path, items: Iterable[Item], folds: Mapping[str, int] | None = None) -> None:
@@ -238,7 +238,7 @@ def write_split(path: Path, items: Iterable[Item], folds: Mapping[str, int] | No
     writer.writerow(["source", "label", "split", *["group"] * grouped, *["fold"] * (folds is not None)])
     for item in rows:
         more = [item.group or ""] * grouped + ([] if folds is None else [folds.get(item.source) or ""])
-        writer.writerow([item.source, item.label, item.split, *more])
+        writer.writerow([item.source, item.written, item.split, *more])
     write_text(path, text.getvalue())
 
 
@@ -268,7 +268,9 @@ def read_folds(path: Path) -> dict[str, int]:
 def read_items(path: Path) -> dict[str, Item]:
     """Read the pictures of `write_split`, with class and group: source -> item without its part."""
     table = read_table(str(path), needed=("source", "split", "label"))
-    return {row["source"]: Item(row["source"], row["label"], group=row.get("group") or None) for _, row in table.rows}
+    return {
+        row["source"]: Item(row["source"], (row["label"],), group=row.get("group") or None) for _, row in table.rows
+    }
 
 
 def reuse_split(items: Sequence[Item], rows: Mapping[str, Split]) -> tuple[tuple[Item, ...], int]:

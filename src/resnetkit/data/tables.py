@@ -120,7 +120,7 @@ def labelled(table: Table, *, group_column: str | None) -> tuple[list[tuple[str,
         if not row["label"]:
             raise table.wrong(line, f"{row['image_path']} has no label")
         group = row[group_column] or None if group_column else None
-        item = Item(path, normal_name(row["label"]), _split(table, line, row), group)
+        item = Item(path, (normal_name(row["label"]),), _split(table, line, row), group)
         earlier, _, other = first.setdefault(os.path.normpath(path), (line, path, item))
         if replace(item, source=other.source) != other:
             raise table.wrong(line, _contradiction(row["image_path"], item, other, line=earlier))
@@ -129,9 +129,9 @@ def labelled(table: Table, *, group_column: str | None) -> tuple[list[tuple[str,
 
 def _contradiction(name: str, item: Item, other: Item, *, line: int) -> str:
     what = f"{name} is listed again (first in line {line})"
-    if item.label == other.label:
+    if item.labels == other.labels:
         return f"{what} with another {'split' if item.split != other.split else 'group'}"
-    return f"{what}, as {item.label!r} and {other.label!r}: a picture has one label in this version; keep one row"
+    return f"{what}, as {item.written!r} and {other.written!r}: a picture has one label in this version; keep one row"
 
 
 def _check_single_labels(table: Table) -> None:

@@ -82,7 +82,7 @@ def _with_parts(prepared: Prepared, parts: dict[Split, Part]) -> Prepared:
     """Return the data with other parts of the same pictures."""
     digests = {source: digest for source, digest, _, _ in prepared.records}
     items = [item for part in parts.values() for item in part.items]
-    records = tuple(sorted((item.source, digests[item.source], str(item.label), str(item.split)) for item in items))
+    records = tuple(sorted((item.source, digests[item.source], item.written, str(item.split)) for item in items))
     report = replace(prepared.report, counts=_counts(prepared.classes, items), across=(), near=())
     return replace(
         prepared, parts=parts, records=records, fingerprint=fingerprint(records), report=report, left_out=(), folds=None
@@ -93,5 +93,6 @@ def _counts(classes: Sequence[str], items: Iterable[Item]) -> dict[str, dict[Spl
     counted: dict[str, Counter[Split]] = defaultdict(Counter)
     for item in items:
         assert item.split is not None
-        counted[str(item.label)][item.split] += 1
+        for label in item.labels or ():
+            counted[label][item.split] += 1
     return {name: dict(counted[name]) for name in classes}
