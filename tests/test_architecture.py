@@ -23,7 +23,7 @@ ORDER = (
     {"explaining"},  # as `exporting` below: a room `explain` would hide the call resnetkit.explain
     {"training"},
     {"checking", "exporting"},  # not `export`: a room of that name would hide the call resnetkit.export
-    {"dense", "medical", "video"},
+    {"tasks"},
     {"report"},
     {"api"},
     {"serve"},
@@ -45,7 +45,6 @@ NEED_TORCH = {
     "models.weights",
     "training.augmenter",
     "training.checks",
-    "training.classification",
     "training.duration",
     "training.head",
     "training.heartbeat",
@@ -61,6 +60,7 @@ NEED_TORCH = {
     "training.state",
     "training.stored",
     "training.whitening",
+    "tasks.classification.learning",
 }
 BANNED_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers"}
 OPTIONAL = {"captum", "cleanlab", "simplejpeg", "pillow_heif", "mplfonts", "nncf", "pyarrow"}

@@ -16,9 +16,9 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
+from resnetkit.tasks.classification.learning import learning
 from resnetkit.training import state as states
 from resnetkit.training.augmenter import build_augmenter, build_mixer
-from resnetkit.training.classification import classification_task
 from resnetkit.training.loop import Loop
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Optim, Recipe
@@ -77,7 +77,7 @@ def make_loop(tmp_path: Path) -> Callable[..., Loop]:
             runtime=runtime,
             views=recipe.views,
         )
-        task = classification_task(
+        task = learning(
             recipe,
             train=train,
             val=val,

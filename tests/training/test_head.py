@@ -16,8 +16,7 @@ from resnetkit.runtime import Runtime
 from resnetkit.training.choosing import Validation
 from resnetkit.training.head import choose_penalty, first_row, fit_head, pooled_features, words_of
 from resnetkit.training.linear import Scaling
-from resnetkit.training.loop import Loop
-from resnetkit.training.recipe import Recipe
+from resnetkit.training.loop import Learning, Loop
 from resnetkit.training.run import COLUMNS
 from resnetkit.training.stopping import StopRequest
 from tests.training.conftest import PREPROCESS, SPEC, make_part
@@ -103,10 +102,12 @@ def test_the_same_pictures_give_the_same_bits() -> None:
 
 def test_the_first_row_has_the_columns_of_an_epoch() -> None:
     network, part = prepared(3)
-    row, _ = first_row(
-        network, part, validate=lambda network, check: Validation({"val_loss": 0.7, "val_top1": 0.625}),
-        recipe=Recipe(head_first=True, epochs=0), preprocess=PREPROCESS, runtime=Runtime(),
+    task = Learning(
+        figures=("top1",), learn=lambda forward, batch: (batch.images.sum(), {}),
+        validate=lambda network, check: Validation({"val_loss": 0.7, "val_top1": 0.625}),
+        fit_head=lambda network, check: {"train_loss": 0.5, "train_top1": 0.75},
     )  # fmt: skip
+    row, _ = first_row(network, task, count=len(part))
     assert set(COLUMNS) == set(row)
     assert (row["epoch"], row["lr"]) == (0, 0.0)
     assert "62.5 % of the held-out ones" in words_of(row)

@@ -84,6 +84,7 @@ def _job_of_fold(job: Job, number: int, watcher: Watcher) -> Job:
         lineage=lineage(prepared, before=job.lineage.before, license=job.lineage.license),
         runtime=job.runtime, path=folder.path,
         command=(job.folder.path / "command.txt").read_text(encoding="utf-8").strip(), watch=watcher, ranks=job.ranks,
+        learning=job.learning,
     )  # fmt: skip
 
 

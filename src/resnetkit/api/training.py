@@ -18,10 +18,12 @@ from resnetkit.api.locating import RUNS, locate
 from resnetkit.api.pictures import draw_augmented
 from resnetkit.api.progress import listening
 from resnetkit.api.remembering import of_training, trained_among, unknown
+from resnetkit.api.tasks import task_called
 from resnetkit.data.arrays import GIVEN, fetch_cifar10, pair_of, paths_of
 from resnetkit.errors import UsageError, near_miss
 from resnetkit.files import safe_name
 from resnetkit.models.catalog import name_of
+from resnetkit.models.checkpoint import CLASSIFICATION
 from resnetkit.runtime import Runtime
 from resnetkit.training.compiled import repays
 from resnetkit.training.plan import (
@@ -103,6 +105,7 @@ def train(
             command=command or _python_call(),
             watch=watcher,
             ranks=ranks,
+            learning=task_called(CLASSIFICATION).learning,
         )
         if ranks.first:
             draw_augmented(job, watcher)
@@ -316,7 +319,10 @@ def _resumed(
     from resnetkit.training.resuming import take_up
 
     with watcher.counting("reading pictures") as progress:
-        job = take_up(folder, ranks=ranks, epochs=epochs, data=data, watch=watcher, progress=progress)
+        job = take_up(
+            folder, ranks=ranks, epochs=epochs, data=data, watch=watcher, progress=progress,
+            learning=task_called(CLASSIFICATION).learning,
+        )  # fmt: skip
     if job.request.folds is not None:
         check_folds(job.request.folds, job.recipe, ranks.place)
     elif Run(folder).description["epochs_done"] == job.recipe.epochs:

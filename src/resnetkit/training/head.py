@@ -17,9 +17,8 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.surgery import Headless
 from resnetkit.runtime import Runtime
-from resnetkit.training.choosing import Validation
 from resnetkit.training.linear import choose_penalty, figures, fit_linear
-from resnetkit.training.recipe import Recipe
+from resnetkit.training.loop import Learning
 from resnetkit.training.state import Row
 
 _BATCH = 64
@@ -34,20 +33,15 @@ class Fit:
     inverse_penalty: float
 
 
-def first_row(
-    network: ResNet, part: Part, *, validate: Callable[[ResNet, Callable[[], None]], Validation], recipe: Recipe,
-    preprocess: Preprocess, runtime: Runtime,
-) -> tuple[Row, torch.Tensor | None]:  # fmt: skip
-    """Fit the head on the training part (`fit_head`); return epoch 0 of `results.csv`, and what it names right."""
+def first_row(network: ResNet, task: Learning, *, count: int) -> tuple[Row, torch.Tensor | None]:
+    """Fit the head on `count` training pictures; return epoch 0 of `results.csv`, and what it names right."""
     begin = time.monotonic()
-    balanced = recipe.class_weights == "balanced"
-    fit = fit_head(network, part, preprocess=preprocess, runtime=runtime, balanced=balanced)
-    held_out = validate(network.eval(), lambda: None)
+    fitted = task.fit_head(network, lambda: None)
+    held_out = task.validate(network.eval(), lambda: None)
     seconds = time.monotonic() - begin
     row = {
-        "epoch": 0, "seconds": round(seconds, 3), "images_per_second": round(len(part) / seconds, 2), "lr": 0.0,
-        "train_loss": fit.loss, "train_top1": fit.top1,
-        **held_out.figures,
+        "epoch": 0, "seconds": round(seconds, 3), "images_per_second": round(count / seconds, 2), "lr": 0.0,
+        **fitted, **held_out.figures,
     }  # fmt: skip
     return row, held_out.right
 

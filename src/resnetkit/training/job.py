@@ -34,10 +34,9 @@ from resnetkit.training import run as runs
 from resnetkit.training import state as states
 from resnetkit.training.augmenter import build_augmenter, build_mixer
 from resnetkit.training.choosing import choice, keep_answers, stopped_by_patience
-from resnetkit.training.classification import classification_task
 from resnetkit.training.head import first_row, words_of
 from resnetkit.training.lineage import Lineage
-from resnetkit.training.loop import Loop, Task
+from resnetkit.training.loop import Learning, Loop
 from resnetkit.training.plan import Plan, Request
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
@@ -56,7 +55,8 @@ _WHOLE = 1.15
 class Job:
     """Everything decided: the data in memory, the folder (the first rank's to write), and what the state carries.
 
-    `moved_to`: where the run's pictures lie now, if no longer where the request says.
+    `learning` is the task's (`tasks.task`). `moved_to`: where the run's pictures lie now, if no longer where the
+    request says.
     """
 
     folder: RunFolder
@@ -67,6 +67,7 @@ class Job:
     request: Request
     ranks: Ranks
     lineage: Lineage
+    learning: Callable[..., Learning]
     moved_to: tuple[str, ...] = ()
 
     @property
@@ -119,12 +120,9 @@ class Job:
             seed=self.request.seed, runtime=self.runtime, views=self.recipe.views,
         )  # fmt: skip
 
-    def task(self, ranks: Ranks) -> Task:
-        """Return loss and scores of the run's pictures, shared among `ranks`."""
-        return classification_task(
-            self.recipe, train=self.prepared.parts["train"], val=self.prepared.parts.get("val"),
-            preprocess=self.preprocess, runtime=self.runtime, num_classes=self.spec.num_classes, ranks=ranks,
-        )  # fmt: skip
+    def task(self, ranks: Ranks) -> Learning:
+        """Return what is learnt of the run's pictures, and their scores, shared among `ranks`."""
+        return self.learning(self.recipe, self.prepared, runtime=self.runtime, ranks=ranks)
 
     def going_on(self) -> State:
         """Return the newest state under the recipe and runtime of this job, and write again what lies beside it.
@@ -254,8 +252,7 @@ def prepare_data(
 def begin(
     request: Request, plan: Plan, prepared: Prepared, *, weights: Mapping[str, torch.Tensor] | None,
     weights_spec: ResNetSpec | None, lineage: Lineage, runtime: Runtime, path: Path, named: bool = True, command: str,
-    watch: Watcher,
-    ranks: Ranks,
+    watch: Watcher, ranks: Ranks, learning: Callable[..., Learning],
 ) -> Job:  # fmt: skip
     """Build the network, fit the head where the recipe says so, and make the run folder.
 
@@ -265,7 +262,7 @@ def begin(
     runtime.apply()
     job = Job(
         folder=RunFolder(path), prepared=prepared, spec=plan.spec, recipe=plan.recipe, runtime=runtime,
-        request=request, ranks=ranks, lineage=lineage,
+        request=request, ranks=ranks, lineage=lineage, learning=learning,
     )  # fmt: skip
     how: dict[str, Any] = {"named": named, "command": command, "watch": watch}
     return dataclasses.replace(job, folder=ranks.by_first(lambda: _create(job, plan, weights, weights_spec, **how)))
@@ -291,10 +288,7 @@ def _create(
         micro_batch=plan.recipe.micro_batch,
     )  # fmt: skip
     if plan.recipe.head_first:
-        row, right = first_row(
-            network, prepared.parts["train"], validate=job.task(Ranks()).validate, recipe=plan.recipe,
-            preprocess=prepared.preprocess, runtime=runtime,
-        )  # fmt: skip
+        row, right = first_row(network, job.task(Ranks()), count=len(prepared.parts["train"]))
         watch.note(words_of(row))
         # Without a validation part no figure of this one could be compared with a later epoch's.
         if "val" in prepared.parts or not plan.recipe.epochs:

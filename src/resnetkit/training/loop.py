@@ -38,26 +38,27 @@ _STEPS_BETWEEN_READS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """What the loop does not know: what is learnt of a batch, and how a validation part is scored.
+class Learning:
+    """What the loop does not know of a task: what is learnt of a batch, and how a validation part is scored.
 
     `learn(forward, batch)` puts the pictures through the network and returns the loss and the figures called `figures`,
     all of them sums over the pictures; their means over an epoch are `train_*` of its row. `validate(network, check)`
     scores what is held out and calls `check()` between batches so that a signal is obeyed there too;
-    `refit(network, check)` fits the head to features of the training pictures, alike on all ranks.
+    `fit_head(network, check)` fits the head to features of the training pictures, alike on all ranks, and returns the
+    `train_*` figures of that.
     """
 
     figures: tuple[str, ...]
     learn: Callable[[Forward, Batch], tuple[torch.Tensor, Figures]]
     validate: Callable[[ResNet, Callable[[], None]], Validation]
-    refit: Callable[[ResNet, Callable[[], None]], None]
+    fit_head: Callable[[ResNet, Callable[[], None]], Row]
 
 
 class Loop:
     """One run between its first step and its last; `state` is always able to be saved."""
 
     def __init__(
-        self, network: ResNet, *, state: State, batches: Batches | StoredBatches, task: Task, recipe: Recipe,
+        self, network: ResNet, *, state: State, batches: Batches | StoredBatches, task: Learning, recipe: Recipe,
         runtime: Runtime, folder: Path, watch: Watcher, on_saved: Callable[[State], None], ranks: Ranks,
     ) -> None:  # fmt: skip
         self.network, self.state, self.batches, self.task = network, state, batches, task
@@ -229,7 +230,7 @@ class Loop:
         set_rate(self.optimizer, self._rate_factor(position.step - 1))
         try:
             if self.recipe.head_last and position.epoch + 1 == self.recipe.epochs:
-                self.task.refit(self.averaged.eval(), lambda: self._check(stop))
+                self.task.fit_head(self.averaged.eval(), lambda: self._check(stop))
             held_out = self.task.validate(self.averaged.eval(), lambda: self._check(stop))
         except Stopped as stopped:
             self._save_and_leave(stopped.signal_number)

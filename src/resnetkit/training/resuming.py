@@ -22,6 +22,7 @@ from resnetkit.training.checks import check_batches, check_ranks
 from resnetkit.training.compiled import check_compiler
 from resnetkit.training.job import Job, contents, open_request_data, prepare_data
 from resnetkit.training.lineage import lineage_of
+from resnetkit.training.loop import Learning
 from resnetkit.training.plan import Plan, Request
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Budget, Recipe
@@ -32,7 +33,7 @@ from resnetkit.watcher import Watcher
 
 def take_up(
     folder: RunFolder, *, ranks: Ranks, epochs: int | None = None, data: Sequence[Any] = (), watch: Watcher,
-    progress: Callable[[int, int], None] | None = None,
+    learning: Callable[..., Learning], progress: Callable[[int, int], None] | None = None,
 ) -> Job:  # fmt: skip
     """Take up a run where its newest state left it, or on to `epochs`; data, recipe and place come from the run.
 
@@ -90,7 +91,7 @@ def take_up(
         check_batches(plan, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
     return Job(
         folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request, ranks=ranks,
-        lineage=lineage_of(folder), moved_to=moved_to,
+        lineage=lineage_of(folder), learning=learning, moved_to=moved_to,
     )  # fmt: skip
 
 

@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from resnetkit.data.batches import Batch, seeded
 from resnetkit.runtime import Runtime
-from resnetkit.training.classification import classification_task
-from resnetkit.training.loop import Loop, Task
+from resnetkit.tasks.classification.learning import learning
+from resnetkit.training.loop import Learning, Loop
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Augment, Optim, Recipe
 from resnetkit.training.stopping import StopRequest
@@ -19,14 +19,16 @@ OUTPUTS = torch.randn(12, 3, generator=seeded(0))
 TARGETS = torch.arange(12) % 3
 
 
-def task_of(**changes: Any) -> Task:
-    return classification_task(
+def task_of(**changes: Any) -> Learning:
+    return learning(
         Recipe(**changes), train=make_part(37), val=None, preprocess=PREPROCESS, runtime=Runtime(), num_classes=3,
         ranks=Ranks(),
     )  # fmt: skip
 
 
-def learnt(task: Task, outputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def learnt(
+    task: Learning, outputs: torch.Tensor, targets: torch.Tensor
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return loss and figures of a network that answers with what it is given."""
     return task.learn(lambda images: images, Batch(outputs, targets))
 

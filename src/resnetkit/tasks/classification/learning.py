@@ -1,4 +1,4 @@
-"""The classification task: what the loop is told about classes."""
+"""What the training loop is told about classes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.inference.engines import TorchEngine
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
-from resnetkit.training.choosing import Validation
+from resnetkit.training.choosing import Row, Validation
 from resnetkit.training.head import fit_head
-from resnetkit.training.loop import Figures, Forward, Task
+from resnetkit.training.loop import Figures, Forward, Learning
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.stored import StoredScoring, pixels_of
@@ -24,10 +24,10 @@ from resnetkit.training.stored import StoredScoring, pixels_of
 _BATCH = 250
 
 
-def classification_task(
+def learning(
     recipe: Recipe, *, train: Part, val: Part | None, preprocess: Preprocess, runtime: Runtime, num_classes: int,
     ranks: Ranks,
-) -> Task:  # fmt: skip
+) -> Learning:  # fmt: skip
     """Return cross-entropy, top-1 and the validation figures, all on the device of `runtime`."""
     weights = _class_weights(recipe, train, num_classes)
     weights = weights if weights is None else weights.to(runtime.device)
@@ -53,12 +53,13 @@ def classification_task(
             stored=stored,
         )  # fmt: skip
 
-    def refit(network: ResNet, check: Callable[[], None]) -> None:
+    def fit(network: ResNet, check: Callable[[], None]) -> Row:
         balanced = recipe.class_weights == "balanced"
-        fit_head(network, train, preprocess=preprocess, runtime=runtime, balanced=balanced, check=check)
+        found = fit_head(network, train, preprocess=preprocess, runtime=runtime, balanced=balanced, check=check)
         network.fc.load_state_dict(ranks.by_first(network.fc.state_dict))  # libraries may differ between machines
+        return {"train_loss": found.loss, "train_top1": found.top1}
 
-    return Task(figures=("top1",), learn=learn, validate=validate, refit=refit)
+    return Learning(figures=("top1",), learn=learn, validate=validate, fit_head=fit)
 
 
 def _class_weights(recipe: Recipe, part: Part, num_classes: int) -> torch.Tensor | None:

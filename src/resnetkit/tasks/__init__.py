@@ -1,0 +1,1 @@
+"""What the verbs need to know of a task, and nothing else."""

@@ -1,0 +1,21 @@
+"""A task as a value: what the verbs ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from resnetkit.training.loop import Learning
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """What only a task knows. Its functions import torch when they are called, this value does not.
+
+    `learning(recipe, prepared, runtime=, ranks=)` is what the training loop asks (`training.loop.Learning`).
+    """
+
+    name: str
+    learning: Callable[..., Learning]
