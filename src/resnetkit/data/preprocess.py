@@ -10,6 +10,7 @@ from PIL import Image
 
 from resnetkit.data import images
 from resnetkit.data.shape import can_crop, check_shape
+from resnetkit.data.view import View
 from resnetkit.errors import DataError, UsageError
 
 Crop = Literal["center", "pad", "squash"]
@@ -140,11 +141,19 @@ class Preprocess:
         >>> Preprocess(resize=256, size=224).seen(1024, 512), Preprocess(size=224, crop="pad").seen(200, 100)
         ((288, 32, 736, 480), (0, -50, 200, 150))
         """
+        (left, top), (right, bottom) = self.view(width, height).back([[0, 0], [self.size, self.size]])
+        return round(left), round(top), round(right), round(bottom)
+
+    def view(self, width: int, height: int) -> View:
+        """Return where the pixels that `pixels` makes of an upright picture of this size lie on it."""
+        view, size = View.whole(width, height), self.size
         if self.crop == "squash":
-            return 0, 0, width, height
-        side = max(width, height) if self.crop == "pad" else min(width, height) * self.size / self.resize
-        left, top = (width - side) / 2, (height - side) / 2
-        return round(left), round(top), round(left + side), round(top + side)
+            return view.resized(height=size, width=size)
+        fitted = (
+            _long_side_to((width, height), size) if self.crop == "pad" else _short_side_to((width, height), self.resize)
+        )
+        left, top = (_middle(length, size) for length in fitted)
+        return view.resized(height=fitted[1], width=fitted[0]).cropped(top=top, left=left, height=size, width=size)
 
     def left_out(self, width: int, height: int) -> float:
         """Return the share of a picture's area that `pixels` does not show.
@@ -196,19 +205,13 @@ def _short_side_to(size: tuple[int, int], short: int) -> tuple[int, int]:
 
 def _center_crop(image: Image.Image, size: int) -> Image.Image:
     """Cut out the middle, padding with black first where the image is smaller (torchvision `center_crop`)."""
-    width, height = image.size
-    if width < size or height < size:
-        padded = Image.new(image.mode, (max(width, size), max(height, size)))
-        padded.paste(
-            image,
-            (
-                (size - width) // 2 if width < size else 0,
-                (size - height) // 2 if height < size else 0,
-            ),
-        )
-        image, (width, height) = padded, padded.size
-    top, left = round((height - size) / 2.0), round((width - size) / 2.0)
+    left, top = (_middle(length, size) for length in image.size)
     return image.crop((left, top, left + size, top + size))
+
+
+def _middle(length: int, size: int) -> int:
+    """Return where the middle of a side begins; before its first pixel where the side is shorter than `size`."""
+    return round((length - size) / 2.0) if length >= size else -((size - length) // 2)
 
 
 def _with_channels(image: Image.Image) -> np.ndarray:
