@@ -98,6 +98,10 @@ def main() -> int:
             ),
             "flip, shift, mixup": ours(small, Augment(crop="shift", mixup=0.2), size=32, batch=512),
             "flip, shift, cutmix": ours(small, Augment(crop="shift", cutmix=1.0), size=32, batch=512),
+            "flip, shift, turn": ours(small, Augment(crop="shift", turn=180), size=32, batch=512),
+            "flip, shift, colour": ours(small, Augment(crop="shift", colour=0.4), size=32, batch=512),
+            "flip, shift, trivial": ours(small, Augment(crop="shift", policy="trivial"), size=32, batch=512),
+            "flip, shift, rand": ours(small, Augment(crop="shift", policy="rand"), size=32, batch=512),
             "torchvision, one at a time: flip, shift": plain(small, size=32, batch=512),
         },
     )
@@ -107,6 +111,11 @@ def main() -> int:
         "224",
         {
             "random part, flip": ours(large, Augment(crop="random_resized"), size=224, batch=64),
+            "random part, flip, turn": ours(large, Augment(crop="random_resized", turn=180), size=224, batch=64),
+            "random part, flip, colour": ours(large, Augment(crop="random_resized", colour=0.4), size=224, batch=64),
+            "random part, flip, trivial": ours(
+                large, Augment(crop="random_resized", policy="trivial"), size=224, batch=64
+            ),
             "random part, flip, mixup": ours(large, Augment(crop="random_resized", mixup=0.2), size=224, batch=64),
             "torchvision, one at a time: random part, flip": plain(large, size=224, batch=64),
         },

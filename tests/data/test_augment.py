@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 
 from resnetkit.data import augment
@@ -118,12 +119,65 @@ def test_a_mirrored_crop_is_the_mirror_image_of_the_crop() -> None:
         assert torch.equal(both, augment.flip(plain, turned))
 
 
-@pytest.mark.parametrize("name", ["shift", "cutout", "random_resized_crop"])
+def test_a_vertical_flip_is_upside_down() -> None:
+    turned = np.arange(64) % 3 == 0
+    changed = augment.flip(PICTURES, turned, upside_down=True)
+    assert torch.equal(changed[turned], PICTURES[turned].flip(1))
+    assert torch.equal(changed[~turned], PICTURES[~turned])
+    assert (augment.random_mirror(chances()) != augment.random_mirror(chances(), axis="vertical flip")).any()
+
+
+def test_a_turn_is_what_pillow_draws_and_as_far_either_way_as_was_asked() -> None:
+    y, x = np.mgrid[:33, :33]
+    smooth = torch.from_numpy((120 + 100 * np.sin(x / 5) * np.cos(y / 7)).astype(np.uint8))
+    pictures = smooth[None, :, :, None].expand(64, 33, 33, 3)
+    changed = augment.turn(pictures, chances(), degrees=90)
+    angles = 90 * (2 * chances().uniform("turn", 1)[0] - 1)
+    assert angles.min() < -70
+    assert angles.max() > 70
+    middle = ((x - 16) ** 2 + (y - 16) ** 2) < 14**2
+    for picture, angle in zip(changed, angles, strict=True):
+        drawn = Image.fromarray(smooth.numpy()).rotate(-angle, Image.Resampling.BILINEAR)
+        assert np.abs(picture[..., 0].numpy().astype(int) - np.asarray(drawn))[middle].max() <= 3
+
+
+def test_no_edge_tells_that_a_picture_was_turned() -> None:
+    assert torch.equal(augment.turn(torch.full_like(PICTURES, 77), chances(), degrees=180).unique(), torch.tensor([77]))
+
+
+def test_colour_keeps_grey_grey_and_changes_brightness_by_the_share_that_was_asked() -> None:
+    grey = torch.full((64, 6, 6, 3), 100, dtype=torch.uint8)
+    changed = augment.colour(grey, chances(), by=0.4)
+    assert (changed == changed[:, :1, :1, :1]).all()
+    levels = changed[:, 0, 0, 0].float()
+    assert 60 <= levels.min() < 70
+    assert 130 < levels.max() <= 140
+    coloured = augment.colour(PICTURES, chances(), by=0.4)
+    assert (coloured != PICTURES).flatten(1).any(1).all()
+    assert augment.colour(PICTURES[..., :1], chances(), by=0.4).shape == (64, 12, 10, 1)
+
+
+def test_what_changes_one_by_one_leaves_the_random_numbers_of_others_alone() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    changed = augment.one_by_one(PICTURES, chances(), change=drawn_at_random)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len({(changed[i, 0] == PICTURES[i, 0].roll(r, 0)).all().item() for i in range(64) for r in range(5)}) == 2
+
+
+def drawn_at_random(picture: torch.Tensor) -> torch.Tensor:
+    return picture.roll(int(torch.randint(5, ())), 2)
+
+
+@pytest.mark.parametrize("name", ["shift", "cutout", "random_resized_crop", "turn", "colour", "one_by_one"])
 def test_a_picture_is_changed_alike_in_any_batch(name: str) -> None:
     options = {
         "shift": {"by": 2, "fill": FILL},
         "cutout": {"side": 3, "fill": FILL},
         "random_resized_crop": {"size": 6, "scale": 0.3},
+        "turn": {"degrees": 30},
+        "colour": {"by": 0.3},
+        "one_by_one": {"change": drawn_at_random},
     }
     change = partial(getattr(augment, name), **options.get(name, {}))
     together = change(PICTURES, chances(epoch=5))

@@ -30,6 +30,11 @@ def test_without_changes_pictures_stay_as_they_are() -> None:
         Augment(flip="none", crop="shift", shift=0.99, border="reflect"),
         Augment(flip="none", crop="random_resized"),
         Augment(flip="none", crop="none", cutout=3),
+        Augment(flip="none", crop="none", vertical_flip="random"),
+        Augment(flip="none", crop="none", turn=45),
+        Augment(flip="none", crop="none", colour=0.3),
+        Augment(flip="none", crop="none", policy="trivial"),
+        Augment(flip="none", crop="none", policy="rand"),
     ],
 )
 def test_every_setting_changes_pictures_and_leaves_the_given_ones_untouched(config: Augment) -> None:

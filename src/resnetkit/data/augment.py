@@ -6,7 +6,7 @@ picture is changed alike in any batch and on every device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,9 +20,9 @@ Pictures = torch.Tensor | Sequence[torch.Tensor]
 _ROOM = 8 / 7  # of a frame to what evaluation shows of it: as much as the usual centre crop leaves (256 to 224)
 
 
-def random_mirror(chances: Chances) -> np.ndarray:
-    """Return which pictures are to be mirrored, `[N]` bool: each with probability 1/2."""
-    return chances.uniform("flip", 1)[0] < 0.5
+def random_mirror(chances: Chances, *, axis: str = "flip") -> np.ndarray:
+    """Return which pictures are to be mirrored, `[N]` bool: each with probability 1/2, for each `axis` another coin."""
+    return chances.uniform(axis, 1)[0] < 0.5
 
 
 def alternating_mirror(chances: Chances) -> np.ndarray:
@@ -34,12 +34,58 @@ def alternating_mirror(chances: Chances) -> np.ndarray:
     return random_mirror(chances.in_epoch(0)) ^ bool(chances.epoch % 2)
 
 
-def flip(pixels: torch.Tensor, mirrored: np.ndarray) -> torch.Tensor:
-    """Mirror the pictures that `mirrored`, `[N]` bool, tells left to right."""
+def flip(pixels: torch.Tensor, mirrored: np.ndarray, *, upside_down: bool = False) -> torch.Tensor:
+    """Mirror the pictures that `mirrored`, `[N]` bool, tells left to right, or top to bottom."""
     where = torch.from_numpy(np.flatnonzero(mirrored)).to(pixels.device, non_blocking=True)
     # A view in which torch sees channels last: it mirrors bytes fast there.
     planes = pixels.index_select(0, where).permute(0, 3, 1, 2)
-    return pixels.index_copy(0, where, planes.flip(3).permute(0, 2, 3, 1))
+    return pixels.index_copy(0, where, planes.flip(2 if upside_down else 3).permute(0, 2, 3, 1))
+
+
+def turn(pixels: torch.Tensor, chances: Chances, *, degrees: float) -> torch.Tensor:
+    """Turn each picture around its middle by up to `degrees` either way.
+
+    What enters at the corners is the picture's own mirror image, so that no edge tells that it was turned.
+    """
+    angles = np.radians(degrees) * (2 * chances.uniform("turn", 1)[0] - 1)
+    cos, sin, none = np.cos(angles), np.sin(angles), np.zeros(len(angles))
+    back = torch.from_numpy(np.array([[cos, sin, none], [-sin, cos, none]])).permute(2, 0, 1).float().to(pixels.device)
+    planes = pixels.permute(0, 3, 1, 2).float()
+    where = functional.affine_grid(back, list(planes.shape), align_corners=False)
+    turned = functional.grid_sample(planes, where, padding_mode="reflection", align_corners=False)
+    return turned.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def colour(pixels: torch.Tensor, chances: Chances, *, by: float) -> torch.Tensor:
+    """Change brightness, then contrast, then saturation of each picture, each by a factor of 1 - `by` to 1 + `by`."""
+    factors = torch.from_numpy(1 + by * (2 * chances.uniform("colour", 3) - 1)).float().to(pixels.device)
+    brightness, contrast, saturation = factors[:, :, None, None, None]
+    changed = (pixels.float() * brightness).clamp_(0, 255)
+    grey = _grey(changed).mean(dim=(1, 2), keepdim=True)
+    changed = torch.lerp(grey.expand_as(changed), changed, contrast).clamp_(0, 255)
+    if pixels.shape[3] > 1:
+        changed = torch.lerp(_grey(changed).expand_as(changed), changed, saturation).clamp_(0, 255)
+    return changed.round_().to(torch.uint8)
+
+
+def _grey(pixels: torch.Tensor) -> torch.Tensor:
+    """Return the brightness of `[N, H, W, C]` floats, `[N, H, W, 1]` (ITU-R 601, as Pillow's mode L)."""
+    if pixels.shape[3] != 3:
+        return pixels.mean(dim=3, keepdim=True)
+    return (pixels @ torch.tensor([0.299, 0.587, 0.114], device=pixels.device))[..., None]
+
+
+def one_by_one(
+    pixels: torch.Tensor, chances: Chances, *, change: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Change each picture, `[C, H, W]` uint8, by a function that draws from torch's global random numbers."""
+    seeds = (2.0**53 * chances.uniform("policy", 1)[0]).astype(np.int64).tolist()
+    made = []
+    with torch.random.fork_rng(devices=[]):
+        for seed, picture in zip(seeds, pixels.permute(0, 3, 1, 2), strict=True):
+            torch.manual_seed(seed)
+            made.append(change(picture))
+    return torch.stack(made).permute(0, 2, 3, 1).contiguous()
 
 
 def shift(pixels: torch.Tensor, chances: Chances, *, by: int, fill: torch.Tensor | None) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from random import Random
 
 import torch
@@ -27,6 +28,7 @@ def build_augmenter(config: Augment, preprocess: Preprocess, *, device: str) -> 
     by = min(round(config.shift * size), size - 1)
     mean = torch.tensor([round(255 * value) for value in preprocess.mean], dtype=torch.uint8).to(device)
     border = mean if config.border == "mean" else None
+    policy = None if config.policy == "none" else _policy(config.policy, fill=mean.tolist())
 
     def apply(pictures: Pictures, chances: Chances) -> torch.Tensor:
         mirrored = None if config.flip == "none" else _MIRRORS[config.flip](chances)
@@ -39,6 +41,14 @@ def build_augmenter(config: Augment, preprocess: Preprocess, *, device: str) -> 
             assert isinstance(pictures, torch.Tensor), "only random crops take pictures of several shapes"
             pixels = _on(device, pictures)
             pixels = pixels if mirrored is None else augment.flip(pixels, mirrored)
+        if config.vertical_flip == "random":
+            pixels = augment.flip(pixels, augment.random_mirror(chances, axis="vertical flip"), upside_down=True)
+        if config.turn:
+            pixels = augment.turn(pixels, chances, degrees=config.turn)
+        if config.colour:
+            pixels = augment.colour(pixels, chances, by=config.colour)
+        if policy is not None:
+            pixels = augment.one_by_one(pixels, chances, change=policy)
         if config.crop == "shift" and by:
             pixels = augment.shift(pixels, chances, by=by, fill=border)
         if config.cutout:
@@ -46,6 +56,15 @@ def build_augmenter(config: Augment, preprocess: Preprocess, *, device: str) -> 
         return pixels
 
     return apply
+
+
+def _policy(name: str, *, fill: Sequence[int]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return an automatic augmentation of one picture; what it lets in has the mean colour."""
+    from torchvision.transforms import v2
+
+    made: dict[str, type[v2.Transform]] = {"trivial": v2.TrivialAugmentWide, "rand": v2.RandAugment}
+    policy: Callable[[torch.Tensor], torch.Tensor] = made[name](fill=[float(value) for value in fill])
+    return policy
 
 
 def _on(device: str, pixels: torch.Tensor) -> torch.Tensor:

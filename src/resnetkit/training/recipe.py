@@ -84,6 +84,11 @@ class Augment:
     larger than what the network sees, else the second. `border`: what a shift lets in, the `mean` colour or the
     picture's own mirror image. `cutout`: side of a square that is blanked, in pixels (0: none). `mixup`, `cutmix`: the
     alpha of the Beta distribution that the weight of two pictures in one comes from (0: none; both: by a coin).
+
+    For pictures without an upright, from above or through a microscope: `vertical_flip` mirrors half of them top to
+    bottom, `turn` turns each by up to so many degrees either way (180: any angle). `colour`: brightness, contrast and
+    saturation change by up to this share. `policy`: `trivial` is one change of random strength for each picture (Müller
+    and Hutter 2021), `rand` two of middling strength (Cubuk et al. 2019), both torchvision's.
     """
 
     flip: Literal["none", "random", "alternating"] = "random"
@@ -94,9 +99,19 @@ class Augment:
     cutout: int = 0
     mixup: float = 0.0
     cutmix: float = 0.0
+    vertical_flip: Literal["none", "random"] = "none"
+    turn: float = 0.0
+    colour: float = 0.0
+    policy: Literal["none", "trivial", "rand"] = "none"
 
     def __post_init__(self) -> None:
         _one_of(("none", "random", "alternating"), **{"augment.flip": self.flip})
+        _one_of(("none", "random"), **{"augment.vertical_flip": self.vertical_flip})
+        _one_of(("none", "trivial", "rand"), **{"augment.policy": self.policy})
+        if not 0 <= self.turn <= 180:
+            raise UsageError(f"augment.turn is in degrees, from 0 to 180 (any angle), not {self.turn}")
+        if not 0 <= self.colour < 1:
+            raise UsageError(f"augment.colour is a share, in [0, 1), not {self.colour}")
         _one_of(("auto", "none", "shift", "random_resized"), **{"augment.crop": self.crop})
         _one_of(("mean", "reflect"), **{"augment.border": self.border})
         _at_least(0, **{f"augment.{name}": getattr(self, name) for name in ("cutout", "mixup", "cutmix")})
