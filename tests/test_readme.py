@@ -87,13 +87,19 @@ def test_the_readme_s_blocks_run_in_order_and_print_what_they_show(
     assert languages == {"console", "python"}
 
 
-def test_the_readme_has_one_line_for_every_file() -> None:
+def test_the_architecture_has_one_line_for_every_file() -> None:
     source = ROOT / "src" / "resnetkit"
-    section = README.read_text(encoding="utf-8").split("## Every file")[1].split("```")[1]
+    section = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("## Every file")[1].split("```")[1]
     listed = [line.split()[0] for line in section.splitlines()[1:] if line]
     there = [path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert sorted(listed) == sorted(path.relative_to(source).as_posix() for path in there)
     assert all(len(line.split()) > 1 for line in section.splitlines()[1:] if line)
+
+
+def test_the_readme_is_short() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 200
+    assert [line for line in lines if len(line) > 100] == []
 
 
 def test_the_readme_names_every_command() -> None:
