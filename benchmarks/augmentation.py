@@ -20,8 +20,8 @@ from torch.utils.data import default_collate
 from torchvision import transforms
 
 from resnetkit.data.batches import Batches
-from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import Item
+from resnetkit.data.decoded.cache import Pixels
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.runtime import Runtime

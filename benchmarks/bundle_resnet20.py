@@ -28,12 +28,12 @@ import torch
 
 import resnetkit as rk
 from resnetkit.api.evaluation import part_to_score
-from resnetkit.data import images
-from resnetkit.data.contents import digest_of_pixels
 from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.decoded.contents import digest_of_pixels
+from resnetkit.data.decoded.survey import survey
 from resnetkit.data.fingerprint import digests_of
+from resnetkit.data.opening import images
 from resnetkit.data.sources import open_data
-from resnetkit.data.survey import survey
 from resnetkit.errors import UsageError
 from resnetkit.evaluation.calibration import fit_temperature
 from resnetkit.evaluation.evaluate import part_logits, targets_of

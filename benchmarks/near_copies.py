@@ -21,10 +21,10 @@ from PIL import Image
 
 from resnetkit.data.copies import Pairs, copies_of
 from resnetkit.data.dataset import Dataset
+from resnetkit.data.decoded.survey import survey
 from resnetkit.data.preflight import prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
-from resnetkit.data.survey import survey
 
 EACH = 100
 SHOWN = 50

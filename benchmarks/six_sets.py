@@ -17,8 +17,8 @@ from PIL import Image
 
 from cold_runs import SHARED
 from resnetkit.data.copies import copies_of
+from resnetkit.data.decoded.survey import survey
 from resnetkit.data.sources import open_data
-from resnetkit.data.survey import survey
 
 AROUND = 1.2  # side of a cell's square, times the longer side of its box
 SMALLEST = 8  # pixels of a box's shorter side; some boxes are empty

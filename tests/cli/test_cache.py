@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from resnetkit.cli import main
-from resnetkit.data import cache_files
-from resnetkit.data.cache import Pixels
+from resnetkit.data.decoded import cache_files
+from resnetkit.data.decoded.cache import Pixels
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -8,8 +8,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from resnetkit.data import augment
-from resnetkit.data.batches import seeded
+from resnetkit.data.batches import augment, seeded
 from resnetkit.data.chances import Chances
 from resnetkit.data.preprocess import Preprocess
 

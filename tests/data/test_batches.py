@@ -7,8 +7,8 @@ import torch
 from torchvision.transforms import functional
 
 from resnetkit.data.batches import Batches, normalise, seeded
-from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import Item
+from resnetkit.data.decoded.cache import Pixels
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.runtime import Runtime

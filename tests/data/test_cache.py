@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnetkit.data import cache, cache_files
-from resnetkit.data.cache import Pixels
+from resnetkit.data.decoded import cache, cache_files
+from resnetkit.data.decoded.cache import Pixels
 
 
 def picture(height: int, width: int, value: int) -> np.ndarray:

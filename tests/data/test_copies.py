@@ -9,11 +9,12 @@ import pytest
 from PIL import Image, ImageDraw
 
 from resnetkit.api import cached, clear_cache
-from resnetkit.data import copies, resaved
+from resnetkit.data import copies
+from resnetkit.data.copies import resaved
+from resnetkit.data.decoded.survey import survey
 from resnetkit.data.preflight import Prepared, prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
-from resnetkit.data.survey import survey
 
 
 @pytest.fixture(scope="module")

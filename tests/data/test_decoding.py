@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from resnetkit import runtime
-from resnetkit.data import cache, cache_files, decoding, images, survey
-from resnetkit.data.decoding import Form
+from resnetkit.data.decoded import cache, cache_files, decoding, survey
+from resnetkit.data.decoded.decoding import Form
+from resnetkit.data.opening import images
 from resnetkit.data.preflight import Part, Prepared, prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
@@ -281,7 +282,8 @@ def test_an_interruption_keeps_what_was_complete(photos, monkeypatch, opened):
 ONE_RUN = """
 import os, signal, sys
 import numpy as np
-from resnetkit.data import cache_files, images
+from resnetkit.data.decoded import cache_files
+from resnetkit.data.opening import images
 from resnetkit.data.preflight import prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from resnetkit.data import fetch as fetch_module
-from resnetkit.data.fetch import fetch
+from resnetkit.data.sources import fetch as fetch_module
+from resnetkit.data.sources.fetch import fetch
 from resnetkit.errors import NetworkError, ResourceError, UsageError
 
 CONTENT = hashlib.shake_256(b"weights").digest(300_000)
@@ -274,7 +274,7 @@ def test_a_place_that_cannot_be_written_is_told(server: Server, tmp_path: Path) 
 _CHILD = """
 import sys
 from pathlib import Path
-from resnetkit.data.fetch import fetch
+from resnetkit.data.sources.fetch import fetch
 path = fetch("https://example.com/slow", Path(sys.argv[1]), checksum=sys.argv[2], what="weights")
 print(len(path.read_bytes()))
 """

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from resnetkit.data import images
+from resnetkit.data.opening import images
 from resnetkit.errors import DataError, UsageError
 
 GRADIENT = np.linspace(0, 4095, 24 * 32).astype(np.uint16).reshape(24, 32)  # what a 12-bit camera gives
@@ -602,7 +602,7 @@ import io, sys
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from resnetkit.data import images
+from resnetkit.data.opening import images
 from resnetkit.errors import ResNetKitError
 
 rng = np.random.default_rng(0)
@@ -647,7 +647,7 @@ def test_many_threads_decode_silently_and_alike() -> None:
 
 
 def test_importing_needs_no_torch() -> None:
-    program = "import sys; sys.modules['torch'] = None; import resnetkit.data.images, resnetkit.data.preprocess"
+    program = "import sys; sys.modules['torch'] = None; import resnetkit.data.opening.images, resnetkit.data.preprocess"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from resnetkit.data.batches import seeded
-from resnetkit.data.mixing import cutmix, mixup, soft_targets
+from resnetkit.data.batches.mixing import cutmix, mixup, soft_targets
 
 PIXELS = torch.randint(0, 256, (6, 12, 10, 3), dtype=torch.uint8, generator=seeded(0))
 OTHERS = PIXELS.roll(1, 0)

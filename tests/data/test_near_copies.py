@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnetkit.data.near_copies import least_similarity, near_copies, thumbnail
+from resnetkit.data.copies.near_copies import least_similarity, near_copies, thumbnail
 from resnetkit.data.sources import open_data
 
 

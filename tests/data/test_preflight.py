@@ -13,8 +13,8 @@ from PIL import Image
 from rich.cells import cell_len
 
 from resnetkit import runtime
-from resnetkit.data import images
 from resnetkit.data.dataset import SPLITS, Dataset
+from resnetkit.data.opening import images
 from resnetkit.data.preflight import Prepared, prepare, survey
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data

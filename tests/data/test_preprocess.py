@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnetkit.data import images
+from resnetkit.data.opening import images
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, UsageError
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from resnetkit.data import contents
-from resnetkit.data.resaved import is_resaved, resaved_pairs
+from resnetkit.data.copies.resaved import is_resaved, resaved_pairs
+from resnetkit.data.decoded import contents
 from resnetkit.data.sources import open_data
 
 WAYS = (Image.Resampling.BOX, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)

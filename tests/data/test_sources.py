@@ -573,7 +573,7 @@ def test_digits_are_inside_the_installation():
 def test_cifar10_is_fetched_into_the_cache_and_unpacked_once(tmp_path, monkeypatch):
     from torchvision.datasets import CIFAR10
 
-    from resnetkit.data import fetch
+    from resnetkit.data.sources import fetch
 
     images = np.random.default_rng(0).integers(0, 255, (12, 3, 32, 32), np.uint8)
     batches = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnetkit.data import cache, contents
 from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.decoded import cache, contents
+from resnetkit.data.decoded.survey import Survey, survey
 from resnetkit.data.preflight import prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
-from resnetkit.data.survey import Survey, survey
 
 
 @pytest.fixture(autouse=True)

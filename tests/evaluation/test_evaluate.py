@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import Item
+from resnetkit.data.decoded.cache import Pixels
 from resnetkit.errors import DataError, UsageError
 from resnetkit.evaluation.evaluate import choose_split, evaluate_part, targets_of, write_evaluation
 from resnetkit.models.decision import Decision

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnetkit.data import images
+from resnetkit.data.opening import images
 from resnetkit.errors import ResNetKitError
 from resnetkit.exporting.script import script
 from resnetkit.exporting.standalone.pictures import holds_several, read

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from resnetkit.data.batches import Batches
-from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import Item
+from resnetkit.data.decoded.cache import Pixels
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.resnet import ResNet

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from resnetkit.api.training import plan
-from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import Item
+from resnetkit.data.decoded.cache import Pixels
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models import checkpoint

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from resnetkit.api.training import plan
+from resnetkit.data.decoded.survey import survey
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
-from resnetkit.data.survey import survey
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.resnet import ResNet

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import resnetkit as rk
-from resnetkit.data.augment import centre
+from resnetkit.data.batches.augment import centre
 from resnetkit.data.chances import Chances
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.training.augmenter import build_augmenter

@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import Item
+from resnetkit.data.decoded.cache import Pixels
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.catalog import build

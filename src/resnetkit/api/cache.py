@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from resnetkit.data import cache_files, copies
-from resnetkit.data.cache_entries import Cleared, Entry
+from resnetkit.data import copies
+from resnetkit.data.decoded import cache_files
+from resnetkit.data.decoded.cache_entries import Cleared, Entry
 from resnetkit.inference import prepared
 
 

@@ -189,9 +189,9 @@ def part_to_score(
     watcher: Watcher | None = None,
 ) -> ToScore:
     """Read the pictures that `evaluate` scores; `UsageError` where the model has learnt from all of them."""
-    from resnetkit.data import pages
+    from resnetkit.data.decoded.survey import survey
+    from resnetkit.data.opening import pages
     from resnetkit.data.preflight import prepare
-    from resnetkit.data.survey import survey
     from resnetkit.evaluation.evaluate import choose_split
 
     watcher = watcher or Watcher()

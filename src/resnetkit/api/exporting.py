@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from resnetkit.data.dataset import Dataset, Item
-    from resnetkit.data.fetch import Progress
+    from resnetkit.data.sources.fetch import Progress
     from resnetkit.exporting.int8 import Cost
     from resnetkit.exporting.parity import Parity
     from resnetkit.models.checkpoint import Header

@@ -44,7 +44,7 @@ def calibration(
     parts is divided: a part of it, at most half, calibrates. Raises `DataError` for a class that the model does not
     know and where there are not two pictures, `UsageError` where it has seen them all.
     """
-    from resnetkit.data.survey import survey
+    from resnetkit.data.decoded.survey import survey
     from resnetkit.evaluation.evaluate import targets_of
     from resnetkit.models.seen import packed
 

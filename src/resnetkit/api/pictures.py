@@ -45,7 +45,7 @@ def draw_augmented(job: Job, watcher: Watcher) -> None:
     import numpy as np
     import torch
 
-    from resnetkit.data.augment import centre
+    from resnetkit.data.batches.augment import centre
     from resnetkit.report import plots
 
     part, batches = job.prepared.parts["train"], job.batches()

@@ -14,7 +14,7 @@ from resnetkit.models.seen import LEFT_OUT, Mark, Seen, are_among
 
 if TYPE_CHECKING:
     from resnetkit.data.dataset import Dataset, Item, Split
-    from resnetkit.data.survey import Survey
+    from resnetkit.data.decoded.survey import Survey
     from resnetkit.models.checkpoint import Header
     from resnetkit.training.run import RunFolder
 

@@ -19,7 +19,7 @@ from resnetkit.api.pictures import draw_augmented
 from resnetkit.api.progress import listening
 from resnetkit.api.remembering import of_training, trained_among, unknown
 from resnetkit.api.tasks import task_called
-from resnetkit.data.arrays import GIVEN, fetch_cifar10, pair_of, paths_of
+from resnetkit.data.sources.arrays import GIVEN, fetch_cifar10, pair_of, paths_of
 from resnetkit.errors import UsageError, near_miss
 from resnetkit.files import safe_name
 from resnetkit.models.catalog import name_of

@@ -18,10 +18,10 @@ from resnetkit.checking.result import KINDS, Check, Finding
 from resnetkit.data import findings as of_the_set
 from resnetkit.data import preflight
 from resnetkit.data.copies import open_to_compare
+from resnetkit.data.copies.near_copies import NearCopy, near_copies_among
+from resnetkit.data.copies.resaved import resaved_pairs
 from resnetkit.data.dataset import SPLITS, Dataset, Item
-from resnetkit.data.near_copies import NearCopy, near_copies_among
-from resnetkit.data.resaved import resaved_pairs
-from resnetkit.data.survey import Progress, ordered
+from resnetkit.data.decoded.survey import Progress, ordered
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.watcher import Watcher
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from resnetkit.checking.pictures import Look
 from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.decoded.survey import Progress, ordered
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.data.survey import Progress, ordered
 from resnetkit.inference.engines import Engine, overlapped
 from resnetkit.models.seen import Seen
 from resnetkit.training.linear import FOLDS, choose_penalty, out_of_fold

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from resnetkit.data import contents, images, near_copies, signatures, splits
-from resnetkit.data.contents import Content
+from resnetkit.data import splits
+from resnetkit.data.copies import near_copies
 from resnetkit.data.dataset import Dataset, Item, decoded
+from resnetkit.data.decoded import contents
+from resnetkit.data.decoded.contents import Content
+from resnetkit.data.decoded.survey import reason
 from resnetkit.data.findings import one_line
-from resnetkit.data.survey import reason
+from resnetkit.data.opening import images, signatures
 from resnetkit.errors import ResNetKitError, missing_extra
 
 _SUFFIXES = {

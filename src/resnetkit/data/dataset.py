@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 from PIL import Image
 
-from resnetkit.data import images
+from resnetkit.data.opening import images
 from resnetkit.errors import DataError
 
 # `seen`: what weights to start from were trained on, and a part that selects or scores had: it is left out.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from resnetkit.data.dataset import Item
-    from resnetkit.data.survey import Survey
+    from resnetkit.data.decoded.survey import Survey
 
 Record = tuple[str, str, str, str]  # source, digest of the content, label, split
 Digests = tuple[str, ...]  # the digests of one picture, in hexadecimal digits: of its file and of its pixels

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from resnetkit.data import splits
-from resnetkit.data.cache import Pixels
 from resnetkit.data.dataset import Item
-from resnetkit.data.survey import Survey
+from resnetkit.data.decoded.cache import Pixels
+from resnetkit.data.decoded.survey import Survey
 from resnetkit.errors import DataError
 
 

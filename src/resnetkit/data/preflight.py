@@ -10,15 +10,16 @@ from typing import Literal
 import numpy as np
 
 from resnetkit.data import classes as naming
-from resnetkit.data import copies, pages, splits
-from resnetkit.data.cache import Pixels
+from resnetkit.data import copies, splits
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
-from resnetkit.data.decoding import Decoded, Form, decode_parts
+from resnetkit.data.decoded.cache import Pixels
+from resnetkit.data.decoded.decoding import Decoded, Form, decode_parts
+from resnetkit.data.decoded.survey import Progress, Survey, survey
 from resnetkit.data.findings import Report, examine
 from resnetkit.data.fingerprint import Digests, Record, content_of, digests_of, fingerprint
 from resnetkit.data.folds import Folds, fold_of
+from resnetkit.data.opening import pages
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.data.survey import Progress, Survey, survey
 from resnetkit.errors import DataError, UsageError
 
 Pair = tuple[Item, Item]

@@ -8,10 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from resnetkit.data import images
+from resnetkit.data.opening import images
 from resnetkit.data.shape import can_crop, check_shape
 from resnetkit.data.view import View
 from resnetkit.errors import DataError, UsageError
+
+VERSION = 1  # of the pixels that come out: raised with them, so that no older ones are taken from a cache
 
 Crop = Literal["center", "pad", "squash"]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from resnetkit.data.classes import natural_key
 from resnetkit.data.dataset import Item, Split
-from resnetkit.data.tables import read_table
+from resnetkit.data.sources.tables import read_table
 from resnetkit.errors import DataError, UsageError
 from resnetkit.files import csv_writer, write_text
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from resnetkit.data import images
+from resnetkit.data.opening import images
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.exporting.standalone.pictures import read

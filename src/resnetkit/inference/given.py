@@ -12,10 +12,10 @@ from typing import Any, Protocol, cast
 import numpy as np
 from PIL import Image
 
-from resnetkit.data import images
-from resnetkit.data.arrays import is_array, way_to_pixels
 from resnetkit.data.dataset import Dataset
+from resnetkit.data.opening import images
 from resnetkit.data.sources import open_pictures
+from resnetkit.data.sources.arrays import is_array, way_to_pixels
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 
 _KINDS = "a path, a PIL image, an array, bytes or an open file"

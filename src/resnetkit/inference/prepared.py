@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from resnetkit import files, runtime
-from resnetkit.data.cache_entries import Cleared, Entry
+from resnetkit.data.decoded.cache_entries import Cleared, Entry
 from resnetkit.errors import DataError, ResourceError
 from resnetkit.models.checkpoint import Header
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from resnetkit.data.fetch import Progress, fetch
+from resnetkit.data.sources.fetch import Progress, fetch
 from resnetkit.errors import ResourceError
 from resnetkit.models.catalog import Purpose, WeightsRecord
 from resnetkit.runtime import cache_folder, system_cache

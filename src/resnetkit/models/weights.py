@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from resnetkit.data.fetch import Progress, sha256_of
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.sources.fetch import Progress, sha256_of
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.models import catalog, checkpoint
 from resnetkit.models.catalog import WeightsRecord

@@ -7,9 +7,8 @@ from random import Random
 
 import torch
 
-from resnetkit.data import augment, mixing
-from resnetkit.data.augment import Pictures
-from resnetkit.data.batches import Augmenter, Mixer
+from resnetkit.data.batches import Augmenter, Mixer, augment, mixing
+from resnetkit.data.batches.augment import Pictures
 from resnetkit.data.chances import Chances
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.training.recipe import Augment

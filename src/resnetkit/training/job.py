@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from resnetkit.data.arrays import GIVEN
 from resnetkit.data.batches import Batches
 from resnetkit.data.dataset import SPLITS, Dataset
 from resnetkit.data.findings import Report
 from resnetkit.data.preflight import Prepared, Survey, fingerprint, prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
+from resnetkit.data.sources.arrays import GIVEN
 from resnetkit.data.splits import write_split
 from resnetkit.errors import DataError, InterruptedRun, LostRankError, UsageError
 from resnetkit.models import checkpoint

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from resnetkit.data.augment import centre
 from resnetkit.data.batches import normalise
+from resnetkit.data.batches.augment import centre
 from resnetkit.data.preflight import Part, Prepared
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.resnet import ResNet, without_values

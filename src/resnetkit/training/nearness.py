@@ -12,8 +12,8 @@ from torch import nn
 
 from resnetkit.data.batches import normalise
 from resnetkit.data.dataset import Dataset
+from resnetkit.data.decoded.survey import Progress, Survey
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.data.survey import Progress, Survey
 from resnetkit.errors import ResNetKitError
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnetkit.data.arrays import GIVEN
-from resnetkit.data.moved import found_again, seen_from
 from resnetkit.data.preflight import Prepared
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.sources.arrays import GIVEN
+from resnetkit.data.sources.moved import found_again, seen_from
 from resnetkit.data.splits import read_folds, read_items, read_split
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.spec import ResNetSpec

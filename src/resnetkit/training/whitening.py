@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from resnetkit.data.augment import centre
 from resnetkit.data.batches import normalise
+from resnetkit.data.batches.augment import centre
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.resnet import ResNet

@@ -6,10 +6,10 @@ import struct
 import numpy as np
 from PIL import Image, ImageOps
 
-from resnetkit.data.bands import check, in_one_plane
-from resnetkit.data.bit_depth import check_values, eight_bits, keep_deep_colours, samples
-from resnetkit.data.pages import check_first, count
-from resnetkit.data.silence import libraries_silenced
+from resnetkit.data.opening.bands import check, in_one_plane
+from resnetkit.data.opening.bit_depth import check_values, eight_bits, keep_deep_colours, samples
+from resnetkit.data.opening.pages import check_first, count
+from resnetkit.data.opening.silence import libraries_silenced
 
 
 def read(data: bytes, channels: int, depth: int | None = None) -> np.ndarray:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from resnetkit.data.classes import normal_name, several_names
 from resnetkit.data.dataset import Item, Split
-from resnetkit.data.folders import SPLIT_FOLDERS
-from resnetkit.data.images import IMAGE_SUFFIXES
+from resnetkit.data.opening.images import IMAGE_SUFFIXES
+from resnetkit.data.sources.folders import SPLIT_FOLDERS
 from resnetkit.errors import DataError, near_miss
 
 Row = dict[str, str]

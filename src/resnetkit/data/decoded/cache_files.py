@@ -26,8 +26,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from resnetkit import files, runtime
-from resnetkit.data.cache import Mapped
-from resnetkit.data.cache_entries import Cleared, Entry
+from resnetkit.data.decoded.cache import Mapped
+from resnetkit.data.decoded.cache_entries import Cleared, Entry
 
 SUFFIX = ".pixels"
 OWNER_ONLY = 0o700

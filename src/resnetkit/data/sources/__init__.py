@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from resnetkit.data import arrays, classes, folders, tables
-from resnetkit.data.archives import is_archive
+from resnetkit.data import classes
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Reader, Split, decoded
-from resnetkit.data.folders import FolderReader, Tree
+from resnetkit.data.sources import arrays, folders, tables
+from resnetkit.data.sources.archives import is_archive
+from resnetkit.data.sources.folders import FolderReader, Tree
 from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.files import hidden
 

@@ -268,7 +268,7 @@ def read_cifar10(source: str) -> Found:
 
 def fetch_cifar10() -> Path:
     """Return CIFAR-10's archive in the cache, downloaded where it is not there; without torch, which takes seconds."""
-    from resnetkit.data.fetch import fetch
+    from resnetkit.data.sources.fetch import fetch
 
     archive = runtime.cache_folder() / "datasets" / CIFAR10_URL.rpartition("/")[2]
     ways_out = ("a folder or .zip of it as DATA", f"the archive put at {archive}")

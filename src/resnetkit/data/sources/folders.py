@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from resnetkit.data.archives import open_archive
 from resnetkit.data.classes import natural_key, normal_name
 from resnetkit.data.dataset import SPLITS, Item, Reader, Split
-from resnetkit.data.images import IMAGE_SUFFIXES
+from resnetkit.data.opening.images import IMAGE_SUFFIXES
+from resnetkit.data.sources.archives import open_archive
 from resnetkit.errors import DataError
 
 SPLIT_FOLDERS: dict[str, Split] = {

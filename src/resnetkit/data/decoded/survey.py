@@ -11,10 +11,12 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from resnetkit.data import contents, images, signatures, splits
-from resnetkit.data.cache import Kept
-from resnetkit.data.contents import Content
+from resnetkit.data import splits
 from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.decoded import contents
+from resnetkit.data.decoded.cache import Kept
+from resnetkit.data.decoded.contents import Content
+from resnetkit.data.opening import images, signatures
 from resnetkit.errors import DataError, ResNetKitError
 
 Progress = Callable[[int, int], None]

@@ -14,8 +14,8 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from resnetkit import files, runtime
-from resnetkit.data import bit_depth, images, signatures
 from resnetkit.data.dataset import Dataset, decoded
+from resnetkit.data.opening import bit_depth, images, signatures
 from resnetkit.errors import ResNetKitError
 
 SUFFIX = ".contents.npz"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from resnetkit.data.images import IMAGE_SUFFIXES
+from resnetkit.data.opening.images import IMAGE_SUFFIXES
 from resnetkit.errors import DataError
 
 LARGEST_MEMBER = 1 << 30  # bytes: no picture is larger, and what claims to be would fill the memory

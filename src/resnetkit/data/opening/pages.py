@@ -8,8 +8,10 @@ from collections.abc import Callable, Collection
 import numpy as np
 from PIL import Image
 
-from resnetkit.data.bit_depth import samples
+from resnetkit.data.opening.bit_depth import samples
 from resnetkit.errors import DataError
+
+VERSION = 1  # of the pixels that come out: raised with them, so that no older ones are taken from a cache
 
 _NOISE = 8  # levels that a page of one colour may come to in a lossy format
 _HEAD = 1 << 17  # bytes in which a JPEG says that it holds several pictures: behind its EXIF data, at most 64 KiB

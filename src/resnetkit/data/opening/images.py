@@ -12,9 +12,11 @@ from typing import Any, Literal, cast
 
 from PIL import Image
 
-from resnetkit.data import bands, bit_depth, pages, signatures
-from resnetkit.data.silence import libraries_silenced
+from resnetkit.data.opening import bands, bit_depth, pages, signatures
+from resnetkit.data.opening.silence import libraries_silenced
 from resnetkit.errors import DataError, ResNetKitError, missing_extra
+
+VERSION = 1  # of the pixels that come out: raised with them, so that no older ones are taken from a cache
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset((

@@ -10,7 +10,8 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,16 @@ import PIL
 from PIL import features
 
 from resnetkit import runtime
-from resnetkit.data import cache_files, splits
-from resnetkit.data.cache import Pixels
+from resnetkit.data import preprocess, splits
 from resnetkit.data.dataset import Dataset, Item, Split, decoded
+from resnetkit.data.decoded import cache_files
+from resnetkit.data.decoded.cache import Pixels
+from resnetkit.data.decoded.survey import TOO_SMALL_FOR_THREADS, Progress, Survey, ordered, reason
+from resnetkit.data.opening import bands, bit_depth, images, pages
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.data.survey import TOO_SMALL_FOR_THREADS, Progress, Survey, ordered, reason
 from resnetkit.errors import DataError, ResNetKitError, ResourceError
+
+VERSION = 1  # of the pixels that come out: raised with them, so that no older ones are taken from a cache
 
 Decoded = tuple[tuple[Item, ...], Pixels]  # the pictures that could be decoded, and theirs
 
@@ -95,11 +100,11 @@ class Form:
 
 @cache
 def _decoders() -> list[str]:
-    """Return what decodes besides the settings: the code that does it, and the libraries under it."""
-    rules = hashlib.blake2b(digest_size=8)
-    for module in ("images.py", "bands.py", "bit_depth.py", "pages.py", "preprocess.py", "decoding.py"):
-        rules.update(resources.files("resnetkit.data").joinpath(module).read_bytes())
-    return [rules.hexdigest(), PIL.__version__, *(str(features.version(name)) for name in ("jpg", "webp", "avif"))]
+    """Return what decodes besides the settings: the versions of our code and of the libraries under it."""
+    ours = (images, bands, bit_depth, pages, preprocess)
+    versions = [f"{module.__name__} {module.VERSION}" for module in ours] + [f"decoding {VERSION}"]
+    heif = metadata.version("pillow-heif") if find_spec("pillow_heif") is not None else "none"
+    return [*versions, PIL.__version__, heif, *(str(features.version(name)) for name in ("jpg", "webp", "avif"))]
 
 
 def decode_parts(

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resnetkit.data.arrays import pair_of
 from resnetkit.data.classes import class_names, natural_key
 from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.decoded.survey import Progress, ordered
 from resnetkit.data.sources import open_arrays, open_data, open_pictures
+from resnetkit.data.sources.arrays import pair_of
 from resnetkit.data.splits import digest
-from resnetkit.data.survey import Progress, ordered
 from resnetkit.errors import DataError, ResNetKitError
 
 

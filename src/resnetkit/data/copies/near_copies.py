@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image
 
-from resnetkit.data.alignment import similarity
+from resnetkit.data.copies.alignment import similarity
 
 Progress = Callable[[int, int], None]
 Thumbnails = Sequence[np.ndarray]  # each [32, 32, 3] uint8; never copied as a whole

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from resnetkit.data.contents import SIDE, Content
+from resnetkit.data.decoded.contents import SIDE, Content
 
 SMALLEST = 16  # pixels of the shorter side: below, different things look alike
 COMPARED = 256  # pixels of the longer side that pairs are compared at first, where both have more

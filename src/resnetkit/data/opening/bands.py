@@ -13,6 +13,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from resnetkit.errors import DataError
 
+VERSION = 1  # of the pixels that come out: raised with them, so that no older ones are taken from a cache
+
 _BITS, _PHOTOMETRIC, _SAMPLES, _PLANES, _EXTRA, _FORMAT = 258, 262, 277, 284, 338, 339
 _NUMBERS = {1: "", 2: "signed ", 3: "float "}  # of SampleFormat
 _COLOURS = {

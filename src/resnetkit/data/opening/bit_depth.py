@@ -15,6 +15,8 @@ from PIL import Image
 
 from resnetkit.errors import DataError
 
+VERSION = 1  # of the pixels that come out: raised with them, so that no older ones are taken from a cache
+
 DEPTHS = (8, 10, 12, 14, 16)
 _KEPT = "_resnetkit_samples"  # an attribute and not `info`: Pillow copies `info` to resized and flipped pictures
 _SWAPPED = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}

@@ -14,11 +14,12 @@ import numpy as np
 from PIL import Image
 
 from resnetkit import files
-from resnetkit.data import contents, images
-from resnetkit.data.cache_entries import Cleared, Entry
+from resnetkit.data.copies.resaved import resaved_pairs
 from resnetkit.data.dataset import Dataset, Item, decoded
-from resnetkit.data.resaved import resaved_pairs
-from resnetkit.data.survey import Survey
+from resnetkit.data.decoded import contents
+from resnetkit.data.decoded.cache_entries import Cleared, Entry
+from resnetkit.data.decoded.survey import Survey
+from resnetkit.data.opening import images
 from resnetkit.errors import ResNetKitError
 
 MOST = 200_000  # pictures that are searched: two seconds of one core for 60,000

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from resnetkit.data.augment import Pictures
+from resnetkit.data.batches.augment import Pictures
 from resnetkit.data.chances import Chances, key
 from resnetkit.data.preflight import Part
 from resnetkit.data.preprocess import Preprocess

@@ -1,0 +1,1 @@
+"""Pictures read once and decoded once, kept in memory or in files."""
