@@ -71,7 +71,7 @@ def run(checkout: Path, *arguments: str) -> None:
 
 def train(checkout: Path, recipe: str, output: Path) -> float:
     """Train by a recipe and return the seconds of an epoch: the last one, without what only the first does."""
-    data = CIFAR if recipe.startswith("cifar10") or recipe == "tutorial" else PHOTOS
+    data = CIFAR if recipe.startswith("cifar10") else PHOTOS
     epochs = [] if recipe == "probe" else ["--epochs", "2"]
     sizes = ["--image-size", "64"] if data == PHOTOS else []
     run(checkout, "train", str(data), "--recipe", recipe, *epochs, *sizes, *SMALL, "--output", str(output))

@@ -10,11 +10,12 @@ import PIL
 import pytest
 
 from resnetkit.data import preprocess
-from resnetkit.data.decoded import decoding
+from resnetkit.data.copies import resaved
+from resnetkit.data.decoded import contents, decoding
 from resnetkit.data.opening import bands, bit_depth, images, pages
 
 ACCEPTED = Path(__file__).with_name("decoders.json")
-DECODERS = (bands, bit_depth, images, pages, preprocess, decoding)
+DECODERS = (bands, bit_depth, images, pages, preprocess, decoding, contents, resaved)
 
 
 def digest(source: str) -> str:

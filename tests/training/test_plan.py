@@ -51,7 +51,7 @@ def test_a_network_that_is_named_brings_its_own_weights_for_photos() -> None:
     assert wanted(400, model="resnet_2223") == TRUNK
     assert wanted(32, model="resnet18") is wanted(400, model="resnet18", stem="cifar") is None
     assert wanted(32, model="resnet20") == wanted(400, model="resnet20") == "resnet20.cifar10"
-    assert wanted(400, recipe="tutorial", weights="a.pth") == "a.pth"
+    assert wanted(400, settings=("model.stem=imagenet",), weights="a.pth") == "a.pth"
 
 
 MANY = 1_000_000
@@ -117,9 +117,8 @@ def test_what_the_file_of_the_weights_holds_beside_the_trunk_is_named() -> None:
 
 
 def test_the_recipes_changes_reach_the_network() -> None:
-    plan = decided(32, model="resnet50", recipe="tutorial")
+    plan = decided(32, model="resnet50", settings=("model.stem=imagenet", "model.stride=v1"))
     assert (plan.spec.stem, plan.spec.stride) == ("imagenet", "v1")
-    assert plan.recipe.augment.crop == "none"
     wider = decided(32, model="resnet20", settings=("model.width=24", "model.activation=gelu"))
     assert (wider.spec.width, wider.spec.activation) == (24, "gelu")
     assert wider.reasons[0].startswith("network   resnet20 with width 24, activation gelu, cifar stem, 2 classes")
@@ -138,7 +137,7 @@ def test_one_pixel_before_the_last_stage_takes_fp32_on_a_cpu() -> None:
 
 
 def test_a_stem_that_is_asked_for_goes_before_the_recipes() -> None:
-    assert decided(32, model="resnet50", recipe="tutorial", stem="cifar").spec.stem == "cifar"
+    assert decided(32, model="resnet50", recipe="cifar10-fast", stem="cifar").spec.stem == "cifar"
 
 
 def test_grey_pictures_are_asked_for_with_the_preprocessing() -> None:

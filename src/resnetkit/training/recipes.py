@@ -65,16 +65,16 @@ def cifar10_fast() -> Recipe:
     )
 
 
-def cifar10_resnet20() -> Recipe:
-    """Train the ResNet-20 of the paper on all of CIFAR-10, as accurately as its 0.27 million parameters allow.
+def cifar10_resnet() -> Recipe:
+    """Train a network of the paper on all of CIFAR-10, as accurately as its parameters and your hours allow.
 
-    Muon on the filters, alternating flips, cutout of 8 pixels, a linear decay to zero. Reached 93.20 % (sd 0.15,
-    3 seeds) of the 10,000 test pictures, 93.80 % (sd 0.22) with flips averaged, in 2.1 to 2.5 hours on one core (Xeon
-    with AMX, other programs beside), 1.45 petaFLOP; without cutout 92.47 and 93.24 % (n = 1). With `--epochs 20`
-    90.85 and 91.66 % (n = 1) in 0.60 hours on one core of an AMD EPYC without AMX.
+    Muon on the filters, alternating flips, cutout of 8 pixels, a linear decay to zero. ResNet-20 reached 93.20 % (sd
+    0.15, 3 seeds) of the 10,000 test pictures, 93.80 % (sd 0.22) with flips averaged, in 2.1 to 2.5 hours on one core
+    (Xeon with AMX, other programs beside), 1.45 petaFLOP; `docs/training.md` has its deeper sisters, each a `--model`
+    and a number of `--epochs`.
     """
     return cifar10().changed(
-        name="cifar10-resnet20",
+        name="cifar10-resnet",
         network="resnet20",
         epochs=120,
         batch_size=250,
@@ -83,84 +83,6 @@ def cifar10_resnet20() -> Recipe:
         augment=Augment(flip="alternating", crop="shift", cutout=8),
         val_share=0.0,
         tta="flip",
-    )
-
-
-def cifar10_resnet32() -> Recipe:
-    """Train ResNet-32 as `cifar10-resnet20` trains its network, in a third of the epochs.
-
-    Reached 92.92 % (n = 1) of the 10,000 test pictures, 93.6 % with flips averaged, in 1.45 hours on one core (Xeon
-    with AMX), 0.82 petaFLOP.
-    """
-    return cifar10_resnet20().changed(name="cifar10-resnet32", network="resnet32", epochs=40)
-
-
-def cifar10_resnet44() -> Recipe:
-    """Train ResNet-44 as `cifar10-resnet20` trains its network, in a sixth of the epochs.
-
-    Reached 92.04 % (n = 1) of the 10,000 test pictures, 92.90 % with flips averaged, in 1.66 hours on one core (AMD
-    EPYC without AMX, other programs beside), 0.58 petaFLOP.
-    """
-    return cifar10_resnet20().changed(name="cifar10-resnet44", network="resnet44", epochs=20)
-
-
-def cifar10_resnet56() -> Recipe:
-    """Train ResNet-56 as `cifar10-resnet20` trains its network, in a third of the epochs.
-
-    Reached 93.26 % (n = 1) of the 10,000 test pictures, 94.0 % with flips averaged, 1.50 petaFLOP
-    on one core (Xeon with AMX); its hours were not recorded.
-    """
-    return cifar10_resnet20().changed(name="cifar10-resnet56", network="resnet56", epochs=40)
-
-
-def cifar10_resnet110() -> Recipe:
-    """Train ResNet-110 in a fifteenth of the epochs of `cifar10-resnet20`, after a short warm-up.
-
-    Shifts by 2 with a mirrored border, label smoothing and no cutout, as in so few epochs nothing is learnt by heart.
-    Reached 89.96 % (n = 1) of the 10,000 test pictures, 91.00 % with flips averaged, in 1.25 hours on one core (AMD
-    EPYC without AMX, another training beside), 0.61 petaFLOP. Eight epochs are what fitted; more were not tried.
-    """
-    return cifar10_resnet20().changed(
-        name="cifar10-resnet110",
-        network="resnet110",
-        epochs=8,
-        schedule=Schedule(name="linear", warmup_epochs=0.2),
-        augment=Augment(flip="alternating", crop="shift", shift=0.0625, border="reflect"),
-        label_smoothing=0.1,
-    )
-
-
-def cifar10_resnet18() -> Recipe:
-    """Train ResNet-18, with a stem for 32 pixels, on all of CIFAR-10 in a handful of epochs.
-
-    As `cifar10-resnet20`, but batches of 500, shifts by 2 with a mirrored border, label smoothing and no cutout: in so
-    few epochs nothing is learnt by heart. Reached 92.54 % (n = 1) of the 10,000 test pictures, 92.99 % with flips
-    averaged, in 1.25 hours on one core (AMD EPYC without AMX, another training beside), 0.83 petaFLOP.
-    """
-    return cifar10_resnet20().changed(
-        name="cifar10-resnet18",
-        network="resnet18",
-        epochs=5,
-        batch_size=500,
-        optim=Optim(name="muon", lr=0.05, plain_lr=0.05, momentum=0.9, weight_decay=1e-3),
-        augment=Augment(flip="alternating", crop="shift", shift=0.0625, border="reflect"),
-        label_smoothing=0.1,
-    )
-
-
-def cifar10_resnet50() -> Recipe:
-    """Train ResNet-50 as `cifar10-resnet18` trains its network, after a short warm-up, in two epochs.
-
-    Its head reads 2,048 features: at a `plain_lr` of 0.05 and without warm-up the loss was 10.9 after five steps.
-    Reached 85.89 % (n = 1) of the 10,000 test pictures, 86.77 % with flips averaged, in 1.35 hours on one core (AMD
-    EPYC without AMX), 0.78 petaFLOP. Two epochs are what fitted; more were not tried.
-    """
-    return cifar10_resnet18().changed(
-        name="cifar10-resnet50",
-        network="resnet50",
-        epochs=2,
-        optim=Optim(name="muon", lr=0.05, plain_lr=0.01, momentum=0.9, weight_decay=1e-3),
-        schedule=Schedule(name="linear", warmup_epochs=0.2),
     )
 
 
@@ -200,31 +122,10 @@ def probe() -> Recipe:
     )
 
 
-def tutorial() -> Recipe:
-    """The program people copy, as the honest baseline: Adam at 2e-4, batch 50, nothing else.
-
-    No augmentation, an ImageNet stem whatever the size of the pictures, stride on the first 1x1 (`v1`), fp32 in NCHW,
-    a constant rate. Reached 18.1 % of 5,000 test pictures of CIFAR-10 (n = 1) after 4,000 pictures, 8 % of an epoch, of
-    ResNet-50, at 146 pictures/s on two CPU cores.
-    """
-    return Recipe(
-        name="tutorial",
-        epochs=10,
-        batch_size=50,
-        optim=Optim(name="adam", lr=2e-4, weight_decay=0.0),
-        schedule=Schedule(name="constant"),
-        augment=Augment(flip="none", crop="none"),
-        precision="fp32",
-        channels_last=False,
-        model={"stem": "imagenet", "stride": "v1"},
-    )
-
-
 RECIPES: dict[str, Callable[[], Recipe]] = {
     function.__name__.replace("_", "-"): function
     for function in (
-        scratch, probe, finetune, cifar10, cifar10_fast, cifar10_resnet20, cifar10_resnet32, cifar10_resnet44,
-        cifar10_resnet56, cifar10_resnet110, cifar10_resnet18, cifar10_resnet50, tutorial,
+        scratch, probe, finetune, cifar10, cifar10_fast, cifar10_resnet,
     )
 }  # fmt: skip
 

@@ -6,15 +6,13 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from resnetkit import files
-from resnetkit.data.copies.resaved import resaved_pairs
+from resnetkit.data.copies import resaved
 from resnetkit.data.dataset import Dataset, Item, decoded
 from resnetkit.data.decoded import contents
 from resnetkit.data.decoded.cache_entries import Cleared, Entry
@@ -66,7 +64,7 @@ def _found(
             return Image.new("RGB", (1, 1))  # is no copy of anything; named when it is decoded
 
     parts = [str(item.split) for item in items] if parts_alone else None
-    return resaved_pairs([surveyed.contents[item.source] for item in items], opened, parts=parts)
+    return resaved.resaved_pairs([surveyed.contents[item.source] for item in items], opened, parts=parts)
 
 
 def open_to_compare(data: bytes | np.ndarray, *, name: str, at_least: int) -> Image.Image:
@@ -76,15 +74,10 @@ def open_to_compare(data: bytes | np.ndarray, *, name: str, at_least: int) -> Im
 
 def _key(items: Sequence[Item], surveyed: Survey, parts_alone: bool) -> str:
     rows = [f"{surveyed.digests[item.source]} {item.split if parts_alone else ''}" for item in items]
-    said = json.dumps([parts_alone, rows]).encode()
-    return hashlib.blake2b(_rules() + said, digest_size=16).hexdigest()
-
-
-@cache
-def _rules() -> bytes:
-    """Return what decides besides the pictures: the code that does it."""
-    room = resources.files("resnetkit.data")
-    return b"".join(room.joinpath(name).read_bytes() for name in ("resaved.py", "contents.py", "images.py"))
+    # What decides besides the pictures.
+    versions = [resaved.VERSION, contents.VERSION, images.VERSION, Image.__version__]
+    said = json.dumps([versions, parts_alone, rows]).encode()
+    return hashlib.blake2b(said, digest_size=16).hexdigest()
 
 
 def _read(path: Path, count: int) -> list[tuple[int, int]] | None:

@@ -11,6 +11,8 @@ from PIL import Image
 
 from resnetkit.data.decoded.contents import SIDE, Content
 
+VERSION = 1  # of what counts as one picture: raised with it, so that no older pairs are taken from a cache
+
 SMALLEST = 16  # pixels of the shorter side: below, different things look alike
 COMPARED = 256  # pixels of the longer side that pairs are compared at first, where both have more
 CLOSE = 2048  # and then, where a digit of the small print still is one

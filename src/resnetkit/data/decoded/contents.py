@@ -23,7 +23,7 @@ SIDE = 8  # of `Content.bright`, in pixels
 # JPEGs whose shorter side has so many pixels are opened smaller, at least this large: they are known by their codes.
 LARGE, OPENED = 512, 128
 PHOTO = 96  # pixels: from here on a picture takes longer to decode than what is kept of it to find
-_RULES = 2  # of all this: raised with them, so that what was kept by others is not used
+VERSION = 2  # of what is kept: raised with it, so that what was kept by others is not used
 _ROW = np.dtype([("digest", "V16"), ("pixels", "V16"), ("size", "<i4", 2), ("bright", "u1", SIDE * SIDE)])
 _LOG = logging.getLogger(__name__)
 
@@ -159,5 +159,5 @@ def alone(dataset: Dataset) -> Iterator[None]:
 
 
 def _file(dataset: Dataset) -> Path:
-    said = "\0".join([str(_RULES), Image.__version__, dataset.name, *dataset.roots])
+    said = "\0".join([str(VERSION), Image.__version__, dataset.name, *dataset.roots])
     return folder() / f"{hashlib.blake2b(said.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}{SUFFIX}"
