@@ -119,7 +119,7 @@ def test_what_was_found_is_kept_for_the_same_pictures(doubled: Path, monkeypatch
     assert (kept.data, kept.pictures) == (doubled.name, 60)
     searched: list[int] = []
     original = resaved.resaved_pairs
-    monkeypatch.setattr(copies, "resaved_pairs", lambda *a, **k: searched.append(1) or original(*a, **k))
+    monkeypatch.setattr(resaved, "resaved_pairs", lambda *a, **k: searched.append(1) or original(*a, **k))
     assert ready(doubled).items == first.items
     assert searched == []
     next(doubled.rglob("3.png")).unlink()
