@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resnetkit.watcher import Count, Step, Watcher
+from resnetkit.words import duration, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,27 +21,6 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BEFORE_A_RATE = 3.0
-
-
-def percent(fraction: float | None) -> str:
-    """Return a fraction as people read it."""
-    return "-" if fraction is None else f"{100 * fraction:.1f} %"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as people read them.
-
-    >>> duration(0.42), duration(32.4), duration(75), duration(4020)
-    ('0.4 s', '32 s', '1 min 15 s', '1 h 07 min')
-    """
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _words(figures: Mapping[str, float]) -> str:

@@ -11,6 +11,7 @@ from resnetkit.api.locating import RUNS
 from resnetkit.api.model import Model, load
 from resnetkit.api.reporting import report
 from resnetkit.errors import DataError
+from resnetkit.words import percent
 
 if TYPE_CHECKING:
     from resnetkit.models.choice import Choice
@@ -108,7 +109,7 @@ class Run:
 
     def __repr__(self) -> str:
         try:
-            figure = "" if self.metrics is None else f", {100 * self.metrics['top1']:.1f} % of {self.metrics['count']}"
+            figure = "" if self.metrics is None else f", {percent(self.metrics['top1'])} of {self.metrics['count']}"
         except DataError:
             figure = ", its metrics.json is broken"
         return f"Run({str(self.path)!r}{figure})"

@@ -10,6 +10,7 @@ import numpy as np
 
 from resnetkit.checking.features import Described
 from resnetkit.training.linear import FOLDS, fit_linear, folds
+from resnetkit.words import percent
 
 # Heads are fitted to all pictures outside of the fold, and to nested halves of them.
 _HALVINGS = 3
@@ -135,7 +136,7 @@ def _estimate(draws: np.ndarray, *, doubt: float = _DOUBT) -> Estimate:
 
 
 def _percent(figure: Estimate) -> str:
-    return f"{100 * figure.value:.1f} % ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
+    return f"{percent(figure.value)} ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
 
 
 def _points(gain: Estimate) -> str:

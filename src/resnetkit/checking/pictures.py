@@ -15,9 +15,9 @@ from resnetkit.data.dataset import Dataset, Item, decoded
 from resnetkit.data.decoded import contents
 from resnetkit.data.decoded.contents import Content
 from resnetkit.data.decoded.survey import reason
-from resnetkit.data.findings import one_line
 from resnetkit.data.opening import images, signatures
 from resnetkit.errors import ResNetKitError, missing_extra
+from resnetkit.words import one_line
 
 _SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "PNG": (".png", ".apng"), "GIF": (".gif",),

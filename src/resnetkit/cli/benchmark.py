@@ -11,6 +11,7 @@ import click
 from resnetkit.cli import options
 from resnetkit.cli.progress import watching
 from resnetkit.cli.tables import print_table
+from resnetkit.words import percent
 
 
 @click.command()
@@ -36,7 +37,7 @@ def benchmark(models: tuple[str, ...], output: str | None, form: str, quiet: boo
         click.echo(json.dumps([row.to_json() for row in rows], ensure_ascii=False, indent=1))
         return
     _print(rows)
-    compared = "" if best.agreement is None else f", {100 * best.agreement:.1f} % of its answers are the reference's"
+    compared = "" if best.agreement is None else f", {percent(best.agreement)} of its answers are the reference's"
     click.echo(f"\nrecommended: --engine {best.engine} --precision {best.precision}{compared}")
     if best.agreement is None:
         click.echo("answers were not compared: add --data PICTURES")
@@ -57,14 +58,10 @@ def _print(rows: list[Any]) -> None:
             f"{row.cold_start_s:.1f} s",
         ]  # fmt: skip
         cells = [*([Path(row.model).name] if len(models) > 1 else []), *cells]
-        cells += [_percent(row.agreement)] if compared else []
-        cells += [_percent(row.accuracy)] if labelled else []
+        cells += [percent(row.agreement)] if compared else []
+        cells += [percent(row.accuracy)] if labelled else []
         table.append(cells)
     print_table(header, table)
-
-
-def _percent(fraction: float | None) -> str:
-    return "-" if fraction is None else f"{100 * fraction:.1f} %"
 
 
 def _write(rows: list[Any], folder: Path) -> None:

@@ -32,7 +32,7 @@ def cache(action: str | None, form: str) -> None:
 
 def _list(form: str) -> None:
     from resnetkit import api
-    from resnetkit.inference.output import shown
+    from resnetkit.words import escaped
 
     entries = api.cached()
     if form == "json":
@@ -43,7 +43,7 @@ def _list(form: str) -> None:
         return
     rows = [
         [
-            shown(entry.data),
+            escaped(entry.data),
             entry.what,
             f"{entry.pictures:,}" if entry.pictures else "-",
             _size(entry.bytes),
@@ -53,7 +53,7 @@ def _list(form: str) -> None:
     ]
     total = ["total", "", f"{sum(e.pictures for e in entries):,}", _size(sum(e.bytes for e in entries)), ""]
     print_table(["data or model", "kept as", "pictures", "size", "last used"], [*rows, total])
-    click.echo(f"in {shown(str(cache_folder()))}")
+    click.echo(f"in {escaped(str(cache_folder()))}")
 
 
 def _row(entry: Any) -> dict[str, Any]:

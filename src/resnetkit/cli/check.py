@@ -57,7 +57,8 @@ def check(data: tuple[str, ...], rename: tuple[str, ...], form: str, quiet: bool
 
 def _show(found: Check) -> None:
     from resnetkit.cli.tables import print_table
-    from resnetkit.data.findings import one_line, wrapped
+    from resnetkit.data.findings import wrapped
+    from resnetkit.words import one_line
 
     click.echo(found.report)
     click.echo()
@@ -78,7 +79,7 @@ def _show(found: Check) -> None:
 
 def _row(finding: Finding, width: int) -> tuple[str, str, str]:
     """Return kind, pictures and reason; the last two share `width` columns."""
-    from resnetkit.data.findings import one_line
+    from resnetkit.words import one_line
 
     shown = finding.sources[:2]
     each = (width // 2 - 3 * (len(shown) - 1)) // len(shown)
@@ -95,7 +96,7 @@ def _end(name: str, width: int) -> str:
     """Return the end of a path, which tells files apart, in at most `width` columns."""
     from rich.cells import cell_len
 
-    from resnetkit.data.findings import one_line
+    from resnetkit.words import one_line
 
     name = one_line(name)
     if cell_len(name) <= width:

@@ -10,6 +10,7 @@ import click
 from resnetkit.cli import options
 from resnetkit.cli.progress import watching
 from resnetkit.cli.tables import print_table
+from resnetkit.words import percent
 
 
 @click.command()
@@ -46,7 +47,7 @@ def _cells(row: object) -> list[str]:
         row.run,
         row.network,
         row.chosen,
-        f"{100 * row.top1:.1f} %" + (", too good" if row.chosen_here else ""),
+        percent(row.top1) + (", too good" if row.chosen_here else ""),
         f"{100 * low:.1f}-{100 * high:.1f}",
         f"{name} {100 * share:.0f} %",
         f"{row.training_seconds / 60:.1f} min",

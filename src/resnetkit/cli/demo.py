@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from resnetkit.cli import options
-from resnetkit.cli.progress import duration, watching
+from resnetkit.cli.progress import watching
+from resnetkit.words import duration
 
 _NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

@@ -10,6 +10,7 @@ import click
 
 from resnetkit.cli import options
 from resnetkit.cli.progress import watching
+from resnetkit.words import percent
 
 if TYPE_CHECKING:
     from resnetkit.cli.progress import ConsoleWatcher
@@ -81,11 +82,11 @@ def _drawn(found: Any, folder: Path, console: ConsoleWatcher, *, total: int) -> 
 
 def _show(rows: list[dict[str, Any]], path: Path) -> None:
     from resnetkit.cli.tables import print_table
-    from resnetkit.data.findings import one_line, shortened
+    from resnetkit.words import one_line, shortened
 
     lines = [
         (
-            shortened(row["source"]), one_line(one["label"]), f"{100 * one['probability']:.1f} %",
+            shortened(row["source"]), one_line(one["label"]), percent(one['probability']),
             f"{one['deletion']:.2f} ({one['random_deletion']:.2f})",
             f"{one['insertion']:.2f} ({one['random_insertion']:.2f})", one["verdict"],
         )

@@ -13,6 +13,7 @@ import click
 
 from resnetkit.cli import options
 from resnetkit.cli.tables import print_table
+from resnetkit.words import percent
 
 # How weights came to be, as far as their recipe says it.
 _TRAINED = ("name", "epochs", "seed", "command", "hours", "machine", "address")
@@ -47,7 +48,7 @@ def _list(form: str) -> None:
     speeds = kept_speeds()
     rows = [
         [
-            r.name, "-" if r.top1 is None else f"{100 * r.top1:.1f} %", _millions(r.num_params),
+            r.name, "-" if r.top1 is None else percent(r.top1), _millions(r.num_params),
             f"{_macs(r) / 1e9:.2f}", f"{(r.num_bytes or 0) / 1e6:.0f} MB", _fastest(speeds.get(r.name, {})),
         ]
         for r in records
@@ -119,7 +120,7 @@ def _describe(name: str, form: str) -> None:
 
 
 def _show(values: dict[str, Any], form: str) -> None:
-    from resnetkit.inference.output import shown
+    from resnetkit.words import escaped
 
     if form == "json":
         click.echo(json.dumps(values, ensure_ascii=False, indent=1))
@@ -132,7 +133,7 @@ def _show(values: dict[str, Any], form: str) -> None:
         )
         if isinstance(text, dict):
             text = ", ".join(f"{k} {_short(v)}" for k, v in text.items())
-        click.echo(f"{key:<12}{shown(str(text))}")
+        click.echo(f"{key:<12}{escaped(str(text))}")
 
 
 def _layers(name: str, image_size: int | None, form: str) -> None:

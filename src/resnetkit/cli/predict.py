@@ -130,12 +130,12 @@ def _which_model(runs: list[Any]) -> str:
 
 
 def _note_what_is_left_out(pictures: Dataset, console: ConsoleWatcher) -> None:
-    from resnetkit.inference.output import counted, shown
+    from resnetkit.words import counted, escaped
 
     if pictures.ignored:
         console.note(f"{counted(len(pictures.ignored), 'file')} left out, being no pictures")
     for folder, why in pictures.unreadable:
-        console.note(shown(f"{folder}: cannot be listed ({why}), and what lies in it is left out"))
+        console.note(escaped(f"{folder}: cannot be listed ({why}), and what lies in it is left out"))
 
 
 def _told(summary: Summary, shard: Shard, form: str, console: ConsoleWatcher) -> int:

@@ -6,10 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from resnetkit.api.progress import ConsoleWatcher, duration, percent
+from resnetkit.api.progress import ConsoleWatcher
 from resnetkit.runtime import place
-
-__all__ = ["ConsoleWatcher", "duration", "percent", "watching"]
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def rename(model: str, names: tuple[str, ...], output: str, form: str, quiet: bo
     swaps two names.
     """
     from resnetkit import api
-    from resnetkit.inference.output import shown
+    from resnetkit.words import escaped
 
     with watching(quiet=quiet) as console:
         made = api.rename(model, _pairs(names), output=output, watcher=console)
@@ -33,7 +33,7 @@ def rename(model: str, names: tuple[str, ...], output: str, form: str, quiet: bo
         click.echo(json.dumps(made.to_json(), ensure_ascii=False))
         return
     for old, new in made.renamed.items():
-        click.echo(shown(f"{old} is now {new}"))
+        click.echo(escaped(f"{old} is now {new}"))
     click.echo(f"{made.path}: {len(made.renamed)} of {len(made.classes)} classes renamed, the weights as they were")
     click.echo(f"\nNext:\n  resnetkit predict PICTURES --model {shlex.quote(str(made.path))}")
 

@@ -11,6 +11,7 @@ import click
 from resnetkit.cli import options
 from resnetkit.cli.tables import print_table
 from resnetkit.errors import ResNetKitError, problem_line
+from resnetkit.words import percent
 
 
 @click.command()
@@ -92,7 +93,7 @@ def _judged(metrics: dict[str, Any]) -> str:
 def _accuracy(row: dict[str, Any]) -> str:
     part = f"by {row['folds']} folds" if row["split"] == "folds" else row["split"]
     judged = f"{part}, {row['judged']}" if row["judged"] else part
-    reached = None if row["top1"] is None else f"{100 * row['top1']:.1f} % of {row['count']} ({judged})"
+    reached = None if row["top1"] is None else f"{percent(row['top1'])} of {row['count']} ({judged})"
     if row["problem"] is not None:
         return f"{reached}, the rest unreadable" if reached else "unreadable"
     if reached is None and row["folds"] and not row["epochs_done"]:

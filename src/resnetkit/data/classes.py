@@ -16,16 +16,6 @@ from resnetkit.errors import DataError, UsageError, near_miss
 _NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{0,30})?")
 _DIGITS = re.compile(r"(\d{1,18})")
 
-_TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # directions of text
-
-
-def steers_terminal(letter: str) -> bool:
-    """Tell whether a character breaks a line, moves the cursor or turns the direction of what follows it.
-
-    Other format characters (joiners of emoji and of Persian) belong to names and stay.
-    """
-    return unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or letter in _TURNS
-
 
 def natural_key(text: str) -> tuple[object, ...]:
     """Return a sort key that puts `2` before `10` and ignores case first.

@@ -9,13 +9,12 @@ from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from resnetkit.data.classes import steers_terminal
 from resnetkit.data.dataset import Dataset, Item, Split
+from resnetkit.words import one_line, shortened
 
 WIDTH = 80
 MOST_CLASSES = 50
 _MOST_EXAMPLES = 3
-_LONGEST_NAME = 56
 PART_NAMES: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -249,19 +248,6 @@ def _count(things: Sequence[object], one: str, many: str | None = None) -> str:
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(shortened(name) for name in names[:_MOST_EXAMPLES])
     return shown + (f" and {len(names) - _MOST_EXAMPLES:,} more" if len(names) > _MOST_EXAMPLES else "")
-
-
-def shortened(name: str) -> str:
-    """Return a path in one line, its front cut off where it is long: the end tells files apart."""
-    name = one_line(name)
-    while cell_len(name) > _LONGEST_NAME:
-        name = "…" + name[max(2, cell_len(name) - _LONGEST_NAME) :]
-    return name
-
-
-def one_line(text: str) -> str:
-    """Return `text` without characters that would break a line or steer a terminal."""
-    return "".join("?" if steers_terminal(letter) else letter for letter in text)
 
 
 def wrapped(sentences: Iterable[str]) -> Iterator[str]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from resnetkit.data.findings import one_line
 from resnetkit.errors import DataError
 from resnetkit.models.choice import Choice, choice_in
+from resnetkit.words import one_line
 
 # Probability 0 for the true class is an infinite loss, which JSON cannot hold: the loss of one image ends at 87.3.
 _SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)

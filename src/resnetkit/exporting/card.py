@@ -13,6 +13,7 @@ from resnetkit.exporting.parity import Parity
 from resnetkit.exporting.script import needed
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.choice import choice_in
+from resnetkit.words import percent
 
 LICENSE = "LICENSE.txt"
 _WIDTH = 78
@@ -67,12 +68,12 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
     if top1 is None or not count:
         return "Accuracy: not measured."
     interval = metrics.get("top1_interval")
-    between = f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)" if interval else ""
+    between = f" (95 % interval {100 * interval[0]:.1f} to {percent(interval[1])})" if interval else ""
     return (
-        f"Accuracy: {100 * top1:.1f} % of {count:,} {_PART.get(metrics.get('split', ''), 'other')} pictures{between}."
+        f"Accuracy: {percent(top1)} of {count:,} {_PART.get(metrics.get('split', ''), 'other')} pictures{between}."
         if "top1_counted" not in metrics
-        else f"Accuracy: {100 * top1:.1f} % of new pictures{between}, corrected for the choice of the epoch on these "
-        f"{count:,}, of which {100 * metrics['top1_counted']:.1f} % are right."
+        else f"Accuracy: {percent(top1)} of new pictures{between}, corrected for the choice of the epoch on these "
+        f"{count:,}, of which {percent(metrics['top1_counted'])} are right."
     )
 
 
@@ -84,7 +85,7 @@ def _folds(metrics: Mapping[str, Any]) -> str:
     if metrics.get("split") == "folds":
         return f"That is {folds['says']}: its networks were trained like it, each on all pictures but those it named."
     return (
-        f"Cross-validated, {100 * folds['top1']:.1f} % of {folds['pictures']:,} other pictures were right, "
+        f"Cross-validated, {percent(folds['top1'])} of {folds['pictures']:,} other pictures were right, "
         f"{folds['says']}."
     )
 

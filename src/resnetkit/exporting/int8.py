@@ -14,6 +14,7 @@ import numpy as np
 from resnetkit.errors import DataError, missing_extra
 from resnetkit.inference.openvino_library import begins_to_compute, library, without_telemetry
 from resnetkit.inference.resizing import PREFIX
+from resnetkit.words import percent
 
 if TYPE_CHECKING:
     import openvino
@@ -41,8 +42,8 @@ class Cost:
         loss = self.top1_fp32 - self.top1_int8
         if loss > max_loss:
             raise DataError(
-                f"in int8 {100 * self.top1_int8:.1f} % of {self.pictures:,} pictures are right, in fp32 "
-                f"{100 * self.top1_fp32:.1f} %: {100 * loss:.1f} points less, {100 * max_loss:g} are allowed "
+                f"in int8 {percent(self.top1_int8)} of {self.pictures:,} pictures are right, in fp32 "
+                f"{percent(self.top1_fp32)}: {100 * loss:.1f} points less, {100 * max_loss:g} are allowed "
                 "(--max-loss); nothing was written. More or other pictures in --calibrate may help, or leave --int8 out"
             )
 

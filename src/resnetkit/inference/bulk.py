@@ -25,9 +25,10 @@ from resnetkit.data.dataset import Dataset, Item
 from resnetkit.errors import DataError, InterruptedRun, ResourceError, UsageError, near_miss, signal_of
 from resnetkit.files import write_text
 from resnetkit.inference import output as outputs
-from resnetkit.inference.output import Tally, counted
+from resnetkit.inference.output import Tally
 from resnetkit.inference.predictor import Prediction, Predictor
 from resnetkit.runtime import place
+from resnetkit.words import counted
 
 PART_SIZE = 1_000
 RECORD = "_bulk.json"  # programs that read a folder of Parquet or CSV pass over names that begin with _ or .

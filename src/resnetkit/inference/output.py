@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TextIO, get_args
 
-from resnetkit.data.classes import steers_terminal
 from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.files import csv_writer, replacing
 from resnetkit.inference import parquet
-from resnetkit.inference.predictor import Prediction, percent
+from resnetkit.inference.predictor import Prediction
+from resnetkit.words import counted, escaped, percent
 
 Format = Literal["table", "json", "jsonl", "csv", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -179,24 +179,6 @@ def _without_surrogates(text: str) -> str:
     return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
-def shown(text: str) -> str:
-    """Return text for a terminal: characters of hostile names that would steer it or turn its text are escaped.
-
-    >>> print(shown("a\u202egpj.exe"))
-    a\\u202egpj.exe
-    """
-    return "".join(f"\\u{ord(c):04x}" if steers_terminal(c) else c for c in text)
-
-
-def counted(number: int, thing: str) -> str:
-    """Return a number of things.
-
-    >>> counted(1, "picture"), counted(2000, "picture")
-    ('1 picture', '2,000 pictures')
-    """
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 class _Table:
     """Collects predictions for the screen; memory holds 50 of them, however many there are."""
 
@@ -223,24 +205,24 @@ class _Table:
             print(_ROWS_HINT, file=stream)
             return
         if len(self.rows) == 1 and self.rows[0].top:
-            _draw(stream, _HEADER[1:3], [[shown(label), percent(p)] for label, p in self.rows[0].top])
+            _draw(stream, _HEADER[1:3], [[escaped(label), percent(p)] for label, p in self.rows[0].top])
         elif self.rows:
             _draw(stream, *_fitting([_cells(prediction) for prediction in self.rows]))
         for problem in problems:
-            print(shown(problem), file=stream)
+            print(escaped(problem), file=stream)
 
 
 def draw_summary(tally: Tally, problems: Sequence[str], stream: TextIO) -> None:
     """Write how many pictures were named, the largest classes and the first of `problems`."""
     counts = tally.labels.most_common()
-    rows = [[shown(label), f"{count:,}", percent(count / tally.total)] for label, count in counts[:_MOST_CLASSES]]
+    rows = [[escaped(label), f"{count:,}", percent(count / tally.total)] for label, count in counts[:_MOST_CLASSES]]
     print(tally, file=stream)
     if rows:
         _draw(stream, ("class", "pictures", "share"), rows)
     if len(counts) > _MOST_CLASSES:
         print(f"and {len(counts) - _MOST_CLASSES:,} more classes", file=stream)
     for problem in problems[:MOST_PROBLEMS]:
-        print(shown(problem), file=stream)
+        print(escaped(problem), file=stream)
 
 
 _HEADER = ("picture", "class", "probability", "second")
@@ -248,11 +230,11 @@ _HEADER = ("picture", "class", "probability", "second")
 
 def _cells(prediction: Prediction) -> list[str]:
     """Return the cells under `_HEADER`."""
-    source = shown(prediction.source)
+    source = escaped(prediction.source)
     if prediction.label is None or prediction.probability is None:
         return [source, "error", "", ""]
-    label = shown(prediction.label) + (" (not sure)" if prediction.status == "not_sure" else "")
-    second = [f"{shown(name)} {percent(probability)}" for name, probability in prediction.top[1:2]]
+    label = escaped(prediction.label) + (" (not sure)" if prediction.status == "not_sure" else "")
+    second = [f"{escaped(name)} {percent(probability)}" for name, probability in prediction.top[1:2]]
     return [source, label, percent(prediction.probability), *(second or [""])]
 
 

@@ -23,6 +23,7 @@ from resnetkit.inference.engines import Engine, overlapped
 from resnetkit.inference.given import Given, Picture, picture_of, pictures_of
 from resnetkit.models.decision import Decision
 from resnetkit.runtime import available_threads, refuse_forked
+from resnetkit.words import percent
 
 # For pictures of 32 pixels that is 96, from where on `train` takes pictures for photos.
 _FAR_LARGER = 3
@@ -82,15 +83,6 @@ class Prediction:
             return f"error: {self.error}"
         names = ", ".join(f"{label} {percent(probability)}" for label, probability in self.top[:3])
         return f"not sure: {names}" if self.status == "not_sure" else names
-
-
-def percent(probability: float) -> str:
-    """Return a probability as people read it.
-
-    >>> percent(0.97123)
-    '97.1 %'
-    """
-    return f"{100 * probability:.1f} %"
 
 
 @dataclass(frozen=True, slots=True)

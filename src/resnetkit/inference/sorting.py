@@ -17,8 +17,8 @@ from PIL import Image
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.errors import ResourceError, UsageError
 from resnetkit.files import safe_name
-from resnetkit.inference.output import counted
 from resnetkit.inference.predictor import Prediction
+from resnetkit.words import counted
 
 NOT_SURE = "not_sure"
 

@@ -6,8 +6,9 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from resnetkit.data.classes import normal_name, steers_terminal
+from resnetkit.data.classes import normal_name
 from resnetkit.errors import UsageError, near_miss
+from resnetkit.words import steers_terminal
 
 # Keys under which programs keep the names: a list, names to numbers or numbers to names.
 _KEYS = ("class_to_idx", "idx_to_class", "classes", "class_names", "label2id", "id2label", "labels", "label_names")

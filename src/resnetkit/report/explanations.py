@@ -12,6 +12,7 @@ from resnetkit.explaining.overlay import overlay
 from resnetkit.explaining.scores import Scores
 from resnetkit.report.canvas import FAINT, INK, LINE, MARGIN, WRONG, sheet
 from resnetkit.report.fonts import shown
+from resnetkit.words import percent
 
 _SIDE = 300
 _GAP = 20
@@ -55,10 +56,10 @@ def draw(picture: np.ndarray, maps: Sequence[ClassMap], path: Path, *, title: st
             left = MARGIN + number * (_SIDE + _GAP)
             glowing = overlay(picture, one.heat, at_least=_SIDE)
             drawn.image(glowing, left, bottom, _SIDE, frame=LINE, thickness=1)
-            percent = f"{100 * one.probability:.1f} %"
-            room = _SIDE - drawn.width_of(percent, size=16) - 12
+            sure = percent(one.probability)
+            room = _SIDE - drawn.width_of(sure, size=16) - 12
             drawn.text(left, bottom + 18, drawn.fit(name, room, size=16), size=16)
-            drawn.text(left + _SIDE, bottom + 18, percent, size=16, align="right")
+            drawn.text(left + _SIDE, bottom + 18, sure, size=16, align="right")
             good = one.verdict.startswith("better")
             drawn.text(left, bottom + 44, one.verdict, size=14, color=INK if good else WRONG)
             scores = one.scores

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnetkit import files
-from resnetkit.data.classes import steers_terminal
 from resnetkit.evaluation.metrics import (
     counted,
     fold_lines,
@@ -21,9 +20,10 @@ from resnetkit.evaluation.metrics import (
 )
 from resnetkit.models.choice import Choice, choice_in
 from resnetkit.report import page_charts, page_tables
-from resnetkit.report.page_tables import Row, percent
+from resnetkit.report.page_tables import Row
 from resnetkit.report.thumbnails import Album, confident_errors
 from resnetkit.training.choosing import below_its_head
+from resnetkit.words import percent, steers_terminal
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -8,6 +8,7 @@ from typing import Any
 
 from resnetkit.evaluation.metrics import is_tempered
 from resnetkit.report.charts import Axis, Chart, Line, Point, lower, upper
+from resnetkit.words import percent
 
 _DIAGONAL = Line(name="as sure as right", points=((0.0, 0.0), (1.0, 1.0)), look="ideal")
 _DOTTED_UP_TO = 40
@@ -94,7 +95,7 @@ def _coverage(metrics: Mapping[str, Any]) -> list[Chart]:
         Chart(
             title="Accuracy where it answers only when sure", x=_share_axis("pictures answered"),
             y=_share_axis("right", low=lower([y for _, y in points])),
-            summary=f"Accuracy against coverage: {100 * half[1]:.1f} % right on the surest {100 * half[0]:.0f} %",
+            summary=f"Accuracy against coverage: {percent(half[1])} right on the surest {100 * half[0]:.0f} %",
             lines=(Line(name="accuracy, %", points=sorted(points)),),
         )
     ]  # fmt: skip

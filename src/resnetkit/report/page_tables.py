@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from resnetkit.report.thumbnails import Album, confident_errors
+from resnetkit.words import percent
 
 LARGEST_MATRIX = 30
 MOST_PAIRS = 40
@@ -16,15 +17,6 @@ MOST_ERRORS = 12
 _REJECTED = ("false_reject", "threshold", "answered", "accuracy")
 Row = Mapping[str, Any]
 Cells = dict[tuple[str, str], list[int]]
-
-
-def percent(share: float | None) -> str:
-    """Return a share as people read it.
-
-    >>> percent(0.9531), percent(None)
-    ('95.3 %', '–')
-    """
-    return "–" if share is None else f"{100 * share:.1f} %"
 
 
 def classes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from resnetkit.evaluation.metrics import num_correct, photos
 from resnetkit.models.choice import Choice
 from resnetkit.report.canvas import FAINT, INK, LINE, MARGIN, RIGHT, WRONG, Sheet, drawn_size, sheet
 from resnetkit.report.fonts import isolated, shown
+from resnetkit.words import percent
 
 GRID_LIMIT = 48  # more pictures than this on one sheet are too small to judge
 AUGMENTED_LIMIT = (8, 8)  # rows and columns
@@ -160,9 +161,7 @@ def _history_words(
     if all(math.isnan(value) for value in accuracy):
         return title, "no held-out photos were scored"
     marked = "the last epoch" if choice is None or not choice.selected else choice.short
-    reached = (
-        "" if math.isnan(accuracy[model]) else f", {100 * accuracy[model]:.1f} % of the held-out photos named right"
-    )
+    reached = "" if math.isnan(accuracy[model]) else f", {percent(accuracy[model])} of the held-out photos named right"
     return f"{title}; the model is {marked}{reached}", "the ring marks the epoch that is the model"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnetkit.models.choice import OPTIMISTIC, Choice
+from resnetkit.words import percent
 
 if TYPE_CHECKING:
     import torch
@@ -125,6 +126,6 @@ def below_its_head(rows: Sequence[Mapping[str, Any]]) -> str:
     if last >= head:
         return ""
     return (
-        f"The last epoch names {100 * last:.1f} % of the held-out pictures right, the head before the first one "
-        f"{100 * head:.1f} %: --recipe probe gives that head alone, --set select=top1 the best epoch by these pictures."
+        f"The last epoch names {percent(last)} of the held-out pictures right, the head before the first one "
+        f"{percent(head)}: --recipe probe gives that head alone, --set select=top1 the best epoch by these pictures."
     )

@@ -20,6 +20,7 @@ from resnetkit.runtime import Runtime
 from resnetkit.training.linear import choose_penalty, figures, fit_linear
 from resnetkit.training.loop import Learning
 from resnetkit.training.state import Row
+from resnetkit.words import percent
 
 _BATCH = 64
 
@@ -48,8 +49,8 @@ def first_row(network: ResNet, task: Learning, *, count: int) -> tuple[Row, torc
 
 def words_of(row: Row) -> str:
     """Return what people are told of the fitted head."""
-    held_out = "" if row["val_top1"] is None else f", {100 * row['val_top1']:.1f} % of the held-out ones"
-    right = f"{100 * row['train_top1']:.1f} % of the training pictures right{held_out}"
+    held_out = "" if row["val_top1"] is None else f", {percent(row['val_top1'])} of the held-out ones"
+    right = f"{percent(row['train_top1'])} of the training pictures right{held_out}"
     return f"head fitted on frozen features in {row['seconds']:.1f} s: {right}"
 
 
