@@ -86,16 +86,17 @@ class Ours:
     def begin(self) -> None:
         """Read the folder and decode what no file has."""
         from resnetkit.data.batches import Batches
-        from resnetkit.data.preflight import prepare
+        from resnetkit.data.preflight import Division, Reading, prepare_training
         from resnetkit.data.preprocess import Preprocess
         from resnetkit.data.sources import open_data
         from resnetkit.training.augmenter import build_augmenter
         from resnetkit.training.recipe import Augment
 
         preprocess = Preprocess.for_size(224)
-        prepared = prepare(
-            open_data(self.folder), preprocess=preprocess, threads=1, whole_short_side=258, parts=("train",)
-        )
+        prepared = prepare_training(
+            open_data(self.folder), preprocess=preprocess, reading=Reading(threads=1), whole_short_side=258,
+            division=Division(holds_out=False),
+        )  # fmt: skip
         self.batches = Batches(
             prepared.parts["train"], preprocess=preprocess,
             augment=build_augmenter(Augment(crop="random_resized"), preprocess, device="cpu"), batch_size=BATCH, seed=0,

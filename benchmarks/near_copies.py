@@ -22,7 +22,7 @@ from PIL import Image
 from resnetkit.data.copies import Pairs, copies_of
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.decoded.survey import survey
-from resnetkit.data.preflight import prepare
+from resnetkit.data.preflight import Division, Reading, prepare_training
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 
@@ -102,7 +102,10 @@ def planted(dataset: Dataset, folder: Path, asked: argparse.Namespace) -> None:
     parted: set[str] = set()
     for seed in range(asked.seeds):
         size = min(32, 4 * (survey_side(folder) // 4))
-        items = prepare(open_data(folder), preprocess=Preprocess.for_size(size), threads=1, seed=seed).items
+        items = prepare_training(
+            open_data(folder), preprocess=Preprocess.for_size(size), reading=Reading(threads=1),
+            division=Division(seed=seed),
+        ).items  # fmt: skip
         side = {Path(item.source).stem: item.split for item in items}
         parted |= {name for name in side if side[name] != side[name.removesuffix("-copy")]}
     print(f"{dataset.name}: {len(dataset):,} pictures, {len(pairs):,} pairs, {seconds:.2f} s")

@@ -12,9 +12,10 @@ from resnetkit.api import cached, clear_cache
 from resnetkit.data import copies
 from resnetkit.data.copies import resaved
 from resnetkit.data.decoded.survey import survey
-from resnetkit.data.preflight import Prepared, prepare
+from resnetkit.data.preflight import Prepared
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
+from tests.data.prepared import prepare
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_a_split_that_is_given_is_not_searched_anew(doubled: Path, monkeypatch: 
     first = ready(doubled)
     monkeypatch.setattr(copies, "copies_of", None)
     rows = {item.source: str(item.split) for item in first.items}
-    assert ready(doubled, split_rows=rows).fingerprint == first.fingerprint
+    assert ready(doubled, rows=rows).fingerprint == first.fingerprint
 
 
 def test_near_copies_across_a_split_that_was_given_are_counted(doubled: Path, tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ def test_too_many_pictures_are_not_searched_and_that_is_said(doubled: Path, monk
 
 def test_without_anything_to_hold_apart_nothing_is_searched(doubled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copies, "copies_of", None)
-    assert len(ready(doubled, parts=("train", "test")).items) == 60
+    assert len(ready(doubled, holds_out=False).items) == 60
 
 
 def test_copies_within_a_part_do_not_matter_where_the_split_is_given(doubled: Path) -> None:

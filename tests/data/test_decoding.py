@@ -19,10 +19,11 @@ from resnetkit import runtime
 from resnetkit.data.decoded import cache, cache_files, decoding, survey
 from resnetkit.data.decoded.decoding import Form
 from resnetkit.data.opening import images
-from resnetkit.data.preflight import Part, Prepared, prepare
+from resnetkit.data.preflight import Part, Prepared
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 from resnetkit.errors import DataError, ResourceError
+from tests.data.prepared import prepare
 
 PHOTO = Preprocess.for_size(96)
 WHOLE = 110
@@ -284,7 +285,7 @@ import os, signal, sys
 import numpy as np
 from resnetkit.data.decoded import cache_files
 from resnetkit.data.opening import images
-from resnetkit.data.preflight import prepare
+from tests.data.prepared import prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 

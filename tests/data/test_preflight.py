@@ -13,12 +13,13 @@ from PIL import Image
 from rich.cells import cell_len
 
 from resnetkit import runtime
-from resnetkit.data.dataset import SPLITS, Dataset
+from resnetkit.data.dataset import Dataset
 from resnetkit.data.opening import images
-from resnetkit.data.preflight import Prepared, prepare, survey
+from resnetkit.data.preflight import Prepared, survey
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 from resnetkit.errors import DataError, ResourceError, UsageError
+from tests.data.prepared import prepare
 
 KOREAN = unicodedata.normalize("NFC", "불개미")
 HEBREW = "נמלים"
@@ -95,14 +96,14 @@ def test_without_a_val_part_a_share_is_held_out_and_said(tmp_path):
     assert set(prepared.parts) == {"train", "val"}
     assert len(prepared.parts["train"]) + len(prepared.parts["val"]) == 40
     assert "training images are held out" in str(prepared.report)
-    again = ready(tmp_path, split_rows={item.source: str(item.split) for item in prepared.items})
+    again = ready(tmp_path, rows={item.source: str(item.split) for item in prepared.items})
     assert again.fingerprint == prepared.fingerprint
 
 
 def test_new_photos_under_an_earlier_split_train_and_are_counted(tmp_path):
     prepared = ready(fill(tmp_path, good_photos(count=20)))
     rows = {item.source: str(item.split) for item in prepared.items}
-    again = ready(fill(tmp_path, {"ants/new.jpg": jpeg(77)}), split_rows=rows)
+    again = ready(fill(tmp_path, {"ants/new.jpg": jpeg(77)}), rows=rows)
     assert again.parts["val"].items == prepared.parts["val"].items
     assert "1 images are new since that split was made" in str(again.report)
 
@@ -215,7 +216,8 @@ def test_data_without_a_training_part_are_refused_unless_another_is_asked_for(tm
         fill(tmp_path, good_photos(part=f"{part}/", count=2))
     with pytest.raises(DataError, match=rf"no training part \(only {only}\)"):
         ready(tmp_path)
-    assert len(ready(tmp_path, parts=(given[0],)).parts[given[0]]) == 4
+    scored = ready(tmp_path, part=given[0], classes=("ants", "bees"))
+    assert len(scored.parts[given[0]]) == 4
 
 
 def test_a_training_part_that_cannot_be_read_is_told(tmp_path, monkeypatch):
@@ -238,12 +240,12 @@ def test_given_parts_lose_what_trained_the_starting_weights_and_nothing_takes_it
     some = ready(data, trained=set(sorted(val)[:3]))
     assert {item.source for item in some.left_out} == set(sorted(val)[:3])
     assert {item.source for item in some.parts["val"].items} == val - set(sorted(val)[:3])
-    for parts in (SPLITS, ("train", "test")):
-        none = ready(data, trained=val, parts=parts)
+    for holds_out in (True, False):
+        none = ready(data, trained=val, holds_out=holds_out)
         assert set(none.parts) == {"train"}
         assert {item.source for item in none.left_out} == val
         assert {(item.source in val, item.split) for item in none.items} == {(True, "seen"), (False, "train")}
-    again = ready(data, split_rows={item.source: item.split for item in none.items})
+    again = ready(data, rows={item.source: item.split for item in none.items})
     assert (again.fingerprint, again.items) == (none.fingerprint, none.items)
 
 
@@ -252,21 +254,22 @@ def test_a_limit_that_leaves_nothing_to_hold_out_is_told(tmp_path):
     with pytest.raises(UsageError, match=r"--limit 3 is too small for 2 classes: .*; --limit 4 or more"):
         ready(open_data(tmp_path, limit=3))
     assert set(ready(open_data(tmp_path, limit=4)).parts) == {"train", "val"}
-    assert len(ready(open_data(tmp_path, limit=2).as_part("test"), parts=("test",)).parts["test"]) == 2
+    scored = ready(open_data(tmp_path, limit=2).as_part("test"), part="test", classes=("ants", "bees"))
+    assert len(scored.parts["test"]) == 2
 
 
 def test_the_classes_of_a_model_say_what_targets_mean(tmp_path):
     dataset = open_data(fill(tmp_path, good_photos(count=2))).as_part("test")
-    prepared = ready(dataset, classes=("wasps", "bees", "ants"), parts=("test",))
+    prepared = ready(dataset, classes=("wasps", "bees", "ants"), part="test")
     assert prepared.classes == ("wasps", "bees", "ants")
     assert prepared.parts["test"].targets.tolist() == [2, 2, 1, 1]
     with pytest.raises(DataError, match=r"class 'bees' \(2 images .*did you mean 'bee'.*--rename bees=bee"):
-        ready(dataset, classes=("bee", "ants"), parts=("test",))
+        ready(dataset, classes=("bee", "ants"), part="test")
 
 
 def test_only_the_parts_that_are_asked_for_are_read(tmp_path):
     fill(tmp_path, good_photos(part="train/") | good_photos(part="test/", count=2) | {"train/ants/bad.jpg": b"x"})
-    prepared = ready(tmp_path, parts=("test",), classes=("ants", "bees"))
+    prepared = ready(tmp_path, part="test", classes=("ants", "bees"))
     assert set(prepared.parts) == {"test"}
 
 

@@ -10,9 +10,9 @@ from PIL import Image
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.data.decoded import cache, contents
 from resnetkit.data.decoded.survey import Survey, survey
-from resnetkit.data.preflight import prepare
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
+from tests.data.prepared import prepare
 
 
 @pytest.fixture(autouse=True)

@@ -191,7 +191,7 @@ def part_to_score(
     """Read the pictures that `evaluate` scores; `UsageError` where the model has learnt from all of them."""
     from resnetkit.data.decoded.survey import survey
     from resnetkit.data.opening import pages
-    from resnetkit.data.preflight import prepare
+    from resnetkit.data.preflight import Reading, prepare_scoring
     from resnetkit.evaluation.evaluate import choose_split
 
     watcher = watcher or Watcher()
@@ -207,19 +207,19 @@ def part_to_score(
         dataset = dataset.as_part("test")
     part_name = "test" if chosen == "all" else chosen
     with watcher.counting("decoding pictures") as progress:
-        prepared = prepare(
-            dataset,
-            surveyed=surveyed,
-            preprocess=model.header.preprocess,
-            whole_short_side=None,
-            bad_images=bad_images,  # type: ignore[arg-type]
-            val_share=0.0,
-            seed=0,
-            classes=model.classes,
-            parts=(part_name,),
+        reading = Reading(
             threads=model.runtime.threads,
+            bad_images=bad_images,  # type: ignore[arg-type]
             report_to=lambda report: watcher.note(str(report)) if report.unreadable else None,
             progress=progress,
+        )
+        prepared = prepare_scoring(
+            dataset,
+            part=part_name,
+            classes=model.classes,
+            preprocess=model.header.preprocess,
+            reading=reading,
+            surveyed=surveyed,
         )
     part = prepared.parts[part_name]
     said = [*notes, *said, *pages.noted(surveyed.several & {item.source for item in part.items})]

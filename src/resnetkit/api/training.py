@@ -158,7 +158,7 @@ def _prepare(
     ranks: Ranks,
 ) -> tuple[Plan, Prepared, Mapping[str, torch.Tensor] | None, Any, Runtime, Lineage]:
     """Open data and weights, decide, and run the preflight; what was decided and found goes to `watcher`."""
-    from resnetkit.data.preflight import survey
+    from resnetkit.data.preflight import Reading, survey
     from resnetkit.data.splits import read_split
     from resnetkit.training import job as jobs
     from resnetkit.training import run as runs
@@ -222,13 +222,16 @@ def _prepare(
             request,
             dataset,
             decided,
-            runtime=runtime,
+            reading=Reading(
+                threads=runtime.threads,
+                bad_images=request.bad_images,
+                hint=_skip_hint(command),
+                report_to=lambda report: watcher.note(str(report)),
+                progress=progress,
+            ),
             split_rows=rows,
             surveyed=surveyed,
             trained=trained,
-            hint=_skip_hint(command),
-            report_to=lambda report: watcher.note(str(report)),
-            progress=progress,
         )
     folds = prepared.folds
     if trained and origin is not None:

@@ -76,7 +76,7 @@ def examine(
     *,
     digests: Mapping[str, str],
     unreadable: Mapping[str, str],
-    held_out: float | None,
+    held_out: float | None = None,
     halved: bool = False,
     depth: int | None,
     near: Sequence[tuple[Item, Item]] = (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from resnetkit.errors import DataError, UsageError
 
 Pair = tuple[Item, Item]
 
-__all__ = ["Part", "Prepared", "Report", "Survey", "fingerprint", "prepare", "survey"]
+__all__ = ["Part", "Prepared", "Report", "Survey", "fingerprint", "prepare_scoring", "prepare_training", "survey"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,106 +74,184 @@ class Prepared:
         return (*(item for part in self.parts.values() for item in part.items), *self.left_out)
 
 
-def prepare(
-    dataset: Dataset,
-    *,
-    preprocess: Preprocess,
-    threads: int,
-    whole_short_side: int | None = None,
-    bad_images: Literal["stop", "skip"] = "stop",
-    val_share: float = splits.DEFAULT_VAL_SHARE,
-    selects: bool = False,
-    seed: int = 0,
-    split_rows: Mapping[str, Split] | None = None,
-    folds: int = 0,
-    fold_rows: Mapping[str, int] | None = None,
-    trained: Collection[str] = (),
-    classes: Sequence[str] | None = None,
-    parts: Sequence[Split] = SPLITS,
-    keep_together: splits.KeepTogether = "copies",
-    surveyed: Survey | None = None,
-    report_to: Callable[[Report], None] | None = None,
-    hint: str = "add --bad-images skip to leave them out",
-    progress: Progress | None = None,
-) -> Prepared:
-    """Read, divide and decode the data; each picture is decoded once.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Division:
+    """How training data are divided.
+
+    Without a val part a `val_share` of train is held out (`splits.hold_out`), unless `holds_out` is False; where these
+    are many and the run `selects` by them, half of them become test (`splits.halve`). `rows`: the parts of an earlier
+    run, which then hold. With `folds` the training part is also divided into so many (`splits.into_folds`), or as
+    `fold_rows` say. `keep_together`: what stays on one side when it is drawn. `trained` are sources that the starting
+    weights learnt from: they train, and are left out of other parts that are given.
+    """
+
+    val_share: float = splits.DEFAULT_VAL_SHARE
+    holds_out: bool = True
+    selects: bool = False
+    seed: int = 0
+    rows: Mapping[str, Split] | None = field(default=None, repr=False)
+    folds: int = 0
+    fold_rows: Mapping[str, int] | None = field(default=None, repr=False)
+    keep_together: splits.KeepTogether = "copies"
+    trained: Collection[str] = field(default=(), repr=False)
+
+    @property
+    def parts(self) -> tuple[Split, ...]:
+        """The parts that are wanted."""
+        return SPLITS if self.holds_out else ("train", "test")
+
+    def share_of(self, dataset: Dataset, chosen: Dataset) -> float | None:
+        """Return the share of train to hold out, None where nothing is drawn: all is given, or known to the weights."""
+        given = any(item.split == "val" for item in dataset.items)
+        free = any(item.split == "train" and item.source not in self.trained for item in chosen.items)
+        return self.val_share if self.rows is None and self.holds_out and free and not given else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """How pictures are read: by how many `threads`, and what happens with those that cannot be.
+
+    `report_to` gets the report before anything stops the run; `hint` is what the error then advises.
+    """
+
+    threads: int
+    bad_images: Literal["stop", "skip"] = "stop"
+    hint: str = "add --bad-images skip to leave them out"
+    report_to: Callable[[Report], None] | None = None
+    progress: Progress | None = None
+
+
+def prepare_training(
+    dataset: Dataset, *, preprocess: Preprocess, reading: Reading, division: Division = Division(),
+    whole_short_side: int | None = None, surveyed: Survey | None = None,
+) -> Prepared:  # fmt: skip
+    """Read, divide and decode what a run trains on and is judged by; each picture is decoded once.
 
     Pictures of val and test become `Preprocess.pixels`, those of train `Preprocess.whole` where `whole_short_side` is
-    given. Without a val part a share of train is held out (`splits.hold_out`), or `split_rows` of an earlier run say
-    which; where these are many and the run `selects` by them, half of them become test (`splits.halve`).
-    With `folds` the training part is also divided into so many (`splits.into_folds`), or as `fold_rows` say.
-    `keep_together`: what stays on one side when it is drawn. `trained` are sources that the starting weights learnt
-    from: they train, and are left out of other parts that are given. `classes` are those of a model; without them the
-    data's own count, which must be two or more. 16-bit pictures are scaled by the bits that those of train use
-    (`Prepared.preprocess.depth`).
+    given. 16-bit pictures are scaled by the bits that those of train use (`Prepared.preprocess.depth`).
 
-    `report_to` gets the report before anything stops the run. Raises `DataError` for unreadable pictures (with
-    `hint`, unless `bad_images="skip"`), unknown classes and data without pictures or classes; `ResourceError` where
-    neither memory nor disk has room for the decoded pictures; `UsageError` for a `--limit` that leaves nothing to hold
-    out.
+    Raises `DataError` for unreadable pictures (unless they are skipped) and for data without pictures or with fewer
+    than two classes; `ResourceError` where neither memory nor disk has room for the decoded pictures; `UsageError` for
+    a `--limit` that leaves nothing to hold out.
     """
-    wanted, notes = _chosen(dataset, (*SPLITS, "seen"), split_rows)
-    wanted = _without_seen(wanted, set(trained))
+    parts, trained = division.parts, set(division.trained)
+    wanted, notes = _chosen(dataset, (*SPLITS, "seen"), division.rows)
+    wanted = _without_seen(wanted, trained)
     chosen = replace(wanted, items=tuple(item for item in wanted.items if item.split in parts))
-    _check_labels(chosen, classes, parts)
-    step = _Steps(progress, total=len(chosen) * (2 if surveyed is None else 1))
-    surveyed = surveyed or survey(chosen, threads=threads, progress=step.follow)
-    draws = split_rows is None and {"train", "val"} <= set(parts)
-    given = any(item.split == "val" for item in dataset.items)
-    free = any(item.split == "train" and item.source not in trained for item in chosen.items)
-    held_out = val_share if draws and free and not given else None
-    if held_out is not None and not trained:
+    _check_labels(chosen, None, parts)
+    step = _Steps(reading.progress, total=len(chosen) * (2 if surveyed is None else 1))
+    surveyed = surveyed or survey(chosen, threads=reading.threads, progress=step.follow)
+    share = division.share_of(dataset, chosen)
+    if share is not None and not trained:
         _check_limit(chosen)
-    searched, draws_here = split_rows is None and keep_together == "copies", held_out is not None or folds > 0
-    near, said = _copies(chosen, surveyed, split_here=draws_here) if searched else ((), ())
-    identities = surveyed.digests if keep_together == "files" else surveyed.identities
-    if draws_here and split_rows is None:
+    draws = share is not None or division.folds > 0
+    near, said = (), ()  # type: tuple[copies.Pairs, tuple[str, ...]]
+    if division.rows is None and division.keep_together == "copies":
+        near, said = _copies(chosen, surveyed, split_here=draws)
+    identities = surveyed.digests if division.keep_together == "files" else surveyed.identities
+    if draws and division.rows is None:
         said += _kept_together(chosen, identities, near)
     alike = [*near, *_identical(chosen, identities)]
-    by_part = _divided(
-        chosen, surveyed, parts, alike, share=held_out, seed=seed, selects=selects, trained=trained
-    )  # fmt: skip
+    by_part = _divided(chosen, surveyed, alike, share=share, division=division)
     numbered: Mapping[str, int] = {}
-    if folds and "train" in by_part:
+    if division.folds and "train" in by_part:
         numbered = fold_of(
-            by_part["train"], surveyed, alike, count=folds, rows=fold_rows, seed=seed, trained=trained
+            by_part["train"], surveyed, alike, count=division.folds, rows=division.fold_rows, seed=division.seed,
+            trained=trained,
         )  # fmt: skip
-    halved = held_out is not None and "test" in by_part and not any(item.split == "test" for item in chosen.items)
-    preprocess = _with_depth(preprocess, surveyed, by_part.get("train", []))
-    failed = {item.source: why for item in chosen.items if (why := surveyed.unreadable.get(item.source)) is not None}
-    whole = {"train": Form(preprocess=preprocess, short_side=whole_short_side)}
-    wanted_twice: dict[Split, list[Item]] = {"val": by_part["train"]} if numbered and whole_short_side else {}
-    forms: dict[Split, Form] = {
-        part: whole.get(part, Form(preprocess=preprocess)) for part in (*by_part, *wanted_twice)
-    }
-    read, kept = decode_parts(
-        chosen, by_part | wanted_twice, forms, surveyed, failed=failed, threads=threads, progress=step.follow
+    again: dict[Split, list[Item]] = {"val": by_part["train"]} if numbered and whole_short_side else {}
+    found = _decoded(
+        chosen, by_part | again, surveyed, preprocess=preprocess, whole_short_side=whole_short_side, reading=reading,
+        step=step,
     )  # fmt: skip
-    step.finish()
-    as_scored = read.pop("val") if wanted_twice else read.get("train")
-    left = {part: items for part, (items, _) in read.items()}
-    names = _known_classes(chosen, left, classes)
-    depth = preprocess.depth if surveyed.depths else None
-    report = examine(
-        chosen, left, names,
-        digests=surveyed.identities, unreadable=failed, held_out=held_out, halved=halved, depth=depth,
-        near=_as_divided(near, by_part), notes=(*notes, *said, *kept, *pages.noted(surveyed.several - failed.keys())),
-    )  # fmt: skip
-    if report_to:
-        report_to(report)
-    if failed and bad_images == "stop":
-        raise _bad_images(failed, len(chosen), hint)
-    _check_parts(
-        left, names,
-        needs_classes=classes is None, needs_train="train" in parts, needs_val=held_out is not None and not trained,
-    )  # fmt: skip
-    prepared = _prepared(names, read, report, surveyed, preprocess)
-    if folds and as_scored is not None:
+    as_scored = found.read.pop("val") if again else found.read.get("train")
+    left = {part: items for part, (items, _) in found.read.items()}
+    names = _classes_left(chosen, left)
+    halved = share is not None and "test" in by_part and not any(item.split == "test" for item in chosen.items)
+    report = found.report(
+        names, held_out=share, halved=halved, near=_as_divided(near, by_part), notes=(*notes, *said, *found.kept)
+    )
+    _report(report, found, reading)
+    _check_parts(left, names, needs_val=share is not None and not trained)
+    prepared = found.prepared(names, report)
+    if division.folds and as_scored is not None:
         numbers = np.array([numbered[item.source] for item in as_scored[0]], np.int64)
-        divided = Folds(count=folds, numbers=numbers, pixels=as_scored[1])
+        divided = Folds(count=division.folds, numbers=numbers, pixels=as_scored[1])
         divided.check(prepared.parts["train"].targets, names)
         prepared = replace(prepared, folds=divided)
     return replace(prepared, left_out=tuple(item for item in wanted.items if item.split == "seen"))
+
+
+def prepare_scoring(
+    dataset: Dataset, *, part: Split, classes: Sequence[str], preprocess: Preprocess, reading: Reading,
+    surveyed: Survey | None = None,
+) -> Prepared:  # fmt: skip
+    """Read and decode one part, for a model whose `classes` are known; raises as `prepare_training` does.
+
+    Raises `DataError` for a class that is not among them too.
+    """
+    chosen, _ = _chosen(dataset, (part,), None)
+    _check_labels(chosen, classes, (part,))
+    step = _Steps(reading.progress, total=len(chosen) * (2 if surveyed is None else 1))
+    surveyed = surveyed or survey(chosen, threads=reading.threads, progress=step.follow)
+    items = [item for item in chosen.items if item.source in surveyed.digests]
+    by_part: dict[Split, list[Item]] = {part: items} if items else {}
+    found = _decoded(chosen, by_part, surveyed, preprocess=preprocess, reading=reading, step=step)
+    report = found.report(classes, notes=found.kept)
+    _report(report, found, reading)
+    if not any(items for items, _ in found.read.values()):
+        raise DataError("no image could be read")
+    return found.prepared(tuple(classes), report)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    """What was decoded, and what could not be: source -> why."""
+
+    dataset: Dataset
+    surveyed: Survey
+    preprocess: Preprocess
+    read: dict[Split, Decoded]
+    failed: Mapping[str, str]
+    kept: tuple[str, ...]
+
+    def report(self, classes: Sequence[str], *, notes: Sequence[str], **more: Any) -> Report:
+        """Return what is worth knowing of it."""
+        notes = (*notes, *pages.noted(self.surveyed.several - self.failed.keys()))
+        return examine(
+            self.dataset, {part: items for part, (items, _) in self.read.items()}, classes,
+            digests=self.surveyed.identities, unreadable=self.failed,
+            depth=self.preprocess.depth if self.surveyed.depths else None, notes=notes, **more,
+        )  # fmt: skip
+
+    def prepared(self, names: tuple[str, ...], report: Report) -> Prepared:
+        """Return the parts that have a picture, with targets in the order of `names`."""
+        return _prepared(names, self.read, report, self.surveyed, self.preprocess)
+
+
+def _decoded(
+    chosen: Dataset, by_part: Mapping[Split, Sequence[Item]], surveyed: Survey, *, preprocess: Preprocess,
+    whole_short_side: int | None = None, reading: Reading, step: _Steps,
+) -> _Found:  # fmt: skip
+    """Decode the pictures of the parts."""
+    preprocess = _with_depth(preprocess, surveyed, by_part.get("train", []))
+    failed = {item.source: why for item in chosen.items if (why := surveyed.unreadable.get(item.source)) is not None}
+    forms = {part: Form(preprocess=preprocess) for part in by_part}
+    if "train" in forms:
+        forms["train"] = Form(preprocess=preprocess, short_side=whole_short_side)
+    read, kept = decode_parts(
+        chosen, by_part, forms, surveyed, failed=failed, threads=reading.threads, progress=step.follow
+    )  # fmt: skip
+    step.finish()
+    return _Found(dataset=chosen, surveyed=surveyed, preprocess=preprocess, read=read, failed=failed, kept=kept)
+
+
+def _report(report: Report, found: _Found, reading: Reading) -> None:
+    """Show the report, then stop where pictures cannot be read."""
+    if reading.report_to:
+        reading.report_to(report)
+    if found.failed and reading.bad_images == "stop":
+        raise _bad_images(found.failed, len(found.dataset), reading.hint)
 
 
 class _Steps:
@@ -282,18 +360,19 @@ def _as_divided(near: Sequence[Pair], by_part: Mapping[Split, Sequence[Item]]) -
 
 
 def _divided(
-    dataset: Dataset, surveyed: Survey, parts: Sequence[Split], alike: Sequence[Pair], *,
-    share: float | None, seed: int, selects: bool, trained: Collection[str],
+    dataset: Dataset, surveyed: Survey, alike: Sequence[Pair], *, share: float | None, division: Division
 ) -> dict[Split, list[Item]]:  # fmt: skip
     """Return the readable pictures of each part, after holding out `share` of train where one is given."""
     items = tuple(item for item in dataset.items if item.source in surveyed.digests)
     if share is not None:
         digests = [surveyed.digests[item.source] for item in items]
         pairs = [(surveyed.digests[one.source], surveyed.digests[two.source]) for one, two in alike]
-        items = splits.hold_out(items, digests, share=share, seed=seed, alike=pairs, trained=trained)
-        if selects:
-            items = splits.halve(items, digests, seed=seed, alike=pairs)
-    by_part = {part: [item for item in items if item.split == part] for part in SPLITS if part in parts}
+        items = splits.hold_out(
+            items, digests, share=share, seed=division.seed, alike=pairs, trained=division.trained
+        )  # fmt: skip
+        if division.selects:
+            items = splits.halve(items, digests, seed=division.seed, alike=pairs)
+    by_part = {part: [item for item in items if item.split == part] for part in division.parts}
     return {part: members for part, members in by_part.items() if members}
 
 
@@ -311,12 +390,8 @@ def _with_depth(preprocess: Preprocess, surveyed: Survey, train: Sequence[Item])
     return preprocess.changed(depth=max(depths)) if depths and preprocess.depth is None else preprocess
 
 
-def _known_classes(
-    dataset: Dataset, left: Mapping[Split, Sequence[Item]], classes: Sequence[str] | None
-) -> tuple[str, ...]:
-    """Return the model's classes, or those of the data that still have a readable image."""
-    if classes is not None:
-        return tuple(classes)
+def _classes_left(dataset: Dataset, left: Mapping[Split, Sequence[Item]]) -> tuple[str, ...]:
+    """Return the classes of the data that still have a readable image."""
     seen = {label for items in left.values() for item in items for label in item.labels or ()}
     return tuple(name for name in dataset.classes if name in seen)
 
@@ -327,24 +402,17 @@ def _bad_images(failed: Mapping[str, str], total: int, hint: str) -> DataError:
     return DataError(f"{len(failed):,} of {total:,} images cannot be read: {first}{more}; {hint}")
 
 
-def _check_parts(
-    left: Mapping[Split, Sequence[Item]],
-    names: Sequence[str],
-    *,
-    needs_classes: bool,
-    needs_train: bool,
-    needs_val: bool,
-) -> None:
+def _check_parts(left: Mapping[Split, Sequence[Item]], names: Sequence[str], *, needs_val: bool) -> None:
     """Stop where what is left cannot be used: too few classes, or one that training has no image of."""
     if not any(left.values()):
         raise DataError("no image could be read")
-    if needs_train and not left.get("train"):
+    if not left.get("train"):
         raise DataError("no training image could be read")
-    if needs_classes and len(names) < 2:
+    if len(names) < 2:
         raise DataError(f"one class only ({', '.join(names)}) has images that can be read; there must be two or more")
-    trained = {label for item in left.get("train", ()) for label in item.labels or ()}
+    trained = {label for item in left["train"] for label in item.labels or ()}
     without = [name for name in names if name not in trained]
-    if needs_classes and "train" in left and without:
+    if without:
         raise DataError(f"class {without[0]!r} has no training image that can be read; mend one or take the class out")
     if needs_val and not left.get("val"):
         raise DataError(

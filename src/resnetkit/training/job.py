@@ -14,9 +14,8 @@ from typing import Any
 import torch
 
 from resnetkit.data.batches import Batches
-from resnetkit.data.dataset import SPLITS, Dataset
-from resnetkit.data.findings import Report
-from resnetkit.data.preflight import Prepared, Survey, fingerprint, prepare
+from resnetkit.data.dataset import Dataset
+from resnetkit.data.preflight import Division, Prepared, Reading, Survey, fingerprint, prepare_training
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 from resnetkit.data.sources.arrays import GIVEN
@@ -220,33 +219,21 @@ def holds_out(
 
 
 def prepare_data(
-    request: Request, dataset: Dataset, plan: Plan, *, runtime: Runtime, split_rows: Mapping[str, Any] | None,
-    fold_rows: Mapping[str, int] | None = None,
-    surveyed: Survey | None = None, trained: Collection[str] = (), report_to: Callable[[Report], None] | None = None,
-    progress: Callable[[int, int], None] | None = None, hint: str = "put them back as they were",
+    request: Request, dataset: Dataset, plan: Plan, *, reading: Reading, split_rows: Mapping[str, Any] | None,
+    fold_rows: Mapping[str, int] | None = None, surveyed: Survey | None = None, trained: Collection[str] = (),
 ) -> Prepared:  # fmt: skip
-    """Split and decode the data as the plan wants it; see `preflight.prepare` for what it raises."""
-    whole = plan.recipe.augment.crop == "random_resized"
-    return prepare(
-        dataset,
-        parts=SPLITS if not request.folds and holds_out(dataset, plan, split_rows, trained) else ("train", "test"),
-        folds=request.folds or 0,
-        fold_rows=fold_rows,
-        preprocess=plan.preprocess,
-        bad_images=request.bad_images,
-        val_share=plan.recipe.val_share,
-        selects=plan.recipe.select != "last",
+    """Split and decode the data as the plan wants it; see `preflight.prepare_training` for what it raises."""
+    recipe = plan.recipe
+    division = Division(
+        val_share=recipe.val_share, holds_out=not request.folds and holds_out(dataset, plan, split_rows, trained),
+        selects=recipe.select != "last", seed=request.seed, rows=split_rows, folds=request.folds or 0,
+        fold_rows=fold_rows, keep_together=recipe.keep_together, trained=trained,
+    )  # fmt: skip
+    whole = recipe.augment.crop == "random_resized"
+    return prepare_training(
+        dataset, preprocess=plan.preprocess, division=division, reading=reading, surveyed=surveyed,
         whole_short_side=round(_WHOLE * plan.preprocess.size) if whole else None,
-        seed=request.seed,
-        split_rows=split_rows,
-        trained=trained,
-        keep_together=plan.recipe.keep_together,
-        surveyed=surveyed,
-        report_to=report_to,
-        hint=hint,
-        threads=runtime.threads,
-        progress=progress,
-    )
+    )  # fmt: skip
 
 
 def begin(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnetkit.data.preflight import Prepared
+from resnetkit.data.preflight import Prepared, Reading
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources.arrays import GIVEN
 from resnetkit.data.sources.moved import found_again, seen_from
@@ -82,9 +82,10 @@ def take_up(
                 raise
             raise UsageError(f"{error}; if they moved: resnetkit resume {folder.path} --data DATA") from error
     fold_rows = read_folds(folder.split) if request.folds else None
-    prepared = prepare_data(
-        request, dataset, plan, runtime=runtime, split_rows=rows, fold_rows=fold_rows, progress=progress
-    )  # fmt: skip
+    reading = Reading(
+        threads=runtime.threads, bad_images=request.bad_images, hint="put them back as they were", progress=progress
+    )
+    prepared = prepare_data(request, dataset, plan, reading=reading, split_rows=rows, fold_rows=fold_rows)
     if contents(prepared) != said["fingerprint"] or list(prepared.classes) != said["classes"]:
         raise DataError(_what_changed(folder, prepared))
     if state.position.epoch < recipe.epochs:
