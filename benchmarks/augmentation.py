@@ -22,7 +22,7 @@ from torchvision import transforms
 from resnetkit.data.batches import Batches
 from resnetkit.data.dataset import Item
 from resnetkit.data.decoded.cache import Pixels
-from resnetkit.data.preflight import Part
+from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.runtime import Runtime
 from resnetkit.training.augmenter import build_augmenter, build_mixer

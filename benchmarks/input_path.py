@@ -86,7 +86,8 @@ class Ours:
     def begin(self) -> None:
         """Read the folder and decode what no file has."""
         from resnetkit.data.batches import Batches
-        from resnetkit.data.preflight import Division, Reading, prepare_training
+        from resnetkit.data.preflight import prepare_training
+        from resnetkit.data.prepared import Division, Reading
         from resnetkit.data.preprocess import Preprocess
         from resnetkit.data.sources import open_data
         from resnetkit.training.augmenter import build_augmenter

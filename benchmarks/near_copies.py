@@ -22,7 +22,8 @@ from PIL import Image
 from resnetkit.data.copies import Pairs, copies_of
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.decoded.survey import survey
-from resnetkit.data.preflight import Division, Reading, prepare_training
+from resnetkit.data.preflight import prepare_training
+from resnetkit.data.prepared import Division, Reading
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 

@@ -4,7 +4,8 @@ import dataclasses
 from typing import Any
 
 from resnetkit.data.dataset import Dataset
-from resnetkit.data.preflight import Division, Prepared, Reading, prepare_scoring, prepare_training
+from resnetkit.data.preflight import prepare_scoring, prepare_training
+from resnetkit.data.prepared import Division, Prepared, Reading
 from resnetkit.data.preprocess import Preprocess
 
 

@@ -12,7 +12,7 @@ from resnetkit.api import cached, clear_cache
 from resnetkit.data import copies
 from resnetkit.data.copies import resaved
 from resnetkit.data.decoded.survey import survey
-from resnetkit.data.preflight import Prepared
+from resnetkit.data.prepared import Prepared
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 from tests.data.prepared import prepare

@@ -19,7 +19,7 @@ from resnetkit import runtime
 from resnetkit.data.decoded import cache, cache_files, decoding, survey
 from resnetkit.data.decoded.decoding import Form
 from resnetkit.data.opening import images
-from resnetkit.data.preflight import Part, Prepared
+from resnetkit.data.prepared import Part, Prepared
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 from resnetkit.errors import DataError, ResourceError

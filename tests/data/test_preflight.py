@@ -14,8 +14,9 @@ from rich.cells import cell_len
 
 from resnetkit import runtime
 from resnetkit.data.dataset import Dataset
+from resnetkit.data.decoded.survey import survey
 from resnetkit.data.opening import images
-from resnetkit.data.preflight import Prepared, survey
+from resnetkit.data.prepared import Prepared
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 from resnetkit.errors import DataError, ResourceError, UsageError

@@ -11,7 +11,7 @@ import torch
 from resnetkit.data.batches import Batches
 from resnetkit.data.dataset import Item
 from resnetkit.data.decoded.cache import Pixels
-from resnetkit.data.preflight import Part
+from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec

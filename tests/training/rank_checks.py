@@ -7,7 +7,7 @@ import torch
 
 from resnetkit.data.dataset import Item
 from resnetkit.data.decoded.cache import Pixels
-from resnetkit.data.preflight import Part
+from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, LostRankError, ToldByAnotherRank
 from resnetkit.models.resnet import ResNet

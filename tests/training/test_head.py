@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from resnetkit.data.preflight import Part
+from resnetkit.data.prepared import Part
 from resnetkit.errors import InterruptedRun
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
@@ -138,7 +138,7 @@ def test_the_head_of_the_last_epoch_is_fitted_again_and_scored(
         with StopRequest() as stop:
             ends[last] = make_loop(head_last=last, ema=ema, folder=tmp_path / str(last)).run(stop)
     stopped = make_loop(head_last=True, ema=ema, folder=tmp_path / "stopped")
-    stopped.task = replace(stopped.task, refit=refuse)
+    stopped.task = replace(stopped.task, fit_head=refuse)
     with StopRequest() as stop, pytest.raises(InterruptedRun, match="epoch 2 of 2, step 5"):
         stopped.run(stop)
     with StopRequest() as stop:

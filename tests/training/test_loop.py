@@ -11,11 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from resnetkit.data.batches import Batch
 from resnetkit.errors import DivergedError, InterruptedRun, ResourceError
 from resnetkit.runtime import Runtime
 from resnetkit.training import state as states
 from resnetkit.training.choosing import Validation, better
-from resnetkit.training.loop import Loop
+from resnetkit.training.loop import Figures, Forward, Loop
 from resnetkit.training.recipe import Optim, Recipe
 from resnetkit.training.state import State
 from resnetkit.training.stopping import StopRequest
@@ -132,13 +133,14 @@ def test_the_same_seed_gives_the_same_bits(make_loop: MakeLoop, tmp_path: Path) 
 
 def test_a_loss_that_is_not_finite_never_reaches_the_weights(make_loop: MakeLoop) -> None:
     loop = make_loop()
-    loss, steps = loop.task.loss, []
+    learn, steps = loop.task.learn, []
 
-    def explodes(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def explodes(forward: Forward, batch: Batch) -> tuple[torch.Tensor, Figures]:
         steps.append(copy.deepcopy(loop.network.state_dict()))
-        return loss(outputs, targets) * (math.nan if len(steps) == 3 else 1)
+        loss, figures = learn(forward, batch)
+        return loss * (math.nan if len(steps) == 3 else 1), figures
 
-    loop.task = replace(loop.task, loss=explodes)
+    loop.task = replace(loop.task, learn=explodes)
     with StopRequest() as stop, pytest.raises(DivergedError, match=r"epoch 1, step 3, learning rate .*\d{3}\.png") as e:
         loop.run(stop)
     assert e.value.exit_code == 6
@@ -277,13 +279,14 @@ def test_a_full_disk_is_told_and_the_older_save_stays(make_loop: MakeLoop, monke
 def test_a_device_that_works_ahead_stops_within_ten_steps_with_finite_weights(make_loop: MakeLoop) -> None:
     # "cpu:0" computes on the CPU and takes the way of devices whose losses are read only every ten steps.
     loop = make_loop(runtime=Runtime(device="cpu:0", threads=1), batch_size=2)
-    loss, steps = loop.task.loss, []
+    learn, steps = loop.task.learn, []
 
-    def explodes(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def explodes(forward: Forward, batch: Batch) -> tuple[torch.Tensor, Figures]:
         steps.append(len(steps) + 1)
-        return loss(outputs, targets) * (math.nan if len(steps) == 3 else 1)
+        loss, figures = learn(forward, batch)
+        return loss * (math.nan if len(steps) == 3 else 1), figures
 
-    loop.task = replace(loop.task, loss=explodes)
+    loop.task = replace(loop.task, learn=explodes)
     with StopRequest() as stop, pytest.raises(DivergedError, match="epoch 1, step 3"):
         loop.run(stop)
     assert 3 < len(steps) <= 13

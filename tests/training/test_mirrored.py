@@ -10,7 +10,7 @@ from PIL import Image
 from resnetkit.api.training import plan
 from resnetkit.data.dataset import Item
 from resnetkit.data.decoded.cache import Pixels
-from resnetkit.data.preflight import Part
+from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header

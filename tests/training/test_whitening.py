@@ -5,7 +5,7 @@ from torch.nn import functional
 
 from resnetkit.data.dataset import Item
 from resnetkit.data.decoded.cache import Pixels
-from resnetkit.data.preflight import Part
+from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.catalog import build
 from resnetkit.training import whitening

@@ -20,7 +20,7 @@ from resnetkit.watcher import Watcher
 if TYPE_CHECKING:
     import numpy as np
 
-    from resnetkit.data.preflight import Part
+    from resnetkit.data.prepared import Part
     from resnetkit.evaluation.averaging import Views
     from resnetkit.evaluation.evaluate import Scored
     from resnetkit.models.decision import Decision
@@ -191,7 +191,8 @@ def part_to_score(
     """Read the pictures that `evaluate` scores; `UsageError` where the model has learnt from all of them."""
     from resnetkit.data.decoded.survey import survey
     from resnetkit.data.opening import pages
-    from resnetkit.data.preflight import Reading, prepare_scoring
+    from resnetkit.data.preflight import prepare_scoring
+    from resnetkit.data.prepared import Reading
     from resnetkit.evaluation.evaluate import choose_split
 
     watcher = watcher or Watcher()

@@ -78,14 +78,15 @@ def _job_of_fold(job: Job, number: int, watcher: Watcher) -> Job:
     )
     check_batches(plan, len(prepared.parts["train"]), runtime=job.runtime, ranks=job.ranks)
     folder.path.parent.mkdir(exist_ok=True)
-    return jobs.begin(
-        request, plan, prepared, weights=start.start or None,
-        weights_spec=ResNetSpec.from_json(start.request["start_spec"]) if start.start else None,
-        lineage=lineage(prepared, before=job.lineage.before, license=job.lineage.license),
-        runtime=job.runtime, path=folder.path,
-        command=(job.folder.path / "command.txt").read_text(encoding="utf-8").strip(), watch=watcher, ranks=job.ranks,
-        learning=job.learning,
+    weights = None
+    if start.start:
+        weights = jobs.Weights(tensors=start.start, spec=ResNetSpec.from_json(start.request["start_spec"]))
+    beginning = jobs.Start(
+        request=request, plan=plan, prepared=prepared, runtime=job.runtime, ranks=job.ranks, weights=weights,
+        lineage=lineage(prepared, before=job.lineage.before, license=job.lineage.license), learning=job.learning,
     )  # fmt: skip
+    command = (job.folder.path / "command.txt").read_text(encoding="utf-8").strip()
+    return jobs.begin(beginning, folder.path, command=command, watch=watcher)
 
 
 def fold_folder(folder: RunFolder, number: int) -> RunFolder:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
-    from resnetkit.data.preflight import Part
+    from resnetkit.data.prepared import Part
     from resnetkit.models.choice import Choice
     from resnetkit.training.job import Job
     from resnetkit.training.state import State

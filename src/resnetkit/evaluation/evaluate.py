@@ -22,7 +22,7 @@ from resnetkit.inference.engines import Engine
 from resnetkit.models.decision import Decision
 
 if TYPE_CHECKING:
-    from resnetkit.data.preflight import Part
+    from resnetkit.data.prepared import Part
 
 Requested = Literal["auto", "train", "val", "test"]
 Chosen = Literal["train", "val", "test", "all"]

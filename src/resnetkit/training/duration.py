@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from resnetkit.data.batches import Batches
-from resnetkit.data.preflight import Prepared
+from resnetkit.data.prepared import Prepared
 from resnetkit.models.macs import macs_by_stage, num_macs
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime

@@ -11,7 +11,7 @@ import numpy as np
 from resnetkit.data.dataset import Item, Split
 from resnetkit.data.fingerprint import content_of, fingerprint
 from resnetkit.data.folds import Folds
-from resnetkit.data.preflight import Part, Prepared
+from resnetkit.data.prepared import Part, Prepared
 from resnetkit.errors import UsageError
 from resnetkit.runtime import Place
 from resnetkit.training.recipe import Recipe

@@ -12,7 +12,7 @@ from torch import nn
 
 from resnetkit.data.batches import normalise
 from resnetkit.data.batches.augment import centre
-from resnetkit.data.preflight import Part
+from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.surgery import Headless

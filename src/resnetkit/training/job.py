@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ import torch
 
 from resnetkit.data.batches import Batches
 from resnetkit.data.dataset import Dataset
-from resnetkit.data.preflight import Division, Prepared, Reading, Survey, fingerprint, prepare_training
+from resnetkit.data.decoded.survey import Survey
+from resnetkit.data.fingerprint import fingerprint
+from resnetkit.data.preflight import prepare_training
+from resnetkit.data.prepared import Division, Prepared, Reading
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
 from resnetkit.data.sources.arrays import GIVEN
@@ -48,6 +52,28 @@ from resnetkit.watcher import Watcher
 
 # Whole training pictures are kept this much larger than the network's input, for random crops.
 _WHOLE = 1.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Tensors that a run begins with, of a network as `spec` describes it; its head is replaced."""
+
+    tensors: Mapping[str, torch.Tensor]
+    spec: ResNetSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Everything that is decided and read before a run begins. `learning` is the task's (`tasks.task`)."""
+
+    request: Request
+    plan: Plan
+    prepared: Prepared
+    runtime: Runtime
+    ranks: Ranks
+    lineage: Lineage
+    learning: Callable[..., Learning]
+    weights: Weights | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,32 +262,25 @@ def prepare_data(
     )  # fmt: skip
 
 
-def begin(
-    request: Request, plan: Plan, prepared: Prepared, *, weights: Mapping[str, torch.Tensor] | None,
-    weights_spec: ResNetSpec | None, lineage: Lineage, runtime: Runtime, path: Path, named: bool = True, command: str,
-    watch: Watcher, ranks: Ranks, learning: Callable[..., Learning],
-) -> Job:  # fmt: skip
+def begin(start: Start, path: Path, *, named: bool = True, command: str, watch: Watcher) -> Job:
     """Build the network, fit the head where the recipe says so, and make the run folder.
 
-    `weights`: tensors to start from, of a network as `weights_spec` describes it (its head is replaced). A `path` that
-    nobody `named` gives way to the next number where another training took it meanwhile.
+    A `path` that nobody `named` gives way to the next number where another training took it meanwhile.
     """
-    runtime.apply()
+    start.runtime.apply()
     job = Job(
-        folder=RunFolder(path), prepared=prepared, spec=plan.spec, recipe=plan.recipe, runtime=runtime,
-        request=request, ranks=ranks, lineage=lineage, learning=learning,
+        folder=RunFolder(path), prepared=start.prepared, spec=start.plan.spec, recipe=start.plan.recipe,
+        runtime=start.runtime, request=start.request, ranks=start.ranks, lineage=start.lineage, learning=start.learning,
     )  # fmt: skip
-    how: dict[str, Any] = {"named": named, "command": command, "watch": watch}
-    return dataclasses.replace(job, folder=ranks.by_first(lambda: _create(job, plan, weights, weights_spec, **how)))
+    make = partial(_create, job, start, named=named, command=command, watch=watch)
+    return dataclasses.replace(job, folder=start.ranks.by_first(make))
 
 
-def _create(
-    job: Job, plan: Plan, weights: Mapping[str, torch.Tensor] | None, weights_spec: ResNetSpec | None, *,
-    named: bool, command: str, watch: Watcher,
-) -> RunFolder:  # fmt: skip
+def _create(job: Job, start: Start, *, named: bool, command: str, watch: Watcher) -> RunFolder:
     """Make the run folder with the first state in it, and return it."""
+    plan, weights = start.plan, start.weights
     request, prepared, runtime = job.request, job.prepared, job.runtime
-    network = _first_network(plan, weights, weights_spec, seed=request.seed)
+    network = _first_network(plan, weights, seed=request.seed)
     if weights is None and plan.spec.stem == "whitening":
         whiten(network, prepared.parts["train"], preprocess=prepared.preprocess)
     network = network.to(device=torch.device(runtime.device), memory_format=runtime.memory_format())  # type: ignore[call-overload]
@@ -283,8 +302,8 @@ def _create(
             if right is not None and plan.recipe.select != "last":
                 keep_answers(state, 0, right)
     state.model = states.network_tensors(network)
-    if request.folds is not None and weights is not None and weights_spec is not None:
-        state.start, state.request["start_spec"] = dict(weights), weights_spec.to_json()
+    if request.folds is not None and weights is not None:
+        state.start, state.request["start_spec"] = dict(weights.tensors), weights.spec.to_json()
     folder = runs.create(
         job.folder.path, named=named, recipe=_recipe_page(state.request), command=command,
         environment=runs.environment(), state=state, contents=_contents(prepared),
@@ -297,17 +316,14 @@ def _create(
     return folder
 
 
-def _first_network(
-    plan: Plan, weights: Mapping[str, torch.Tensor] | None, weights_spec: ResNetSpec | None, *, seed: int
-) -> ResNet:
+def _first_network(plan: Plan, weights: Weights | None, *, seed: int) -> ResNet:
     torch.manual_seed(seed)
     if weights is None:
         return ResNet(plan.spec)
-    assert weights_spec is not None
-    network = ResNet(weights_spec)
-    network.load_state_dict(weights)
+    network = ResNet(weights.spec)
+    network.load_state_dict(weights.tensors)
     replace_head(network, plan.spec.num_classes)
-    if plan.spec.in_channels != weights_spec.in_channels:
+    if plan.spec.in_channels != weights.spec.in_channels:
         adapt_input(network, plan.spec.in_channels)
     return network
 

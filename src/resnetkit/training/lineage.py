@@ -15,7 +15,7 @@ from resnetkit.models.seen import BY_BYTES, LEFT_OUT, OLDER, Seen, packed, seen_
 from resnetkit.training.run import RunFolder, read_contents, reading
 
 if TYPE_CHECKING:
-    from resnetkit.data.preflight import Prepared
+    from resnetkit.data.prepared import Prepared
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from resnetkit.data.batches import normalise
 from resnetkit.data.batches.augment import centre
-from resnetkit.data.preflight import Part, Prepared
+from resnetkit.data.prepared import Part, Prepared
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.resnet import ResNet, without_values
 from resnetkit.models.spec import ResNetSpec

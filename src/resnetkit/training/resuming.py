@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnetkit.data.preflight import Prepared, Reading
+from resnetkit.data.prepared import Prepared, Reading
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources.arrays import GIVEN
 from resnetkit.data.sources.moved import found_again, seen_from

@@ -20,7 +20,7 @@ from torch import nn
 
 from resnetkit import runtime as machine
 from resnetkit.data.batches import Batch, Batches, normalise
-from resnetkit.data.preflight import Part
+from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResourceError
 from resnetkit.inference.engines import TorchEngine

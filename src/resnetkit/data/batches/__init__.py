@@ -13,7 +13,7 @@ import torch
 
 from resnetkit.data.batches.augment import Pictures
 from resnetkit.data.chances import Chances, key
-from resnetkit.data.preflight import Part
+from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.runtime import Runtime
 

@@ -8,7 +8,7 @@ from resnetkit.models.checkpoint import CLASSIFICATION
 from resnetkit.tasks.task import Task
 
 if TYPE_CHECKING:
-    from resnetkit.data.preflight import Prepared
+    from resnetkit.data.prepared import Prepared
     from resnetkit.runtime import Runtime
     from resnetkit.training.loop import Learning
     from resnetkit.training.ranks import Ranks

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from resnetkit.data.batches import Batch
-from resnetkit.data.preflight import Part
+from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.inference.engines import TorchEngine
 from resnetkit.models.resnet import ResNet

@@ -1,0 +1,248 @@
+"""What a run begins with: data and weights are opened, all is decided and read before the first step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from resnetkit import runtime as machine
+from resnetkit.api.locating import RUNS, Source, locate
+from resnetkit.api.remembering import Memory, of_training, trained_among, unknown
+from resnetkit.api.tasks import task_called
+from resnetkit.data.sources.arrays import GIVEN
+from resnetkit.models.checkpoint import CLASSIFICATION
+from resnetkit.runtime import Runtime
+from resnetkit.training.compiled import repays
+from resnetkit.training.plan import (
+    Origin,
+    Plan,
+    Request,
+    decide,
+    may_be_near,
+    mirrors,
+    precision_of,
+    unmirrored,
+    weights_wanted,
+)
+from resnetkit.watcher import Watcher
+
+if TYPE_CHECKING:
+    from resnetkit.data.dataset import Dataset
+    from resnetkit.data.decoded.survey import Survey
+    from resnetkit.data.prepared import Prepared
+    from resnetkit.models.checkpoint import Header
+    from resnetkit.models.resnet import ResNet
+    from resnetkit.training.job import Start
+    from resnetkit.training.ranks import Ranks
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asking:
+    """Who begins a run and where: `data` holds arrays that were given, `command` what was typed."""
+
+    request: Request
+    data: Sequence[Any]
+    device: str
+    threads: int | None
+    watcher: Watcher
+    command: str | None
+    ranks: Ranks
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Beginning:
+    """The weights that a run begins with, and what they have seen."""
+
+    source: Source
+    network: ResNet
+    header: Header
+    memory: Memory
+    origin: Origin
+
+    @property
+    def license(self) -> str | None:
+        """What is known about their licence, with where they come from."""
+        said = self.header.license
+        record = self.source.record
+        return said if said is None or record is None else f"begun from {record.name}: {said}"
+
+
+def start_of(asking: Asking) -> Start:
+    """Open data and weights, decide, and run the preflight; what was decided and found goes to the watcher."""
+    from resnetkit.data.decoded.survey import survey
+    from resnetkit.training import job as jobs
+    from resnetkit.training.duration import with_length
+    from resnetkit.training.lineage import lineage
+
+    request, watcher, ranks = asking.request, asking.watcher, asking.ranks
+    dataset = jobs.open_request_data(request, asking.data if request.data == (GIVEN,) else ())
+    with watcher.counting("reading pictures") as progress:
+        surveyed = survey(dataset, threads=asking.threads or machine.available_threads(), progress=progress)
+    begun = _weights(asking, dataset, surveyed)
+    decided = _decided(asking, dataset, surveyed, begun)
+    watcher.note("\n".join(decided.reasons))
+    runtime = _runtime(asking, decided)
+    prepared = _prepared(asking, dataset, surveyed, decided, begun, runtime)
+    if len(prepared.classes) != decided.spec.num_classes:
+        decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
+    ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
+    weights = None if begun is None else jobs.Weights(tensors=begun.network.state_dict(), spec=begun.network.spec)
+    decided = _mirroring(asking, decided, prepared, weights, runtime)
+    runtime = _compiling(asking, decided, prepared, runtime)
+    decided = with_length(decided, prepared, runtime, ranks=ranks.size)
+    watcher.note("\n".join(decided.reasons[-1 - bool(prepared.folds) :]))
+    before, license = (None, None) if begun is None else (begun.memory.tells, begun.license)
+    return jobs.Start(
+        request=request, plan=decided, prepared=prepared, runtime=runtime, ranks=ranks, weights=weights,
+        lineage=lineage(prepared, before=before, license=license), learning=task_called(CLASSIFICATION).learning,
+    )  # fmt: skip
+
+
+def _num_pictures(dataset: Dataset) -> int:
+    return sum(item.split in (None, "train") for item in dataset.items)
+
+
+def _side(surveyed: Survey) -> int:
+    """Return the pictures' median side; where none can be opened the preflight names each, and any side will do."""
+    return surveyed.median_short_side if surveyed.sizes else 224
+
+
+def _weights(asking: Asking, dataset: Dataset, surveyed: Survey) -> _Beginning | None:
+    """Open the weights that the run begins with, where it does with any."""
+    if not surveyed.sizes:
+        return None
+    request = asking.request
+    wanted = weights_wanted(request, median_side=_side(surveyed), num_pictures=_num_pictures(dataset))
+    if wanted is None:
+        return None
+    with asking.ranks.one_first_on_each_machine():
+        source = locate(wanted, watcher=asking.watcher, purpose="transfer")
+        network, header, beside = source.open_trunk(asked=request.spec)
+        memory = source.memory(header)
+    origin = Origin(name=source.name, spec=network.spec, preprocess=header.preprocess, beside=beside)
+    return _Beginning(source=source, network=network, header=header, memory=memory, origin=origin)
+
+
+def _decided(asking: Asking, dataset: Dataset, surveyed: Survey, begun: _Beginning | None) -> Plan:
+    """Decide what the request leaves open; how near the pictures are to those of the weights is measured for it."""
+    from resnetkit.training.nearness import distance
+
+    request, origin, count = asking.request, None if begun is None else begun.origin, _num_pictures(dataset)
+    deciding = partial(
+        decide, request if surveyed.sizes else dataclasses.replace(request, recipe=None), origin=origin,
+        median_side=_side(surveyed), num_classes=max(2, len(dataset.classes)), sizes=surveyed.sizes, num_pictures=count,
+    )  # fmt: skip
+    decided = deciding()
+    if begun is None or not may_be_near(request, begun.origin, num_pictures=count):
+        return decided
+    looking = machine.resolve(device=asking.device, threads=asking.threads)
+    looking.apply()
+    with asking.watcher.counting("comparing pictures with those of the weights") as progress:
+        measure = partial(
+            distance, begun.network, dataset, surveyed, preprocess=begun.origin.preprocess, runtime=looking
+        )
+        return deciding(distance=asking.ranks.by_first(lambda: measure(progress=progress)))
+
+
+def _runtime(asking: Asking, decided: Plan) -> Runtime:
+    """Return how the run will compute, alike on all ranks."""
+    runtime = machine.resolve(
+        device=asking.device, threads=asking.threads, precision=precision_of(decided, device=asking.device),
+        channels_last=decided.recipe.channels_last,
+    )  # fmt: skip
+    runtime = asking.ranks.by_first(lambda: dataclasses.replace(runtime, world_size=asking.ranks.size))
+    runtime.check_threads()
+    if decided.recipe.precision == "bf16" and runtime.dtype == "fp32":
+        asking.watcher.note(
+            "precision fp32, not bf16: the network shrinks its pictures to one pixel before its last stage"
+        )
+    return runtime
+
+
+def _prepared(
+    asking: Asking, dataset: Dataset, surveyed: Survey, decided: Plan, begun: _Beginning | None, runtime: Runtime
+) -> Prepared:
+    """Divide and decode the pictures, and say what the weights know of them."""
+    from resnetkit.data.prepared import Reading
+    from resnetkit.data.splits import read_split
+    from resnetkit.training import job as jobs
+    from resnetkit.training import run as runs
+    from resnetkit.training.checks import check_plan
+    from resnetkit.training.folds import check_folds
+
+    request, watcher = asking.request, asking.watcher
+    rows = None
+    if request.split_from is not None:
+        rows = read_split(runs.open_run(request.split_from, root=RUNS).split)
+    trained = frozenset() if begun is None else trained_among(begun.memory.known, dataset.items, surveyed)
+    if request.folds is not None:
+        check_folds(request.folds, decided.recipe, asking.ranks.place)
+    holds_out = request.folds is None and jobs.holds_out(dataset, decided, rows, trained)
+    check_plan(decided, holds_out=holds_out, runtime=runtime, ranks=asking.ranks)
+    with watcher.counting("decoding pictures") as progress:
+        reading = Reading(
+            threads=runtime.threads, bad_images=request.bad_images, hint=_skip_hint(asking.command),
+            report_to=lambda report: watcher.note(str(report)), progress=progress,
+        )  # fmt: skip
+        prepared = jobs.prepare_data(
+            request, dataset, decided, reading=reading, split_rows=rows, surveyed=surveyed, trained=trained
+        )
+    if begun is not None:
+        if trained:
+            watcher.note(_not_new(begun.origin.name, prepared, trained))
+        if begun.source.record is None:  # of published weights the documentation says so
+            for note in unknown(begun.memory.known, begun.source.name):
+                watcher.note(note)
+    return prepared
+
+
+def _mirroring(
+    asking: Asking, decided: Plan, prepared: Prepared, weights: Any, runtime: Runtime
+) -> Plan:  # fmt: skip
+    """Return the plan without mirroring where two classes are each other's mirror image."""
+    from resnetkit.training.mirrored import mirror_images, words_of
+
+    if not mirrors(decided, asking.request):
+        return decided
+    tensors, spec = (None, None) if weights is None else (weights.tensors, weights.spec)
+    pairs = asking.ranks.by_first(lambda: mirror_images(prepared, tensors, spec, runtime=runtime))
+    if not pairs:
+        return decided
+    decided = unmirrored(decided, asking.request, words_of(pairs))
+    asking.watcher.note(decided.reasons[-1])
+    return decided
+
+
+def _compiling(asking: Asking, decided: Plan, prepared: Prepared, runtime: Runtime) -> Runtime:
+    """Check that there are pictures enough for a batch, and return whether the step is compiled with the rest."""
+    from resnetkit.training.checks import check_batches
+
+    ranks, folds, total = asking.ranks, prepared.folds, len(prepared.parts["train"])
+    for count in {total - held_out for held_out in (0, *(folds.sizes if folds else ()))}:
+        check_batches(decided, count, runtime=runtime, ranks=ranks)
+    compiled = ranks.by_first(
+        lambda: repays(
+            decided.recipe, decided.spec, size=decided.preprocess.size, num_images=ranks.longest_share(total),
+            device=runtime.device,
+        )
+    )  # fmt: skip
+    if compiled:
+        asking.watcher.note("compiled: the first steps take longer, and the run is long enough to repay it")
+    return dataclasses.replace(runtime, compiled=compiled)
+
+
+def _not_new(name: str, prepared: Prepared, trained: Collection[str]) -> str:
+    """Say how many pictures the weights `name` know, once the parts are made."""
+    held_out = len(prepared.folds.held_out if prepared.folds is not None else prepared.parts.get("val", ()))
+    return of_training(
+        name, trained=sum(item.source in trained for item in prepared.parts["train"].items),
+        left_out=len(prepared.left_out), held_out=held_out, total=len(prepared.items),
+    )  # fmt: skip
+
+
+def _skip_hint(command: str | None) -> str:
+    """Return the exact line to type when unreadable pictures stopped a run."""
+    line = f"{command} --bad-images skip" if command else 'the same call with bad_images="skip"'
+    return f"mend them, or leave them out with: {line}"
