@@ -49,6 +49,7 @@ NEED_TORCH = {
     "training.head",
     "training.heartbeat",
     "training.job",
+    "training.learning",
     "training.loop",
     "training.memory",
     "training.mirrored",

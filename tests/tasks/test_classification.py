@@ -8,7 +8,8 @@ from torch.nn import functional
 from resnetkit.data.batches import Batch, seeded
 from resnetkit.runtime import Runtime
 from resnetkit.tasks.classification.learning import learning
-from resnetkit.training.loop import Learning, Loop
+from resnetkit.training.learning import Learning
+from resnetkit.training.loop import Loop
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Augment, Optim, Recipe
 from resnetkit.training.stopping import StopRequest

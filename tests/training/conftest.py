@@ -19,7 +19,9 @@ from resnetkit.runtime import Runtime
 from resnetkit.tasks.classification.learning import learning
 from resnetkit.training import state as states
 from resnetkit.training.augmenter import build_augmenter, build_mixer
+from resnetkit.training.begun import Begun
 from resnetkit.training.loop import Loop
+from resnetkit.training.plan import Request
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Optim, Recipe
 from resnetkit.training.state import State
@@ -29,6 +31,12 @@ from resnetkit.watcher import Watcher
 SPEC = ResNetSpec(blocks=(1, 1), width=8, stem="cifar", num_classes=3)
 PREPROCESS = Preprocess.for_size(8)
 RECIPE = Recipe(epochs=2, batch_size=8, optim=Optim(lr=0.05)).for_pictures(median_side=8, size=8)
+
+
+BEGUN = Begun(
+    request=Request(data=("pictures",)), cwd=".", spec=SPEC, preprocess=PREPROCESS, classes=("a", "b", "c"),
+    recipe=RECIPE.to_json(), runtime=Runtime(), weights=None, fingerprint="",
+)  # fmt: skip
 
 
 def make_part(count: int, *, seed: int = 0) -> Part:
@@ -64,7 +72,7 @@ def make_loop(tmp_path: Path) -> Callable[..., Loop]:
         torch.manual_seed(0)
         network = ResNet(spec).to(memory_format=torch.channels_last)
         if fresh:
-            state = State(request={}, model=states.network_tensors(network), micro_batch=recipe.micro_batch)
+            state = State(begun=BEGUN, model=states.network_tensors(network), micro_batch=recipe.micro_batch)
             state.save(folder)
         train, val = make_part(37), make_part(20, seed=1)
         batches = Batches(

@@ -143,7 +143,7 @@ def test_a_run_within_minutes_has_the_bits_of_one_with_as_many_epochs(
     with StopRequest() as stop:
         plain = make_loop(folder=tmp_path / "plain", epochs=epochs, ema=0.9).run(stop)
     assert_same_bits(within, plain)
-    assert within.request["recipe"]["epochs"] == epochs
+    assert within.begun.recipe["epochs"] == epochs
     assert len(watch.said) == 1
 
 
@@ -169,7 +169,7 @@ def test_a_signal_while_steps_are_timed_leaves_the_run_at_its_beginning(make_loo
     with StopRequest() as stop, pytest.raises(InterruptedRun):
         loop.run(stop)
     left = states.newest(loop.folder)
-    assert (left.position.step, left.rows, "timed" in left.request) == (0, [], False)
+    assert (left.position.step, left.rows, left.begun.timed) == (0, [], False)
     assert all(torch.equal(left.model[name], tensor) for name, tensor in first.model.items())
 
 
@@ -180,5 +180,5 @@ def test_a_run_without_patience_left_ends_as_finished(make_loop: MakeLoop) -> No
     with StopRequest() as stop:
         state = loop.run(stop)
     assert [row["epoch"] for row in state.rows] == [1, 2, 3]
-    assert states.newest(loop.folder).request["recipe"]["epochs"] == 3
+    assert states.newest(loop.folder).begun.recipe["epochs"] == 3
     assert "ends after 3 of 30 epochs" in watch.said[0]

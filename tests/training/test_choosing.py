@@ -16,6 +16,7 @@ from resnetkit.training.loop import Loop
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.state import State
 from resnetkit.training.stopping import StopRequest
+from tests.training.conftest import BEGUN
 from tests.training.test_loop import Interrupting, assert_same_bits
 
 MakeLoop = Callable[..., Loop]
@@ -59,7 +60,7 @@ def test_answers_outlive_a_stop(make_loop: MakeLoop, tmp_path: Path) -> None:
 
 
 def test_answers_are_kept_as_bits_and_missing_ones_are_not_made_up(tmp_path: Path) -> None:
-    state = State(request={}, rows=[{"epoch": 0}, {"epoch": 1}])
+    state = State(begun=BEGUN, rows=[{"epoch": 0}, {"epoch": 1}])
     right = np.random.default_rng(0).random((2, 29)) < 0.5
     keep_answers(state, 0, torch.from_numpy(right[0]))
     assert kept_answers(state, 29) is None

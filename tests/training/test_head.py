@@ -15,8 +15,9 @@ from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 from resnetkit.training.choosing import Validation
 from resnetkit.training.head import choose_penalty, first_row, fit_head, pooled_features, words_of
+from resnetkit.training.learning import Learning
 from resnetkit.training.linear import Scaling
-from resnetkit.training.loop import Learning, Loop
+from resnetkit.training.loop import Loop
 from resnetkit.training.run import COLUMNS
 from resnetkit.training.stopping import StopRequest
 from tests.training.conftest import PREPROCESS, SPEC, make_part

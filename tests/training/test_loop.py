@@ -16,7 +16,8 @@ from resnetkit.errors import DivergedError, InterruptedRun, ResourceError
 from resnetkit.runtime import Runtime
 from resnetkit.training import state as states
 from resnetkit.training.choosing import Validation, better
-from resnetkit.training.loop import Figures, Forward, Loop
+from resnetkit.training.learning import Figures, Forward
+from resnetkit.training.loop import Loop
 from resnetkit.training.recipe import Optim, Recipe
 from resnetkit.training.state import State
 from resnetkit.training.stopping import StopRequest

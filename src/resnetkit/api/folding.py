@@ -56,7 +56,6 @@ def _is_through(folder: RunFolder, epochs: int) -> bool:
 
 def _job_of_fold(job: Job, number: int, watcher: Watcher) -> Job:
     """Take up the run of a fold, or begin it with what the whole run began with."""
-    from resnetkit.models.spec import ResNetSpec
     from resnetkit.training import job as jobs
     from resnetkit.training import state as states
     from resnetkit.training.checks import check_batches
@@ -74,13 +73,13 @@ def _job_of_fold(job: Job, number: int, watcher: Watcher) -> Job:
         )
     start = states.newest(job.folder.state)
     plan = Plan(
-        spec=job.spec, preprocess=prepared.preprocess, recipe=job.recipe, weights=start.request["weights"], reasons=()
+        spec=job.spec, preprocess=prepared.preprocess, recipe=job.recipe, weights=start.begun.weights, reasons=()
     )
     check_batches(plan, len(prepared.parts["train"]), runtime=job.runtime, ranks=job.ranks)
     folder.path.parent.mkdir(exist_ok=True)
     weights = None
-    if start.start:
-        weights = jobs.Weights(tensors=start.start, spec=ResNetSpec.from_json(start.request["start_spec"]))
+    if start.begun.start_spec is not None and start.start:
+        weights = jobs.Weights(tensors=start.start, spec=start.begun.start_spec)
     beginning = jobs.Start(
         request=request, plan=plan, prepared=prepared, runtime=job.runtime, ranks=job.ranks, weights=weights,
         lineage=lineage(prepared, before=job.lineage.before, license=job.lineage.license), learning=job.learning,

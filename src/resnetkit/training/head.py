@@ -17,8 +17,8 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.surgery import Headless
 from resnetkit.runtime import Runtime
+from resnetkit.training.learning import Learning
 from resnetkit.training.linear import choose_penalty, figures, fit_linear
-from resnetkit.training.loop import Learning
 from resnetkit.training.state import Row
 from resnetkit.words import percent
 

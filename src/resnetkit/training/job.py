@@ -36,10 +36,12 @@ from resnetkit.runtime import Runtime
 from resnetkit.training import run as runs
 from resnetkit.training import state as states
 from resnetkit.training.augmenter import build_augmenter, build_mixer
+from resnetkit.training.begun import Begun
 from resnetkit.training.choosing import choice, keep_answers, stopped_by_patience
 from resnetkit.training.head import first_row, words_of
+from resnetkit.training.learning import Learning
 from resnetkit.training.lineage import Lineage
-from resnetkit.training.loop import Learning, Loop
+from resnetkit.training.loop import Loop
 from resnetkit.training.plan import Plan, Request
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
@@ -155,13 +157,13 @@ class Job:
         Where the recipe has more epochs than before, what the run was scored is void.
         """
         state = states.newest(self.folder.state)
-        now: dict[str, Any] = {"recipe": self.recipe.to_json(), "runtime": self.runtime.to_json()}
-        now |= {"moved_to": list(self.moved_to)} if self.moved_to else {}
-        changed = {name for name, value in now.items() if state.request.get(name) != value}
-        if changed:
-            state.request |= now
+        before = state.begun
+        state.begun = dataclasses.replace(
+            before, recipe=self.recipe.to_json(), runtime=self.runtime, moved_to=self.moved_to or before.moved_to
+        )
+        if state.begun != before:
             state.save(self.folder.state)
-        if changed - {"moved_to"}:
+        if state.begun != dataclasses.replace(before, moved_to=state.begun.moved_to):
             runs.remove_scores(self.folder)
         self.write(state)
         return state
@@ -175,11 +177,11 @@ class Job:
 
     def write(self, state: State) -> None:
         """Write again from the state: recipe, `results.csv`, and the checkpoints once an epoch is done."""
-        runs.write_recipe(self.folder.path, _recipe_page(state.request))
+        runs.write_recipe(self.folder.path, state.begun.page)
         runs.write_results(self.folder, state.rows)
         if state.rows:
-            recipe, last = state.request["recipe"], state.rows[-1]
-            newest = choice(last, state.rows, recipe | {"select": "last"}, on=0)
+            recipe, last = state.begun.recipe, state.rows[-1]
+            newest = choice(last, state.rows, {**recipe, "select": "last"}, on=0)
             if stopped_by_patience(last, state.best_row, recipe):
                 newest = dataclasses.replace(self.choice(state), by="patience", epoch=last["epoch"], rate=newest.rate)
             checkpoint.save(self.folder.last, state.ema or state.model, self._header(last, recipe, newest))
@@ -191,7 +193,7 @@ class Job:
         """Return which epoch ships, and what chose it, once one is done."""
         assert state.best_row is not None, "no epoch is done"
         on = len(self.prepared.parts.get("val", ()))
-        return choice(state.best_row, state.rows, state.request["recipe"], on=on)
+        return choice(state.best_row, state.rows, state.begun.recipe, on=on)
 
     def _header(self, row: Mapping[str, Any], recipe: Mapping[str, Any], chosen: Choice) -> Header:
         figures = {k: v for k, v in row.items() if k not in runs.TIMING_COLUMNS and v is not None}
@@ -285,12 +287,10 @@ def _create(job: Job, start: Start, *, named: bool, command: str, watch: Watcher
         whiten(network, prepared.parts["train"], preprocess=prepared.preprocess)
     network = network.to(device=torch.device(runtime.device), memory_format=runtime.memory_format())  # type: ignore[call-overload]
     state = State(
-        request={
-            "request": request.to_json(), "cwd": os.getcwd(), "spec": plan.spec.to_json(),
-            "preprocess": prepared.preprocess.to_json(), "classes": list(prepared.classes),
-            "recipe": plan.recipe.to_json(), "runtime": runtime.to_json(), "weights": plan.weights,
-            "fingerprint": contents(prepared), "contents_in_order": True,
-        },
+        begun=Begun(
+            request=request, cwd=os.getcwd(), spec=plan.spec, preprocess=prepared.preprocess, classes=prepared.classes,
+            recipe=plan.recipe.to_json(), runtime=runtime, weights=plan.weights, fingerprint=contents(prepared),
+        ),
         micro_batch=plan.recipe.micro_batch,
     )  # fmt: skip
     if plan.recipe.head_first:
@@ -303,9 +303,9 @@ def _create(job: Job, start: Start, *, named: bool, command: str, watch: Watcher
                 keep_answers(state, 0, right)
     state.model = states.network_tensors(network)
     if request.folds is not None and weights is not None:
-        state.start, state.request["start_spec"] = dict(weights.tensors), weights.spec.to_json()
+        state.start, state.begun = dict(weights.tensors), dataclasses.replace(state.begun, start_spec=weights.spec)
     folder = runs.create(
-        job.folder.path, named=named, recipe=_recipe_page(state.request), command=command,
+        job.folder.path, named=named, recipe=state.begun.page, command=command,
         environment=runs.environment(), state=state, contents=_contents(prepared),
         write_split=lambda file: write_split(file, prepared.items, prepared.fold_of),
         lineage=job.lineage.to_text(),
@@ -326,17 +326,6 @@ def _first_network(plan: Plan, weights: Weights | None, *, seed: int) -> ResNet:
     if plan.spec.in_channels != weights.spec.in_channels:
         adapt_input(network, plan.spec.in_channels)
     return network
-
-
-def _recipe_page(request: dict[str, Any]) -> dict[str, Any]:
-    """Return what `recipe.toml` shows: what was run, resolved."""
-    asked = request["request"]
-    return {
-        "data": {"sources": request.get("moved_to") or asked["data"], "fingerprint": request["fingerprint"]},
-        "seed": asked["seed"],
-        "weights": request["weights"] or "none",
-        **{name: request[name] for name in ("recipe", "spec", "preprocess", "runtime")},
-    }
 
 
 def _contents(prepared: Prepared) -> list[tuple[str, str]]:

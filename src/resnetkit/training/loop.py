@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from resnetkit.models.surgery import split
 from resnetkit.runtime import Runtime
 from resnetkit.training import budget
 from resnetkit.training import state as states
-from resnetkit.training.choosing import Validation, better, keep_answers
+from resnetkit.training.choosing import better, keep_answers
 from resnetkit.training.compiled import compiled
+from resnetkit.training.learning import Figures, Learning
 from resnetkit.training.optim import build_optimizer, current_rate, rate_factor, set_rate
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
@@ -30,28 +31,8 @@ from resnetkit.training.stopping import Stopped, StopRequest
 from resnetkit.training.stored import StoredBatches
 from resnetkit.watcher import Step, Watcher
 
-Forward = Callable[[torch.Tensor], Any]
-Figures = dict[str, torch.Tensor]
-
 # A device that works ahead of Python is asked for its losses this often, so that no step waits for it.
 _STEPS_BETWEEN_READS = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Learning:
-    """What the loop does not know of a task: what is learnt of a batch, and how a validation part is scored.
-
-    `learn(forward, batch)` puts the pictures through the network and returns the loss and the figures called `figures`,
-    all of them sums over the pictures; their means over an epoch are `train_*` of its row. `validate(network, check)`
-    scores what is held out and calls `check()` between batches so that a signal is obeyed there too;
-    `fit_head(network, check)` fits the head to features of the training pictures, alike on all ranks, and returns the
-    `train_*` figures of that.
-    """
-
-    figures: tuple[str, ...]
-    learn: Callable[[Forward, Batch], tuple[torch.Tensor, Figures]]
-    validate: Callable[[ResNet, Callable[[], None]], Validation]
-    fit_head: Callable[[ResNet, Callable[[], None]], Row]
 
 
 class Loop:
@@ -262,7 +243,7 @@ class Loop:
 
     def _fit_into_budget(self, stop: StopRequest) -> None:
         """Before a run with a time budget begins: time a few steps, undo them, and choose the number of epochs."""
-        if self.recipe.budget.minutes is None or "timed" in self.state.request:
+        if self.recipe.budget.minutes is None or self.state.begun.timed:
             return
         number, each, storing = 0, 0.0, self.state.position.storing_seconds
         try:
@@ -279,7 +260,8 @@ class Loop:
             self._take_up(self.ranks.by_first(lambda: states.newest(self.folder)))
         if number:
             self._leave(number)
-        self.state.request["timed"], self.state.position.storing_seconds = True, storing
+        self.state.begun = replace(self.state.begun, timed=True)
+        self.state.position.storing_seconds = storing
         self._decide(
             lambda: budget.epochs_that_fit(
                 self.recipe, self.state.rows, each=each, storing=storing, compiled=self.runtime.compiled
@@ -298,7 +280,7 @@ class Loop:
         """Let the first rank decide about the number of epochs, and record it."""
         if (decision := self.ranks.by_first(make)) is not None:
             self.recipe = self.recipe.changed(epochs=decision.epochs)
-            self.state.request["recipe"] = self.recipe.to_json()
+            self.state.begun = replace(self.state.begun, recipe=self.recipe.to_json())
             self.watch.note(decision.why)
 
     def save(self) -> None:

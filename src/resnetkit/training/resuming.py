@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from resnetkit.data.prepared import Prepared, Reading
-from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources.arrays import GIVEN
 from resnetkit.data.sources.moved import found_again, seen_from
 from resnetkit.data.splits import read_folds, read_items, read_split
 from resnetkit.errors import DataError, UsageError
-from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime, resolve
 from resnetkit.training import run as runs
 from resnetkit.training import state as states
+from resnetkit.training.begun import Begun
 from resnetkit.training.checks import check_batches, check_ranks
 from resnetkit.training.compiled import check_compiler
 from resnetkit.training.job import Job, contents, open_request_data, prepare_data
+from resnetkit.training.learning import Learning
 from resnetkit.training.lineage import lineage_of
-from resnetkit.training.loop import Learning
-from resnetkit.training.plan import Plan, Request
+from resnetkit.training.plan import Plan
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Budget, Recipe
 from resnetkit.training.run import RunFolder
@@ -45,31 +44,27 @@ def take_up(
         whole = folder.whole.path
         raise UsageError(f"{folder.path} is a fold of {whole}, and goes on with it: resnetkit resume {whole}")
     state = ranks.by_first(lambda: states.newest(folder.state))
-    said = state.request
+    begun = state.begun
     recipe = _longer(folder, state, epochs)
-    runtime = Runtime(**said["runtime"])
+    runtime = begun.runtime
     resolve(device=runtime.device)
     runtime.check_threads()
     check_ranks(ranks, recipe, runtime)
     if runtime.compiled:
         check_compiler(runtime.device)
     if state.position.epoch < recipe.epochs:
-        _check_views(folder, said)
+        _check_views(folder, begun)
         runtime = _among(ranks, runtime, folder, recipe, watch)
-    request = Request.from_json(said["request"])
-    start = Path(said["cwd"])
+    request, start = begun.request, Path(begun.cwd)
     rows = read_split(folder.split)
     if start != Path.cwd():
         request = dataclasses.replace(request, data=tuple(seen_from(start, name) for name in request.data))
-    plan = Plan(
-        spec=ResNetSpec.from_json(said["spec"]), preprocess=Preprocess.from_json(said["preprocess"]),
-        recipe=recipe, weights=said["weights"], reasons=(),
-    )  # fmt: skip
+    plan = Plan(spec=begun.spec, preprocess=begun.preprocess, recipe=recipe, weights=begun.weights, reasons=())
     moved_to = tuple(os.path.abspath(name) for name in data if isinstance(name, (str, os.PathLike)))
-    if data or "moved_to" in said:
+    if data or begun.moved_to:
         dataset = found_again(
-            data or said["moved_to"], runs.read_contents(folder), read_items(folder.split), run=folder.name,
-            in_order="contents_in_order" in said, threads=runtime.threads, rename=request.rename,
+            data or begun.moved_to, runs.read_contents(folder), read_items(folder.split), run=folder.name,
+            in_order=begun.contents_in_order, threads=runtime.threads, rename=request.rename,
             progress=progress,
         )  # fmt: skip
         for note in dataset.notes:
@@ -86,7 +81,7 @@ def take_up(
         threads=runtime.threads, bad_images=request.bad_images, hint="put them back as they were", progress=progress
     )
     prepared = prepare_data(request, dataset, plan, reading=reading, split_rows=rows, fold_rows=fold_rows)
-    if contents(prepared) != said["fingerprint"] or list(prepared.classes) != said["classes"]:
+    if contents(prepared) != begun.fingerprint or prepared.classes != begun.classes:
         raise DataError(_what_changed(folder, prepared))
     if state.position.epoch < recipe.epochs:
         check_batches(plan, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
@@ -116,10 +111,10 @@ def _among(ranks: Ranks, runtime: Runtime, folder: RunFolder, recipe: Recipe, wa
     return dataclasses.replace(runtime, world_size=ranks.size)
 
 
-def _check_views(folder: RunFolder, said: Mapping[str, Any]) -> None:
+def _check_views(folder: RunFolder, begun: Begun) -> None:
     """Refuse a run of an older version whose random parts were not those of this one."""
-    crop = said["preprocess"]["crop"]
-    if "keep_together" not in said["recipe"] and crop != "center" and said["recipe"]["augment"]["crop"] != "none":
+    crop, recipe = begun.preprocess.crop, begun.recipe
+    if "keep_together" not in recipe and crop != "center" and recipe["augment"]["crop"] != "none":
         raise UsageError(
             f"{folder.name} was begun by an older version, whose training pictures were not seen as preprocess.crop="
             f"{crop} scores them: begin it anew under another --name"
@@ -142,11 +137,11 @@ def _what_changed(folder: RunFolder, prepared: Prepared) -> str:
 
 def _longer(folder: RunFolder, state: State, epochs: int | None) -> Recipe:
     """Return the run's recipe, with another last epoch where one is asked for."""
-    recipe = Recipe.from_json(state.request["recipe"])
+    recipe = Recipe.from_json(state.begun.recipe)
     done = state.position.epoch
     if epochs is None or epochs == recipe.epochs:
         return recipe
-    if state.request["request"].get("folds") and done < recipe.epochs:
+    if state.begun.request.folds and done < recipe.epochs:
         raise UsageError(
             f"{folder.name} is not through its folds and its last fit: resnetkit resume {folder.path} finishes them, "
             "and then --epochs goes on with all"

@@ -15,6 +15,7 @@ from torch import nn
 from resnetkit import files
 from resnetkit.errors import DataError, ResourceError
 from resnetkit.models.safetensors_file import read_safetensors_header
+from resnetkit.training.begun import Begun
 
 FORMAT = 1
 _KEPT = 2
@@ -59,7 +60,7 @@ class State:
     `start`: the weights that folds begin with, kept until the last of them has begun.
     """
 
-    request: dict[str, Any]
+    begun: Begun
     position: Position = field(default_factory=Position)
     rows: list[Row] = field(default_factory=list)
     best_row: Row | None = None
@@ -109,7 +110,7 @@ class State:
     def _plain(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
-            "request": self.request,
+            "request": self.begun.to_json(),
             "position": vars(self.position),
             "rows": self.rows,
             "best_row": self.best_row,
@@ -134,7 +135,8 @@ class State:
             rooms[room][key] = tensor
         for room in cls._ROOMS:
             rooms[room] |= rooms[same[room]] if room in same else {}
-        values: dict[str, Any] = {**plain, "position": Position.from_json(plain["position"]), **rooms}
+        begun = Begun.from_json(plain.pop("request"))
+        values: dict[str, Any] = {**plain, "begun": begun, "position": Position.from_json(plain["position"]), **rooms}
         return cls(**values)
 
 

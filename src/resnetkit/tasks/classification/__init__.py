@@ -10,7 +10,7 @@ from resnetkit.tasks.task import Task
 if TYPE_CHECKING:
     from resnetkit.data.prepared import Prepared
     from resnetkit.runtime import Runtime
-    from resnetkit.training.loop import Learning
+    from resnetkit.training.learning import Learning
     from resnetkit.training.ranks import Ranks
     from resnetkit.training.recipe import Recipe
 

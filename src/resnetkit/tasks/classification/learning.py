@@ -16,7 +16,7 @@ from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 from resnetkit.training.choosing import Row, Validation
 from resnetkit.training.head import fit_head
-from resnetkit.training.loop import Figures, Forward, Learning
+from resnetkit.training.learning import Figures, Forward, Learning
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.stored import StoredScoring, pixels_of
