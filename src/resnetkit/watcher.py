@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-Count = Callable[[int, int | None], None]
+Progress = Callable[[int, int], None]  # hears how many are done, of how many
+Count = Callable[[int, int | None], None]  # the same where it is not known of how many
+Row = dict[str, Any]  # of results.csv: what an epoch reached
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from resnetkit.errors import DataError, UsageError
-from resnetkit.inference.output import Tally, answers, csv_columns, format_of, json_line, shown, to_file, to_stream
+from resnetkit.inference.output import Tally, answers, csv_columns, format_of, json_line
 from resnetkit.inference.predictor import Prediction
+from resnetkit.words import escaped, to_file, to_stream
 
 
 def ok(source="a.jpg", label="cat", probability=0.9, other="dog", **changes):
@@ -148,11 +149,11 @@ def test_hostile_names_cannot_command_the_terminal():
 def test_names_cannot_turn_the_direction_of_text(turn):
     text = text_of([ok(f"a{turn}gpj.exe"), ok(label=f"c{turn}at"), failed(f"{turn}.jpg")], format="table")
     assert turn not in text
-    assert shown(f"a{turn}b") == f"a\\u{ord(turn):04x}b"
+    assert escaped(f"a{turn}b") == f"a\\u{ord(turn):04x}b"
 
 
 def test_joiners_of_names_and_emoji_stay():
-    assert shown("می\u200cخواهم 👩\u200d🔬 개미 נמלים") == "می\u200cخواهم 👩\u200d🔬 개미 נמלים"
+    assert escaped("می\u200cخواهم 👩\u200d🔬 개미 נמלים") == "می\u200cخواهم 👩\u200d🔬 개미 נמלים"
 
 
 def test_above_50_rows_a_table_becomes_a_summary():

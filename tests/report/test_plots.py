@@ -173,8 +173,8 @@ def test_the_same_picture_has_the_same_bytes(tmp_path, digits):
 
 
 def test_names_are_drawn_composed_and_on_one_line():
-    assert fonts.shown(unicodedata.normalize("NFD", "개미\n벌")) == "개미 벌"
-    assert fonts.shown("a\u202eb\x07\udcff") == "ab\ufffd\ufffd"
+    assert fonts.drawable(unicodedata.normalize("NFD", "개미\n벌")) == "개미 벌"
+    assert fonts.drawable("a\u202eb\x07\udcff") == "ab\ufffd\ufffd"
 
 
 def test_korean_names_find_a_font_of_the_extra():

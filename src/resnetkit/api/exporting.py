@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from resnetkit.data.dataset import Dataset, Item
-    from resnetkit.data.sources.fetch import Progress
     from resnetkit.exporting.int8 import Cost
     from resnetkit.exporting.parity import Parity
     from resnetkit.models.checkpoint import Header
     from resnetkit.training.run import RunFolder
+    from resnetkit.watcher import Count
 
 # Enough for every kind of file a folder has, in well under a minute.
 _MOST_COMPARED = 100
@@ -210,7 +210,7 @@ def _runtime_of(made: Exported) -> Callable[[np.ndarray], np.ndarray]:
     return opened_torchvision(made.folder, record)
 
 
-def _counting(pictures: Iterator[tuple[str, bytes]], progress: Progress) -> Iterator[tuple[str, bytes]]:
+def _counting(pictures: Iterator[tuple[str, bytes]], progress: Count) -> Iterator[tuple[str, bytes]]:
     for number, picture in enumerate(pictures, start=1):
         yield picture
         progress(number, None)

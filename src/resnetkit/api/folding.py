@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from resnetkit.training.job import Job
     from resnetkit.training.run import RunFolder
-    from resnetkit.training.state import Row
+    from resnetkit.watcher import Row
 
 
 def train_folds(job: Job, *, on_epoch: Callable[[Row], None] | None, watcher: Watcher) -> None:

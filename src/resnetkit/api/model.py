@@ -30,7 +30,7 @@ from resnetkit.watcher import Count, Watcher
 if TYPE_CHECKING:
     import torch
 
-    from resnetkit.inference.prepared import Prepared
+    from resnetkit.inference.prepared import Converted
     from resnetkit.models.resnet import ResNet
     from resnetkit.training.run import RunFolder
 
@@ -267,7 +267,7 @@ def _deciding(
     return replace(header, decision=decision)
 
 
-def prepared_model(source: Source, watcher: Watcher) -> Prepared:
+def prepared_model(source: Source, watcher: Watcher) -> Converted:
     """Return the model as OpenVINO reads it, converted now where no earlier process did."""
     key = source.key
     found = prepared.find(key)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from resnetkit.data.dataset import Dataset
-    from resnetkit.report.page_tables import Row
+    from resnetkit.report.page_tables import Answer
     from resnetkit.runtime import Runtime
     from resnetkit.training.run import RunFolder
 
@@ -206,7 +206,7 @@ class _Pictures:
 
 
 def _heat(
-    folder: RunFolder, rows: Sequence[Row], pictures: _Pictures, effort: _Effort
+    folder: RunFolder, rows: Sequence[Answer], pictures: _Pictures, effort: _Effort
 ) -> tuple[list[HeatOnError], str]:
     """Return heat maps of the most confident errors, and why there are fewer than there could be."""
     wrong = confident_errors(rows)[:_MOST_HEAT]
@@ -232,7 +232,7 @@ def _heat(
     return found, f"{missing} of the {len(wrong)} most confident errors {why}." if missing else ""
 
 
-def _heat_on(row: Row, image: Image.Image, maker: Maker) -> HeatOnError:
+def _heat_on(row: Answer, image: Image.Image, maker: Maker) -> HeatOnError:
     from resnetkit.explaining.overlay import overlay, seen_picture
 
     picture = seen_picture(image, maker.preprocess, longest=_HEAT_SIDE)
@@ -248,7 +248,7 @@ def _heat_on(row: Row, image: Image.Image, maker: Maker) -> HeatOnError:
     return HeatOnError(row=row, picture=data_uri(picture, side=_HEAT_SIDE), maps=drawn)
 
 
-def _album(rows: Sequence[Row], pictures: _Pictures, metrics: Mapping[str, Any] | None, effort: _Effort) -> Album:
+def _album(rows: Sequence[Answer], pictures: _Pictures, metrics: Mapping[str, Any] | None, effort: _Effort) -> Album:
     among = None if metrics is None else with_a_place(metrics, rows)
     return album(rows, pictures.thumbnail, among=among, seconds=effort.thumbnails)
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from resnetkit.training.job import Job
     from resnetkit.training.ranks import Ranks
     from resnetkit.training.run import RunFolder
-    from resnetkit.training.state import Row
+    from resnetkit.watcher import Row
 
 
 from resnetkit.api.run import Run

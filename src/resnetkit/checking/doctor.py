@@ -21,9 +21,9 @@ from resnetkit.data.copies import open_to_compare
 from resnetkit.data.copies.near_copies import NearCopy, near_copies_among
 from resnetkit.data.copies.resaved import resaved_pairs
 from resnetkit.data.dataset import SPLITS, Dataset, Item
-from resnetkit.data.decoded.survey import Progress, ordered
+from resnetkit.data.decoded.survey import ordered
 from resnetkit.errors import DataError, ResNetKitError
-from resnetkit.watcher import Watcher
+from resnetkit.watcher import Progress, Watcher
 
 _LEAST_TO_COMPARE = 20  # pictures, to say what is unusual among them
 _MUCH_SMALLER = 4  # times smaller than the middle one

@@ -10,11 +10,12 @@ import numpy as np
 
 from resnetkit.checking.pictures import Look
 from resnetkit.data.dataset import Dataset, Item
-from resnetkit.data.decoded.survey import Progress, ordered
+from resnetkit.data.decoded.survey import ordered
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.inference.engines import Engine, overlapped
 from resnetkit.models.seen import Seen
 from resnetkit.training.linear import FOLDS, choose_penalty, out_of_fold
+from resnetkit.watcher import Progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

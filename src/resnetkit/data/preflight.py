@@ -13,7 +13,7 @@ from resnetkit.data import classes as naming
 from resnetkit.data import copies, splits
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
 from resnetkit.data.decoded.decoding import Decoded, Form, decode_parts
-from resnetkit.data.decoded.survey import Progress, Survey, survey
+from resnetkit.data.decoded.survey import Survey, survey
 from resnetkit.data.findings import Report, examine
 from resnetkit.data.fingerprint import content_of, digests_of, fingerprint
 from resnetkit.data.folds import Folds, fold_of
@@ -21,6 +21,7 @@ from resnetkit.data.opening import pages
 from resnetkit.data.prepared import Division, Pair, Part, Prepared, Reading
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, UsageError
+from resnetkit.watcher import Progress
 
 
 def prepare_training(

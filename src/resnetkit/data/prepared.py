@@ -11,11 +11,11 @@ import numpy as np
 from resnetkit.data import splits
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
 from resnetkit.data.decoded.cache import Pixels
-from resnetkit.data.decoded.survey import Progress
 from resnetkit.data.findings import Report
 from resnetkit.data.fingerprint import Digests, Record
 from resnetkit.data.folds import Folds
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.watcher import Progress
 
 Pair = tuple[Item, Item]
 

@@ -15,7 +15,7 @@ from resnetkit.models.seen import Seen
 
 Format = Literal["openvino", "onnx", "torchvision"]
 Reads = Literal["picture", "images"]
-Precision = Literal["fp32", "int8"]
+Stored = Literal["fp32", "int8"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 RECORD = "record.json"
 _FILES = {"openvino": "model.xml", "onnx": "model.onnx", "torchvision": "model.pth"}
@@ -33,7 +33,7 @@ class Exported:
     format: Format
     reads: Reads
     header: Header
-    precision: Precision = "fp32"
+    precision: Stored = "fp32"
     torchvision: str | None = None
 
     @property

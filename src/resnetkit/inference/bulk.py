@@ -16,7 +16,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,12 @@ from resnetkit.inference import output as outputs
 from resnetkit.inference.output import Tally
 from resnetkit.inference.predictor import Prediction, Predictor
 from resnetkit.runtime import place
+from resnetkit.watcher import Count
 from resnetkit.words import counted
 
 PART_SIZE = 1_000
 RECORD = "_bulk.json"  # programs that read a folder of Parquet or CSV pass over names that begin with _ or .
 FORMATS = ("csv", "jsonl", "parquet")
-Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class Bulk:
         shard: Shard | None = None,
         batch_size: int | None = None,
         threads: int | None = None,
-        progress: Progress = lambda done, total: None,
+        progress: Count = lambda done, total: None,
     ) -> None:
         """Make the parts of a shard that are not there yet; `progress` hears of the pictures of the shard.
 

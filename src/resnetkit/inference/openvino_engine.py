@@ -23,7 +23,7 @@ from resnetkit.inference import prepared
 from resnetkit.inference.engines import Answer, Engine
 from resnetkit.inference.graph import LOGITS
 from resnetkit.inference.openvino_library import begins_to_compute, core, leave_to_parent, library, stranded
-from resnetkit.inference.prepared import Prepared
+from resnetkit.inference.prepared import Converted
 from resnetkit.inference.resizing import RESIZED
 from resnetkit.models.checkpoint import Header
 from resnetkit.runtime import Runtime, refuse_forked
@@ -37,7 +37,7 @@ _BATCH_SIZES, _MOST_PIXELS = (1, 4, 16, 64), 16 * 224**2
 _TIMED_S = 0.2
 
 
-def prepare(key: str, name: str, header: Header, tensors: Mapping[str, np.ndarray]) -> Prepared:
+def prepare(key: str, name: str, header: Header, tensors: Mapping[str, np.ndarray]) -> Converted:
     """Convert the network `name` that `header` describes, with its state dict, and keep it under `key`.
 
     Raises `DataError` for tensors that are not those of the network, `ResourceError` where the cache takes no files.
@@ -59,7 +59,7 @@ def _save(model: openvino.Model, path: Path) -> None:
         raise OSError(errno.EIO, " ".join(str(error).split())[-200:]) from error
 
 
-def prepare_exported(key: str, name: str, header: Header, model: Path) -> Prepared:
+def prepare_exported(key: str, name: str, header: Header, model: Path) -> Converted:
     """Keep under `key` the part from pixels to logits of a graph that `network_graph` wrote, whatever it reads.
 
     The pixels then come from Pillow, whose bytes those of the graph are. Raises `DataError` for another graph.
@@ -114,7 +114,7 @@ class OpenVINOEngine:
     OpenVINO cannot (`openvino_library`).
     """
 
-    def __init__(self, model: Prepared, runtime: Runtime, *, instead: Callable[[], Engine] | None = None) -> None:
+    def __init__(self, model: Converted, runtime: Runtime, *, instead: Callable[[], Engine] | None = None) -> None:
         self.prepared, self.runtime, self._instead = model, runtime, instead
         self._begin()
 
@@ -251,7 +251,7 @@ class OpenVINOEngine:
         return core().compile_model(model, "CPU", settings)
 
 
-def _graph(model: Prepared) -> openvino.Model:
+def _graph(model: Converted) -> openvino.Model:
     """Read the graph from its folder, or from its bytes where it has none."""
     try:
         return core().read_model(*model.graph) if model.folder is None else read_model(model.network)

@@ -34,7 +34,7 @@ _HEADER, _NETWORK, _COMPILED, _BATCH_SIZES = "header.json", "network.xml", "comp
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class Converted:
     """A converted network that `header` describes: in a `folder`, or as bytes where the cache takes no files.
 
     `graph` is what OpenVINO's `read_model` takes: an ONNX graph, or its own as XML and weights.
@@ -56,7 +56,7 @@ class Prepared:
         folder = None if self.folder is None else self.folder / _COMPILED
         return folder if folder is not None and os.access(folder, os.W_OK | os.X_OK) else None
 
-    def carried(self) -> Prepared:
+    def carried(self) -> Converted:
         """Return it with the bytes of its graph, for another process that may not see the folder."""
         if self.folder is None:
             return self
@@ -67,7 +67,7 @@ class Prepared:
                 f"{self.folder}: the prepared model is gone ({error.strerror}); load it again"
             ) from error
 
-    def unpacked(self) -> Prepared:
+    def unpacked(self) -> Converted:
         """Return what was carried here: what the cache has under that key, else its bytes."""
         there = None if self.folder is None else find(self.folder.name)
         return there or replace(self, folder=None)
@@ -94,7 +94,7 @@ def key_of(*paths: Path, arch: str | None = None) -> str:
     return digest.hexdigest()[:32]
 
 
-def find(key: str) -> Prepared | None:
+def find(key: str) -> Converted | None:
     """Return the prepared model of that key, or None where there is none that is whole."""
     folder = prepared_folder() / key
     try:
@@ -107,7 +107,7 @@ def find(key: str) -> Prepared | None:
         return None
     with contextlib.suppress(OSError):  # a cache that only others may write to is read all the same
         os.utime(folder)
-    return Prepared(folder=folder, header=header)
+    return Converted(folder=folder, header=header)
 
 
 def _sizes(folder: Path) -> dict[str, int]:
@@ -121,7 +121,7 @@ def _described(folder: Path) -> dict[str, Any]:
 
 def keep(
     key: str, name: str, header: Header, write: Callable[[Path], None], *, graph: bytes | None = None
-) -> Prepared:  # fmt: skip
+) -> Converted:  # fmt: skip
     """Keep under `key` the network `name` that `header` describes; `write` makes the file it is given the path of.
 
     Where the cache takes no files that is told once, and the network is returned as bytes: as `graph`, else written to
@@ -139,7 +139,7 @@ def keep(
         f"{place.parent}: the prepared model cannot be kept ({why}) and is prepared anew each time: "
         "set RESNETKIT_CACHE to a folder that can be written to"
     )
-    return Prepared(header=header, graph=_in_passing(place, write) if graph is None else (graph,))
+    return Converted(header=header, graph=_in_passing(place, write) if graph is None else (graph,))
 
 
 def _write(place: Path, name: str, header: Header, write: Callable[[Path], None]) -> None:
@@ -215,7 +215,7 @@ def _folders() -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink()) if root.is_dir() else []
 
 
-def batch_sizes(model: Prepared) -> dict[str, int]:
+def batch_sizes(model: Converted) -> dict[str, int]:
     """Return the batch sizes that were measured for the model, by what computed; none where that cannot be read."""
     if model.folder is None:
         return {}
@@ -226,7 +226,7 @@ def batch_sizes(model: Prepared) -> dict[str, int]:
     return {name: size for name, size in kept.items() if type(size) is int and size > 0} if type(kept) is dict else {}
 
 
-def keep_batch_sizes(model: Prepared, sizes: Mapping[str, int]) -> None:
+def keep_batch_sizes(model: Converted, sizes: Mapping[str, int]) -> None:
     """Keep measured batch sizes with the model; where the cache takes no files they are measured again next time."""
     if model.folder is None:
         return

@@ -6,10 +6,11 @@ import os
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from resnetkit.data.sources.fetch import Progress, fetch
+from resnetkit.data.sources.fetch import fetch
 from resnetkit.errors import ResourceError
 from resnetkit.models.catalog import Purpose, WeightsRecord
 from resnetkit.runtime import cache_folder, system_cache
+from resnetkit.watcher import Count
 
 
 def hub_folder() -> Path:
@@ -17,7 +18,7 @@ def hub_folder() -> Path:
     return Path(os.environ.get("TORCH_HOME") or system_cache() / "torch").expanduser() / "hub" / "checkpoints"
 
 
-def fetch_weights(record: WeightsRecord, progress: Progress | None = None, *, purpose: Purpose = "accuracy") -> Path:
+def fetch_weights(record: WeightsRecord, progress: Count | None = None, *, purpose: Purpose = "accuracy") -> Path:
     """Return the verified file of published weights, downloading it into torch's hub cache where it is not there yet.
 
     Where that takes no files, as in a home that is read-only, it goes to our own cache. Raises `NetworkError` with the
@@ -31,7 +32,7 @@ def fetch_weights(record: WeightsRecord, progress: Progress | None = None, *, pu
         return _fetched(record, cache_folder() / "weights", progress, purpose)
 
 
-def _fetched(record: WeightsRecord, folder: Path, progress: Progress | None, purpose: Purpose) -> Path:
+def _fetched(record: WeightsRecord, folder: Path, progress: Count | None, purpose: Purpose) -> Path:
     assert record.url, f"{record.name} is neither bundled nor anywhere"
     assert record.checksum, f"{record.name} has no checksum"
     return fetch(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.data.sources.fetch import Progress, sha256_of
+from resnetkit.data.sources.fetch import sha256_of
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.models import catalog, checkpoint
 from resnetkit.models.catalog import WeightsRecord
@@ -31,12 +31,13 @@ from resnetkit.models.hub import fetch_weights
 from resnetkit.models.parts import Shape, words_of
 from resnetkit.models.resnet import ResNet, without_values
 from resnetkit.models.spec import ResNetSpec
+from resnetkit.watcher import Count
 
 HEAD = "fc."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Difference:
+class Mismatch:
     """How a state dict differs from a network: names and shapes, in the network's and the file's own order."""
 
     missing: Mapping[str, Shape]
@@ -98,7 +99,7 @@ def _load(network: ResNet, state: Mapping[str, Tensor], *, name: str, head: str)
     return left_out
 
 
-def compare(network: ResNet, state: Mapping[str, Tensor], *, ignoring: str | None = None) -> Difference:
+def compare(network: ResNet, state: Mapping[str, Tensor], *, ignoring: str | None = None) -> Mismatch:
     """Return how the names and shapes of `state` differ from those of `network`, names that begin so ignored."""
     ours = {
         key: tuple(value.shape)
@@ -106,14 +107,14 @@ def compare(network: ResNet, state: Mapping[str, Tensor], *, ignoring: str | Non
         if ignoring is None or not key.startswith(ignoring)
     }
     theirs = {key: tuple(value.shape) for key, value in state.items()}
-    return Difference(
+    return Mismatch(
         missing={k: v for k, v in ours.items() if k not in theirs and not k.endswith("num_batches_tracked")},
         unexpected={k: v for k, v in theirs.items() if k not in ours},
         reshaped={k: (theirs[k], v) for k, v in ours.items() if k in theirs and theirs[k] != v},
     )
 
 
-def _mismatch(name: str, spec: ResNetSpec, state: Mapping[str, Tensor], difference: Difference) -> str:
+def _mismatch(name: str, spec: ResNetSpec, state: Mapping[str, Tensor], difference: Mismatch) -> str:
     fixes = [f"  {line}" for line in _fixes(spec, state)]
     return "\n".join([f"{name}: these weights do not fit the network", difference.describe(), *fixes])
 
@@ -161,7 +162,7 @@ def open_described(path: Path, header: Header) -> tuple[ResNet, Header]:
     return _filled(header, read_state(path), path)
 
 
-def published(name: str, progress: Progress | None = None) -> tuple[ResNet, Header]:
+def published(name: str, progress: Count | None = None) -> tuple[ResNet, Header]:
     """Return the network with the published weights `ARCH.TAG` (a bare ARCH: its most accurate), in evaluation mode.
 
     Raises `UsageError` where none are published under that name, `NetworkError` where they cannot be had.

@@ -11,7 +11,7 @@ import numpy as np
 from resnetkit.explaining.overlay import overlay
 from resnetkit.explaining.scores import Scores
 from resnetkit.report.canvas import FAINT, INK, LINE, MARGIN, WRONG, sheet
-from resnetkit.report.fonts import shown
+from resnetkit.report.fonts import drawable
 from resnetkit.words import percent
 
 _SIDE = 300
@@ -44,11 +44,11 @@ class ClassMap:
 
 def draw(picture: np.ndarray, maps: Sequence[ClassMap], path: Path, *, title: str, method: str) -> str | None:
     """Draw `[h, w, C] uint8` and what speaks for each class; returns the line for the user as the other plots do."""
-    names = [shown(one.label) for one in maps]
-    with sheet(path, texts=[*names, shown(title)]) as drawn:
+    names = [drawable(one.label) for one in maps]
+    with sheet(path, texts=[*names, drawable(title)]) as drawn:
         columns = 1 + len(maps)
         drawn.resize(max(680, 2 * MARGIN + columns * (_SIDE + _GAP) - _GAP), _TOP + _SIDE + _BELOW)
-        drawn.header(shown(title), f"{method}: bright is what speaks for the class, divided by its own maximum")
+        drawn.header(drawable(title), f"{method}: bright is what speaks for the class, divided by its own maximum")
         bottom = _TOP + _SIDE
         drawn.image(picture, MARGIN, bottom, _SIDE, frame=LINE, thickness=1)
         drawn.text(MARGIN, bottom + 18, "as the model sees it", size=14, color=FAINT)

@@ -46,14 +46,14 @@ def choose(texts: Iterable[str]) -> Choice:
     return Choice(families=tuple(families), warning=_warning(missing) if missing else None)
 
 
-def shown(name: str) -> str:
+def drawable(name: str) -> str:
     """Return `name` as it can be drawn: composed (NFC), on one line, without characters that are no text.
 
-    >>> shown("ants\\n(red)"), shown("bad \\udcff byte")
+    >>> drawable("ants\\n(red)"), drawable("bad \\udcff byte")
     ('ants (red)', 'bad � byte')
     """
     composed = unicodedata.normalize("NFC", " ".join(name.split()))
-    return "".join(_drawable(character) for character in composed)
+    return "".join(_drawn(character) for character in composed)
 
 
 def isolated(name: str) -> str:
@@ -61,7 +61,7 @@ def isolated(name: str) -> str:
     return f"{_LEFT_TO_RIGHT}{_FIRST_STRONG_ISOLATE}{name}{_POP_ISOLATE}"
 
 
-def _drawable(character: str) -> str:
+def _drawn(character: str) -> str:
     if unicodedata.category(character) in ("Cc", "Cs", "Co", "Cn"):
         return "\ufffd"
     # A direction override inside a name would turn the words drawn around it.

@@ -20,7 +20,7 @@ from resnetkit.evaluation.metrics import (
 )
 from resnetkit.models.choice import Choice, choice_in
 from resnetkit.report import page_charts, page_tables
-from resnetkit.report.page_tables import Row
+from resnetkit.report.page_tables import Answer
 from resnetkit.report.thumbnails import Album, confident_errors
 from resnetkit.training.choosing import below_its_head
 from resnetkit.words import percent, steers_terminal
@@ -41,7 +41,7 @@ class HeatOnError:
     random (deletion of random maps).
     """
 
-    row: Row
+    row: Answer
     picture: str
     maps: tuple[Mapping[str, Any], ...]
 
@@ -58,7 +58,7 @@ class Content:
     name: str
     version: str
     metrics: Mapping[str, Any] | None
-    rows: Sequence[Row]
+    rows: Sequence[Answer]
     history: Sequence[Mapping[str, Any]]
     choice: Choice | None
     counts: Mapping[str, Mapping[str, int]]

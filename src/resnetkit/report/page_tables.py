@@ -15,7 +15,7 @@ LARGEST_MATRIX = 30
 MOST_PAIRS = 40
 MOST_ERRORS = 12
 _REJECTED = ("false_reject", "threshold", "answered", "accuracy")
-Row = Mapping[str, Any]
+Answer = Mapping[str, Any]
 Cells = dict[tuple[str, str], list[int]]
 
 
@@ -49,7 +49,7 @@ def _taken_for(name: str, names: Sequence[str], row: Sequence[int]) -> tuple[str
     return other, f"{count:,}"
 
 
-def cells(rows: Sequence[Row]) -> Cells:
+def cells(rows: Sequence[Answer]) -> Cells:
     """Return the numbers of the rows in each (label, predicted): confident errors and unsure hits first."""
     found: Cells = defaultdict(list)
     for number in confident_errors(rows):
@@ -112,7 +112,7 @@ class Matrix:
             for i, j in self._listed[:most]
         ]  # fmt: skip
 
-    def galleries(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    def galleries(self, rows: Sequence[Answer]) -> list[dict[str, Any]]:
         """Return the pictures of every cell that has some: errors first, the fullest before all."""
         if self.album is None:
             return []
@@ -141,7 +141,7 @@ class Matrix:
         return [place for place, _ in wrong.most_common()]
 
 
-def with_a_place(metrics: Mapping[str, Any], rows: Sequence[Row]) -> set[int]:
+def with_a_place(metrics: Mapping[str, Any], rows: Sequence[Answer]) -> set[int]:
     """Return the numbers of the rows whose pictures the page shows where it can: of many classes only some errors."""
     if len(metrics["classes"]) <= LARGEST_MATRIX:
         return set(range(len(rows)))
@@ -193,7 +193,7 @@ def unsure(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return tables
 
 
-def picture(row: Row, uri: str) -> dict[str, Any]:
+def picture(row: Answer, uri: str) -> dict[str, Any]:
     """Return what the page says about one picture."""
     name = PurePath(row["source"].rpartition("::")[2]).name or row["source"]
     sure = percent(row["probability"])

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from resnetkit.evaluation.metrics import num_correct, photos
 from resnetkit.models.choice import Choice
 from resnetkit.report.canvas import FAINT, INK, LINE, MARGIN, RIGHT, WRONG, Sheet, drawn_size, sheet
-from resnetkit.report.fonts import isolated, shown
+from resnetkit.report.fonts import drawable, isolated
 from resnetkit.words import percent
 
 GRID_LIMIT = 48  # more pictures than this on one sheet are too small to judge
@@ -67,8 +67,8 @@ def prediction_grid(
     """
     count = min(len(images), GRID_LIMIT)
     assert 0 < count <= min(len(predicted), len(probabilities)), (count, len(predicted), len(probabilities))
-    names = [shown(name) for name in predicted[:count]]
-    true_names = [shown(name) for name in labels[:count]] if labels is not None else None
+    names = [drawable(name) for name in predicted[:count]]
+    true_names = [drawable(name) for name in labels[:count]] if labels is not None else None
     columns, side = _grid(count)
     bottoms, height = _row_bottoms(
         [list(images[i : i + columns]) for i in range(0, count, columns)],
@@ -78,7 +78,7 @@ def prediction_grid(
     )
     with sheet(path, texts=[*names, *(true_names or ()), title, _SIGNS]) as drawn:
         drawn.resize(max(560, 2 * MARGIN + columns * (side + _GAP) - _GAP), height)
-        drawn.header(shown(title), _grid_note(names, true_names))
+        drawn.header(drawable(title), _grid_note(names, true_names))
         for i in range(count):
             left, bottom = MARGIN + i % columns * (side + _GAP), bottoms[i // columns]
             truth = true_names[i] if true_names else None
@@ -93,7 +93,7 @@ def augmented(rows: Sequence[Sequence[np.ndarray]], path: Path, *, labels: Seque
     """
     num_columns = min(max(map(len, rows)), AUGMENTED_LIMIT[1])
     kept = [row[:num_columns] for row in rows[: AUGMENTED_LIMIT[0]]]
-    names = [shown(label) for label in labels[: len(kept)]]
+    names = [drawable(label) for label in labels[: len(kept)]]
     name_width, side = 170, min(220, (_LARGEST_SHEET - 2 * MARGIN - 170) // num_columns - _GAP)
     bottoms, height = _row_bottoms(kept, side, top=_HEADER + 26, below=0)
     with sheet(path, texts=[*names, _SIGNS]) as drawn:
@@ -117,7 +117,7 @@ def confusion(metrics: Mapping[str, Any], path: Path) -> str | None:
     names give way to a list of the pairs confused most often.
     """
     matrix = np.asarray(metrics["confusion_matrix"])
-    names = [shown(name) for name in metrics["classes"]]
+    names = [drawable(name) for name in metrics["classes"]]
     title = f"{num_correct(metrics)} of {photos(metrics['split'], metrics['count'])} named right"
     draw = _named_matrix if len(names) <= 100 else _large_matrix
     return draw(matrix, names, title, path)

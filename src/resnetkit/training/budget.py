@@ -16,8 +16,6 @@ from typing import Any
 from resnetkit.models.choice import FIGURES
 from resnetkit.training.recipe import Recipe
 
-Row = Mapping[str, Any]
-
 # The number of epochs is lowered when the projected end is later than the minutes by more than this factor.
 _TOLERANCE = 1.1
 # The first steps are slower than those after them: memory is allocated, kernels are chosen.
@@ -28,7 +26,7 @@ _RECENT = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Decision:
+class Length:
     """The number of epochs that a run is to have, and why in a line for people."""
 
     epochs: int
@@ -54,8 +52,8 @@ def seconds_per_epoch(
 
 
 def epochs_that_fit(
-    recipe: Recipe, rows: Sequence[Row], *, each: float, storing: float = 0.0, compiled: bool = False
-) -> Decision:
+    recipe: Recipe, rows: Sequence[Mapping[str, Any]], *, each: float, storing: float = 0.0, compiled: bool = False
+) -> Length:
     """Return how many of the recipe's epochs fit into its minutes, at least one, where an epoch takes `each` seconds.
 
     The first `views` of them take `storing` seconds more. Time that `rows` have used, such as that of the fitted head,
@@ -69,17 +67,15 @@ def epochs_that_fit(
     fit = max(1, min(recipe.epochs, fit))
     words = f"all {fit} epochs fit" if fit == recipe.epochs else f"{fit} of {recipe.epochs} epochs"
     again = f"--epochs {fit}{' --set compile=on' if compiled else ''} and no budget"
-    return Decision(
-        epochs=fit, why=f"{minutes:g} minutes: {words}, {each:.3g} s each; the same bits again with {again}"
-    )
+    return Length(epochs=fit, why=f"{minutes:g} minutes: {words}, {each:.3g} s each; the same bits again with {again}")
 
 
-def seconds_used(rows: Sequence[Row]) -> float:
+def seconds_used(rows: Sequence[Mapping[str, Any]]) -> float:
     """Return the time behind a run: training and validation, also that before it was interrupted."""
     return sum(row["seconds"] for row in rows)
 
 
-def fewer_epochs(recipe: Recipe, rows: Sequence[Row], *, best: Row | None) -> Decision | None:
+def fewer_epochs(recipe: Recipe, rows: Sequence[Mapping[str, Any]], *, best: Mapping[str, Any] | None) -> Length | None:
     """Return the lower number of epochs where patience or the minutes ask for it after the last of `rows`, or None.
 
     `best`: the best of the rows.
@@ -90,18 +86,18 @@ def fewer_epochs(recipe: Recipe, rows: Sequence[Row], *, best: Row | None) -> De
     return _out_of_patience(recipe, rows[-1]["epoch"], best["epoch"]) or _out_of_time(recipe, rows)
 
 
-def _out_of_patience(recipe: Recipe, done: int, best_epoch: int) -> Decision | None:
+def _out_of_patience(recipe: Recipe, done: int, best_epoch: int) -> Length | None:
     patience = recipe.budget.patience
     if not patience or done - best_epoch < patience:
         return None
-    return Decision(
+    return Length(
         epochs=done,
         why=f"no better held-out {FIGURES[recipe.select]} for {patience} epochs, the best is that of epoch "
         f"{best_epoch}: the run ends after {done} of {recipe.epochs} epochs",
     )
 
 
-def _out_of_time(recipe: Recipe, rows: Sequence[Row]) -> Decision | None:
+def _out_of_time(recipe: Recipe, rows: Sequence[Mapping[str, Any]]) -> Length | None:
     if recipe.budget.minutes is None:
         return None
     allowed, used, done = 60 * recipe.budget.minutes, seconds_used(rows), rows[-1]["epoch"]
@@ -116,7 +112,7 @@ def _out_of_time(recipe: Recipe, rows: Sequence[Row]) -> Decision | None:
     if epochs == done:
         ends = "the run ends here, before its learning rate has come down"
         ends += ", and its head is not fitted again" if recipe.head_last else ""
-    return Decision(
+    return Length(
         epochs=epochs,
         why=f"slower than it was timed ({each:.3g} s an epoch): {epochs} epochs instead of {recipe.epochs}, for "
         f"{recipe.budget.minutes:g} minutes; {ends}",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resnetkit.models.choice import OPTIMISTIC, Choice
+from resnetkit.watcher import Row
 from resnetkit.words import percent
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from resnetkit.training.run import RunFolder
     from resnetkit.training.state import State
 
-Row = dict[str, Any]
 Metrics = dict[str, Any]
 
 

@@ -19,7 +19,7 @@ from resnetkit.models.surgery import Headless
 from resnetkit.runtime import Runtime
 from resnetkit.training.learning import Learning
 from resnetkit.training.linear import choose_penalty, figures, fit_linear
-from resnetkit.training.state import Row
+from resnetkit.watcher import Row
 from resnetkit.words import percent
 
 _BATCH = 64

@@ -10,7 +10,8 @@ import torch
 
 from resnetkit.data.batches import Batch
 from resnetkit.models.resnet import ResNet
-from resnetkit.training.choosing import Row, Validation
+from resnetkit.training.choosing import Validation
+from resnetkit.watcher import Row
 
 Forward = Callable[[torch.Tensor], Any]
 Figures = dict[str, torch.Tensor]

@@ -26,10 +26,10 @@ from resnetkit.training.learning import Figures, Learning
 from resnetkit.training.optim import build_optimizer, current_rate, rate_factor, set_rate
 from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
-from resnetkit.training.state import Position, Row, State
+from resnetkit.training.state import Position, State
 from resnetkit.training.stopping import Stopped, StopRequest
 from resnetkit.training.stored import StoredBatches
-from resnetkit.watcher import Step, Watcher
+from resnetkit.watcher import Row, Step, Watcher
 
 # A device that works ahead of Python is asked for its losses this often, so that no step waits for it.
 _STEPS_BETWEEN_READS = 10
@@ -276,7 +276,7 @@ class Loop:
         self.state.position.step += 1
         self._read(at_least=1)
 
-    def _decide(self, make: Callable[[], budget.Decision | None]) -> None:
+    def _decide(self, make: Callable[[], budget.Length | None]) -> None:
         """Let the first rank decide about the number of epochs, and record it."""
         if (decision := self.ranks.by_first(make)) is not None:
             self.recipe = self.recipe.changed(epochs=decision.epochs)

@@ -12,12 +12,13 @@ from torch import nn
 
 from resnetkit.data.batches import normalise
 from resnetkit.data.dataset import Dataset
-from resnetkit.data.decoded.survey import Progress, Survey
+from resnetkit.data.decoded.survey import Survey
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import ResNetKitError
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 from resnetkit.training.enlarging import LEAST_SIDE, side_for
+from resnetkit.watcher import Progress
 
 _LOOKED_AT = 128
 _FEWEST = 16

@@ -21,7 +21,8 @@ from resnetkit import files, runtime
 from resnetkit.errors import DataError, ResNetKitError, UsageError, near_miss
 
 if TYPE_CHECKING:
-    from resnetkit.training.state import Row, State
+    from resnetkit.training.state import State
+    from resnetkit.watcher import Row
 
 COLUMNS = ("epoch", "seconds", "images_per_second", "lr", "train_loss", "train_top1", "val_loss", "val_top1")
 TIMING_COLUMNS = ("seconds", "images_per_second", "storing_seconds")

@@ -16,10 +16,10 @@ from resnetkit import files
 from resnetkit.errors import DataError, ResourceError
 from resnetkit.models.safetensors_file import read_safetensors_header
 from resnetkit.training.begun import Begun
+from resnetkit.watcher import Row
 
 FORMAT = 1
 _KEPT = 2
-Row = dict[str, Any]
 Tensors = dict[str, torch.Tensor]
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from resnetkit.data.copies.alignment import similarity
+from resnetkit.watcher import Progress
 
-Progress = Callable[[int, int], None]
 Thumbnails = Sequence[np.ndarray]  # each [32, 32, 3] uint8; never copied as a whole
 
 SIDE = 32  # of the thumbnails that are compared, in pixels: 3 kB for each picture

@@ -23,10 +23,11 @@ from resnetkit.data import preprocess, splits
 from resnetkit.data.dataset import Dataset, Item, Split, decoded
 from resnetkit.data.decoded import cache_files
 from resnetkit.data.decoded.cache import Pixels
-from resnetkit.data.decoded.survey import TOO_SMALL_FOR_THREADS, Progress, Survey, ordered, reason
+from resnetkit.data.decoded.survey import TOO_SMALL_FOR_THREADS, Survey, ordered, reason
 from resnetkit.data.opening import bands, bit_depth, images, pages
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError, ResourceError
+from resnetkit.watcher import Progress
 
 VERSION = 1  # of the pixels that come out: raised with them, so that no older ones are taken from a cache
 

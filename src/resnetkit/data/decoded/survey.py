@@ -18,8 +18,7 @@ from resnetkit.data.decoded.cache import Kept
 from resnetkit.data.decoded.contents import Content
 from resnetkit.data.opening import images, signatures
 from resnetkit.errors import DataError, ResNetKitError
-
-Progress = Callable[[int, int], None]
+from resnetkit.watcher import Progress
 
 _SIZES_SAMPLED = 2_000
 _CHUNK = 32  # files that a thread takes at once

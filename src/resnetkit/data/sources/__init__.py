@@ -311,7 +311,7 @@ def _add_pictures(collected: _Collected, source: str) -> None:
     try:
         _add_readable(collected, source)
     except DataError as error:
-        collected.add(_Refused(error), [("", Item(folders.shown(source)))])
+        collected.add(_Refused(error), [("", Item(folders.readable(source)))])
 
 
 def _add_readable(collected: _Collected, source: str) -> None:
@@ -326,7 +326,7 @@ def _add_readable(collected: _Collected, source: str) -> None:
         paths = [tables.picture_path(table, line, row) for line, row in table.rows]
         _add_listed(collected, [(path, Item(path)) for path in paths], table)
     elif os.path.isfile(source):
-        collected.add(FolderReader(""), [(source, Item(folders.shown(source)))])
+        collected.add(FolderReader(""), [(source, Item(folders.readable(source)))])
     elif os.path.exists(source):
         raise UsageError(f"{source}: is neither a file nor a folder")
     elif "::" in source:
@@ -340,8 +340,8 @@ def _add_readable(collected: _Collected, source: str) -> None:
                 _add_pictures(collected, match)
             else:  # nobody named it: it stops nothing
                 why = "is neither a file nor a folder" if os.path.exists(match) else "is a link that leads nowhere"
-                error = DataError(f"{folders.shown(match)}: {why}")
-                collected.add(_Refused(error), [("", Item(folders.shown(match)))])
+                error = DataError(f"{folders.readable(match)}: {why}")
+                collected.add(_Refused(error), [("", Item(folders.readable(match)))])
 
 
 def _add_listed(collected: _Collected, listed: list[tuple[str, Item]], table: tables.Table) -> None:

@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,7 @@ from typing import IO
 
 from resnetkit import files
 from resnetkit.errors import NetworkError, ResourceError, UsageError
-
-Progress = Callable[[int, int | None], None]
+from resnetkit.watcher import Count
 
 RETRIES = 2
 PAUSE_S = 1.0
@@ -39,7 +38,7 @@ def fetch(
     *,
     checksum: str,
     what: str,
-    progress: Progress | None = None,
+    progress: Count | None = None,
     ways_out: Sequence[str] = (),
     timeout_s: float = 30.0,
 ) -> Path:
@@ -197,7 +196,7 @@ def _mirrored(url: str) -> str:
     return mirror + parts.path + (f"?{parts.query}" if parts.query else "")
 
 
-def _download(source: _Source, target: Path, progress: Progress | None) -> None:
+def _download(source: _Source, target: Path, progress: Count | None) -> None:
     """Download in a few attempts; the caller holds the lock, so what attempts left behind is nobody's."""
     for left in glob.glob(f".{glob.escape(target.name[:80])}.????????.tmp", root_dir=target.parent):
         (target.parent / left).unlink(missing_ok=True)
@@ -215,7 +214,7 @@ def _download(source: _Source, target: Path, progress: Progress | None) -> None:
     raise source.error(f"{reason}; tried {RETRIES + 1} times")
 
 
-def _attempt(source: _Source, target: Path, progress: Progress | None, until: float) -> None:
+def _attempt(source: _Source, target: Path, progress: Count | None, until: float) -> None:
     with _opened(source, until) as response:
         try:
             with files.replacing(target) as temporary:
@@ -269,7 +268,7 @@ def _answered(source: _Source, request: urllib.request.Request, until: float) ->
     raise source.error(f"no answer within {ANSWER_S:g} s (is there a network?)")
 
 
-def _copy(response: http.client.HTTPResponse, file: IO[bytes], progress: Progress | None) -> str | None:
+def _copy(response: http.client.HTTPResponse, file: IO[bytes], progress: Count | None) -> str | None:
     """Copy what the server sends; return None where all came, else how it broke off."""
     length = response.headers.get("Content-Length")
     total = int(length) if length and length.isdigit() else None

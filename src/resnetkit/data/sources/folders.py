@@ -54,10 +54,10 @@ class Tree:
 
     def path(self, key: str) -> str:
         """Return what a person calls the file: its path as given, or `archive.zip::member`."""
-        return shown(f"{self.source}::{key}" if self.inside_archive else os.path.join(self.source, key))
+        return readable(f"{self.source}::{key}" if self.inside_archive else os.path.join(self.source, key))
 
 
-def shown(key: str) -> str:
+def readable(key: str) -> str:
     """Return a file name as text that can be written: bytes that are no UTF-8 become \\xNN."""
     return key if key.isascii() else key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
@@ -115,7 +115,7 @@ def _walk(root: str) -> tuple[list[str], list[str], list[tuple[str, str]]]:
             with os.scandir(path) as found:
                 entries = [entry for entry in found if not _is_hidden(entry.name)]
         except OSError as error:
-            unreadable.append((shown(path), error.strerror or str(error)))
+            unreadable.append((readable(path), error.strerror or str(error)))
             continue
         for entry in entries:
             name = f"{below}/{entry.name}" if below else entry.name
@@ -238,7 +238,7 @@ def _class_name(name: str) -> str:
         name.encode("utf-8")
     except UnicodeEncodeError:
         raise DataError(
-            f"the class folder {shown(name)} has a name that is no UTF-8: rename it "
+            f"the class folder {readable(name)} has a name that is no UTF-8: rename it "
             "(convmv -f cp949 -t utf8 -r --notest FOLDER does so for Korean names)"
         ) from None
     return normal_name(name)

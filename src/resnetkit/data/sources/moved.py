@@ -10,11 +10,12 @@ from typing import Any
 
 from resnetkit.data.classes import class_names, natural_key
 from resnetkit.data.dataset import Dataset, Item
-from resnetkit.data.decoded.survey import Progress, ordered
+from resnetkit.data.decoded.survey import ordered
 from resnetkit.data.sources import open_arrays, open_data, open_pictures
 from resnetkit.data.sources.arrays import pair_of
 from resnetkit.data.splits import digest
 from resnetkit.errors import DataError, ResNetKitError
+from resnetkit.watcher import Progress
 
 
 def found_again(

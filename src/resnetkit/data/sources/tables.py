@@ -12,7 +12,7 @@ from resnetkit.data.opening.images import IMAGE_SUFFIXES
 from resnetkit.data.sources.folders import SPLIT_FOLDERS
 from resnetkit.errors import DataError, near_miss
 
-Row = dict[str, str]
+Cells = dict[str, str]
 
 _SUFFIXES = sorted(suffix for known in IMAGE_SUFFIXES for suffix in (known, known.upper()))
 _MARKS = {"", "0", "1", "true", "false", "x", "yes", "no"}  # what one column for each label holds
@@ -24,7 +24,7 @@ class Table:
 
     path: str
     columns: tuple[str, ...]
-    rows: list[tuple[int, Row]]
+    rows: list[tuple[int, Cells]]
 
     def wrong(self, line: int, why: str) -> DataError:
         """Return the error for one line."""
@@ -101,7 +101,7 @@ def _other_separator(columns: tuple[str, ...]) -> str:
     return ""
 
 
-def _row(path: str, line: int, columns: tuple[str, ...], values: list[str]) -> Row:
+def _row(path: str, line: int, columns: tuple[str, ...], values: list[str]) -> Cells:
     if len(values) != len(columns):
         raise DataError(f"{path}, line {line}: {len(values)} values for {len(columns)} columns; quote commas in names")
     return {name: value if name == "source" else value.strip() for name, value in zip(columns, values, strict=True)}
@@ -141,7 +141,7 @@ def _check_single_labels(table: Table) -> None:
             raise table.wrong(line, several[row["label"]])
 
 
-def picture_path(table: Table, line: int, row: Row) -> str:
+def picture_path(table: Table, line: int, row: Cells) -> str:
     """Return the path of a row's picture as seen from where the CSV was given."""
     if not row["image_path"]:
         raise table.wrong(line, "image_path is empty")
@@ -206,7 +206,7 @@ def _without_suffix(path: str) -> str:
     return root if suffix.lower() in IMAGE_SUFFIXES else path
 
 
-def _split(table: Table, line: int, row: Row) -> Split | None:
+def _split(table: Table, line: int, row: Cells) -> Split | None:
     if "split" not in table.columns:
         return None
     split = SPLIT_FOLDERS.get(row["split"].casefold())
