@@ -48,12 +48,12 @@ def file(network: ResNet, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def model(file: Path, cache: Path) -> prepared.Prepared:
+def model(file: Path, cache: Path) -> prepared.Converted:
     return prepare(prepared.key_of(file), "small", checkpoint.read_header(file), load_arrays(file))
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 32])
-def test_logits_are_those_of_pytorch_in_fp32(model: prepared.Prepared, network: ResNet, count: int) -> None:
+def test_logits_are_those_of_pytorch_in_fp32(model: prepared.Converted, network: ResNet, count: int) -> None:
     pixels = some(count, 32, 32)
     expected = TorchEngine(network, PREPROCESS, Runtime()).logits(pixels)
     answer = OpenVINOEngine(model, Runtime()).logits(pixels)
@@ -61,7 +61,7 @@ def test_logits_are_those_of_pytorch_in_fp32(model: prepared.Prepared, network: 
     np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
-def test_answers_come_in_order_however_many_are_under_way(model: prepared.Prepared) -> None:
+def test_answers_come_in_order_however_many_are_under_way(model: prepared.Converted) -> None:
     engine = OpenVINOEngine(model, Runtime(threads=2))
     pixels = some(41, 32, 32)
     expected = np.concatenate([engine.logits(pixels[i : i + 1]) for i in range(41)])
@@ -77,7 +77,7 @@ def test_answers_come_in_order_however_many_are_under_way(model: prepared.Prepar
 
 
 def test_the_batch_size_is_measured_once_and_kept_with_the_model(
-    model: prepared.Prepared, monkeypatch: pytest.MonkeyPatch
+    model: prepared.Converted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     size = OpenVINOEngine(model, Runtime(threads=1)).batch_size
     assert size in (1, 4, 16, 64)
@@ -180,7 +180,7 @@ def test_a_cache_that_takes_no_files_is_told_once_and_the_answer_comes(
 
 
 def test_a_cache_that_was_made_by_someone_else_is_read_and_not_written_to(
-    model: prepared.Prepared, network: ResNet, monkeypatch: pytest.MonkeyPatch
+    model: prepared.Converted, network: ResNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resnetkit.inference.prepared.os.access", lambda path, mode: False)
     OpenVINOEngine(model, Runtime()).logits(some(1, 32, 32))

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from resnetkit.errors import DataError, UsageError
-from resnetkit.inference.output import Tally, answers, csv_columns, format_of, json_line
+from resnetkit.inference.output import Tally, answers, csv_columns, format_of, json_line, to_file, to_stream
 from resnetkit.inference.predictor import Prediction
-from resnetkit.words import escaped, to_file, to_stream
+from resnetkit.words import escaped
 
 
 def ok(source="a.jpg", label="cat", probability=0.9, other="dog", **changes):
