@@ -29,7 +29,7 @@ from resnetkit.evaluation.metrics import clopper_pearson
 from resnetkit.inference.engines import TorchEngine
 from resnetkit.models.surgery import Headless
 from resnetkit.models.weights import open_weights
-from resnetkit.training.linear import FOLDS, choose_penalty, fit_linear, out_of_fold
+from resnetkit.training.steps.linear import FOLDS, choose_penalty, fit_linear, out_of_fold
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 TRUNK = Path(__file__).resolve().parents[1] / "src/resnetkit/models/bundled/resnet_2223.imagenet1k.safetensors"

@@ -36,10 +36,10 @@ from resnetkit.inference.engines import TorchEngine
 from resnetkit.models.catalog import build
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime, resolve
-from resnetkit.training.compiled import compiled
-from resnetkit.training.optim import build_optimizer
-from resnetkit.training.ranks import Ranks
+from resnetkit.training.planning.compiled import compiled
 from resnetkit.training.recipe import Optim
+from resnetkit.training.steps.optim import build_optimizer
+from resnetkit.training.together.ranks import Ranks
 from resnetkit.watcher import Watcher
 
 LEFT = 3 * 2**30  # bytes of the device that `memory` leaves free

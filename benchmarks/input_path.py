@@ -90,8 +90,8 @@ class Ours:
         from resnetkit.data.prepared import Division, Reading
         from resnetkit.data.preprocess import Preprocess
         from resnetkit.data.sources import open_data
-        from resnetkit.training.augmenter import build_augmenter
         from resnetkit.training.recipe import Augment
+        from resnetkit.training.steps.augmenter import build_augmenter
 
         preprocess = Preprocess.for_size(224)
         prepared = prepare_training(

@@ -32,7 +32,7 @@ from resnetkit.models import catalog, checkpoint
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.surgery import Headless
 from resnetkit.runtime import Runtime, available_threads
-from resnetkit.training.linear import choose_penalty, fit_linear
+from resnetkit.training.steps.linear import choose_penalty, fit_linear
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 TRUNK, CIFAR = "resnet_2223.imagenet1k", "resnet20.cifar10"

@@ -9,7 +9,7 @@ from PIL import Image
 
 import resnetkit as rk
 from resnetkit.errors import UsageError
-from resnetkit.training.linear import FOLDS, out_of_fold
+from resnetkit.training.steps.linear import FOLDS, out_of_fold
 
 WRONG = 10
 

@@ -12,8 +12,8 @@ from resnetkit.data.decoded.cache import Pixels
 from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.runtime import Runtime
-from resnetkit.training.augmenter import build_augmenter, build_mixer
 from resnetkit.training.recipe import Augment
+from resnetkit.training.steps.augmenter import build_augmenter, build_mixer
 
 PREPROCESS = Preprocess.for_size(4)
 

@@ -10,9 +10,9 @@ from resnetkit.runtime import Runtime
 from resnetkit.tasks.classification.learning import learning
 from resnetkit.training.learning import Learning
 from resnetkit.training.loop import Loop
-from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Augment, Optim, Recipe
 from resnetkit.training.stopping import StopRequest
+from resnetkit.training.together.ranks import Ranks
 from tests.training.conftest import PREPROCESS, make_part
 
 MakeLoop = Callable[..., Loop]

@@ -18,14 +18,14 @@ from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
 from resnetkit.tasks.classification.learning import learning
 from resnetkit.training import state as states
-from resnetkit.training.augmenter import build_augmenter, build_mixer
 from resnetkit.training.begun import Begun
 from resnetkit.training.loop import Loop
-from resnetkit.training.plan import Request
-from resnetkit.training.ranks import Ranks
+from resnetkit.training.planning.plan import Request
 from resnetkit.training.recipe import Optim, Recipe
 from resnetkit.training.state import State
-from resnetkit.training.stored import stored
+from resnetkit.training.steps.augmenter import build_augmenter, build_mixer
+from resnetkit.training.steps.stored import stored
+from resnetkit.training.together.ranks import Ranks
 from resnetkit.watcher import Watcher
 
 SPEC = ResNetSpec(blocks=(1, 1), width=8, stem="cifar", num_classes=3)

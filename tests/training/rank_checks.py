@@ -14,7 +14,7 @@ from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
 from resnetkit.tasks.classification.learning import score
-from resnetkit.training.ranks import Ranks, joined
+from resnetkit.training.together.ranks import Ranks, joined
 
 SPEC = ResNetSpec(blocks=(1,), width=4, stem="cifar", num_classes=3)
 

@@ -7,8 +7,8 @@ import torch
 from resnetkit.data.batches import seeded
 from resnetkit.data.chances import Chances
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.training.augmenter import build_augmenter, build_mixer
 from resnetkit.training.recipe import Augment
+from resnetkit.training.steps.augmenter import build_augmenter, build_mixer
 
 PREPROCESS = Preprocess.for_size(8)
 PICTURES = torch.randint(0, 256, (9, 8, 8, 3), dtype=torch.uint8, generator=seeded(0))

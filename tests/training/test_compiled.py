@@ -12,10 +12,10 @@ from resnetkit.errors import UsageError
 from resnetkit.models.catalog import spec_of
 from resnetkit.runtime import Runtime
 from resnetkit.training import budget
-from resnetkit.training import compiled as module
 from resnetkit.training import loop as loop_module
-from resnetkit.training.compiled import check_compiler, repays
 from resnetkit.training.loop import Loop
+from resnetkit.training.planning import compiled as module
+from resnetkit.training.planning.compiled import check_compiler, repays
 from resnetkit.training.recipe import Budget, Recipe
 from resnetkit.training.stopping import StopRequest
 from tests.training.test_loop import assert_same_bits

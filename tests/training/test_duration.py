@@ -8,7 +8,7 @@ import torch
 
 import resnetkit as rk
 from resnetkit.models.macs import macs_by_stage, num_macs
-from resnetkit.training import duration
+from resnetkit.training.planning import duration
 from tests.training.test_folds import arrays
 
 TINY: dict[str, Any] = {"model": "resnet8", "epochs": 2, "threads": 1, "quiet": True, "settings": ("model.width=8",)}

@@ -14,11 +14,11 @@ from resnetkit.errors import InterruptedRun
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 from resnetkit.training.choosing import Validation
-from resnetkit.training.head import choose_penalty, first_row, fit_head, pooled_features, words_of
 from resnetkit.training.learning import Learning
-from resnetkit.training.linear import Scaling
 from resnetkit.training.loop import Loop
 from resnetkit.training.run import COLUMNS
+from resnetkit.training.steps.head import choose_penalty, first_row, fit_head, pooled_features, words_of
+from resnetkit.training.steps.linear import Scaling
 from resnetkit.training.stopping import StopRequest
 from tests.training.conftest import PREPROCESS, SPEC, make_part
 from tests.training.test_loop import assert_same_bits

@@ -4,7 +4,7 @@ from resnetkit import runtime as machine
 from resnetkit.errors import ResourceError
 from resnetkit.models.catalog import spec_of
 from resnetkit.runtime import Runtime
-from resnetkit.training.memory import check_memory
+from resnetkit.training.planning.memory import check_memory
 from resnetkit.training.recipe import Recipe
 
 

@@ -17,7 +17,7 @@ from resnetkit.models.checkpoint import Header
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
-from resnetkit.training.mirrored import (
+from resnetkit.training.planning.mirrored import (
     MirrorPair,
     _chance,
     cross_fitted,
@@ -26,7 +26,7 @@ from resnetkit.training.mirrored import (
     seen_mirrors,
     words_of,
 )
-from resnetkit.training.plan import Request, decide, unmirrored
+from resnetkit.training.planning.plan import Request, decide, unmirrored
 from resnetkit.training.state import network_tensors
 
 SPEC = ResNetSpec(blocks=(1, 1), width=8, stem="cifar", num_classes=3)

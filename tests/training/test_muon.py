@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from resnetkit.models.catalog import build
-from resnetkit.training.muon import _orthogonal
-from resnetkit.training.optim import build_optimizer
 from resnetkit.training.recipe import Optim
 from resnetkit.training.state import load_optimizer, optimizer_tensors
+from resnetkit.training.steps.muon import _orthogonal
+from resnetkit.training.steps.optim import build_optimizer
 
 
 @pytest.mark.parametrize("shape", [(16, 144), (64, 27), (32, 32)])

@@ -17,7 +17,7 @@ from resnetkit.models.checkpoint import Header
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
-from resnetkit.training.nearness import distance
+from resnetkit.training.planning.nearness import distance
 
 SPEC = ResNetSpec(blocks=(1, 1), width=8, num_classes=2)
 PREPROCESS = Preprocess.for_size(32)

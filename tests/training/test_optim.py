@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from resnetkit.models.catalog import build
-from resnetkit.training.optim import build_optimizer, parameter_groups, rate_factor
 from resnetkit.training.recipe import Optim, Schedule
 from resnetkit.training.state import load_optimizer, optimizer_tensors
+from resnetkit.training.steps.optim import build_optimizer, parameter_groups, rate_factor
 
 
 @pytest.mark.parametrize("name", ["cosine", "linear"])

@@ -19,12 +19,12 @@ from safetensors.torch import load_file
 from resnetkit import runtime
 from resnetkit.errors import LostRankError
 from resnetkit.runtime import Place
-from resnetkit.training import heartbeat as heartbeats
-from resnetkit.training.heartbeat import Heartbeat, last_words
-from resnetkit.training.ranks import Ranks
 from resnetkit.training.run import TIMING_COLUMNS
 from resnetkit.training.state import saved
 from resnetkit.training.stopping import StopRequest
+from resnetkit.training.together import heartbeat as heartbeats
+from resnetkit.training.together.heartbeat import Heartbeat, last_words
+from resnetkit.training.together.ranks import Ranks
 
 HERE = Path(__file__).parent
 # The second for pyarrow, which pandas brings and scikit-learn imports.

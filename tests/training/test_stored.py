@@ -18,13 +18,13 @@ from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.models.surgery import split
 from resnetkit.runtime import Runtime
-from resnetkit.training.checks import check_plan
 from resnetkit.training.loop import Loop
-from resnetkit.training.plan import Plan
-from resnetkit.training.ranks import Ranks
+from resnetkit.training.planning.checks import check_plan
+from resnetkit.training.planning.plan import Plan
 from resnetkit.training.recipe import Augment, Optim, Recipe
+from resnetkit.training.steps.stored import StoredBatches, StoredScoring, check_room, pixels_of
 from resnetkit.training.stopping import StopRequest
-from resnetkit.training.stored import StoredBatches, StoredScoring, check_room, pixels_of
+from resnetkit.training.together.ranks import Ranks
 from resnetkit.watcher import Count, Watcher
 from tests.training.conftest import PREPROCESS, make_part
 from tests.training.test_loop import Interrupting, assert_same_bits

@@ -12,8 +12,8 @@ import resnetkit as rk
 from resnetkit.data.batches.augment import centre
 from resnetkit.data.chances import Chances
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.training.augmenter import build_augmenter
 from resnetkit.training.recipe import Augment
+from resnetkit.training.steps.augmenter import build_augmenter
 
 COUNT = 400
 SHAPES = [(36, 96), (96, 36), (64, 64), (300, 800), (20, 30)]

@@ -8,8 +8,8 @@ from resnetkit.data.decoded.cache import Pixels
 from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.catalog import build
-from resnetkit.training import whitening
-from resnetkit.training.whitening import whiten, whitening_filters
+from resnetkit.training.steps import whitening
+from resnetkit.training.steps.whitening import whiten, whitening_filters
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from resnetkit.api.tasks import task_called
 from resnetkit.data.sources.arrays import GIVEN
 from resnetkit.models.checkpoint import CLASSIFICATION
 from resnetkit.runtime import Runtime
-from resnetkit.training.compiled import repays
-from resnetkit.training.plan import (
+from resnetkit.training.planning.compiled import repays
+from resnetkit.training.planning.plan import (
     Origin,
     Plan,
     Request,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from resnetkit.models.checkpoint import Header
     from resnetkit.models.resnet import ResNet
     from resnetkit.training.job import Start
-    from resnetkit.training.ranks import Ranks
+    from resnetkit.training.together.ranks import Ranks
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,8 +73,8 @@ def start_of(asking: Asking) -> Start:
     """Open data and weights, decide, and run the preflight; what was decided and found goes to the watcher."""
     from resnetkit.data.decoded.survey import survey
     from resnetkit.training import job as jobs
-    from resnetkit.training.duration import with_length
     from resnetkit.training.lineage import lineage
+    from resnetkit.training.planning.duration import with_length
 
     request, watcher, ranks = asking.request, asking.watcher, asking.ranks
     dataset = jobs.open_request_data(request, asking.data if request.data == (GIVEN,) else ())
@@ -127,7 +127,7 @@ def _weights(asking: Asking, dataset: Dataset, surveyed: Survey) -> _Beginning |
 
 def _decided(asking: Asking, dataset: Dataset, surveyed: Survey, begun: _Beginning | None) -> Plan:
     """Decide what the request leaves open; how near the pictures are to those of the weights is measured for it."""
-    from resnetkit.training.nearness import distance
+    from resnetkit.training.planning.nearness import distance
 
     request, origin, count = asking.request, None if begun is None else begun.origin, _num_pictures(dataset)
     deciding = partial(
@@ -169,8 +169,8 @@ def _prepared(
     from resnetkit.data.splits import read_split
     from resnetkit.training import job as jobs
     from resnetkit.training import run as runs
-    from resnetkit.training.checks import check_plan
     from resnetkit.training.folds import check_folds
+    from resnetkit.training.planning.checks import check_plan
 
     request, watcher = asking.request, asking.watcher
     rows = None
@@ -202,7 +202,7 @@ def _mirroring(
     asking: Asking, decided: Plan, prepared: Prepared, weights: Any, runtime: Runtime
 ) -> Plan:  # fmt: skip
     """Return the plan without mirroring where two classes are each other's mirror image."""
-    from resnetkit.training.mirrored import mirror_images, words_of
+    from resnetkit.training.planning.mirrored import mirror_images, words_of
 
     if not mirrors(decided, asking.request):
         return decided
@@ -217,7 +217,7 @@ def _mirroring(
 
 def _compiling(asking: Asking, decided: Plan, prepared: Prepared, runtime: Runtime) -> Runtime:
     """Check that there are pictures enough for a batch, and return whether the step is compiled with the rest."""
-    from resnetkit.training.checks import check_batches
+    from resnetkit.training.planning.checks import check_batches
 
     ranks, folds, total = asking.ranks, prepared.folds, len(prepared.parts["train"])
     for count in {total - held_out for held_out in (0, *(folds.sizes if folds else ()))}:

@@ -15,7 +15,7 @@ from resnetkit.errors import UsageError
 from resnetkit.files import write_text
 from resnetkit.inference.engines import TorchEngine
 from resnetkit.runtime import Runtime
-from resnetkit.training.plan import PHOTO_SIDE, TRUNK
+from resnetkit.training.planning.plan import PHOTO_SIDE, TRUNK
 from resnetkit.watcher import Watcher
 
 __all__ = ["Check", "check"]

@@ -58,10 +58,10 @@ def _job_of_fold(job: Job, number: int, watcher: Watcher) -> Job:
     """Take up the run of a fold, or begin it with what the whole run began with."""
     from resnetkit.training import job as jobs
     from resnetkit.training import state as states
-    from resnetkit.training.checks import check_batches
     from resnetkit.training.folds import without_fold
     from resnetkit.training.lineage import lineage, lineage_of
-    from resnetkit.training.plan import Plan
+    from resnetkit.training.planning.checks import check_batches
+    from resnetkit.training.planning.plan import Plan
 
     folder, prepared = fold_folder(job.folder, number), without_fold(job.prepared, number)
     request = dataclasses.replace(job.request, folds=None)

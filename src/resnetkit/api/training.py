@@ -24,7 +24,7 @@ from resnetkit.errors import UsageError, near_miss
 from resnetkit.files import safe_name
 from resnetkit.models.catalog import name_of
 from resnetkit.models.checkpoint import CLASSIFICATION
-from resnetkit.training.plan import (
+from resnetkit.training.planning.plan import (
     Plan,
     Request,
 )
@@ -33,8 +33,8 @@ from resnetkit.watcher import Watcher
 if TYPE_CHECKING:
     from resnetkit.data.findings import Report
     from resnetkit.training.job import Job
-    from resnetkit.training.ranks import Ranks
     from resnetkit.training.run import RunFolder
+    from resnetkit.training.together.ranks import Ranks
     from resnetkit.watcher import Row
 
 
@@ -66,7 +66,7 @@ def train(
     """
     request = _request(data, options)
     from resnetkit.training import job as jobs
-    from resnetkit.training.ranks import joined
+    from resnetkit.training.together.ranks import joined
 
     device = machine.resolve(device=device).device  # one that is not there is told before any picture is read
     with listening(watcher, quiet=quiet) as watcher, joined() as ranks:
@@ -97,7 +97,7 @@ def plan(
     **options: Any,
 ) -> tuple[Plan, Report]:
     """Decide what `train` would do, and read all the data, without training: the dry run."""
-    from resnetkit.training.ranks import Ranks
+    from resnetkit.training.together.ranks import Ranks
 
     request = _request(data, options)
     device = machine.resolve(device=device).device
@@ -148,7 +148,7 @@ def resume(
     from there on the learning rate is what a run of the new length has at that place.
     """
     from resnetkit.training import run as runs
-    from resnetkit.training.ranks import joined
+    from resnetkit.training.together.ranks import joined
 
     given = (data,) if pair_of((data,)) else tuple(paths_of([data]))
     with listening(watcher, quiet=quiet) as watcher, joined() as ranks:

@@ -14,7 +14,7 @@ from resnetkit.data.decoded.survey import ordered
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.inference.engines import Engine, overlapped
 from resnetkit.models.seen import Seen
-from resnetkit.training.linear import FOLDS, choose_penalty, out_of_fold
+from resnetkit.training.steps.linear import FOLDS, choose_penalty, out_of_fold
 from resnetkit.watcher import Progress
 
 

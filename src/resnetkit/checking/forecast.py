@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from resnetkit.checking.features import Described
-from resnetkit.training.linear import FOLDS, fit_linear, folds
+from resnetkit.training.steps.linear import FOLDS, fit_linear, folds
 from resnetkit.words import percent
 
 # Heads are fitted to all pictures outside of the fold, and to nested halves of them.

@@ -11,7 +11,7 @@ from resnetkit.checking.features import Described
 from resnetkit.checking.result import Finding
 from resnetkit.data.dataset import Item
 from resnetkit.errors import missing_extra
-from resnetkit.training.linear import FOLDS
+from resnetkit.training.steps.linear import FOLDS
 
 
 def suspects(described: Described) -> tuple[list[Finding], tuple[str, ...]]:

@@ -35,21 +35,21 @@ from resnetkit.models.surgery import adapt_input, replace_head
 from resnetkit.runtime import Runtime
 from resnetkit.training import run as runs
 from resnetkit.training import state as states
-from resnetkit.training.augmenter import build_augmenter, build_mixer
 from resnetkit.training.begun import Begun
 from resnetkit.training.choosing import choice, keep_answers, stopped_by_patience
-from resnetkit.training.head import first_row, words_of
 from resnetkit.training.learning import Learning
 from resnetkit.training.lineage import Lineage
 from resnetkit.training.loop import Loop
-from resnetkit.training.plan import Plan, Request
-from resnetkit.training.ranks import Ranks
+from resnetkit.training.planning.plan import Plan, Request
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.run import RunFolder
 from resnetkit.training.state import State
+from resnetkit.training.steps.augmenter import build_augmenter, build_mixer
+from resnetkit.training.steps.head import first_row, words_of
+from resnetkit.training.steps.stored import stored
+from resnetkit.training.steps.whitening import whiten
 from resnetkit.training.stopping import StopRequest
-from resnetkit.training.stored import stored
-from resnetkit.training.whitening import whiten
+from resnetkit.training.together.ranks import Ranks
 from resnetkit.watcher import Watcher
 
 # Whole training pictures are kept this much larger than the network's input, for random crops.

@@ -21,14 +21,14 @@ from resnetkit.runtime import Runtime
 from resnetkit.training import budget
 from resnetkit.training import state as states
 from resnetkit.training.choosing import better, keep_answers
-from resnetkit.training.compiled import compiled
 from resnetkit.training.learning import Figures, Learning
-from resnetkit.training.optim import build_optimizer, current_rate, rate_factor, set_rate
-from resnetkit.training.ranks import Ranks
+from resnetkit.training.planning.compiled import compiled
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.state import Position, State
+from resnetkit.training.steps.optim import build_optimizer, current_rate, rate_factor, set_rate
+from resnetkit.training.steps.stored import StoredBatches
 from resnetkit.training.stopping import Stopped, StopRequest
-from resnetkit.training.stored import StoredBatches
+from resnetkit.training.together.ranks import Ranks
 from resnetkit.watcher import Row, Step, Watcher
 
 # A device that works ahead of Python is asked for its losses this often, so that no step waits for it.

@@ -17,16 +17,16 @@ from resnetkit.runtime import Runtime, resolve
 from resnetkit.training import run as runs
 from resnetkit.training import state as states
 from resnetkit.training.begun import Begun
-from resnetkit.training.checks import check_batches, check_ranks
-from resnetkit.training.compiled import check_compiler
 from resnetkit.training.job import Job, contents, open_request_data, prepare_data
 from resnetkit.training.learning import Learning
 from resnetkit.training.lineage import lineage_of
-from resnetkit.training.plan import Plan
-from resnetkit.training.ranks import Ranks
+from resnetkit.training.planning.checks import check_batches, check_ranks
+from resnetkit.training.planning.compiled import check_compiler
+from resnetkit.training.planning.plan import Plan
 from resnetkit.training.recipe import Budget, Recipe
 from resnetkit.training.run import RunFolder
 from resnetkit.training.state import State
+from resnetkit.training.together.ranks import Ranks
 from resnetkit.watcher import Watcher
 
 

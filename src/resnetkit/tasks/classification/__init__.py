@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from resnetkit.data.prepared import Prepared
     from resnetkit.runtime import Runtime
     from resnetkit.training.learning import Learning
-    from resnetkit.training.ranks import Ranks
     from resnetkit.training.recipe import Recipe
+    from resnetkit.training.together.ranks import Ranks
 
 
 def _learning(recipe: Recipe, prepared: Prepared, *, runtime: Runtime, ranks: Ranks) -> Learning:

@@ -15,11 +15,11 @@ from resnetkit.inference.engines import TorchEngine
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 from resnetkit.training.choosing import Validation
-from resnetkit.training.head import fit_head
 from resnetkit.training.learning import Figures, Forward, Learning
-from resnetkit.training.ranks import Ranks
 from resnetkit.training.recipe import Recipe
-from resnetkit.training.stored import StoredScoring, pixels_of
+from resnetkit.training.steps.head import fit_head
+from resnetkit.training.steps.stored import StoredScoring, pixels_of
+from resnetkit.training.together.ranks import Ranks
 from resnetkit.watcher import Row
 
 _BATCH = 250

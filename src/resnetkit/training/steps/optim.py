@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from resnetkit.models.resnet import ResNet
-from resnetkit.training.muon import Muon
 from resnetkit.training.recipe import Optim, Schedule
+from resnetkit.training.steps.muon import Muon
 
 
 def build_optimizer(network: ResNet, optim: Optim) -> torch.optim.Optimizer:

@@ -24,7 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from resnetkit.errors import DataError, InterruptedRun, ResNetKitError, ToldByAnotherRank, signal_of
 from resnetkit.runtime import Place, place
-from resnetkit.training.heartbeat import Heartbeat, last_words
+from resnetkit.training.together.heartbeat import Heartbeat, last_words
 
 T = TypeVar("T")
 

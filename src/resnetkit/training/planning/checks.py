@@ -7,12 +7,12 @@ import torch
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
-from resnetkit.training.compiled import check_compiler
-from resnetkit.training.memory import check_memory
-from resnetkit.training.plan import Plan
-from resnetkit.training.ranks import Ranks
+from resnetkit.training.planning.compiled import check_compiler
+from resnetkit.training.planning.memory import check_memory
+from resnetkit.training.planning.plan import Plan
 from resnetkit.training.recipe import Recipe
-from resnetkit.training.stored import check_room
+from resnetkit.training.steps.stored import check_room
+from resnetkit.training.together.ranks import Ranks
 
 
 def check_plan(plan: Plan, *, holds_out: bool, runtime: Runtime, ranks: Ranks) -> None:

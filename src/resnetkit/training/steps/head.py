@@ -18,7 +18,7 @@ from resnetkit.models.resnet import ResNet
 from resnetkit.models.surgery import Headless
 from resnetkit.runtime import Runtime
 from resnetkit.training.learning import Learning
-from resnetkit.training.linear import choose_penalty, figures, fit_linear
+from resnetkit.training.steps.linear import choose_penalty, figures, fit_linear
 from resnetkit.watcher import Row
 from resnetkit.words import percent
 

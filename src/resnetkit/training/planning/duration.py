@@ -16,9 +16,9 @@ from resnetkit.data.prepared import Prepared
 from resnetkit.models.macs import macs_by_stage, num_macs
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
-from resnetkit.training.augmenter import build_augmenter
 from resnetkit.training.folds import words_of as words_of_folds
-from resnetkit.training.plan import Plan
+from resnetkit.training.planning.plan import Plan
+from resnetkit.training.steps.augmenter import build_augmenter
 
 # Multiply-adds of a training step, forward and backward, against those of naming a picture.
 _STEP = 3

@@ -12,8 +12,8 @@ from resnetkit.errors import UsageError
 from resnetkit.models import catalog
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Precision
-from resnetkit.training import plan_words
-from resnetkit.training.enlarging import FULL_SIDE, LEAST_SIDE, is_near, side_for, side_for_trunk
+from resnetkit.training.planning import words as plan_words
+from resnetkit.training.planning.enlarging import FULL_SIDE, LEAST_SIDE, is_near, side_for, side_for_trunk
 from resnetkit.training.recipe import Recipe, with_settings
 from resnetkit.training.recipes import recipe_named
 

@@ -17,7 +17,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import ResNetKitError
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
-from resnetkit.training.enlarging import LEAST_SIDE, side_for
+from resnetkit.training.planning.enlarging import LEAST_SIDE, side_for
 from resnetkit.watcher import Progress
 
 _LOOKED_AT = 128
