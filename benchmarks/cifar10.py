@@ -31,7 +31,7 @@ import resnetkit as rk
 from resnetkit.errors import UsageError
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
-from resnetkit.report.canvas import RIGHT, WRONG, sheet
+from resnetkit.report.drawing.canvas import RIGHT, WRONG, sheet
 from resnetkit.training.recipes import recipe_named
 from resnetkit.training.run import open_run
 

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from cold_runs import OLDER, SHARED, Kept, cold_run, machine, reached
-from resnetkit.report.canvas import FAINT, sheet
+from resnetkit.report.drawing.canvas import FAINT, sheet
 
 HERE = Path(__file__).parent
 TRUNK = Path(str(resources.files("resnetkit.models"))) / "bundled" / "resnet_2223.imagenet1k.safetensors"

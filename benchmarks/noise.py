@@ -57,7 +57,7 @@ def draw_nothing() -> None:
     """Leave out the pictures and the page of each run, which take longer than so short a training."""
     from resnetkit.api import evaluation, finishing
     from resnetkit.api import training as running
-    from resnetkit.report import plots, reliability
+    from resnetkit.report.drawing import plots, reliability
 
     for module, name in (
         (running, "draw_augmented"), (finishing, "draw_history"), (finishing, "write_at_the_end"),

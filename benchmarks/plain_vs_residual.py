@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 import resnetkit as rk
 from resnetkit.errors import UsageError
 from resnetkit.models.spec import ResNetSpec
-from resnetkit.report.canvas import FAINT, RIGHT, WRONG, sheet
+from resnetkit.report.drawing.canvas import FAINT, RIGHT, WRONG, sheet
 from resnetkit.training.run import open_run
 
 

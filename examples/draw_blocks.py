@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from resnetkit.report.canvas import FAINT, INK, LINE, RIGHT, sheet
+from resnetkit.report.drawing.canvas import FAINT, INK, LINE, RIGHT, sheet
 
 BASIC = ("3x3 convolution, 64 filters", "BatchNorm, ReLU", "3x3 convolution, 64 filters", "BatchNorm")
 BOTTLENECK = (

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from resnetkit.report.canvas import FAINT, RIGHT, WRONG, Sheet, sheet
+from resnetkit.report.drawing.canvas import FAINT, RIGHT, WRONG, Sheet, sheet
 
 Measured = Sequence[dict[str, Any]]
 

@@ -9,7 +9,7 @@ from resnetkit.checking.features import Described
 from resnetkit.checking.forecast import Forecast, forecast, learning_curve
 from resnetkit.checking.result import Check
 from resnetkit.data.findings import Report
-from resnetkit.report.check_page import render
+from resnetkit.report.pages.check import render
 from resnetkit.training.steps.linear import fit_linear, out_of_fold
 
 PENALTY = 0.1

@@ -16,9 +16,9 @@ from PIL import Image
 from resnetkit.errors import DataError
 from resnetkit.evaluation.metrics import classification_metrics
 from resnetkit.models.choice import Choice
-from resnetkit.report.page import Content, HeatOnError, render
-from resnetkit.report.page_tables import with_a_place
-from resnetkit.report.thumbnails import ERROR_SIDE, RIGHT_SIDE, Album, album, confident_errors
+from resnetkit.report.pages.page import Content, HeatOnError, render
+from resnetkit.report.pages.tables import with_a_place
+from resnetkit.report.pages.thumbnails import ERROR_SIDE, RIGHT_SIDE, Album, album, confident_errors
 
 HOSTILE = "<script>alert(1)</script>'\"&{{7*7}}"
 CLASSES = ("ant", HOSTILE, "نحلة", "a\u202eb\nc")

@@ -10,8 +10,8 @@ from sklearn.datasets import load_digits
 
 from resnetkit.evaluation.metrics import classification_metrics
 from resnetkit.models.choice import Choice
-from resnetkit.report import fonts, plots
-from resnetkit.report.canvas import sheet
+from resnetkit.report.drawing import fonts, plots
+from resnetkit.report.drawing.canvas import sheet
 
 LONG = "a class name of sixty characters that goes on and on and on!"
 NAMES = ["개미", "דבורה (אדומה)", LONG, r"$\frac$", "ant\nnest", "_hidden"]

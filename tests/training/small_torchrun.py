@@ -23,7 +23,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from resnetkit.report import plots
+from resnetkit.report.drawing import plots
 
 # What a rank would import by itself, and a fork of this has already: the optimizers alone import torch._dynamo.
 EARLY = (

@@ -18,7 +18,7 @@ from resnetkit.api import comparing, evaluation, finishing, training
 from resnetkit.data.dataset import Item
 from resnetkit.data.splits import into_folds
 from resnetkit.errors import InterruptedRun, UsageError
-from resnetkit.report import plots, reliability
+from resnetkit.report.drawing import plots, reliability
 from resnetkit.training.run import TIMING_COLUMNS
 from tests.conftest import Output
 

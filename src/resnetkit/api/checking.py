@@ -98,7 +98,7 @@ def _check_outside(dataset: Dataset, folder: Path) -> None:
 
 
 def _write(found: Check, dataset: Dataset, folder: Path) -> None:
-    from resnetkit.report.check_page import write_check_page
+    from resnetkit.report.pages.check import write_check_page
 
     write_text(folder / "check.json", json.dumps(found.to_json(), ensure_ascii=False, indent=1) + "\n")
     items = {item.source: item for item in dataset.items}

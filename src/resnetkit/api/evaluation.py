@@ -255,7 +255,7 @@ def score(
     `folds`: which fold held out each picture, where some did.
     """
     from resnetkit.evaluation.evaluate import scored, write_evaluation
-    from resnetkit.report import plots, reliability
+    from resnetkit.report.drawing import plots, reliability
 
     own = model.memory.known.calibrated_by(part.contents) or None
     metrics, rows = scored(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from resnetkit.explaining.heatmaps import Explainer, Method
-    from resnetkit.report.explanations import ClassMap
+    from resnetkit.report.drawing.explanations import ClassMap
 
 _SHOWN_SIDE = 600
 METHOD_NAMES = {"gradcam": "Grad-CAM", "occlusion": "Occlusion"}
@@ -63,7 +63,7 @@ class Explanation:
 
     def save(self, folder: str | Path) -> Path:
         """Draw the picture beside its heat maps into `folder`, under a name that is free, and return the file."""
-        from resnetkit.report.explanations import draw
+        from resnetkit.report.drawing.explanations import draw
 
         if self.picture is None:
             raise DataError(str(self.error))
@@ -158,7 +158,7 @@ class Maker:
         import numpy as np
 
         from resnetkit.explaining.scores import score
-        from resnetkit.report.explanations import ClassMap
+        from resnetkit.report.drawing.explanations import ClassMap
 
         pixels = self.preprocess.pixels(image)
         answer = self.probabilities(pixels[None])[0]

@@ -18,7 +18,7 @@ def draw_predictions(part: Part, rows: list[dict[str, Any]], path: Path) -> str 
     """Draw up to 24 of the scored pictures, spread over the set, as they are (not normalised)."""
     import numpy as np
 
-    from resnetkit.report import plots
+    from resnetkit.report.drawing import plots
 
     shown = np.unique(np.linspace(0, len(rows) - 1, 24).astype(int))
     right = sum(row["correct"] for row in rows)
@@ -34,7 +34,7 @@ def draw_predictions(part: Part, rows: list[dict[str, Any]], path: Path) -> str 
 
 def draw_history(state: State, folder: Path, choice: Choice | None) -> None:
     """Draw loss and accuracy of the epochs into `results.png`."""
-    from resnetkit.report import plots
+    from resnetkit.report.drawing import plots
 
     if state.rows:
         plots.history(state.rows, folder / "results.png", choice=choice)
@@ -46,7 +46,7 @@ def draw_augmented(job: Job, watcher: Watcher) -> None:
     import torch
 
     from resnetkit.data.batches.augment import centre
-    from resnetkit.report import plots
+    from resnetkit.report.drawing import plots
 
     part, batches = job.prepared.parts["train"], job.batches()
     shown = np.unique(np.linspace(0, len(part.items) - 1, 5).astype(int))

@@ -22,17 +22,17 @@ from resnetkit.api.model import load
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.files import check_new
 from resnetkit.models.checkpoint import Header, read_header
-from resnetkit.report.page import Content, HeatOnError, write_page
-from resnetkit.report.page_facts import facts
-from resnetkit.report.page_tables import with_a_place
-from resnetkit.report.thumbnails import ERROR_SIDE, Album, album, confident_errors, data_uri
+from resnetkit.report.pages.facts import facts
+from resnetkit.report.pages.page import Content, HeatOnError, write_page
+from resnetkit.report.pages.tables import with_a_place
+from resnetkit.report.pages.thumbnails import ERROR_SIDE, Album, album, confident_errors, data_uri
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from resnetkit.data.dataset import Dataset
-    from resnetkit.report.page_tables import Answer
+    from resnetkit.report.pages.tables import Answer
     from resnetkit.runtime import Runtime
     from resnetkit.training.run import RunFolder
 

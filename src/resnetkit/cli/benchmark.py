@@ -66,7 +66,7 @@ def _print(rows: list[Any]) -> None:
 
 def _write(rows: list[Any], folder: Path) -> None:
     from resnetkit import files
-    from resnetkit.report import plots
+    from resnetkit.report.drawing import plots
     from resnetkit.runtime import cpu_name
 
     figures = {"machine": cpu_name(), "rows": [row.to_json() for row in rows]}

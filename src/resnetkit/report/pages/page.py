@@ -19,9 +19,10 @@ from resnetkit.evaluation.metrics import (
     photos,
 )
 from resnetkit.models.choice import Choice, choice_in
-from resnetkit.report import page_charts, page_tables
-from resnetkit.report.page_tables import Answer
-from resnetkit.report.thumbnails import Album, confident_errors
+from resnetkit.report.pages import curves as page_charts
+from resnetkit.report.pages import tables as page_tables
+from resnetkit.report.pages.tables import Answer
+from resnetkit.report.pages.thumbnails import Album, confident_errors
 from resnetkit.training.choosing import below_its_head
 from resnetkit.words import percent, steers_terminal
 
@@ -87,7 +88,7 @@ def page_templates() -> Environment:
     """Return what renders our pages: every value is escaped, and none can steer the text around it."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("resnetkit.report")
+    loader = PackageLoader("resnetkit.report.pages")
     templates = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_tame,
         keep_trailing_newline=True,

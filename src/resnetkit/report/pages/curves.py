@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from resnetkit.evaluation.metrics import is_tempered
-from resnetkit.report.charts import Axis, Chart, Line, Point, lower, upper
+from resnetkit.report.pages.charts import Axis, Chart, Line, Point, lower, upper
 from resnetkit.words import percent
 
 _DIAGONAL = Line(name="as sure as right", points=((0.0, 0.0), (1.0, 1.0)), look="ideal")

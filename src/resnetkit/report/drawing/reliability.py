@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from resnetkit.evaluation.metrics import is_tempered, photos
-from resnetkit.report.canvas import FAINT, LINE, RIGHT, WRONG, sheet
+from resnetkit.report.drawing.canvas import FAINT, LINE, RIGHT, WRONG, sheet
 
 _SIDE = 380
 

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from resnetkit import files
-from resnetkit.report import fonts
+from resnetkit.report.drawing import fonts
 
 INK, FAINT, LINE = "#1b1f24", "#5b6570", "#c9ced4"
 # Blue and vermillion of Okabe and Ito's palette: told apart with every kind of colour vision.

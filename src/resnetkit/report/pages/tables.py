@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
-from resnetkit.report.thumbnails import Album, confident_errors
+from resnetkit.report.pages.thumbnails import Album, confident_errors
 from resnetkit.words import percent
 
 LARGEST_MATRIX = 30

@@ -10,8 +10,8 @@ import numpy as np
 
 from resnetkit.explaining.overlay import overlay
 from resnetkit.explaining.scores import Scores
-from resnetkit.report.canvas import FAINT, INK, LINE, MARGIN, WRONG, sheet
-from resnetkit.report.fonts import drawable
+from resnetkit.report.drawing.canvas import FAINT, INK, LINE, MARGIN, WRONG, sheet
+from resnetkit.report.drawing.fonts import drawable
 from resnetkit.words import percent
 
 _SIDE = 300

@@ -15,8 +15,8 @@ from matplotlib.ticker import MaxNLocator
 
 from resnetkit.evaluation.metrics import num_correct, photos
 from resnetkit.models.choice import Choice
-from resnetkit.report.canvas import FAINT, INK, LINE, MARGIN, RIGHT, WRONG, Sheet, drawn_size, sheet
-from resnetkit.report.fonts import drawable, isolated
+from resnetkit.report.drawing.canvas import FAINT, INK, LINE, MARGIN, RIGHT, WRONG, Sheet, drawn_size, sheet
+from resnetkit.report.drawing.fonts import drawable, isolated
 from resnetkit.words import percent
 
 GRID_LIMIT = 48  # more pictures than this on one sheet are too small to judge
