@@ -31,7 +31,7 @@ def measure(network: str, size: int, batch: int, dtype: str) -> None:
 
     net = build(network).to(memory_format=torch.channels_last)
     bytes_each = 2 if dtype == "bf16" else 4
-    expected = activation_elements(layer_table(net.spec, size)) * bytes_each * batch
+    expected = activation_elements(layer_table(net.spec, (size, size))) * bytes_each * batch
     images = torch.randn(batch, 3, size, size).to(memory_format=torch.channels_last)
     targets = torch.zeros(batch, dtype=torch.long)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)

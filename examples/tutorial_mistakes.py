@@ -66,7 +66,7 @@ def main() -> None:
 def stems() -> Iterator[tuple[str, str]]:
     """What a stem leaves of 32 pixels."""
     for stem in ("imagenet", "cifar"):
-        layers = {layer.name: layer for layer in layer_table(spec_of("resnet18").changed(stem=stem), 32)}
+        layers = {layer.name: layer for layer in layer_table(spec_of("resnet18").changed(stem=stem), (32, 32))}
         first, last = layers["layer1.0.conv1"].output[1], layers["layer4.1.conv2"].output[1]
         yield f"resnet18, {stem} stem, 32 pixels: sides in stage 1 and 4", f"{first} and {last}"
 

@@ -67,7 +67,7 @@ def test_cutout_blanks_one_square_with_the_fill() -> None:
 
 def test_random_resized_crop_has_the_size_and_the_share_of_the_area() -> None:
     ramp = torch.arange(100).repeat(100, 1)[..., None].to(torch.uint8).expand(-1, -1, 3).contiguous()
-    crops = augment.random_resized_crop([ramp] * 200, chances(200), size=32, scale=0.25)
+    crops = augment.random_resized_crop([ramp] * 200, chances(200), frame=(32, 32), scale=0.25)
     assert crops.shape == (200, 32, 32, 3)
     widths = (crops[:, 0, -1, 0].int() - crops[:, 0, 0, 0].int()).float() / 100
     assert widths.min() > 0.25 * 0.75
@@ -78,7 +78,7 @@ def test_random_resized_crop_has_the_size_and_the_share_of_the_area() -> None:
 def test_random_resized_crop_takes_pictures_of_any_shape() -> None:
     shapes = [(1, 1), (1, 50), (50, 1), (7, 300), (224, 224)]
     pictures = [torch.zeros(*shape, 3, dtype=torch.uint8) for shape in shapes]
-    assert augment.random_resized_crop(pictures, chances(5), size=16, scale=0.3).shape == (5, 16, 16, 3)
+    assert augment.random_resized_crop(pictures, chances(5), frame=(16, 16), scale=0.3).shape == (5, 16, 16, 3)
     assert augment.centre(pictures, preprocess=Preprocess.for_size(16)).shape == (5, 16, 16, 3)
 
 
@@ -113,8 +113,8 @@ def test_a_picture_is_mirrored_alike_in_any_batch(decide: Callable[[Chances], np
 def test_a_mirrored_crop_is_the_mirror_image_of_the_crop() -> None:
     turned = np.arange(64) % 3 == 0
     for size in (6, 12):
-        plain = augment.random_resized_crop(PICTURES, chances(), size=size, scale=0.3)
-        both = augment.random_resized_crop(PICTURES, chances(), size=size, scale=0.3, mirrored=turned)
+        plain = augment.random_resized_crop(PICTURES, chances(), frame=(size, size), scale=0.3)
+        both = augment.random_resized_crop(PICTURES, chances(), frame=(size, size), scale=0.3, mirrored=turned)
         assert torch.equal(both, augment.flip(plain, turned))
 
 
@@ -173,7 +173,7 @@ def test_a_picture_is_changed_alike_in_any_batch(name: str) -> None:
     options = {
         "shift": {"by": 2, "fill": FILL},
         "cutout": {"side": 3, "fill": FILL},
-        "random_resized_crop": {"size": 6, "scale": 0.3},
+        "random_resized_crop": {"frame": (6, 6), "scale": 0.3},
         "turn": {"degrees": 30},
         "colour": {"by": 0.3},
         "one_by_one": {"change": drawn_at_random},

@@ -12,7 +12,7 @@ NAMES = [name for name in architectures() if not name.endswith("1202")]
 @pytest.mark.parametrize("name", NAMES)
 def test_the_table_counts_to_the_number_in_the_name(name: str) -> None:
     spec = spec_of(name)
-    layers = layer_table(spec, 64)
+    layers = layer_table(spec, (64, 64))
     numbers = [layer.number for layer in layers if layer.number is not None]
     assert numbers == list(range(1, spec.num_layers + 1))
     assert all((layer.number is None) == (layer.why_not is not None) for layer in layers)
@@ -20,7 +20,7 @@ def test_the_table_counts_to_the_number_in_the_name(name: str) -> None:
 
 
 def test_the_table_shows_what_the_paper_shows_for_resnet50() -> None:
-    layers = {layer.name: layer for layer in layer_table(spec_of("resnet50"), 224)}
+    layers = {layer.name: layer for layer in layer_table(spec_of("resnet50"), (224, 224))}
     assert layers["conv1"].output == (64, 112, 112)
     assert layers["conv1"].kind == "convolution 7x7, stride 2"
     assert layers["maxpool"].output == (64, 56, 56)
@@ -32,7 +32,7 @@ def test_the_table_shows_what_the_paper_shows_for_resnet50() -> None:
 
 
 def test_the_table_names_shortcut_a_and_no_pooling_where_there_is_none() -> None:
-    layers = {layer.name: layer for layer in layer_table(spec_of("resnet20"), 32)}
+    layers = {layer.name: layer for layer in layer_table(spec_of("resnet20"), (32, 32))}
     assert layers["layer2.0.downsample"].kind == "subsample and zero-pad, stride 2"
     assert layers["layer2.0.downsample"].parameters == 0
     assert "maxpool" not in layers
@@ -54,5 +54,5 @@ def test_the_activations_are_what_training_keeps(name: str, size: int, activatio
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits = network(torch.ones(2, 3, size, size))
     assert logits.requires_grad
-    estimate = activation_elements(layer_table(network.spec, size))
+    estimate = activation_elements(layer_table(network.spec, (size, size)))
     assert estimate == pytest.approx(sum(kept.values()) / 4 / 2, rel=0.1)

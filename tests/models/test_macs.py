@@ -14,13 +14,13 @@ def test_multiply_adds_are_those_that_pytorch_counts(kind: str, size: int) -> No
     spec = KINDS[kind]
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         ResNet(spec).eval()(torch.empty(1, spec.in_channels, size, size))
-    assert 2 * num_macs(spec, size) == counter.get_total_flops()
+    assert 2 * num_macs(spec, (size, size)) == counter.get_total_flops()
 
 
 def test_they_are_those_that_are_published() -> None:
     for record in catalog.records():
         if record.giga_macs:
             size = record.preprocess.size
-            assert num_macs(catalog.spec_of(record.arch), size) / 1e9 == pytest.approx(record.giga_macs, abs=0.01), (
-                record.name
-            )
+            assert num_macs(catalog.spec_of(record.arch), (size, size)) / 1e9 == pytest.approx(
+                record.giga_macs, abs=0.01
+            ), record.name

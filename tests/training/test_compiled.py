@@ -27,7 +27,7 @@ def _a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def told(recipe: Recipe, name: str, **changes: object) -> bool:
-    asked: dict = {"size": 32, "num_images": 50_000, "device": "cpu"}
+    asked: dict = {"pixels": 32**2, "num_images": 50_000, "device": "cpu"}
     asked |= {key: changes.pop(key) for key in tuple(changes) if key in asked}
     return repays(recipe, spec_of(name, **changes), **asked)
 
@@ -41,7 +41,7 @@ def test_only_long_runs_of_narrow_networks_on_a_cpu_are_compiled() -> None:
     assert not told(long, "resnet8_fast")
     assert not told(long, "resnet18", width=32, stem="cifar"), "its last stage is wide"
     assert not told(long, "resnet20", device="cuda")
-    assert not told(long, "resnet20", size=8)
+    assert not told(long, "resnet20", pixels=8**2)
     assert not told(long.changed(train="head"), "resnet20")
 
 

@@ -40,9 +40,9 @@ def test_what_is_frozen_is_counted_once_for_each_view(monkeypatch: pytest.Monkey
     changes = ("model.width=8", "train=layer3", "views=2")
     options = TINY | {"epochs": 4, "settings": changes}
     plan, report = rk.plan(arrays(), **options)
-    stages = macs_by_stage(plan.spec, plan.preprocess.size)
+    stages = macs_by_stage(plan.spec, plan.preprocess.frame)
     frozen = (stages["stem"] + stages["layer1"] + stages["layer2"]) / sum(stages.values())
     train, val = report.total("train"), report.total("val")
     passes = train * (2 * frozen + 3 * 4 * (1 - frozen)) + val * (frozen + 4 * (1 - frozen)) + val
     assert plan.seconds == pytest.approx(passes / 10 + 5)
-    assert sum(stages.values()) == num_macs(plan.spec, plan.preprocess.size)
+    assert sum(stages.values()) == num_macs(plan.spec, plan.preprocess.frame)

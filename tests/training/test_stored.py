@@ -47,7 +47,7 @@ def test_the_two_parts_of_a_network_are_the_network(name: str) -> None:
     for stage in [*(info.name for info in spec.feature_info[2:]), "head"]:
         before, since = split(network, stage)
         activations = before(images)
-        assert tuple(activations.shape[1:]) == spec.shape_before(stage, 33), stage
+        assert tuple(activations.shape[1:]) == spec.shape_before(stage, (33, 33)), stage
         assert torch.equal(since(activations), network(images)), stage
         assert len(list(before.parameters())) + len(list(since.parameters())) == len(list(network.parameters()))
 
@@ -162,14 +162,14 @@ def test_views_in_a_file_have_the_bits_of_those_in_memory(
 
 def test_views_that_fit_nowhere_are_refused_with_the_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = Recipe(epochs=12, train="layer4", views=6)
-    needed = recipe.stored_bytes(spec_of("resnet18"), size=224, count=1000)
+    needed = recipe.stored_bytes(spec_of("resnet18"), frame=(224, 224), count=1000)
     assert needed == 6 * 1000 * 2 * 256 * 14 * 14
     monkeypatch.setattr(machine, "available_memory", lambda: 4 * needed)
-    check_room(spec_of("resnet18"), recipe, size=224, count=1000)
+    check_room(spec_of("resnet18"), recipe, frame=(224, 224), count=1000)
     monkeypatch.setattr(machine, "available_memory", lambda: 2 * needed)
-    check_room(spec_of("resnet18"), recipe, size=224, count=1000)
+    check_room(spec_of("resnet18"), recipe, frame=(224, 224), count=1000)
     with pytest.raises(ResourceError, match=r"6 stored views of 10,000,000,000 pictures .* --set views=0 .*"):
-        check_room(spec_of("resnet18"), recipe, size=224, count=10**10)
+        check_room(spec_of("resnet18"), recipe, frame=(224, 224), count=10**10)
 
 
 def test_activations_that_float16_cannot_hold_end_the_run(make_loop: MakeLoop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -224,8 +225,8 @@ def _compiling(asking: Asking, decided: Plan, prepared: Prepared, runtime: Runti
         check_batches(decided, count, runtime=runtime, ranks=ranks)
     compiled = ranks.by_first(
         lambda: repays(
-            decided.recipe, decided.spec, size=decided.preprocess.size, num_images=ranks.longest_share(total),
-            device=runtime.device,
+            decided.recipe, decided.spec, pixels=math.prod(decided.preprocess.frame),
+            num_images=ranks.longest_share(total), device=runtime.device,
         )
     )  # fmt: skip
     if compiled:

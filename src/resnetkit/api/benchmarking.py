@@ -133,7 +133,7 @@ def worker(asked_text: str) -> None:
     )  # fmt: skip
     preprocess = model.header.preprocess
     side = preprocess.size
-    pixels = np.random.default_rng(0).integers(0, 256, (side, side, preprocess.channels), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (*preprocess.frame, preprocess.channels), dtype=np.uint8)
     model.engine.logits(pixels[None])
     load_s = time.perf_counter() - begun
     speed = measure(model.engine, pixels, seconds=asked["seconds"])

@@ -186,10 +186,10 @@ def _speeds(scored: Sequence[_Scored], computing: Mapping[str, Any]) -> list[flo
     speeds = []
     for one in scored:
         header = read_header(one.folder.best)
-        shape = (header.spec.changed(num_classes=1), header.preprocess.size)
+        shape = (header.spec.changed(num_classes=1), header.preprocess.frame)
         if shape not in measured:
             model = load(one.folder.path, **computing)
-            pixels = np.zeros((header.preprocess.size, header.preprocess.size, header.preprocess.channels), np.uint8)
+            pixels = np.zeros((*header.preprocess.frame, header.preprocess.channels), np.uint8)
             measured[shape] = measure(model.engine, pixels, seconds=_SPEED_S).images_per_second
         speeds.append(measured[shape])
     return speeds

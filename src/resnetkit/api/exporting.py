@@ -293,7 +293,7 @@ def _describe(made: Exported, parity: Parity, whose: str, cost: Cost | None) -> 
 
 
 def _shape(header: Header) -> tuple[int, int, int]:
-    return header.preprocess.channels, header.preprocess.size, header.preprocess.size
+    return header.preprocess.channels, *header.preprocess.frame
 
 
 @contextlib.contextmanager

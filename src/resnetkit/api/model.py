@@ -171,7 +171,7 @@ class Model:
 
     def __repr__(self) -> str:
         classes = f"{len(self.classes)} classes" if self.classes else "a trunk"
-        return f"Model({self.name!r}, {classes}, {self.header.preprocess.size} pixels)"
+        return f"Model({self.name!r}, {classes}, {self.header.preprocess.sides} pixels)"
 
 
 def _opened(sources: str | Path | Sequence[str | Path]) -> Dataset:

@@ -141,8 +141,8 @@ def _predicting(folder: RunFolder, header: Header, effort: _Effort) -> list[tupl
     if effort.brief:
         return [("predicting", f"not measured; {_again(folder)} does")]
     model = load(folder.path, device=effort.device, threads=effort.threads, engine="torch", precision="fp32")
-    size, channels = header.preprocess.size, header.preprocess.channels
-    speed = measure(model.engine, np.zeros((size, size, channels), np.uint8), seconds=_MEASURED_S)
+    shape = (*header.preprocess.frame, header.preprocess.channels)
+    speed = measure(model.engine, np.zeros(shape, np.uint8), seconds=_MEASURED_S)
     return [
         ("predicting", f"{speed.images_per_second:,.0f} decoded pictures a second"),
         ("one picture alone", f"{1000 * speed.latency_p50_s:,.1f} ms"),

@@ -76,7 +76,7 @@ def _macs(record: Any) -> int:
     from resnetkit.models import catalog
     from resnetkit.models.macs import num_macs
 
-    return num_macs(catalog.spec_of(record.arch), record.preprocess.size)
+    return num_macs(catalog.spec_of(record.arch), record.preprocess.frame)
 
 
 def _fastest(speeds: dict[str, float]) -> str:
@@ -89,6 +89,7 @@ def _fastest(speeds: dict[str, float]) -> str:
 
 def _describe(name: str, form: str) -> None:
     from resnetkit import api
+    from resnetkit.data.preprocess import Preprocess
     from resnetkit.inference.speed import kept_speeds
     from resnetkit.models.choice import choice_in
     from resnetkit.models.macs import num_macs
@@ -98,9 +99,9 @@ def _describe(name: str, form: str) -> None:
         _show({name: value for name, value in other.items() if name != "trained_on"} | {"task": unknown}, form)
         return
     spec, header = api.describe(name)
-    size = header.preprocess.size if header else 224 if spec.stem == "imagenet" else 32
+    preprocess = header.preprocess if header else Preprocess.for_size(224 if spec.stem == "imagenet" else 32)
     values: dict[str, Any] = {"spec": spec.to_json(), "layers": spec.num_layers}
-    values |= {"GMACs": round(num_macs(spec, size) / 1e9, 4), "at pixels": size}
+    values |= {"GMACs": round(num_macs(spec, preprocess.frame) / 1e9, 4), "at pixels": preprocess.sides}
     if name in kept_speeds():
         values["speed here"] = {way: f"{speed:,.0f}/s" for way, speed in kept_speeds()[name].items()}
     if header is not None:
@@ -138,11 +139,13 @@ def _show(values: dict[str, Any], form: str) -> None:
 
 def _layers(name: str, image_size: int | None, form: str) -> None:
     from resnetkit import api
+    from resnetkit.data.preprocess import Preprocess
     from resnetkit.models.layers import layer_table, num_parameters
 
     spec, header = api.describe(name)
-    size = image_size or (header.preprocess.size if header else 224 if spec.stem == "imagenet" else 32)
-    rows = layer_table(spec, size)
+    preprocess = header.preprocess if header else Preprocess.for_size(224 if spec.stem == "imagenet" else 32)
+    preprocess = Preprocess.for_size(image_size) if image_size else preprocess
+    rows = layer_table(spec, preprocess.frame)
     if form == "json":
         click.echo(json.dumps([asdict(row) for row in rows], indent=1))
         return
@@ -151,7 +154,7 @@ def _layers(name: str, image_size: int | None, form: str) -> None:
          f"{row.parameters:,}"]
         for row in rows
     ]  # fmt: skip
-    print_table(["layer", "name", "kind", f"output at {size}", "parameters"], cells)
+    print_table(["layer", "name", "kind", f"output at {preprocess.sides}", "parameters"], cells)
     left_out = Counter(row.why_not for row in rows if row.why_not)
     counted = sum(row.number is not None for row in rows)
     click.echo(

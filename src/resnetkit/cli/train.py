@@ -21,7 +21,7 @@ from resnetkit.runtime import place
 @click.option("--recipe", metavar="NAME", help="How to train; see: resnetkit recipes.")
 @click.option("--epochs", type=int, help="Passes over the training pictures.")
 @click.option("--batch-size", type=int, help="Pictures per step.")
-@click.option("--image-size", type=int, help="Side of the pictures the network sees, in pixels.")
+@click.option("--image-size", metavar="N|HxW", help="Pixels of what the network sees: a side, or height x width.")
 @click.option("--stem", type=click.Choice(["auto", "imagenet", "cifar"]), default="auto", help="First layers.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bits.")
 @click.option("--name", help="Name of the run, in runs/.")

@@ -24,17 +24,21 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocess:
-    """Turn a picture into `[size, size, channels]` uint8 pixels, and say how those are normalised.
+    """Turn a picture into `[height, width, channels]` uint8 pixels, and say how those are normalised.
 
+    The pixels have a `frame` of `size` x `size`, or of `size` (height) x `width` where that is given.
     `crop="center"`: the shorter side becomes `resize`, then the middle `size` x `size` is cut out (padded with black
     when `size` exceeds `resize`), as torchvision's `ImageClassification` preset does; `"pad"`: the longer side becomes
-    `size` and the rest is filled with black; `"squash"`: both sides become `size`. Pillow's resize is the reference;
+    `size` and the rest is filled with black; `"squash"`: both sides become `size`. Of a frame with a `width` the same
+    is meant in its own aspect: the picture covers it (`resize` is then its height), fits into it, or becomes it.
+    Pillow's resize is the reference;
     it always antialiases, and `antialias` records that for exports. `depth`: the bits that 16-bit images use (None:
     the smallest of 8, 10, 12, 14, 16 that holds the image's own maximum). `mean` and `std` are in units of [0, 1].
     """
 
     resize: int = 256
     size: int = 224
+    width: int | None = None
     crop: Crop = "center"
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     antialias: bool = True
@@ -48,6 +52,10 @@ class Preprocess:
         object.__setattr__(self, "std", tuple(float(v) for v in self.std))
         if self.size < 1 or self.resize < 1:
             raise UsageError(f"image size must be at least 1 pixel, not {self.size} (resize {self.resize})")
+        if self.width is not None and self.width < 1:
+            raise UsageError(f"image size must be at least 1 pixel, not {self.size}x{self.width}")
+        if self.width == self.size:
+            object.__setattr__(self, "width", None)
         if self.crop not in ("center", "pad", "squash"):
             raise UsageError(f"unknown crop {self.crop!r}: choose center, pad, squash")
         if self.interpolation not in _RESAMPLING:
@@ -64,19 +72,38 @@ class Preprocess:
             raise UsageError(f"depth must be 8 to 16 bits, not {self.depth}")
 
     @classmethod
-    def for_size(cls, size: int, *, channels: int = 3) -> Preprocess:
+    def for_size(cls, size: int, *, width: int | None = None, channels: int = 3) -> Preprocess:
         """Return the preprocessing for networks trained at `size`: resize 8/7 of it from 96 pixels, else the size."""
         mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.5,), (0.25,))
         return cls(
             size=size,
+            width=width,
             resize=round(size * 256 / 224) if size >= 96 else size,
             channels=channels,
             mean=mean,
             std=std,
         )
 
+    @property
+    def frame(self) -> tuple[int, int]:
+        """Height and width of the pixels."""
+        return self.size, self.size if self.width is None else self.width
+
+    @property
+    def sides(self) -> str:
+        """The frame in words.
+
+        >>> Preprocess().sides, Preprocess(size=36, width=96).sides
+        ('224', '36x96')
+        """
+        return f"{self.size}" if self.width is None else f"{self.size}x{self.width}"
+
+    def scaled(self, height: int) -> tuple[int, int]:
+        """Return the frame enlarged or made smaller to this height, at least one pixel wide."""
+        return height, max(1, round(height * self.frame[1] / self.size))
+
     def pixels(self, image: Image.Image) -> np.ndarray:
-        """Return `[size, size, channels]` uint8: upright, converted, resized and cropped.
+        """Return `[height, width, channels]` uint8: upright, converted, resized and cropped.
 
         Raises `DataError` where the mode or the shape cannot be used.
         """
@@ -91,20 +118,20 @@ class Preprocess:
         return np.ascontiguousarray(_with_channels(image))
 
     def whole_size(self, size: tuple[int, int], *, side: int) -> tuple[int, int]:
-        """Return (width, height) of a whole picture made smaller to `side`.
+        """Return (width, height) of a whole picture made smaller to `side`, of frames with a width their height.
 
-        That is its shorter side where the crop cuts the middle out, its longer one where it pads, both where it
-        squashes; where it squashes not, the aspect is kept.
+        Of square frames that is its shorter side where the crop cuts the middle out, its longer one where it pads, both
+        where it squashes; where it squashes not, the aspect is kept.
 
         >>> [Preprocess(crop=crop).whole_size((900, 300), side=258) for crop in ("center", "pad", "squash")]
         [(774, 258), (258, 86), (258, 258)]
         """
-        width, height = size
+        (width, height), (down, across) = size, self.scaled(side)
         if self.crop == "squash":
-            return min(width, side), min(height, side)
+            return min(width, across), min(height, down)
         if self.crop == "pad":
-            return _long_side_to(size, side) if max(size) > side else size
-        return _short_side_to(size, side) if min(size) > side else size
+            return _fitted(size, (down, across)) if width > across or height > down else size
+        return _covering(size, (down, across)) if width > across and height > down else size
 
     def convert(self, image: Image.Image) -> Image.Image:
         """Return the picture upright and in mode RGB or L; `images` documents the rule of each mode."""
@@ -122,14 +149,19 @@ class Preprocess:
         return image.resize(size, resampling)
 
     def _fit(self, image: Image.Image) -> Image.Image:
-        if self.crop == "squash":
-            return self._resized(image, (self.size, self.size))
-        if self.crop == "pad":
-            return _center_crop(self._resized(image, _long_side_to(image.size, self.size)), self.size)
-        if min(image.size) != self.resize:
+        size = self._new_size(image.size)
+        if self.crop != "center":
+            return _center_crop(self._resized(image, size), self.frame)
+        if size != image.size:
             check_shape(*image.size, crop=self.crop, resize=self.resize, size=self.size)
-            image = self._resized(image, _short_side_to(image.size, self.resize))
-        return _center_crop(image, self.size)
+            image = self._resized(image, size)
+        return _center_crop(image, self.frame)
+
+    def _new_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return (width, height) to which a picture of this (width, height) is resized before it is cut or padded."""
+        if self.crop == "squash":
+            return self.frame[1], self.frame[0]
+        return _fitted(size, self.frame) if self.crop == "pad" else _covering(size, self.scaled(self.resize))
 
     def can_crop(self, width: int, height: int) -> bool:
         """Tell whether `pixels` takes a picture of this size: a strip enlarged to `resize` would fill the memory."""
@@ -143,19 +175,15 @@ class Preprocess:
         >>> Preprocess(resize=256, size=224).seen(1024, 512), Preprocess(size=224, crop="pad").seen(200, 100)
         ((288, 32, 736, 480), (0, -50, 200, 150))
         """
-        (left, top), (right, bottom) = self.view(width, height).back([[0, 0], [self.size, self.size]])
+        (left, top), (right, bottom) = self.view(width, height).back([[0, 0], self.frame[::-1]])
         return round(left), round(top), round(right), round(bottom)
 
     def view(self, width: int, height: int) -> View:
         """Return where the pixels that `pixels` makes of an upright picture of this size lie on it."""
-        view, size = View.whole(width, height), self.size
-        if self.crop == "squash":
-            return view.resized(height=size, width=size)
-        fitted = (
-            _long_side_to((width, height), size) if self.crop == "pad" else _short_side_to((width, height), self.resize)
-        )
-        left, top = (_middle(length, size) for length in fitted)
-        return view.resized(height=fitted[1], width=fitted[0]).cropped(top=top, left=left, height=size, width=size)
+        across, down = self._new_size((width, height))
+        left, top = _middle(across, self.frame[1]), _middle(down, self.size)
+        resized = View.whole(width, height).resized(height=down, width=across)
+        return resized.cropped(top=top, left=left, height=self.size, width=self.frame[1])
 
     def left_out(self, width: int, height: int) -> float:
         """Return the share of a picture's area that `pixels` does not show.
@@ -165,12 +193,15 @@ class Preprocess:
         """
         if self.crop != "center":
             return 0.0
-        side = min(width, height) * min(1.0, self.size / self.resize)
-        return 1 - side**2 / (width * height)
+        across, down = self._new_size((width, height))
+        return 1 - min(1.0, self.frame[1] / across) * min(1.0, self.size / down)
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""
-        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        plain = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        if self.width is None:  # so that older versions read what they know
+            del plain["width"]
+        return plain
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Preprocess:
@@ -190,25 +221,26 @@ class Preprocess:
         return replace(self, **changes)
 
 
-def _long_side_to(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Return (width, height) with the longer side `side`: at least one pixel, halves up (whole numbers, so exactly)."""
-    long = max(size)
-    width, height = (max(1, (2 * length * side + long) // (2 * long)) for length in size)
+def _fitted(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest (width, height) within a frame: at least one pixel, halves up (whole numbers, so exactly)."""
+    (width, height), (down, across) = size, frame
+    length, side = (width, across) if width * down >= height * across else (height, down)
+    width, height = (max(1, (2 * each * side + length) // (2 * length)) for each in size)
     return width, height
 
 
-def _short_side_to(size: tuple[int, int], short: int) -> tuple[int, int]:
-    """Return (width, height) with the shorter side `short`; the longer is truncated, as torchvision does."""
-    width, height = size
-    if width <= height:
-        return short, max(1, int(short * height / width))
-    return max(1, int(short * width / height)), short
+def _covering(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
+    """Return the smallest (width, height) that covers a frame; the longer side is truncated, as torchvision does."""
+    (width, height), (down, across) = size, frame
+    if width * down <= height * across:
+        return across, max(1, int(across * height / width))
+    return max(1, int(down * width / height)), down
 
 
-def _center_crop(image: Image.Image, size: int) -> Image.Image:
+def _center_crop(image: Image.Image, frame: tuple[int, int]) -> Image.Image:
     """Cut out the middle, padding with black first where the image is smaller (torchvision `center_crop`)."""
-    left, top = (_middle(length, size) for length in image.size)
-    return image.crop((left, top, left + size, top + size))
+    left, top = _middle(image.width, frame[1]), _middle(image.height, frame[0])
+    return image.crop((left, top, left + frame[1], top + frame[0]))
 
 
 def _middle(length: int, size: int) -> int:

@@ -62,8 +62,7 @@ class Explainer:
         images = images.repeat(len(targets), 1, 1, 1).requires_grad_()
         with torch.enable_grad():
             coarse = LayerGradCam(self.network, layer).attribute(images, target=targets)
-        side = self.preprocess.size
-        return LayerAttribution.interpolate(coarse, (side, side), interpolate_mode="bilinear")[:, 0]
+        return LayerAttribution.interpolate(coarse, self.preprocess.frame, interpolate_mode="bilinear")[:, 0]
 
     def _occlusion(self, images: torch.Tensor, targets: list[int]) -> torch.Tensor:
         """Cover the picture window by window and see how far the class falls (Zeiler and Fergus, arXiv:1311.2901).
@@ -72,7 +71,7 @@ class Explainer:
         """
         from captum.attr import Occlusion
 
-        channels, side = images.shape[1:3]
+        channels, side = images.shape[1], min(images.shape[2:])
         window = max(1, side // _WINDOWS_ACROSS)
         stride = max(1, window // 2)
         occlusion = Occlusion(self.network)

@@ -141,6 +141,6 @@ def _input(exported: Exported) -> str:
             "size, and answers with `probabilities`: resize, crop, normalisation and softmax are inside it."
         )
     return (
-        f"The model reads normalised images [N, {preprocess.channels}, {preprocess.size}, {preprocess.size}] and "
+        f"The model reads normalised images [N, {', '.join(map(str, (preprocess.channels, *preprocess.frame)))}] and "
         "answers with logits: preprocess.json says what comes before it, and predict.py does it."
     )

@@ -53,7 +53,7 @@ class Engine(Protocol):
         ...
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
-        """Return float32 `[N, K]` logits of `[N, S, S, C]` uint8 pixels, as `Preprocess.pixels` makes them."""
+        """Return float32 `[N, K]` logits of `[N, H, W, C]` uint8 pixels, as `Preprocess.pixels` makes them."""
         ...
 
 
@@ -149,7 +149,7 @@ _BATCH_ON_GPU = 128
 
 
 class TorchEngine:
-    """Runs a `torch.nn.Module` that maps `[N, C, S, S] float32` to `[N, K]` logits.
+    """Runs a `torch.nn.Module` that maps `[N, C, H, W] float32` to `[N, K]` logits.
 
     The network is moved to the runtime's device and memory layout and set to evaluation mode. When a GPU's memory
     does not hold a batch, it is halved, and later batches stay at the size that fitted.
@@ -186,7 +186,7 @@ class TorchEngine:
         return future
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
-        """Return float32 `[N, K]` logits of `[N, S, S, C]` uint8 pixels, N >= 1.
+        """Return float32 `[N, K]` logits of `[N, H, W, C]` uint8 pixels, N >= 1.
 
         Raises `ResourceError` when the device's memory does not hold even one picture.
         """
@@ -232,9 +232,8 @@ class TorchEngine:
     def _halve(self, size: int) -> None:
         """Remember half of a batch size that did not fit."""
         if size == 1:
-            side = self.preprocess.size
             raise ResourceError(
-                f"the memory of {self.runtime.device} does not hold one {side}x{side} picture and the network: "
-                "close other programs that use it, or use --device cpu"
+                f"the memory of {self.runtime.device} does not hold one picture of {self.preprocess.sides} pixels and "
+                "the network: close other programs that use it, or use --device cpu"
             )
         self.largest_batch = size // 2

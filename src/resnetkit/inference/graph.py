@@ -37,8 +37,8 @@ def network_graph(
 ) -> onnx.ModelProto:
     """Return the graph of a network with the state dict `tensors`.
 
-    - `reads="images"`: normalised `[N, C, S, S] float32` to logits `[N, K]`, the bare network;
-    - `"pixels"`: `[N, S, S, C] uint8`, as `Preprocess.pixels` makes them, to logits;
+    - `reads="images"`: normalised `[N, C, H, W] float32` to logits `[N, K]`, the bare network;
+    - `"pixels"`: `[N, H, W, C] uint8`, as `Preprocess.pixels` makes them, to logits;
     - `"picture"`: a decoded picture `[1, H, W, C] uint8` of any size to probabilities `[1, K]`: resize, crop,
       normalisation, softmax and `temperature` are inside.
 
@@ -46,10 +46,10 @@ def network_graph(
     `KeyError` where a tensor is missing or there is one too many; shapes are not checked here.
     """
     graph = Graph()
-    size, channels = preprocess.size, preprocess.channels
+    frame, channels = preprocess.frame, preprocess.channels
     shapes: dict[Reads, list[int | str]] = {
-        "images": ["N", channels, size, size],
-        "pixels": ["N", size, size, channels],
+        "images": ["N", channels, *frame],
+        "pixels": ["N", *frame, channels],
         "picture": [1, "H", "W", channels],
     }
     given = graph.input(reads, shapes[reads], "float32" if reads == "images" else "uint8")

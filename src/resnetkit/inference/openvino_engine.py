@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import math
 import os
 import threading
 import time
@@ -88,7 +89,7 @@ def read_model(path: Path) -> openvino.Model:
 def _from_pixels(begin: openvino.Output, end: openvino.Output, preprocess: Preprocess) -> openvino.Model:
     """Return what lies between the resized picture and the logits."""
     openvino = library()
-    shape = [-1, preprocess.size, preprocess.size, preprocess.channels]
+    shape = [-1, *preprocess.frame, preprocess.channels]
     pixels = openvino.opset13.parameter(shape, np.uint8, name="pixels")
     for reader in begin.get_target_inputs():
         reader.replace_source_output(pixels.output(0))
@@ -224,9 +225,9 @@ class OpenVINOEngine:
     def _fastest_batch_size(self) -> int:
         """Time a few sizes; the smallest that is within a twentieth of the fastest."""
         speeds = {}
-        side = self.prepared.header.preprocess.size
+        pixels = math.prod(self.prepared.header.preprocess.frame)
         for size in _BATCH_SIZES:
-            if size * side**2 > _MOST_PIXELS and size > 1:
+            if size * pixels > _MOST_PIXELS and size > 1:
                 break
             queue = library().AsyncInferQueue(self._compiled(size, hint="THROUGHPUT", kept=False))
             speeds[size] = size * requests_per_second(queue)

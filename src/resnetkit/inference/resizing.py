@@ -24,7 +24,7 @@ _UPPER, _LOWER = (6, 6), (6, 4)
 
 
 def resized(graph: Graph, picture: Value, preprocess: Preprocess) -> Value:
-    """Add what turns an upright `[1, H, W, C] uint8` picture into `[1, S, S, C] uint8` pixels.
+    """Add what turns an upright `[1, H, W, C] uint8` picture into `[1, S, T, C] uint8` pixels, S x T the frame.
 
     Across and then down, as Pillow up to version 12; what lies outside the picture is black.
     """
@@ -42,22 +42,25 @@ def resized(graph: Graph, picture: Value, preprocess: Preprocess) -> Value:
 
 def _new_size(height: Value, width: Value, preprocess: Preprocess) -> tuple[Value, Value]:
     """Add the height and width, `[1] int64`, to which a picture is resized before it is cropped or padded."""
-    size, short, long = preprocess.size, height.at_most(width), height.at_least(width)
     if preprocess.crop == "squash":
-        side = height.graph.constant(np.array([size]))
-        return side, side
+        down, across = (height.graph.constant(np.array([side])) for side in preprocess.frame)
+        return down, across
     if preprocess.crop == "center":
-        return height * preprocess.resize // short, width * preprocess.resize // short
-    # To the nearest whole number, halves up; at least one pixel.
-    twice = long * 2
-    return ((height * (2 * size) + long) // twice).at_least(1), ((width * (2 * size) + long) // twice).at_least(1)
+        # The larger of the two ways to cover the frame; truncated.
+        high, wide = preprocess.scaled(preprocess.resize)
+        return (height * wide // width).at_least(high), (width * high // height).at_least(wide)
+    # The smaller of the two ways to fit into it, to the nearest whole number, halves up; at least one pixel.
+    high, wide = preprocess.frame
+    new_height = ((height * (2 * wide) + width) // (width * 2)).at_most(high)
+    new_width = ((width * (2 * high) + height) // (height * 2)).at_most(wide)
+    return new_height.at_least(1), new_width.at_least(1)
 
 
 def _resampled(
     planes: Value, length: Value, new_length: Value, preprocess: Preprocess, *, along: Literal["across", "down"]
 ) -> Value:
     """Add the resizing of one side of `[1, C, H, W] uint8` planes from `length` to `new_length`, cut or padded."""
-    size = preprocess.size
+    size = preprocess.frame[1 if along == "across" else 0]
     rows = _offset(new_length, size) + np.arange(size)
     inside = ((rows >= 0).apply("And", rows < new_length)).cast("float32").column()
     distance, unit = _distances(rows, length, new_length)

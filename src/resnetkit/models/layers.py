@@ -35,8 +35,8 @@ class Layer:
         return int(torch.Size(self.output).numel())
 
 
-def layer_table(spec: ResNetSpec, size: int) -> tuple[Layer, ...]:
-    """Return the layers of the network in the order they run on one `size` x `size` image.
+def layer_table(spec: ResNetSpec, frame: tuple[int, int]) -> tuple[Layer, ...]:
+    """Return the layers of the network in the order they run on one image of (height, width).
 
     The network itself is run on PyTorch's `meta` device, which has shapes and no values, so the table cannot differ
     from it; PyTorch takes about a second to get ready for that, once. ReLUs and additions work in place, have no
@@ -45,7 +45,7 @@ def layer_table(spec: ResNetSpec, size: int) -> tuple[Layer, ...]:
     rows: list[Layer] = []
     with torch.device("meta"):
         network = ResNet(spec).eval()
-        image = torch.empty(1, spec.in_channels, size, size)
+        image = torch.empty(1, spec.in_channels, *frame)
     for name, module in network.named_modules():
         if isinstance(module, (nn.Conv2d, nn.BatchNorm2d, *_POOLS, nn.Linear, nn.GELU, PadShortcut)):
             module.register_forward_hook(_recorder(name, rows))

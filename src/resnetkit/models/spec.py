@@ -136,7 +136,7 @@ class ResNetSpec:
         return self.feature_info[-1].channels
 
     def last_side(self, size: int) -> int:
-        """Pixels along a side of the last stage's output for square pictures of `size` pixels.
+        """Pixels along a side of the last stage's output for pictures of `size` pixels along that side.
 
         >>> ResNetSpec().last_side(33), ResNetSpec(block="pooled", blocks=(1, 1, 1), stem="whitening").last_side(32)
         (2, 3)
@@ -146,16 +146,16 @@ class ResNetSpec:
     def _side(self, stage: FeatureInfo, size: int) -> int:
         return (size - 1) // stage.stride if self.block == "pooled" else -(-size // stage.stride)
 
-    def shape_before(self, stage: str, size: int) -> tuple[int, ...]:
-        """Return what a stage from `layer2` on reads of a square picture: channels, side, side; the `head`: channels.
+    def shape_before(self, stage: str, frame: tuple[int, int]) -> tuple[int, ...]:
+        """Return what a stage from `layer2` on reads of a picture: channels, height, width; the `head`: channels.
 
-        >>> ResNetSpec().shape_before("layer4", 224), ResNetSpec().shape_before("head", 224)
+        >>> ResNetSpec().shape_before("layer4", (224, 224)), ResNetSpec().shape_before("head", (36, 96))
         ((256, 14, 14), (512,))
         """
         if stage == "head":
             return (self.num_features,)
         before = self.feature_info[int(stage.removeprefix("layer")) - 1]
-        return (before.channels, *2 * (self._side(before, size),))
+        return (before.channels, *(self._side(before, side) for side in frame))
 
     def changed(self, **changes: Any) -> ResNetSpec:
         """Return a copy with some fields changed; raises `UsageError` for a field there is not."""

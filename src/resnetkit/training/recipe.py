@@ -245,11 +245,11 @@ class Recipe:
             return self
         return self.changed(schedule=replace(self.schedule, warmup_epochs=most))
 
-    def stored_bytes(self, spec: ResNetSpec, *, size: int, count: int) -> int:
+    def stored_bytes(self, spec: ResNetSpec, *, frame: tuple[int, int], count: int) -> int:
         """Return the bytes of the stored views of `count` pictures, two for a number; 0 where none are stored."""
         if not self.views:
             return 0
-        return 2 * min(self.views, self.epochs) * count * math.prod(spec.shape_before(self.train, size))
+        return 2 * min(self.views, self.epochs) * count * math.prod(spec.shape_before(self.train, frame))
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""

@@ -49,7 +49,9 @@ def turn(pixels: torch.Tensor, chances: Chances, *, degrees: float) -> torch.Ten
     """
     angles = np.radians(degrees) * (2 * chances.uniform("turn", 1)[0] - 1)
     cos, sin, none = np.cos(angles), np.sin(angles), np.zeros(len(angles))
-    back = torch.from_numpy(np.array([[cos, sin, none], [-sin, cos, none]])).permute(2, 0, 1).float().to(pixels.device)
+    of = pixels.shape[2] / pixels.shape[1]  # the grid's sides are 2 long whatever those of the pictures are
+    rows = np.array([[cos, sin / of, none], [-sin * of, cos, none]])
+    back = torch.from_numpy(rows).permute(2, 0, 1).float().to(pixels.device)
     planes = pixels.permute(0, 3, 1, 2).float()
     where = functional.affine_grid(back, list(planes.shape), align_corners=False)
     turned = functional.grid_sample(planes, where, padding_mode="reflection", align_corners=False)
@@ -135,54 +137,61 @@ def _within(offsets: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def random_resized_crop(
-    pictures: Pictures, chances: Chances, *, size: int, scale: float, crop: Crop = "center",
+    pictures: Pictures, chances: Chances, *, frame: tuple[int, int], scale: float, crop: Crop = "center",
     mirrored: np.ndarray | None = None,
 ) -> torch.Tensor:  # fmt: skip
-    """Cut a random part of each picture, of `scale` to 1 of its area and aspect 3/4 to 4/3, resized to `size`.
+    """Cut a random part of each picture, of `scale` to 1 of its area, and resize it to a `frame` (height, width).
 
-    Returns `[N, size, size, C]`, on the CPU. The rule is torchvision's `RandomResizedCrop` (Szegedy et al. 2014). Where
-    evaluation shows whole pictures (`crop`: `pad` or `squash`), parts come from a square frame around that view, and
-    what is whole, barred or squashed there is so here too. `mirrored`, `[N]` bool: those are mirrored too, which costs
-    least while a picture lies in the core's cache.
+    Its aspect is 3/4 to 4/3 of the frame's. Returns `[N, height, width, C]`, on the CPU. The rule is torchvision's
+    `RandomResizedCrop` (Szegedy et al. 2014). Where evaluation shows whole pictures (`crop`: `pad` or `squash`), parts
+    come from a frame around that view, and what is whole, barred or squashed there is so here too. `mirrored`, `[N]`
+    bool: those are mirrored too, which costs least while a picture lies in the core's cache.
     """
     shapes = np.array([picture.shape[:2] for picture in pictures])
     draws = chances.uniform("crop", 40).reshape(10, 4, -1)
-    boxes = _random_boxes(shapes, draws, scale) if crop == "center" else _framed_boxes(shapes, draws, scale, crop)
+    of = frame[1] / frame[0]
+    boxes = (
+        _random_boxes(shapes, draws, scale, of) if crop == "center" else _framed_boxes(shapes, draws, scale, of, crop)
+    )
     turned = np.zeros(len(pictures), bool) if mirrored is None else mirrored
-    crops = pictures[0].new_empty(len(pictures), size, size, pictures[0].shape[2])
+    crops = pictures[0].new_empty(len(pictures), *frame, pictures[0].shape[2])
     for into, picture, turn, box in zip(crops.permute(0, 3, 1, 2), pictures, turned, boxes.tolist(), strict=True):
-        resized = _resize(_cut(picture, box), size)
+        resized = _resize(_cut(picture, box), frame)
         into.copy_((resized.flip(3) if turn else resized)[0])
     return crops
 
 
-def _random_boxes(shapes: np.ndarray, draws: np.ndarray, scale: float) -> np.ndarray:
+def _random_boxes(shapes: np.ndarray, draws: np.ndarray, scale: float, of: float) -> np.ndarray:
     """Return top, left, height, width of each part, `[N, 4]`: of the first of ten draws that fits, else the centre.
 
-    `shapes` is `[N, 2]`, `draws` `[10, 4, N]`.
+    `shapes` is `[N, 2]`, `draws` `[10, 4, N]`, `of` the frame's width over its height.
     """
     height, width = shapes.T
     area_draw, aspect_draw, y_draw, x_draw = draws.transpose(1, 0, 2)
-    area, aspect = height * width * (scale + (1 - scale) * area_draw), (3 / 4) * (16 / 9) ** aspect_draw
+    area, aspect = height * width * (scale + (1 - scale) * area_draw), of * (3 / 4) * (16 / 9) ** aspect_draw
     w, h = np.rint((area * aspect) ** 0.5), np.rint((area / aspect) ** 0.5)
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
     drawn = np.stack([(y_draw * (height - h + 1)), (x_draw * (width - w + 1)), h, w], axis=-1).astype(np.int64)
-    side = np.minimum(height, width)
-    centred = np.stack([(height - side) // 2, (width - side) // 2, side, side], axis=-1)
+    down, across = np.minimum(height, _whole(width / of)), np.minimum(width, _whole(height * of))
+    centred = np.stack([(height - down) // 2, (width - across) // 2, down, across], axis=-1)
     return np.where(fits.any(0)[:, None], drawn[fits.argmax(0), np.arange(len(shapes))], centred)
 
 
-def _framed_boxes(shapes: np.ndarray, draws: np.ndarray, scale: float, crop: Crop) -> np.ndarray:
+def _whole(lengths: np.ndarray) -> np.ndarray:
+    return np.rint(lengths).astype(np.int64).clip(1)
+
+
+def _framed_boxes(shapes: np.ndarray, draws: np.ndarray, scale: float, of: float, crop: Crop) -> np.ndarray:
     """Return top, left, height, width of each part, `[N, 4]`, in pixels of pictures that evaluation shows whole.
 
-    Sizes are those of parts of a square that is `_ROOM` times the evaluation's view. A part that is longer than the
+    Sizes are those of parts of a frame that is `_ROOM` times the evaluation's view. A part that is longer than the
     picture holds all of it, at a random place (`pad`: the rest is bars; `squash`: there is no rest); else it lies
     within. So no part is bars alone, and the evaluation's own view is in the middle of what is drawn.
     """
-    long = shapes.max(axis=1, keepdims=True)
-    sizes = _random_boxes(np.rint(_ROOM * long).astype(np.int64).repeat(2, axis=1), draws, scale)[:, 2:]
+    view = np.stack([_around(height, width, of) for height, width in shapes.tolist()])
+    sizes = _random_boxes(np.rint(_ROOM * view).astype(np.int64), draws, scale, of)[:, 2:]
     if crop == "squash":
-        sizes = np.rint(sizes * shapes / long).astype(np.int64).clip(1, shapes)
+        sizes = np.rint(sizes * shapes / view).astype(np.int64).clip(1, shapes)
     room = shapes - sizes
     starts = np.sign(room) * (draws[0, 2:].T * (abs(room) + 1)).astype(np.int64)
     return np.concatenate([starts, sizes], axis=1)
@@ -199,29 +208,37 @@ def _cut(picture: torch.Tensor, box: Sequence[int]) -> torch.Tensor:
     return barred
 
 
-def centre(pictures: Pictures, *, preprocess: Preprocess) -> torch.Tensor:
-    """Return whole training pictures as evaluation would show them, nearly: `[N, size, size, C]` without chance.
+def _around(height: int, width: int, of: float) -> tuple[int, int]:
+    """Return the (height, width) of the smallest frame around a picture, of a width over height of `of`."""
+    return max(height, round(width / of)), max(width, round(height * of))
 
-    Pictures of `size` x `size` are those that evaluation shows already, and stay as they are.
+
+def centre(pictures: Pictures, *, preprocess: Preprocess) -> torch.Tensor:
+    """Return whole training pictures as evaluation would show them, nearly: `[N, height, width, C]` without chance.
+
+    Pictures of the frame's size are those that evaluation shows already, and stay as they are.
     """
-    squares = [_resize(_cut(picture, _evaluated(picture, preprocess)), preprocess.size) for picture in pictures]
-    return torch.cat(squares).permute(0, 2, 3, 1).contiguous()
+    made = [_resize(_cut(picture, _evaluated(picture, preprocess)), preprocess.frame) for picture in pictures]
+    return torch.cat(made).permute(0, 2, 3, 1).contiguous()
 
 
 def _evaluated(picture: torch.Tensor, preprocess: Preprocess) -> tuple[int, int, int, int]:
     """Return top, left, height, width of what evaluation shows of a whole picture."""
     height, width = picture.shape[:2]
-    if preprocess.crop == "squash" or height == width == preprocess.size:
+    if preprocess.crop == "squash" or (height, width) == preprocess.frame:
         return 0, 0, height, width
-    side = max(height, width)
+    of = preprocess.frame[1] / preprocess.size
+    down, across = _around(height, width, of)
     if preprocess.crop == "center":
-        side = max(1, round(min(height, width) * min(1.0, preprocess.size / preprocess.resize)))
-    return (height - side) // 2, (width - side) // 2, side, side
+        share = min(1.0, preprocess.size / preprocess.resize)
+        down = max(1, round(min(height, width / of) * share))
+        across = max(1, round(min(width, height * of) * share))
+    return (height - down) // 2, (width - across) // 2, down, across
 
 
-def _resize(picture: torch.Tensor, size: int) -> torch.Tensor:
-    """Resize `[h, w, C]` uint8, bilinear with antialiasing, to `[1, C, size, size]` in channels last."""
+def _resize(picture: torch.Tensor, frame: tuple[int, int]) -> torch.Tensor:
+    """Resize `[h, w, C]` uint8, bilinear with antialiasing, to `[1, C, *frame]` in channels last."""
     planes = picture[None].permute(0, 3, 1, 2)  # in this view torch sees channels last, its fastest way
-    if picture.shape[0] == picture.shape[1] == size:
+    if picture.shape[:2] == frame:
         return planes
-    return functional.interpolate(planes, (size, size), mode="bilinear", antialias=True)
+    return functional.interpolate(planes, frame, mode="bilinear", antialias=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,7 +61,7 @@ class Form:
         """What comes out, in words."""
         if self.short_side is not None:
             return f"whole, short side {self.short_side}"
-        return f"{self.preprocess.size}x{self.preprocess.size}"
+        return "x".join(map(str, self.preprocess.frame))
 
     def pixels(self, data: bytes | np.ndarray, *, name: str) -> np.ndarray:
         """Return `[h, w, channels]` uint8 of what a reader gave; raises `DataError` naming it."""
@@ -78,13 +79,13 @@ class Form:
             return False
         if self.short_side is not None:
             return self.preprocess.whole_size((width, height), side=self.short_side) == (width, height)
-        size = self.preprocess.size
-        return height == width == size and (self.preprocess.crop != "center" or self.preprocess.resize == size)
+        fits = self.preprocess.crop != "center" or self.preprocess.resize == self.preprocess.size
+        return (height, width) == self.preprocess.frame and fits
 
     def bytes_each(self, surveyed: Survey) -> float:
         """Return the mean bytes of a decoded picture."""
         if self.short_side is None or not surveyed.sizes:
-            return self.preprocess.size**2 * self.preprocess.channels
+            return math.prod(self.preprocess.frame) * self.preprocess.channels
         sizes = [self.preprocess.whole_size(size, side=self.short_side) for size in surveyed.sizes]
         return self.preprocess.channels * sum(width * height for width, height in sizes) / len(sizes)
 

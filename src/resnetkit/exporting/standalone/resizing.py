@@ -7,8 +7,9 @@ from PIL import Image
 
 
 def images_of(picture: np.ndarray, preprocess: dict[str, Any]) -> np.ndarray:
-    """Return `[1, C, S, S]` float32 of a `[H, W, C]` uint8 picture; `preprocess` is the record's."""
-    channels, size = preprocess["channels"], preprocess["size"]
+    """Return `[1, C, H, W]` float32 of a `[h, w, C]` uint8 picture; `preprocess` is the record's."""
+    channels, down = preprocess["channels"], preprocess["size"]
+    across = preprocess.get("width") or down
     image = Image.fromarray(picture if channels == 3 else picture[:, :, 0])
     width, height = _new_size(image.width, image.height, preprocess)
     resampling = Image.Resampling[preprocess["interpolation"].upper()]
@@ -17,30 +18,32 @@ def images_of(picture: np.ndarray, preprocess: dict[str, Any]) -> np.ndarray:
         image = image.resize((width, image.height), resampling)
     if image.size != (width, height):
         image = image.resize((width, height), resampling)
-    pixels = np.asarray(_cut(image, size)).reshape(size, size, channels)
+    left, top = _middle(width, across), _middle(height, down)
+    cut = image.crop((left, top, left + across, top + down))  # black where the picture is smaller
+    pixels = np.asarray(cut).reshape(down, across, channels)
     mean, std = (np.array(preprocess[name], np.float32) for name in ("mean", "std"))
     values = (pixels.astype(np.float32) / np.float32(255) - mean) / std
     return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
 
 
 def _new_size(width: int, height: int, preprocess: dict[str, Any]) -> tuple[int, int]:
-    size, short, long = preprocess["size"], min(width, height), max(width, height)
+    down = preprocess["size"]
+    across = preprocess.get("width") or down
     if preprocess["crop"] == "squash":
-        return size, size
+        return across, down
     if preprocess["crop"] == "pad":
-        return max(1, (2 * width * size + long) // (2 * long)), max(1, (2 * height * size + long) // (2 * long))
-    return max(1, preprocess["resize"] * width // short), max(1, preprocess["resize"] * height // short)
+        length, side = (width, across) if width * down >= height * across else (height, down)
+        fitted = (max(1, (2 * each * side + length) // (2 * length)) for each in (width, height))
+        return next(fitted), next(fitted)
+    across, down = max(1, round(preprocess["resize"] * across / down)), preprocess["resize"]
+    if width * down <= height * across:
+        return across, max(1, across * height // width)
+    return max(1, down * width // height), down
 
 
-def _cut(image: Image.Image, size: int) -> Image.Image:
-    """Cut out the middle, black where the picture is smaller."""
-    width, height = max(image.width, size), max(image.height, size)
-    if image.size != (width, height):
-        whole = Image.new(image.mode, (width, height))
-        whole.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
-        image = whole
-    left, top = round((width - size) / 2), round((height - size) / 2)
-    return image.crop((left, top, left + size, top + size))
+def _middle(length: int, size: int) -> int:
+    """Return where the middle of a side begins; before its first pixel where the side is shorter than `size`."""
+    return round((length - size) / 2) if length >= size else -((size - length) // 2)
 
 
 def probabilities_of(logits: np.ndarray, temperature: float) -> np.ndarray:

@@ -46,7 +46,7 @@ def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) 
     return [
         ("data", " ".join(page["data"]["sources"])),
         ("network", f"{network}, {header.spec.stem} stem"),
-        ("pictures", f"{preprocess.size} pixels, {'colour' if preprocess.channels == 3 else 'grey'}"),
+        ("pictures", f"{preprocess.sides} pixels, {'colour' if preprocess.channels == 3 else 'grey'}"),
         ("weights", "random" if page["weights"] == "none" else page["weights"]),
         ("trained on", header.trained_on.words()),
         *([("licence", header.license_in_short)] if header.license else []),
@@ -70,9 +70,9 @@ def _machine(runtime: Mapping[str, Any], environment: Mapping[str, Any]) -> Pair
 
 
 def _size(folder: RunFolder, header: Header) -> Pairs:
-    size = header.preprocess.size
+    macs, sides = num_macs(header.spec, header.preprocess.frame), header.preprocess.sides
     return [
-        ("multiply-adds", f"{num_macs(header.spec, size) / 1e6:,.1f} million for a picture of {size} pixels"),
+        ("multiply-adds", f"{macs / 1e6:,.1f} million for a picture of {sides} pixels"),
         ("file", f"{folder.best.stat().st_size / 1e6:.1f} MB"),
     ]
 

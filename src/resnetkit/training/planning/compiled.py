@@ -25,12 +25,12 @@ _NARROW = 64  # channels of the widest stage
 _REPAID_AFTER = 1_000_000
 
 
-def repays(recipe: Recipe, spec: ResNetSpec, *, size: int, num_images: int, device: str) -> bool:
-    """Tell whether a run on `num_images` pictures of `size` pixels is to be compiled; `recipe.compile` can say so."""
+def repays(recipe: Recipe, spec: ResNetSpec, *, pixels: int, num_images: int, device: str) -> bool:
+    """Tell whether a run on `num_images` of so many `pixels` is to be compiled; `recipe.compile` can say so."""
     if recipe.compile != "auto" or recipe.train != "all":
         return recipe.compile == "on" and recipe.train != "head"
     narrow = spec.block == "basic" and max(spec.stage_widths) <= _NARROW and recipe.micro_batch is None
-    seen = num_images * recipe.epochs * (size / 32) ** 2
+    seen = num_images * recipe.epochs * (pixels / 32**2)
     return device == "cpu" and narrow and seen >= _REPAID_AFTER and _has_compiler()
 
 

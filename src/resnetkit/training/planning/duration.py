@@ -37,7 +37,7 @@ def seconds(
     The arithmetic of the run (`models.macs`, three times that of naming for each picture that trains) at the rate of
     steps of its own network on its own first pictures.
     """
-    each = num_macs(plan.spec, plan.preprocess.size)
+    each = num_macs(plan.spec, plan.preprocess.frame)
     rate = _macs_per_second(plan, prepared, runtime=runtime, each=each, clock=clock) * ranks
     found, minutes = work(plan, prepared) * each / rate, plan.recipe.budget.minutes
     return _REST_S + (found if minutes is None else min(found, 60 * minutes))
@@ -84,7 +84,7 @@ def work(plan: Plan, prepared: Prepared) -> float:
 
 def _frozen_share(plan: Plan) -> float:
     """Return the share of the multiply-adds that lies before the first layer that learns."""
-    stages = macs_by_stage(plan.spec, plan.preprocess.size)
+    stages = macs_by_stage(plan.spec, plan.preprocess.frame)
     before = list(stages)[: list(stages).index(plan.recipe.train)] if plan.recipe.train != "all" else []
     return sum(stages[name] for name in before) / sum(stages.values())
 
@@ -100,7 +100,7 @@ def _macs_per_second(
     runtime.apply()
     step = _step(plan, prepared, runtime)
     most = min(plan.recipe.micro_batch or plan.recipe.batch_size, len(prepared.parts["train"]))
-    fewest = 1 if plan.spec.last_side(plan.preprocess.size) > 1 else 2  # of one number BatchNorm has no variance
+    fewest = 1 if plan.spec.last_side(max(plan.preprocess.frame)) > 1 else 2  # of one number BatchNorm has no variance
     more = min(most, max(4 * fewest, _STEP_MACS // (_STEP * each)))
     few = max(fewest, more // 4)
 

@@ -16,16 +16,16 @@ _PER_OUTPUT = 1.8
 _BYTES_PER_PARAMETER = 12
 
 
-def check_memory(spec: ResNetSpec, recipe: Recipe, *, size: int, count: int, runtime: Runtime) -> None:
+def check_memory(spec: ResNetSpec, recipe: Recipe, *, frame: tuple[int, int], count: int, runtime: Runtime) -> None:
     """Raise `ResourceError`, naming the flag to change, where a step on `count` pictures cannot fit the main memory."""
     free = machine.available_memory()
     if runtime.device != "cpu" or free is None:
         return
     chunk = min(recipe.micro_batch or recipe.batch_size, recipe.batch_size, count)
     bytes_each = 2 if runtime.dtype == "bf16" else 4
-    if _at_most(spec, size) * bytes_each * _PER_OUTPUT * chunk < free / 4:
+    if _at_most(spec, frame) * bytes_each * _PER_OUTPUT * chunk < free / 4:
         return
-    layers = layer_table(spec, size)
+    layers = layer_table(spec, frame)
     per_image = activation_elements(_learning(layers, recipe.train)) * bytes_each * _PER_OUTPUT
     fixed = num_parameters(layers) * _BYTES_PER_PARAMETER
     if fixed + per_image * chunk <= free:
@@ -33,8 +33,9 @@ def check_memory(spec: ResNetSpec, recipe: Recipe, *, size: int, count: int, run
     fits = int((free - fixed) / per_image)
     way = f"--set micro_batch={fits} keeps the batch" if fits > 0 else "use a smaller --image-size"
     raise ResourceError(
-        f"a batch of {chunk} pictures of {size} pixels needs about {(fixed + per_image * chunk) / 2**30:.1f} GiB of "
-        f"memory and {free / 2**30:.1f} GiB are free: {way}, or use a smaller --batch-size"
+        f"a batch of {chunk} pictures of {frame[0]}x{frame[1]} pixels needs about "
+        f"{(fixed + per_image * chunk) / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free: {way}, or use a "
+        "smaller --batch-size"
     )
 
 
@@ -46,6 +47,6 @@ def _learning(layers: tuple[Layer, ...], train: str) -> tuple[Layer, ...]:
     return layers[next(i for i, layer in enumerate(layers) if layer.name.startswith(first)) :]
 
 
-def _at_most(spec: ResNetSpec, size: int) -> int:
+def _at_most(spec: ResNetSpec, frame: tuple[int, int]) -> int:
     """Return a bound on the outputs of all layers that costs nothing: every layer as large as the largest."""
-    return 3 * spec.num_layers * spec.width * spec.expansion * size * size
+    return 3 * spec.num_layers * spec.width * spec.expansion * frame[0] * frame[1]

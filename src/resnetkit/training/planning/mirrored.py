@@ -147,7 +147,7 @@ def _layout(
         pictures = part.pixels.take(chosen[start : start + _BATCH])
         pixels = centre([torch.from_numpy(picture) for picture in pictures], preprocess=preprocess)
         images = normalise(pixels.to(runtime.device), preprocess, memory_format=runtime.memory_format())
-        if preprocess.size > _SIDE:
+        if min(preprocess.frame) > _SIDE:
             images = functional.interpolate(images, (_SIDE, _SIDE), mode="bilinear", antialias=True)
         x = network.relu(network.bn1(network.conv1(images.flip(3) if flip else images)))
         x = network.layer2(network.layer1(network.maxpool(x)))

@@ -44,8 +44,8 @@ def distance(
     if len(readable) < _FEWEST:
         return 0.0
     usual = side_for(median_side=surveyed.median_short_side, num_pictures=len(readable)) or LEAST_SIDE
-    side = min(preprocess.size, usual)
-    preprocess = preprocess.changed(size=side, resize=side, crop="center", depth=None)
+    side = min(*preprocess.frame, usual)
+    preprocess = preprocess.changed(size=side, width=None, resize=side, crop="center", depth=None)
     chosen = np.sort(np.random.default_rng(0).permutation(len(readable))[:_LOOKED_AT])
     layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     sums: dict[nn.Module, list[torch.Tensor]] = {}

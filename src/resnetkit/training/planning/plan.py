@@ -29,10 +29,25 @@ _OF_TRAINING = {
 }  # fmt: skip
 
 
+def _sides(size: Any, width: int | None) -> tuple[Any, Any]:
+    """Return height and width of an image size: a number, a pair, or text such as `36x96`; None where not given."""
+    if isinstance(size, str):
+        parts = size.lower().split("x")
+        if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
+            raise UsageError(f"--image-size {size!r}: give a side in pixels, or height and width as in 36x96")
+        size = tuple(int(part) for part in parts)
+    if isinstance(size, list | tuple):
+        if len(size) not in (1, 2):
+            raise UsageError(f"image_size is a side in pixels, or (height, width), not {size}")
+        return size[0], size[-1]
+    return size, width
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
     """What a person asked `train` for; kept in the run so that `resume` needs nothing else.
 
+    `image_size` may be given as `36x96` or `(36, 96)`, height and width: `image_width` is then the second.
     Raises `UsageError` for unknown networks, recipes and settings, before any picture is read.
     """
 
@@ -43,6 +58,7 @@ class Request:
     epochs: int | None = None
     batch_size: int | None = None
     image_size: int | None = None
+    image_width: int | None = None
     stem: Literal["auto", "imagenet", "cifar"] = "auto"
     seed: int = 0
     bad_images: Literal["stop", "skip"] = "stop"
@@ -64,10 +80,14 @@ class Request:
             )
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be a whole number from 0 to 2**63 - 1, not {self.seed}")
-        for name in ("epochs", "batch_size", "image_size", "limit"):
+        height, width = _sides(self.image_size, self.image_width)
+        object.__setattr__(self, "image_size", height)
+        object.__setattr__(self, "image_width", None if width == height else width)
+        for name in ("epochs", "batch_size", "image_size", "image_width", "limit"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
-                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+                option = name.replace("_", "-").replace("-width", "-size")
+                raise UsageError(f"--{option} must be at least 1, not {value}")
         if self.folds is not None and (type(self.folds) is not int or self.folds < 2):
             raise UsageError(f"--folds must be at least 2, not {self.folds}: each fold is held out once")
         if self.folds is not None and self.split_from is not None:
@@ -103,6 +123,11 @@ class Request:
     def spec_changes(self) -> dict[str, Any]:
         """What the recipe and `--set model....` change in the network."""
         return with_settings(recipe_named(self.recipe or "scratch"), {}, self.settings).model
+
+    @property
+    def asked_side(self) -> int | None:
+        """The shorter side of the pictures that the network is to see, where one was asked for."""
+        return self.image_size if self.image_width is None else min(self.image_size or 1, self.image_width)
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""
@@ -149,7 +174,7 @@ def precision_of(plan: Plan, *, device: str) -> Precision:
     There oneDNN 3.13 (torch 2.15) leaves old memory in the weight gradient: 30 of 30 trials were wrong for 3x3 and 7x7
     at stride 2 on 1x1 inputs, none of 30 at stride 1 or from 2x2 on (LOG.md).
     """
-    one_pixel = plan.preprocess.size <= plan.spec.feature_info[-2].stride
+    one_pixel = min(plan.preprocess.frame) <= plan.spec.feature_info[-2].stride
     return "fp32" if one_pixel and device == "cpu" else plan.recipe.precision
 
 
@@ -172,15 +197,15 @@ def _trunk_side(request: Request, *, median_side: int, num_pictures: int) -> int
     """Return the side of the pictures that the trunk gets where no network is named, or None to do without it."""
     stem = request.spec_changes.get("stem", "auto") if request.stem == "auto" else request.stem
     if stem != "auto":
-        return (request.image_size or FULL_SIDE) if stem == "imagenet" else None
-    if median_side >= PHOTO_SIDE or (request.image_size or 0) >= PHOTO_SIDE:
-        return None if (request.image_size or FULL_SIDE) < LEAST_SIDE else request.image_size or FULL_SIDE
-    if request.spec_changes or (request.image_size or LEAST_SIDE) < LEAST_SIDE:
+        return (request.asked_side or FULL_SIDE) if stem == "imagenet" else None
+    if median_side >= PHOTO_SIDE or (request.asked_side or 0) >= PHOTO_SIDE:
+        return None if (request.asked_side or FULL_SIDE) < LEAST_SIDE else request.asked_side or FULL_SIDE
+    if request.spec_changes or (request.asked_side or LEAST_SIDE) < LEAST_SIDE:
         return None
     side = side_for(median_side=median_side, num_pictures=num_pictures)
     if side is None and request.recipe is not None:  # one that begins with weights: there are no others
         side = side_for_trunk(median_side=median_side)
-    return side and (request.image_size or side)
+    return side and (request.asked_side or side)
 
 
 def _transfer_record(architecture: str) -> str | None:
@@ -210,7 +235,9 @@ def decide(
     side = _side_for_trunk(request, origin, median_side=median_side, num_pictures=num_pictures, near=near)
     if side is not None:
         enlarged = ", enlarged for the weights" if side > median_side else ""
-        size, size_reason = side, f"{side} pixels{enlarged} (median side {median_side})"
+        size = side
+        if request.image_width is None:
+            size_reason = f"{side} pixels{enlarged} (median side {median_side})"
     recipe_name = request.recipe or ("scratch" if origin is None else "probe" if near else "finetune")
     changes: dict[str, Any] = {}
     recipe = with_settings(recipe_named(recipe_name), changes, request.settings)
@@ -231,6 +258,7 @@ def decide(
             "give them with --weights NAME|FILE, or use --recipe scratch"
         )
     preprocess = _preprocess(origin, size, changes, whole=side is not None and (small or side < FULL_SIDE))
+    preprocess = _in_frame(preprocess, request)
     spec = _spec(request, origin, recipe, size).changed(num_classes=num_classes, in_channels=preprocess.channels)
     reasons = (
         f"network   {_network(request, origin, recipe)}, {spec.stem} stem, {num_classes} classes",
@@ -241,7 +269,7 @@ def decide(
         f"changes   {plan_words.of_augment(recipe.augment)}",
         f"recipe    {plan_words.of_length(recipe, num_pictures)}",
         *plan_words.of_distance(distance, near=near),
-        *plan_words.of_frozen(recipe, spec, size, num_pictures),
+        *plan_words.of_frozen(recipe, spec, preprocess.frame, num_pictures),
         *plan_words.of_choice(recipe),
     )
     return Plan(
@@ -288,14 +316,15 @@ def _side_for_trunk(
     chosen = origin is not None and origin.name == TRUNK and request.weights == "auto" and request.named is None
     if not chosen or request.stem != "auto" or request.spec_changes:
         return None
-    if median_side < PHOTO_SIDE and (request.image_size or not near):
+    if median_side < PHOTO_SIDE and (request.asked_side or not near):
         return _trunk_side(request, median_side=median_side, num_pictures=num_pictures)
-    return None if request.image_size else side_for(median_side=median_side, num_pictures=num_pictures, near=near)
+    return None if request.asked_side else side_for(median_side=median_side, num_pictures=num_pictures, near=near)
 
 
 def _image_size(request: Request, origin: Origin | None, median_side: int) -> tuple[int, str]:
-    if request.image_size:
-        return request.image_size, f"{request.image_size} pixels, as asked"
+    if request.asked_side:
+        across = "" if request.image_width is None else f"x{request.image_width}"
+        return request.asked_side, f"{request.image_size}{across} pixels, as asked"
     if origin is not None:
         return origin.preprocess.size, f"{origin.preprocess.size} pixels, as the weights were trained"
     rounded = -(-median_side // 4) * 4
@@ -368,7 +397,7 @@ def _words_of_scratch(request: Request, size: int) -> str:
     said = "random (trained from scratch)"
     if request.weights != "auto" or request.recipe or request.named or request.stem != "auto" or request.spec_changes:
         return said
-    small = size < LEAST_SIDE and request.image_size
+    small = size < LEAST_SIDE and request.asked_side
     why = f"are for {LEAST_SIDE} pixels or more" if small else "are for larger pictures, or fewer of them"
     return f"{said}: those of ImageNet {why}"
 
@@ -380,3 +409,16 @@ def _preprocess(origin: Origin | None, size: int, changes: dict[str, Any], *, wh
         resize = size if whole else round(origin.preprocess.resize * (size / origin.preprocess.size))
         base = origin.preprocess.changed(size=size, resize=resize, depth=None)
     return base.changed(**changes)
+
+
+def _in_frame(preprocess: Preprocess, request: Request) -> Preprocess:
+    """Return the preprocessing with the height and width that were asked for; `resize` keeps its share of the height.
+
+    Weights of another frame bring theirs where no size was asked for.
+    """
+    if request.image_size is None:
+        return preprocess
+    if request.image_width is None:
+        return preprocess.changed(width=None)
+    resize = round(preprocess.resize * (request.image_size / preprocess.size))
+    return preprocess.changed(size=request.image_size, width=request.image_width, resize=resize)

@@ -49,7 +49,7 @@ def of_distance(distance: float | None, *, near: bool) -> list[str]:
     return [f"          {why} (distance {distance:.3f}): {other}" if distance else f"          {why}: {other}"]
 
 
-def of_frozen(recipe: Recipe, spec: ResNetSpec, size: int, num_pictures: int) -> list[str]:
+def of_frozen(recipe: Recipe, spec: ResNetSpec, frame: tuple[int, int], num_pictures: int) -> list[str]:
     """Say which part of the network learns, where not all of it does, and from how many stored views."""
     stages = [stage.name for stage in spec.feature_info]
     if not recipe.epochs or recipe.train not in (*stages, "head"):
@@ -57,7 +57,7 @@ def of_frozen(recipe: Recipe, spec: ResNetSpec, size: int, num_pictures: int) ->
     learns = stages[stages.index(recipe.train) :] if recipe.train in stages else []
     words = f"learns    {' and '.join(filter(None, [', '.join(learns), 'the head']))}"
     if recipe.views:
-        megabytes = recipe.stored_bytes(spec, size=size, count=num_pictures) / 1e6
+        megabytes = recipe.stored_bytes(spec, frame=frame, count=num_pictures) / 1e6
         words += f", on {min(recipe.views, recipe.epochs)} stored views of each picture ({megabytes:,.0f} MB)"
     return [words]
 

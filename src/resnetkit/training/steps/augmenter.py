@@ -17,13 +17,13 @@ _MIRRORS = {"random": augment.random_mirror, "alternating": augment.alternating_
 
 
 def build_augmenter(config: Augment, preprocess: Preprocess, *, device: str) -> Augmenter:
-    """Return the function that turns decoded pictures of a batch into `[N, size, size, C]` uint8 on `device`.
+    """Return the function that turns decoded pictures of a batch into `[N, height, width, C]` uint8 on `device`.
 
     Pictures are cropped and resized where they lie, all else is done on the device. What is blank (the border of a
     shift, a cutout) has the mean colour, which is nearly zero after normalisation.
     """
     assert config.crop != "auto", "Recipe.for_pictures decides this"
-    size = preprocess.size
+    size = min(preprocess.frame)
     by = min(round(config.shift * size), size - 1)
     mean = torch.tensor([round(255 * value) for value in preprocess.mean], dtype=torch.uint8).to(device)
     border = mean if config.border == "mean" else None
@@ -33,7 +33,7 @@ def build_augmenter(config: Augment, preprocess: Preprocess, *, device: str) -> 
         mirrored = None if config.flip == "none" else _MIRRORS[config.flip](chances)
         if config.crop == "random_resized":
             crops = augment.random_resized_crop(
-                pictures, chances, size=size, scale=config.scale, crop=preprocess.crop, mirrored=mirrored
+                pictures, chances, frame=preprocess.frame, scale=config.scale, crop=preprocess.crop, mirrored=mirrored
             )
             pixels = _on(device, crops)
         else:

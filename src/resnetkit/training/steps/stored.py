@@ -44,9 +44,9 @@ def precision_stored(runtime: Runtime) -> torch.dtype:
     return torch.bfloat16 if runtime.dtype == "bf16" else torch.float16
 
 
-def check_room(spec: ResNetSpec, recipe: Recipe, *, size: int, count: int) -> None:
+def check_room(spec: ResNetSpec, recipe: Recipe, *, frame: tuple[int, int], count: int) -> None:
     """Raise `ResourceError` where neither memory nor disk has the room for the views of `count` pictures."""
-    needed = recipe.stored_bytes(spec, size=size, count=count)
+    needed = recipe.stored_bytes(spec, frame=frame, count=count)
     if _fits_memory(needed):
         return
     folder, free = _disk()
@@ -153,7 +153,7 @@ def stored(batches: Batches, network: ResNet, *, recipe: Recipe, watch: Watcher)
         return batches
     return StoredBatches(
         batches, split(network, recipe.train)[0], watch=watch, num_stored=min(recipe.views, recipe.epochs),
-        shape=network.spec.shape_before(recipe.train, batches.preprocess.size),
+        shape=network.spec.shape_before(recipe.train, batches.preprocess.frame),
     )  # fmt: skip
 
 
@@ -172,7 +172,7 @@ class StoredScoring:
     def logits(self, network: ResNet, part: Part, where: np.ndarray) -> np.ndarray:
         """Return `[N, K]` float32 of the pictures `where` of a part; a batch is known by the first of them."""
         if self._keeps is None:
-            shape = network.spec.shape_before(self.stage, self.preprocess.size)
+            shape = network.spec.shape_before(self.stage, self.preprocess.frame)
             bytes_each = 2 if self.runtime.dtype == "bf16" else 4
             self._keeps = self.runtime.device == "cpu" and _fits_memory(bytes_each * len(part) * math.prod(shape))
         if not self._keeps:

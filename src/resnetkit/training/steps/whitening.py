@@ -23,7 +23,7 @@ def whiten(network: ResNet, part: Part, *, preprocess: Preprocess) -> None:
     Each eigenvector of the patches' covariance becomes a filter, divided by its standard deviation, and each filter is
     there with its negative too (section 3.1 of https://arxiv.org/abs/2404.00498).
     """
-    count = min(len(part), max(1, _NUM_PIXELS // preprocess.size**2))
+    count = min(len(part), max(1, _NUM_PIXELS // (preprocess.frame[0] * preprocess.frame[1])))
     spread = np.linspace(0, len(part), count, endpoint=False, dtype=np.int64)  # over all classes
     taken = part.pixels.take(spread)
     pixels = centre([torch.from_numpy(picture) for picture in taken], preprocess=preprocess)
