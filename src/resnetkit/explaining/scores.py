@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-# `[N, S, S, C] uint8` pixels to `[N, K]` probabilities.
+# `[N, H, W, C] uint8` pixels to `[N, K]` probabilities.
 Probabilities = Callable[[np.ndarray], np.ndarray]
 
 STEPS = 14
@@ -46,7 +46,7 @@ class Scores:
 def score(
     heats: np.ndarray, targets: Sequence[int], pixels: np.ndarray, probabilities: Probabilities, *, fill: np.ndarray
 ) -> list[Scores]:
-    """Score the `[T, S, S]` heat maps of T target classes on one picture, `[S, S, C] uint8`.
+    """Score the `[T, H, W]` heat maps of T target classes on one picture, `[H, W, C] uint8`.
 
     `fill` is the `[C]` colour of what is taken away. The random maps are the same whenever the picture is.
     """
@@ -65,18 +65,18 @@ def score(
 
 
 def random_maps(pixels: np.ndarray, *, count: int = NUM_RANDOM) -> np.ndarray:
-    """Return `[count, S, S] float32` random maps as smooth as heat maps are, drawn by the content of the picture.
+    """Return `[count, H, W] float32` random maps as smooth as heat maps are, drawn by the content of the picture.
 
     Smooth, because single pixels that are missing everywhere confuse a network more than any region does.
     """
     generator = np.random.default_rng(zlib.crc32(np.ascontiguousarray(pixels).tobytes()))
     coarse = generator.random((count, _RANDOM_CELLS, _RANDOM_CELLS), dtype=np.float32)
-    side = pixels.shape[0]
-    return np.stack([np.asarray(Image.fromarray(c).resize((side, side), Image.Resampling.BILINEAR)) for c in coarse])
+    size = pixels.shape[1], pixels.shape[0]
+    return np.stack([np.asarray(Image.fromarray(c).resize(size, Image.Resampling.BILINEAR)) for c in coarse])
 
 
 def areas(heat: np.ndarray, pixels: np.ndarray, probabilities: Probabilities, *, fill: np.ndarray) -> np.ndarray:
-    """Return `[2, K]`: deletion and insertion of every class under one `[S, S]` map."""
+    """Return `[2, K]`: deletion and insertion of every class under one `[H, W]` map."""
     place = np.empty(heat.size, dtype=np.int64)
     # Equal heat: from the top left on, so that the score of a map of zeros is a fixed one too.
     place[np.argsort(-heat.ravel(), kind="stable")] = np.arange(heat.size)
@@ -89,5 +89,5 @@ def areas(heat: np.ndarray, pixels: np.ndarray, probabilities: Probabilities, *,
 
 def _blurred(pixels: np.ndarray) -> np.ndarray:
     image = Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[..., 0])
-    blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(max(1.0, pixels.shape[0] / _BLUR))))
+    blurred = np.asarray(image.filter(ImageFilter.GaussianBlur(max(1.0, min(pixels.shape[:2]) / _BLUR))))
     return blurred.reshape(pixels.shape)

@@ -10,7 +10,9 @@ from resnetkit import files
 from resnetkit.exporting.folder import Exported, Format
 
 _PACKAGE = "resnetkit.exporting.standalone"
-_DATA = ("silence", "bands", "bit_depth", "pages", "shape")  # no two define a name twice
+# No two define a name twice, but for the version that a decoder states.
+_DATA = ("opening/silence", "opening/bands", "opening/bit_depth", "opening/pages", "shape")
+_OF_A_CACHE = "VERSION = "
 _ERROR = 'class DataError(ValueError):\n    """A picture that cannot be used."""'
 _RUNTIMES: dict[Format, str] = {
     "onnx": "onnx_runtime",
@@ -52,7 +54,8 @@ def _text(package: str, name: str) -> str:
 def _body(source: str) -> str:
     """Return what follows docstring and imports."""
     last = max(node.end_lineno or 0 for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom))
-    return "\n".join(source.splitlines()[last:]).strip()
+    lines = source.splitlines()[last:]
+    return "\n".join(line for line in lines if not line.startswith(_OF_A_CACHE)).strip()
 
 
 def _imports(sources: list[str]) -> str:

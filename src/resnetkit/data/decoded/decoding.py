@@ -93,7 +93,8 @@ class Form:
         """Return where pictures decoded like this are kept: another folder for all that could change a pixel."""
         rules = {k: v for k, v in self.preprocess.to_json().items() if k not in ("mean", "std")}
         if self.short_side is not None:
-            rules = {k: rules[k] for k in ("crop", "interpolation", "antialias", "channels", "depth")}
+            of = ("size", "width") if self.preprocess.width is not None else ()
+            rules = {k: rules[k] for k in ("crop", "interpolation", "antialias", "channels", "depth", *of)}
         said = json.dumps([rules, self.short_side, _decoders()], sort_keys=True)
         key = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
         shape = "whole" if self.short_side is not None else "cut"

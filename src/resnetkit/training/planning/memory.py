@@ -33,7 +33,7 @@ def check_memory(spec: ResNetSpec, recipe: Recipe, *, frame: tuple[int, int], co
     fits = int((free - fixed) / per_image)
     way = f"--set micro_batch={fits} keeps the batch" if fits > 0 else "use a smaller --image-size"
     raise ResourceError(
-        f"a batch of {chunk} pictures of {frame[0]}x{frame[1]} pixels needs about "
+        f"a batch of {chunk} pictures of {'x'.join(dict.fromkeys(map(str, frame)))} pixels needs about "
         f"{(fixed + per_image * chunk) / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free: {way}, or use a "
         "smaller --batch-size"
     )
