@@ -172,7 +172,7 @@ def test_what_the_design_calls_free_of_torch_is_not_excused() -> None:
     free |= {f"data.{name}" for name in ("opening.images", "preprocess", "sources", "splits", "preflight")}
     free |= {"data.decoded.cache", "data.sources.fetch", "tasks.classification"}
     free |= {"models.spec", "models.catalog", "models.checkpoint"}
-    free |= {f"training.{name}" for name in ("recipe", "recipes", "plan")}
+    free |= {f"training.{name}" for name in ("recipe", "recipes", "planning.plan")}
     assert not [name for name in NEED_TORCH if name in free or room_of(name) in free]
     assert all(name in MODULES for name in free)
 

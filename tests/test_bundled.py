@@ -21,7 +21,8 @@ from resnetkit.errors import DataError, UsageError
 from resnetkit.models import catalog, checkpoint
 from resnetkit.models.checkpoint import Header, read_header
 from resnetkit.models.decision import Decision
-from resnetkit.training.planning.plan import Request, weights_wanted
+from resnetkit.training.planning.plan import weights_wanted
+from resnetkit.training.request import Request
 from resnetkit.training.run import RunFolder
 
 ROOT = Path(__file__).parents[1]

@@ -263,7 +263,9 @@ def test_what_contradicts_itself_is_refused_before_anything_is_decoded(
     resnetkit: Callable[..., Output], digits: Path, monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...], says: str, more: tuple[str, ...],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("resnetkit.training.job.prepare", lambda *_, **__: pytest.fail("pictures were decoded"))
+    monkeypatch.setattr(
+        "resnetkit.training.job.prepare_training", lambda *_, **__: pytest.fail("pictures were decoded")
+    )
     monkeypatch.setenv("CXX", "no-such-compiler")
     code, _, err = resnetkit("train", digits, *QUICK, *arguments, *more)
     assert code == 2

@@ -53,10 +53,10 @@ def steers_terminal(letter: str) -> bool:
 def escaped(text: str) -> str:
     """Return text for a terminal: characters of hostile names that would steer it or turn its text are escaped.
 
-    >>> print(escaped("a\\u202egpj.exe"))
-    a\\\\u202egpj.exe
+    >>> print(escaped("a\u202egpj.exe"))
+    a\\u202egpj.exe
     """
-    return "".join(f"\\\\u{ord(c):04x}" if steers_terminal(c) else c for c in text)
+    return "".join(f"\\u{ord(c):04x}" if steers_terminal(c) else c for c in text)
 
 
 def one_line(text: str) -> str:

@@ -82,6 +82,27 @@ def test_random_resized_crop_takes_pictures_of_any_shape() -> None:
     assert augment.centre(pictures, preprocess=Preprocess.for_size(16)).shape == (5, 16, 16, 3)
 
 
+def test_random_parts_of_a_wide_frame_have_its_aspect() -> None:
+    y, x = np.mgrid[:120, :320]
+    ramp = torch.from_numpy(np.stack([y, x // 2, x * 0], axis=-1).astype(np.uint8))
+    for crop in ("center", "pad", "squash"):
+        parts = augment.random_resized_crop([ramp] * 100, chances(100), frame=(36, 96), scale=0.3, crop=crop)
+        assert parts.shape == (100, 36, 96, 3)
+        tall = (parts[:, -1, 48, 0].float() - parts[:, 0, 48, 0].float()) * 36 / 35
+        wide = (parts[:, 18, -1, 1].float() - parts[:, 18, 0, 1].float()) * 2 * 96 / 95
+        inside = (parts[:, [0, -1]][:, :, [0, -1], 1:] > 0).flatten(1).any(1) if crop == "pad" else torch.ones(100) > 0
+        aspect = (wide / tall)[inside & (tall > 20)] / (96 / 36)
+        assert 0.6 < aspect.min() < 0.95, crop
+        assert 1.05 < aspect.max() < 1.6, crop
+
+
+def test_a_turn_of_a_wide_picture_keeps_its_proportions() -> None:
+    picture = torch.zeros(64, 40, 120, 1, dtype=torch.uint8)
+    picture[:, 10:30, 50:70] = 200  # a square in the middle stays one of 400 pixels, whatever the angle
+    turned = augment.turn(picture, chances(), degrees=180)
+    assert ((turned > 100).flatten(1).sum(1) - 400).abs().max() < 30
+
+
 def test_resizing_a_crop_is_torchs_antialiased_bilinear() -> None:
     picture = PICTURES[0]
     whole = augment.centre([picture], preprocess=Preprocess(size=5, resize=5))[0]

@@ -87,6 +87,34 @@ def test_bicubic_equals_torchvision() -> None:
     assert (ours == np.asarray(functional.center_crop(resized, 48))).all()
 
 
+# Of pictures of (width, height) in a frame of 36x96: what they are resized to.
+IN_A_FRAME = {
+    ("center", (96, 36)): (96, 36), ("center", (200, 50)): (144, 36), ("center", (100, 100)): (96, 96),
+    ("pad", (96, 36)): (96, 36), ("pad", (200, 50)): (96, 24), ("pad", (100, 100)): (36, 36),
+    ("squash", (100, 100)): (96, 36),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("crop", "size"), IN_A_FRAME)
+def test_a_frame_of_height_and_width_is_covered_filled_or_taken_whole(crop: str, size: tuple[int, int]) -> None:
+    preprocess = Preprocess(size=36, width=96, resize=36, crop=crop)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    new = IN_A_FRAME[crop, size]
+    resized = image.resize((new[0], size[1]), Image.Resampling.BILINEAR).resize(new, Image.Resampling.BILINEAR)
+    left, top = (new[0] - 96) // 2, (new[1] - 36) // 2
+    assert (preprocess.pixels(image) == np.asarray(resized.crop((left, top, left + 96, top + 36)))).all()
+    assert Preprocess.from_json(preprocess.to_json()) == preprocess
+    shown = 1 - preprocess.left_out(*size)
+    assert shown == pytest.approx(min(1, 96 / new[0]) * min(1, 36 / new[1]) if crop == "center" else 1)
+
+
+def test_equal_sides_are_a_square() -> None:
+    assert Preprocess(size=36, width=36, resize=36) == Preprocess(size=36, resize=36)
+    assert "width" not in Preprocess().to_json()
+    with pytest.raises(UsageError, match="at least 1 pixel, not 36x0"):
+        Preprocess(size=36, width=0)
+
+
 @pytest.mark.parametrize("crop", ["center", "pad", "squash"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(1, 1), (1, 90), (90, 1), (17, 40), (64, 64)])

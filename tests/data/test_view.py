@@ -94,14 +94,15 @@ def test_what_the_map_draws_is_what_the_steps_made() -> None:
 
 @pytest.mark.parametrize("crop", ["center", "pad", "squash"])
 @pytest.mark.parametrize("size", [(300, 200), (97, 251), (224, 224), (40, 31)])
-def test_the_view_of_a_preprocessing_is_what_its_pixels_show(crop: str, size: tuple[int, int]) -> None:
-    preprocess = Preprocess.for_size(96).changed(crop=crop)
+@pytest.mark.parametrize("width", [96, 160])
+def test_the_view_of_a_preprocessing_is_what_its_pixels_show(crop: str, size: tuple[int, int], width: int) -> None:
+    preprocess = Preprocess.for_size(96, width=width).changed(crop=crop)
     view = preprocess.view(*size)
-    assert (view.height, view.width) == (96, 96)
+    assert (view.height, view.width) == (96, width)
     y, x = np.mgrid[: size[1], : size[0]] + 0.5
     positions = np.stack([255 * x / size[0], 255 * y / size[1], np.full_like(x, 128)], axis=-1)
     pixels = preprocess.pixels(Image.fromarray(positions.round().astype(np.uint8)))
-    inner = np.array([[x + 0.5, y + 0.5] for x in range(96) for y in range(96)])
+    inner = np.array([[x + 0.5, y + 0.5] for x in range(width) for y in range(96)])
     on_picture = view.back(inner)
     shown = ((on_picture > 2) & (on_picture < np.array(size) - 2)).all(axis=1)
     seen = np.array([pixels[int(y), int(x), :2] for x, y in inner[shown]])

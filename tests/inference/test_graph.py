@@ -26,6 +26,10 @@ SETTINGS = [
         ((28, 32), (24, 24), (32, 25)), ("center", "pad", "squash"), ("bilinear", "bicubic")
     )
 ]
+SETTINGS += [
+    Preprocess(size=size, width=width, resize=resize, crop=crop)
+    for (size, width, resize), crop in itertools.product(((20, 48, 24), (36, 13, 36)), ("center", "pad", "squash"))
+]
 
 
 def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
@@ -73,7 +77,7 @@ def resizing(preprocess: Preprocess) -> onnx.ModelProto:
     return graph.model(resized(graph, picture, preprocess), [1, "S", "S", preprocess.channels])
 
 
-@pytest.mark.parametrize("preprocess", SETTINGS, ids=lambda p: f"{p.crop}-{p.interpolation}-{p.resize}-{p.size}")
+@pytest.mark.parametrize("preprocess", SETTINGS, ids=lambda p: f"{p.crop}-{p.interpolation}-{p.resize}-{p.sides}")
 def test_resizing_in_the_graph_gives_pillows_bytes(preprocess: Preprocess) -> None:
     runs = session(resizing(preprocess))
     allowed = 0 if preprocess.interpolation == "bilinear" else 1

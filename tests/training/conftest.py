@@ -20,8 +20,8 @@ from resnetkit.tasks.classification.learning import learning
 from resnetkit.training import state as states
 from resnetkit.training.begun import Begun
 from resnetkit.training.loop import Loop
-from resnetkit.training.planning.plan import Request
 from resnetkit.training.recipe import Optim, Recipe
+from resnetkit.training.request import Request
 from resnetkit.training.state import State
 from resnetkit.training.steps.augmenter import build_augmenter, build_mixer
 from resnetkit.training.steps.stored import stored

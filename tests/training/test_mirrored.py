@@ -26,7 +26,8 @@ from resnetkit.training.planning.mirrored import (
     seen_mirrors,
     words_of,
 )
-from resnetkit.training.planning.plan import Request, decide, unmirrored
+from resnetkit.training.planning.plan import decide, unmirrored
+from resnetkit.training.request import Request
 from resnetkit.training.state import network_tensors
 
 SPEC = ResNetSpec(blocks=(1, 1), width=8, stem="cifar", num_classes=3)

@@ -8,8 +8,9 @@ from resnetkit.api.training import plan
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.catalog import spec_of
-from resnetkit.training.planning.plan import TRUNK, Origin, Plan, Request, decide, precision_of, weights_wanted
+from resnetkit.training.planning.plan import TRUNK, Origin, Plan, decide, precision_of, weights_wanted
 from resnetkit.training.recipes import RECIPES, scratch
+from resnetkit.training.request import Request
 
 CIFAR_ORIGIN = Origin(name="runs/cifar", spec=spec_of("resnet20"), preprocess=Preprocess.for_size(32))
 TRUNK_ORIGIN = Origin(name=TRUNK, spec=spec_of("resnet_2223", num_classes=0), preprocess=Preprocess())

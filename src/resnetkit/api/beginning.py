@@ -19,7 +19,6 @@ from resnetkit.training.planning.compiled import repays
 from resnetkit.training.planning.plan import (
     Origin,
     Plan,
-    Request,
     decide,
     may_be_near,
     mirrors,
@@ -27,6 +26,7 @@ from resnetkit.training.planning.plan import (
     unmirrored,
     weights_wanted,
 )
+from resnetkit.training.request import Request
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:

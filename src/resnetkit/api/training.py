@@ -24,10 +24,8 @@ from resnetkit.errors import UsageError, near_miss
 from resnetkit.files import safe_name
 from resnetkit.models.catalog import name_of
 from resnetkit.models.checkpoint import CLASSIFICATION
-from resnetkit.training.planning.plan import (
-    Plan,
-    Request,
-)
+from resnetkit.training.planning.plan import Plan
+from resnetkit.training.request import Request
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:

@@ -193,8 +193,8 @@ class Preprocess:
         """
         if self.crop != "center":
             return 0.0
-        across, down = self._new_size((width, height))
-        return 1 - min(1.0, self.frame[1] / across) * min(1.0, self.size / down)
+        share, of = min(1.0, self.size / self.resize), self.frame[1] / self.size
+        return 1 - min(height, width / of) * share * min(width, height * of) * share / (width * height)
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""

@@ -9,7 +9,7 @@ from typing import Any
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
-from resnetkit.training.planning.plan import Request
+from resnetkit.training.request import Request
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -40,8 +40,9 @@ from resnetkit.training.choosing import choice, keep_answers, stopped_by_patienc
 from resnetkit.training.learning import Learning
 from resnetkit.training.lineage import Lineage
 from resnetkit.training.loop import Loop
-from resnetkit.training.planning.plan import Plan, Request
+from resnetkit.training.planning.plan import Plan
 from resnetkit.training.recipe import Recipe
+from resnetkit.training.request import Request
 from resnetkit.training.run import RunFolder
 from resnetkit.training.state import State
 from resnetkit.training.steps.augmenter import build_augmenter, build_mixer

@@ -11,7 +11,7 @@ from typing import Any
 from resnetkit.models.catalog import name_of
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.macs import num_macs
-from resnetkit.training.planning.plan import Request
+from resnetkit.training.request import Request
 from resnetkit.training.run import RunFolder, reading
 
 Pairs = list[tuple[str, str]]

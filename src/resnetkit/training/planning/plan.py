@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from textwrap import fill
-from typing import Any, Literal
+from typing import Any
 
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError
@@ -16,6 +16,7 @@ from resnetkit.training.planning import words as plan_words
 from resnetkit.training.planning.enlarging import FULL_SIDE, LEAST_SIDE, is_near, side_for, side_for_trunk
 from resnetkit.training.recipe import Recipe, with_settings
 from resnetkit.training.recipes import recipe_named
+from resnetkit.training.request import Request
 
 # From this many pixels on, pictures keep enough detail after an ImageNet stem's factor of four.
 PHOTO_SIDE = 96
@@ -27,116 +28,6 @@ _OF_TRAINING = {
     "optim", "schedule", "augment", "budget", "epochs", "batch_size", "train", "views", "head_first", "head_last",
     "batchnorm", "label_smoothing", "ema", "clip_norm", "select",
 }  # fmt: skip
-
-
-def _sides(size: Any, width: int | None) -> tuple[Any, Any]:
-    """Return height and width of an image size: a number, a pair, or text such as `36x96`; None where not given."""
-    if isinstance(size, str):
-        parts = size.lower().split("x")
-        if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
-            raise UsageError(f"--image-size {size!r}: give a side in pixels, or height and width as in 36x96")
-        size = tuple(int(part) for part in parts)
-    if isinstance(size, list | tuple):
-        if len(size) not in (1, 2):
-            raise UsageError(f"image_size is a side in pixels, or (height, width), not {size}")
-        return size[0], size[-1]
-    return size, width
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """What a person asked `train` for; kept in the run so that `resume` needs nothing else.
-
-    `image_size` may be given as `36x96` or `(36, 96)`, height and width: `image_width` is then the second.
-    Raises `UsageError` for unknown networks, recipes and settings, before any picture is read.
-    """
-
-    data: tuple[str, ...]
-    model: str | None = None
-    weights: str = "auto"
-    recipe: str | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    image_size: int | None = None
-    image_width: int | None = None
-    stem: Literal["auto", "imagenet", "cifar"] = "auto"
-    seed: int = 0
-    bad_images: Literal["stop", "skip"] = "stop"
-    group_by: str | None = None
-    rename: dict[str, str] = field(default_factory=dict)
-    split_from: str | None = None
-    folds: int | None = None
-    limit: int | None = None
-    settings: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.data:
-            raise UsageError("DATA is missing: a folder with a folder of pictures per class, for example")
-        if isinstance(self.settings, str):
-            object.__setattr__(self, "settings", (self.settings,))
-        if self.bad_images not in ("stop", "skip") or self.stem not in ("auto", "imagenet", "cifar"):
-            raise UsageError(
-                f"bad_images is stop or skip, stem auto, imagenet or cifar: {self.bad_images}, {self.stem}"
-            )
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise UsageError(f"--seed must be a whole number from 0 to 2**63 - 1, not {self.seed}")
-        height, width = _sides(self.image_size, self.image_width)
-        object.__setattr__(self, "image_size", height)
-        object.__setattr__(self, "image_width", None if width == height else width)
-        for name in ("epochs", "batch_size", "image_size", "image_width", "limit"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or value < 1):
-                option = name.replace("_", "-").replace("-width", "-size")
-                raise UsageError(f"--{option} must be at least 1, not {value}")
-        if self.folds is not None and (type(self.folds) is not int or self.folds < 2):
-            raise UsageError(f"--folds must be at least 2, not {self.folds}: each fold is held out once")
-        if self.folds is not None and self.split_from is not None:
-            raise UsageError("--folds and --split-from contradict each other: one holds out every picture in turn")
-        if self.model is not None and "." in self.model:
-            if self.weights not in ("auto", self.model):
-                raise UsageError(
-                    f"--model {self.model} names weights, and so does --weights {self.weights}: "
-                    f"use --model {self.architecture}, or leave --weights out"
-                )
-            object.__setattr__(self, "weights", self.model)
-        catalog.spec_of(self.architecture)
-        _ = self.spec_changes  # reading the settings checks them
-
-    @property
-    def named(self) -> str | None:
-        """The network asked for, else the one the recipe is made for."""
-        made_for = recipe_named(self.recipe).network if self.recipe else None
-        name = self.model or made_for
-        return None if name is None else name.partition(".")[0]
-
-    @property
-    def architecture(self) -> str:
-        """The network that is `named`, else the one to begin from random weights: resnet18."""
-        return self.named or "resnet18"
-
-    @property
-    def spec(self) -> ResNetSpec:
-        """The network asked for, with the changes of the settings."""
-        return catalog.spec_of(self.architecture, **self.spec_changes)
-
-    @property
-    def spec_changes(self) -> dict[str, Any]:
-        """What the recipe and `--set model....` change in the network."""
-        return with_settings(recipe_named(self.recipe or "scratch"), {}, self.settings).model
-
-    @property
-    def asked_side(self) -> int | None:
-        """The shorter side of the pictures that the network is to see, where one was asked for."""
-        return self.image_size if self.image_width is None else min(self.image_size or 1, self.image_width)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a plain dict that `from_json` reads."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Request:
-        """Read what `to_json` wrote."""
-        return cls(**dict(values) | {name: tuple(values[name]) for name in ("data", "settings")})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
