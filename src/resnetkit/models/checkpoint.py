@@ -148,8 +148,10 @@ def _check_fields(header: Header) -> None:
     for name, values in (texts | {"license": [header.license or ""]}).items():
         if not all(isinstance(value, str) for value in values):
             raise DataError(f"its {name} must be text, not {list(values)!r:.80}")
-    for name in ("size", "resize"):
+    for name in ("size", "resize", "width"):
         value = getattr(header.preprocess, name)
+        if name == "width" and value is None:
+            continue
         if type(value) is not int or value > MAX_IMAGE_SIZE:
             raise DataError(f"its preprocess.{name} must be a whole number up to {MAX_IMAGE_SIZE}, not {value!r}")
     side = header.data.get("picture_side", 1)
