@@ -12,6 +12,7 @@ slower than the commit. Leaves with 1 where bits differ, a run of before fails, 
 import argparse
 import csv
 import io
+import json
 import os
 import statistics
 import subprocess
@@ -24,7 +25,6 @@ from safetensors.numpy import load_file
 
 from cold_runs import SHARED
 from resnetkit.runtime import cpu_name
-from resnetkit.training.recipes import RECIPES
 from resnetkit.training.run import TIMING_COLUMNS
 
 HERE = Path(__file__).resolve().parents[1]
@@ -36,13 +36,13 @@ MOST_SLOWER = 1.02
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commit")
-    parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
+    parser.add_argument("--recipes", nargs="+", help="by default all that both have")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     print(cpu_name())
     with tempfile.TemporaryDirectory() as place:
         before = unpacked(asked.commit, Path(place) / "before")
-        held = [compare(recipe, before, Path(place), rounds=asked.rounds) for recipe in asked.recipes]
+        held = [compare(recipe, before, Path(place), rounds=asked.rounds) for recipe in asked.recipes or shared(before)]
         held.append(goes_on(before, Path(place)))
     sys.exit(not all(held))
 
@@ -55,8 +55,15 @@ def unpacked(commit: str, folder: Path) -> Path:
     return folder
 
 
-def run(checkout: Path, *arguments: str) -> None:
-    """Run the command of a checkout without any cache, so that nothing passes from one to the other."""
+def shared(before: Path) -> list[str]:
+    """Return the names of the recipes that both checkouts have."""
+    both = [json.loads(run(checkout, "recipes", "--format", "json")) for checkout in (before, HERE)]
+    names = [{recipe["name"] for recipe in recipes} for recipes in both]
+    return sorted(names[0] & names[1])
+
+
+def run(checkout: Path, *arguments: str) -> str:
+    """Run the command of a checkout and return what it prints; no cache, so that nothing passes between the two."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {"PYTHONPATH": f"{checkout}/src", "OMP_NUM_THREADS": "1", "RESNETKIT_CACHE": cache}
         done = subprocess.run(
@@ -67,6 +74,7 @@ def run(checkout: Path, *arguments: str) -> None:
         raise SystemExit(
             f"{checkout}: resnetkit {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-2000:]}"
         )
+    return done.stdout
 
 
 def train(checkout: Path, recipe: str, output: Path) -> float:
