@@ -118,7 +118,8 @@ def read(path: Path) -> Finished:
 
 def changes(recipe: dict[str, Any]) -> list[str]:
     """Return how a recorded recipe differs from the one of its name, its epochs apart, as `--set` would be told."""
-    named = _flat(recipe_named(recipe["name"]).to_json())
+    name = "cifar10-resnet" if recipe["name"].startswith("cifar10-resnet") else recipe["name"]
+    named = _flat(recipe_named(name).to_json())
     return [f"{key}={value}" for key, value in _flat(recipe).items() if key != "epochs" and named.get(key) != value]
 
 

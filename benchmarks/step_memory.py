@@ -3,7 +3,7 @@
     python benchmarks/step_memory.py
 
 Each line is a process of its own: peak resident memory of three steps less what was there before them, over
-`activation_elements` times the bytes of the dtype. `training/memory.py` takes its factor from the largest of these.
+`activation_elements` times the bytes of the dtype. `training/planning/memory.py` takes its factor from the largest.
 """
 
 import resource

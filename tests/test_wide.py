@@ -9,7 +9,11 @@ import pytest
 from PIL import Image
 
 import resnetkit as rk
-from resnetkit.errors import UsageError
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.errors import DataError, UsageError
+from resnetkit.models.spec import ResNetSpec
+from resnetkit.training.planning.plan import Origin, decide
+from resnetkit.training.recipe import settable
 from resnetkit.training.request import Request
 from tests.conftest import Output
 
@@ -66,7 +70,41 @@ def test_an_image_size_is_a_side_or_height_and_width(given: object, sides: tuple
     assert Request.from_json(request.to_json()) == request
 
 
-@pytest.mark.parametrize("given", ["36x", "axb", "1x2x3", "0x9", "-3", (1, 2, 3)])
+@pytest.mark.parametrize("given", ["36x", "axb", "1x2x3", "0x9", "-3", (1, 2, 3), 2.5, True])
 def test_what_is_no_image_size_is_refused(given: object) -> None:
     with pytest.raises(UsageError, match=r"image.size"):
         Request(data=("x",), image_size=given)  # type: ignore[arg-type]
+
+
+def test_a_width_stands_beside_a_height() -> None:
+    assert Request(data=("x",), image_size=np.int64(36), image_width=96).image_width == 96  # type: ignore[arg-type]
+    for size in (None, "36x96"):
+        with pytest.raises(UsageError, match="image_width stands beside"):
+            Request(data=("x",), image_size=size, image_width=50)  # type: ignore[arg-type]
+    assert "preprocess.width" not in settable()
+
+
+def test_a_frame_asked_for_keeps_a_resize_that_is_set_and_its_recipe_whoever_asks() -> None:
+    sizes = {"median_side": 60, "num_classes": 2, "num_pictures": 100}
+    high = Request(data=("x",), image_size="96x36", settings=("preprocess.resize=100",))  # type: ignore[arg-type]
+    assert (high.image_size, high.image_width) == (96, 36)
+    plan = decide(high, origin=None, **sizes)
+    assert (plan.preprocess.frame, plan.preprocess.resize) == ((96, 36), 100)
+    origin = Origin(name="wide", spec=ResNetSpec(stem="cifar"), preprocess=Preprocess(size=96, width=36, resize=96))
+    asked = decide(Request(data=("x",), image_size="96x36"), origin=origin, **sizes)  # type: ignore[arg-type]
+    brought = decide(Request(data=("x",), weights="wide"), origin=origin, **sizes)
+    assert brought.preprocess == asked.preprocess == origin.preprocess
+    assert brought.recipe.augment == asked.recipe.augment
+    assert "pictures  96x36 pixels, as the weights were trained" in brought.reasons
+    square = decide(Request(data=("x",), image_size=48), origin=origin, **sizes)
+    assert (square.preprocess.frame, square.preprocess.resize) == ((48, 48), 48)
+
+
+def test_long_pictures_are_judged_by_the_frame() -> None:
+    assert Preprocess(size=16, width=2048, resize=16).can_crop(4096, 32)
+    assert not Preprocess(size=32, width=1024, resize=32).can_crop(40, 3900)
+    assert Preprocess(size=2048, width=16, resize=2048).can_crop(16, 2048)
+    assert Preprocess().can_crop(25_600, 256)
+    assert not Preprocess().can_crop(300_000, 2_000)
+    with pytest.raises(DataError, match="2000x10 is too long and thin to crop to 32x16"):
+        Preprocess(size=32, width=16, resize=32).pixels(Image.new("RGB", (2000, 10)))

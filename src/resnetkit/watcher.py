@@ -26,6 +26,11 @@ class Step:
     images_per_second: float
     seconds_left: float
 
+    @property
+    def top1(self) -> float | None:
+        """The accuracy so far, where the task has one."""
+        return self.figures.get("top1")
+
 
 class Watcher:
     """Hears of everything and is silent; those who show it derive from this."""

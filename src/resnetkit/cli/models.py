@@ -22,10 +22,10 @@ _TRAINED = ("name", "epochs", "seed", "command", "hours", "machine", "address")
 @click.command()
 @click.argument("name", required=False, metavar="[NAME|FILE|RUN]")
 @click.option("--layers", is_flag=True, help="List every layer with its output size and parameters.")
-@click.option("--image-size", type=click.IntRange(min=1), help="Size for --layers, in pixels.")
+@click.option("--image-size", metavar="N|HxW", help="Pixels for --layers: a side, or height x width.")
 @options.format_option("table", "json")
 @options.debug
-def models(name: str | None, layers: bool, image_size: int | None, form: str) -> None:
+def models(name: str | None, layers: bool, image_size: str | None, form: str) -> None:
     """List networks and published weights, or describe one network, checkpoint file or run."""
     if name is None:
         _list(form)
@@ -101,7 +101,10 @@ def _describe(name: str, form: str) -> None:
     spec, header = api.describe(name)
     preprocess = header.preprocess if header else Preprocess.for_size(224 if spec.stem == "imagenet" else 32)
     values: dict[str, Any] = {"spec": spec.to_json(), "layers": spec.num_layers}
-    values |= {"GMACs": round(num_macs(spec, preprocess.frame) / 1e9, 4), "at pixels": preprocess.sides}
+    values |= {
+        "GMACs": round(num_macs(spec, preprocess.frame) / 1e9, 4),
+        "at pixels": preprocess.sides if preprocess.width else preprocess.size,
+    }
     if name in kept_speeds():
         values["speed here"] = {way: f"{speed:,.0f}/s" for way, speed in kept_speeds()[name].items()}
     if header is not None:
@@ -137,14 +140,16 @@ def _show(values: dict[str, Any], form: str) -> None:
         click.echo(f"{key:<12}{escaped(str(text))}")
 
 
-def _layers(name: str, image_size: int | None, form: str) -> None:
+def _layers(name: str, image_size: str | None, form: str) -> None:
     from resnetkit import api
     from resnetkit.data.preprocess import Preprocess
     from resnetkit.models.layers import layer_table, num_parameters
+    from resnetkit.training.request import sides_of
 
     spec, header = api.describe(name)
     preprocess = header.preprocess if header else Preprocess.for_size(224 if spec.stem == "imagenet" else 32)
-    preprocess = Preprocess.for_size(image_size) if image_size else preprocess
+    height, width = sides_of(image_size)
+    preprocess = preprocess if height is None else Preprocess.for_size(height, width=width)
     rows = layer_table(spec, preprocess.frame)
     if form == "json":
         click.echo(json.dumps([asdict(row) for row in rows], indent=1))

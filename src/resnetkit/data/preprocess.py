@@ -153,7 +153,7 @@ class Preprocess:
         if self.crop != "center":
             return _center_crop(self._resized(image, size), self.frame)
         if size != image.size:
-            check_shape(*image.size, crop=self.crop, resize=self.resize, size=self.size)
+            check_shape(*image.size, crop=self.crop, resize=self.resize, frame=self.frame)
             image = self._resized(image, size)
         return _center_crop(image, self.frame)
 
@@ -165,7 +165,7 @@ class Preprocess:
 
     def can_crop(self, width: int, height: int) -> bool:
         """Tell whether `pixels` takes a picture of this size: a strip enlarged to `resize` would fill the memory."""
-        return can_crop(width, height, crop=self.crop, resize=self.resize)
+        return can_crop(width, height, crop=self.crop, resize=self.resize, frame=self.frame)
 
     def seen(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Return the box (left, top, right, bottom) of an upright picture that `pixels` shows, in its own pixels.

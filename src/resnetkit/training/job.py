@@ -158,7 +158,8 @@ class Job:
         Where the recipe has more epochs than before, what the run was scored is void.
         """
         state = states.newest(self.folder.state)
-        before = state.begun
+        # An older recipe lacks settings that are newer, which changes nothing.
+        before = dataclasses.replace(state.begun, recipe=Recipe.from_json(state.begun.recipe).to_json())
         state.begun = dataclasses.replace(
             before, recipe=self.recipe.to_json(), runtime=self.runtime, moved_to=self.moved_to or before.moved_to
         )

@@ -307,7 +307,9 @@ def settable() -> dict[str, Any]:
         elif name not in ("name", "network", "model"):
             keys[name] = hint
     keys |= {f"model.{n}": h for n, h in get_type_hints(ResNetSpec).items() if n not in ("num_classes", "in_channels")}
-    keys |= {f"preprocess.{n}": h for n, h in get_type_hints(Preprocess).items() if n not in ("antialias", "size")}
+    keys |= {
+        f"preprocess.{n}": h for n, h in get_type_hints(Preprocess).items() if n not in ("antialias", "size", "width")
+    }
     return keys
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -10,21 +11,29 @@ from resnetkit.errors import UsageError
 from resnetkit.models import catalog
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.training.recipe import with_settings
-from resnetkit.training.recipes import recipe_named
+from resnetkit.training.recipes import RECIPES, recipe_named
 
 
-def _sides(size: Any, width: int | None) -> tuple[Any, Any]:
-    """Return height and width of an image size: a number, a pair, or text such as `36x96`; None where not given."""
-    if isinstance(size, str):
-        parts = size.lower().split("x")
-        if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
-            raise UsageError(f"--image-size {size!r}: give a side in pixels, or height and width as in 36x96")
-        size = tuple(int(part) for part in parts)
-    if isinstance(size, list | tuple):
-        if len(size) not in (1, 2):
-            raise UsageError(f"image_size is a side in pixels, or (height, width), not {size}")
-        return size[0], size[-1]
-    return size, width
+def sides_of(size: Any) -> tuple[int | None, int | None]:
+    """Return height and width of an image size, the latter None for squares; both where nothing is given.
+
+    It is a number, a pair or text. Raises `UsageError` for anything else.
+
+    >>> sides_of(224), sides_of("36x96"), sides_of((36, 96)), sides_of(None)
+    ((224, None), (36, 96), (36, 96), (None, None))
+    """
+    if size is None:
+        return None, None
+    parts = size.lower().split("x") if isinstance(size, str) else size if isinstance(size, list | tuple) else [size]
+    try:
+        sides = [int(part) if isinstance(part, str) else operator.index(part) for part in parts]
+    except (TypeError, ValueError):
+        sides = []
+    if len(sides) not in (1, 2) or isinstance(size, bool):
+        raise UsageError(f"--image-size {size!r}: give a side in pixels, or height and width as in 36x96")
+    if min(sides) < 1:
+        raise UsageError(f"--image-size must be at least 1, not {size}")
+    return sides[0], None if sides[0] == sides[-1] else sides[-1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,14 +73,17 @@ class Request:
             )
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be a whole number from 0 to 2**63 - 1, not {self.seed}")
-        height, width = _sides(self.image_size, self.image_width)
+        height, width = sides_of(self.image_size)
+        if self.image_width is not None:
+            if height is None or width is not None:
+                raise UsageError("image_width stands beside an image_size that is one number, the height")
+            height, width = sides_of((height, self.image_width))
         object.__setattr__(self, "image_size", height)
-        object.__setattr__(self, "image_width", None if width == height else width)
-        for name in ("epochs", "batch_size", "image_size", "image_width", "limit"):
+        object.__setattr__(self, "image_width", width)
+        for name in ("epochs", "batch_size", "limit"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 1):
-                option = name.replace("_", "-").replace("-width", "-size")
-                raise UsageError(f"--{option} must be at least 1, not {value}")
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
         if self.folds is not None and (type(self.folds) is not int or self.folds < 2):
             raise UsageError(f"--folds must be at least 2, not {self.folds}: each fold is held out once")
         if self.folds is not None and self.split_from is not None:
@@ -119,5 +131,7 @@ class Request:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Request:
-        """Read what `to_json` wrote."""
-        return cls(**dict(values) | {name: tuple(values[name]) for name in ("data", "settings")})
+        """Read what `to_json` wrote; a recipe that is gone is passed over, for a run carries all that it said."""
+        known = {name: tuple(values[name]) for name in ("data", "settings")}
+        known |= {"recipe": values["recipe"] if values["recipe"] in RECIPES else None}
+        return cls(**dict(values) | known)

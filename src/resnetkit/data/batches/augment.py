@@ -85,7 +85,7 @@ def one_by_one(
     made = []
     with torch.random.fork_rng(devices=[]):
         for seed, picture in zip(seeds, pixels.permute(0, 3, 1, 2), strict=True):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             made.append(change(picture))
     return torch.stack(made).permute(0, 2, 3, 1).contiguous()
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +59,16 @@ class Form:
     def what(self) -> str:
         """What comes out, in words."""
         if self.short_side is not None:
-            return f"whole, short side {self.short_side}"
+            frame = "x".join(map(str, self.preprocess.scaled(self.short_side)))
+            return f"whole, short side {self.short_side}" if self.preprocess.width is None else f"whole, for {frame}"
         return "x".join(map(str, self.preprocess.frame))
 
     def pixels(self, data: bytes | np.ndarray, *, name: str) -> np.ndarray:
         """Return `[h, w, channels]` uint8 of what a reader gave; raises `DataError` naming it."""
         if isinstance(data, np.ndarray) and self._leaves(data):
             return data if data.ndim == 3 else data[..., None]
-        image = decoded(data, name=name, at_least=self.short_side)
+        at_least = None if self.short_side is None else max(self.preprocess.scaled(self.short_side))
+        image = decoded(data, name=name, at_least=at_least)
         if self.short_side is None:
             return self.preprocess.pixels(image)
         return self.preprocess.whole(image, side=self.short_side)
@@ -106,7 +107,10 @@ def _decoders() -> list[str]:
     """Return what decodes besides the settings: the versions of our code and of the libraries under it."""
     ours = (images, bands, bit_depth, pages, preprocess)
     versions = [f"{module.__name__} {module.VERSION}" for module in ours] + [f"decoding {VERSION}"]
-    heif = metadata.version("pillow-heif") if find_spec("pillow_heif") is not None else "none"
+    try:
+        heif = metadata.version("pillow-heif")
+    except metadata.PackageNotFoundError:
+        heif = "none"
     return [*versions, PIL.__version__, heif, *(str(features.version(name)) for name in ("jpg", "webp", "avif"))]
 
 
@@ -164,11 +168,12 @@ def _in_files(decoders: Mapping[Split, _Decoder], each: Mapping[Split, float]) -
     if fits:
         return False, (f"Decoded pictures stay in memory, for this run alone: {why_not}.",)
     share = max(_MOST_MEMORY * (free or 0) / needed, _MOST_DISK * disk / missing)
-    size = next(iter(decoders.values())).form.preprocess.size
+    preprocess = next(iter(decoders.values())).form.preprocess
+    smaller = "x".join(f"{max(8, int(side * share**0.5) // 4 * 4)}" for side in dict.fromkeys(preprocess.frame))
     count = sum(len(one.items) for one in decoders.values())
     raise ResourceError(
         f"decoded, {count:,} images take {needed / 1e9:.1f} GB, {(free or 0) / 1e9:.1f} GB of memory are free and "
-        f"{why_not}: add --image-size {max(8, int(size * share**0.5) // 4 * 4)} (now {size}), or "
+        f"{why_not}: add --image-size {smaller} (now {preprocess.sides}), or "
         f"--limit {int(count * share)}, or set RESNETKIT_CACHE to a folder with more room"
     )
 

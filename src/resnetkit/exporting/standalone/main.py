@@ -24,7 +24,8 @@ def main() -> None:
             data = Path(path).read_bytes()
             picture = read(data, preprocess["channels"], preprocess["depth"])
             height, width, _ = picture.shape
-            check_shape(width, height, **{name: preprocess[name] for name in ("crop", "resize", "size")})
+            frame = preprocess["size"], preprocess.get("width") or preprocess["size"]
+            check_shape(width, height, crop=preprocess["crop"], resize=preprocess["resize"], frame=frame)
         except (OSError, SyntaxError, ValueError, TypeError, LookupError) as problem:
             print(f"{path}: {problem}", file=sys.stderr)
             failed = True

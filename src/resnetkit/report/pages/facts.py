@@ -41,8 +41,14 @@ def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) 
     recipe, preprocess = page["recipe"], header.preprocess
     network = name_of(header.spec) or Request.from_json(said["request"]).architecture
     optim, augment = recipe["optim"], recipe["augment"]
-    changes = [f"{name} {augment[name]}" for name in ("flip", "crop") if augment.get(name, "none") != "none"]
-    changes += [f"{name} {augment[name]:g}" for name in ("cutout", "mixup", "cutmix") if augment.get(name)]
+    changes = [
+        f"{name} {augment[name]}"
+        for name in ("flip", "crop", "vertical_flip", "policy")
+        if augment.get(name, "none") != "none"
+    ]
+    changes += [
+        f"{name} {augment[name]:g}" for name in ("turn", "colour", "cutout", "mixup", "cutmix") if augment.get(name)
+    ]
     return [
         ("data", " ".join(page["data"]["sources"])),
         ("network", f"{network}, {header.spec.stem} stem"),

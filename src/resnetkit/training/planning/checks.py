@@ -37,12 +37,13 @@ def check_plan(plan: Plan, *, holds_out: bool, runtime: Runtime, ranks: Ranks) -
         )
     if spec.last_side(size) == 0:
         raise UsageError(
-            f"this network halves its pictures {len(spec.blocks)} times, too often for {size} pixels: "
+            f"this network halves its pictures {len(spec.blocks)} times, too often for {plan.preprocess.sides} pixels: "
             f"use --image-size {2 ** (len(spec.blocks) + 1)}, or another --model"
         )
-    if recipe.augment.cutout >= 2 * size:
+    if recipe.augment.cutout >= 2 * max(plan.preprocess.frame):
         raise UsageError(
-            f"augment.cutout={recipe.augment.cutout} blanks whole pictures of {size} pixels: use less, or leave it out"
+            f"augment.cutout={recipe.augment.cutout} blanks whole pictures of {plan.preprocess.sides} pixels: use less, "
+            "or leave it out"
         )
     if recipe.compile == "on":
         check_compiler(runtime.device)

@@ -148,8 +148,8 @@ def decide(
             f"recipe {recipe.name} starts from pretrained weights, and there are none here: "
             "give them with --weights NAME|FILE, or use --recipe scratch"
         )
-    preprocess = _preprocess(origin, size, changes, whole=side is not None and (small or side < FULL_SIDE))
-    preprocess = _in_frame(preprocess, request)
+    whole = side is not None and (small or side < FULL_SIDE)
+    preprocess = _preprocess(request, origin, size, changes, whole=whole)
     spec = _spec(request, origin, recipe, size).changed(num_classes=num_classes, in_channels=preprocess.channels)
     reasons = (
         f"network   {_network(request, origin, recipe)}, {spec.stem} stem, {num_classes} classes",
@@ -217,7 +217,7 @@ def _image_size(request: Request, origin: Origin | None, median_side: int) -> tu
         across = "" if request.image_width is None else f"x{request.image_width}"
         return request.asked_side, f"{request.image_size}{across} pixels, as asked"
     if origin is not None:
-        return origin.preprocess.size, f"{origin.preprocess.size} pixels, as the weights were trained"
+        return min(origin.preprocess.frame), f"{origin.preprocess.sides} pixels, as the weights were trained"
     rounded = -(-median_side // 4) * 4
     if _is_for_small_pictures(request.architecture) and rounded > _CIFAR_SIDE:
         return _CIFAR_SIDE, f"{_CIFAR_SIDE} pixels, what {request.architecture} is made for (median side {median_side})"
@@ -293,23 +293,18 @@ def _words_of_scratch(request: Request, size: int) -> str:
     return f"{said}: those of ImageNet {why}"
 
 
-def _preprocess(origin: Origin | None, size: int, changes: dict[str, Any], *, whole: bool) -> Preprocess:
+def _preprocess(
+    request: Request, origin: Origin | None, size: int, changes: dict[str, Any], *, whole: bool
+) -> Preprocess:  # fmt: skip
+    """Return how pictures become pixels: `size` is the frame's shorter side, `resize` keeps its share of the height."""
     channels = changes.pop("channels", 3)
     base = Preprocess.for_size(size, channels=channels)
     if origin is not None and origin.preprocess.channels == channels:
-        resize = size if whole else round(origin.preprocess.resize * (size / origin.preprocess.size))
-        base = origin.preprocess.changed(size=size, resize=resize, depth=None)
+        base = origin.preprocess.changed(depth=None)
+        if whole or request.asked_side or size != min(base.frame):
+            resize = size if whole else round(base.resize * (size / base.size))
+            base = base.changed(size=size, width=None, resize=resize)
+    if request.image_width is not None and request.image_size is not None:
+        resize = round(base.resize * (request.image_size / base.size))
+        base = base.changed(size=request.image_size, width=request.image_width, resize=resize)
     return base.changed(**changes)
-
-
-def _in_frame(preprocess: Preprocess, request: Request) -> Preprocess:
-    """Return the preprocessing with the height and width that were asked for; `resize` keeps its share of the height.
-
-    Weights of another frame bring theirs where no size was asked for.
-    """
-    if request.image_size is None:
-        return preprocess
-    if request.image_width is None:
-        return preprocess.changed(width=None)
-    resize = round(preprocess.resize * (request.image_size / preprocess.size))
-    return preprocess.changed(size=request.image_size, width=request.image_width, resize=resize)

@@ -79,6 +79,10 @@ def of_augment(augment: Augment) -> str:
         "mirrored in every other epoch": augment.flip == "alternating",
         "randomly cropped": augment.crop == "random_resized",
         "shifted": augment.crop == "shift" and augment.shift > 0,
+        "mirrored top to bottom": augment.vertical_flip == "random",
+        f"turned by up to {augment.turn:g} degrees": augment.turn > 0,
+        "changed in colour": augment.colour > 0,
+        f"changed by torchvision's policy ({augment.policy})": augment.policy != "none",
         "partly blanked": augment.cutout > 0,
         "mixed in pairs": augment.mixup > 0 or augment.cutmix > 0,
     }
