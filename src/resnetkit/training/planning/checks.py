@@ -42,8 +42,8 @@ def check_plan(plan: Plan, *, holds_out: bool, runtime: Runtime, ranks: Ranks) -
         )
     if recipe.augment.cutout >= 2 * max(plan.preprocess.frame):
         raise UsageError(
-            f"augment.cutout={recipe.augment.cutout} blanks whole pictures of {plan.preprocess.sides} pixels: use less, "
-            "or leave it out"
+            f"augment.cutout={recipe.augment.cutout} blanks whole pictures of {plan.preprocess.sides} pixels: use "
+            "less, or leave it out"
         )
     if recipe.compile == "on":
         check_compiler(runtime.device)
