@@ -25,7 +25,7 @@ import sys
 import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", help=f"some of: {', '.join(SETS)}")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--recipes", nargs="+", choices=RECIPES, default=list(RECIPES), help="what is run; kept fits of all count"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--isa", choices=OLDER, help="hold the fits to these instructions, and to fp32")
     parser.add_argument("--set", dest="settings", action="append", default=[], help="a setting of every fit")
@@ -95,10 +98,12 @@ def run_all(names: Sequence[str], asked: argparse.Namespace) -> list[Fit]:
         for name in names:
             size = None
             for recipe in RECIPES:
-                if recipe == "scratch" and seed and far_below(fits, name):
-                    continue
                 what = {"set": name, "recipe": recipe, "seed": seed, **circumstances(asked)}
                 fit = kept.find(**what)
+                if fit is None and recipe not in asked.recipes:
+                    continue
+                if fit is None and recipe == "scratch" and seed and far_below(fits, name):
+                    continue
                 if fit is None:
                     fit = what | fitted(name, recipe, seed, size, asked)
                     kept.add(**fit)
@@ -169,7 +174,7 @@ def report(names: Sequence[str], fits: Sequence[Fit]) -> None:
     found = {(name, recipe): [] for name in names for recipe in RECIPES}  # type: dict[tuple[str, str], list[Fit]]
     for fit in fits:
         found[fit["set"], fit["recipe"]].append(fit)
-    print(f"\n{fits[0]['machine']}, {fits[0]['threads']} threads, {len(found[names[0], 'probe'])} seeds\n")
+    print(f"\n{fits[0]['machine']}, {fits[0]['threads']} threads\n")
     print("| Set | Pictures (test) | Side | Probe | Fine-tuning | From scratch |\n|---|---|---|---|---|---|")
     for name in names:
         first = found[name, "finetune"][0]
@@ -182,7 +187,8 @@ def report(names: Sequence[str], fits: Sequence[Fit]) -> None:
     print("\nFine-tuning less the better of the other two, points:")
     worse, tests = [], {}
     for name in names:
-        better = max(("probe", "scratch"), key=lambda recipe: answers(found[name, recipe])[0].mean())
+        others = [recipe for recipe in ("probe", "scratch") if found[name, recipe]]
+        better = max(others, key=lambda recipe: answers(found[name, recipe])[0].mean())
         seeds = {fit["seed"] for fit in found[name, better]}
         mine, groups = answers([fit for fit in found[name, "finetune"] if fit["seed"] in seeds])
         tests[name] = better, paired_difference(answers(found[name, better])[0], mine, groups)
@@ -197,18 +203,30 @@ def report(names: Sequence[str], fits: Sequence[Fit]) -> None:
     print(f"lower by more than half a point, or significantly: {', '.join(worse) or 'none'}")
     for headline in (HEADLINE, (*HEADLINE[:2], "breast-clean")):
         if set(headline) <= set(names):
-            pooled = [[answers(found[name, recipe]) for name in headline] for recipe in ("probe", "finetune")]
+            pooled = [
+                [answers(both) for name in headline if (both := in_both(found, name, recipe))]
+                for recipe in ("probe", "finetune")
+            ]
             probe, mine = (np.concatenate([right for right, _ in of]) for of in pooled)
             test = paired_difference(probe, mine, [group for _, groups in pooled[1] for group in groups])
             print(f"{', '.join(headline)} pooled: above the probe by {100 * test.share:+.2f}, p = {test.p_value:.2g}")
 
 
+def in_both(found: Mapping[tuple[str, str], Sequence[Fit]], name: str, recipe: str) -> list[Fit]:
+    """Return the fits of a set by a recipe, of those seeds that probe and fine-tuning have both."""
+    seeds = [{fit["seed"] for fit in found[name, each]} for each in ("probe", "finetune")]
+    return [fit for fit in found[name, recipe] if fit["seed"] in seeds[0] & seeds[1]]
+
+
 def cell(fits: Sequence[Fit]) -> str:
-    """Return accuracy with its 95 % interval and the mean seconds."""
+    """Return accuracy with its 95 % interval, the mean seconds and the number of seeds."""
+    if not fits:
+        return "not run"
     right, groups = answers(fits)
     found = accuracy_interval(right, groups)
     seconds = statistics.mean(fit["whole"] for fit in fits)
-    return f"{100 * right.mean():.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f}), {seconds:.0f} s"
+    interval = f"{100 * found.low:.1f} to {100 * found.high:.1f}"
+    return f"{100 * right.mean():.1f} % ({interval}), {seconds:.0f} s, n = {len(fits)}"
 
 
 def run_trials(names: Sequence[str], asked: argparse.Namespace) -> None:
