@@ -73,7 +73,7 @@ def test_only_a_fitted_head_needs_no_epochs() -> None:
         recipe_named("scratch").changed(epochs=0)
 
 
-@pytest.mark.parametrize(("count", "epochs"), [(195, 31), (1187, 5), (20, 40), (600, 11), (10**6, 5)])
+@pytest.mark.parametrize(("count", "epochs"), [(195, 31), (1187, 5), (20, 40), (600, 11), (10**6, 3)])
 def test_the_budget_of_steps_makes_fewer_epochs_of_more_pictures(count: int, epochs: int) -> None:
     assert recipe_named("finetune").for_count(count).epochs == epochs
     assert recipe_named("scratch").for_count(count) == recipe_named("scratch")
