@@ -155,8 +155,8 @@ def test_random_crops_are_for_pictures_with_pixels_to_spare() -> None:
 
 def test_fine_tuning_is_as_long_as_the_pictures_are_many_unless_told() -> None:
     few, many = (decided(400, origin=CIFAR_ORIGIN, count=count) for count in (200, 5000))
-    assert (few.recipe.epochs, many.recipe.epochs) == (31, 5)
-    assert "5 epochs (about 1565 steps on 5000 pictures)" in many.reasons[-1]
+    assert (few.recipe.epochs, many.recipe.epochs) == (31, 3)
+    assert "3 epochs (about 939 steps on 5000 pictures)" in many.reasons[-1]
     for told in ({"epochs": 12}, {"settings": ("epochs=12",)}):
         plan = decided(400, origin=CIFAR_ORIGIN, count=5000, **told)
         assert plan.recipe.epochs == 12
