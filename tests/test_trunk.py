@@ -164,3 +164,10 @@ def test_a_wheel_that_is_installed_elsewhere_trains_without_a_network(tmp_path: 
     said = ran(python, "-m", "resnetkit", "train", "photos", *asked, RESNETKIT_OFFLINE="1")
     assert f"weights   {NAME}" in said
     assert (tmp_path / "runs/photos-resnet_2223/best.safetensors").is_file()
+
+
+def test_counts_of_batches_that_the_file_lacks_are_zero_and_not_what_lay_in_memory() -> None:
+    for size in range(1, 200):  # memory that is handed out again
+        torch.full((size,), 7)
+    network = rk.load("resnet_2223.imagenet1k").network
+    assert {int(value) for name, value in network.state_dict().items() if "num_batches" in name} == {0}

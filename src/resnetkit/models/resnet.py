@@ -275,7 +275,8 @@ def without_values(spec: ResNetSpec) -> ResNet:
             empty = nn.Parameter(torch.empty(parameter.shape), requires_grad=parameter.requires_grad)
             module.register_parameter(name, empty)
         for name, buffer in module.named_buffers(recurse=False):
-            module.register_buffer(name, torch.empty(buffer.shape, dtype=buffer.dtype))
+            # Not left empty: files may lack BatchNorm's counts of batches, and what lies in memory is no number of ours.
+            module.register_buffer(name, torch.zeros(buffer.shape, dtype=buffer.dtype))
     return network
 
 
