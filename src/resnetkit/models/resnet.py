@@ -275,7 +275,7 @@ def without_values(spec: ResNetSpec) -> ResNet:
             empty = nn.Parameter(torch.empty(parameter.shape), requires_grad=parameter.requires_grad)
             module.register_parameter(name, empty)
         for name, buffer in module.named_buffers(recurse=False):
-            # Not left empty: files may lack BatchNorm's counts of batches, and what lies in memory is no number of ours.
+            # Not left empty: files may lack BatchNorm's counts of batches, and what lies in memory says nothing.
             module.register_buffer(name, torch.zeros(buffer.shape, dtype=buffer.dtype))
     return network
 

@@ -132,6 +132,6 @@ class Request:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Request:
         """Read what `to_json` wrote; a recipe that is gone is passed over, for a run carries all that it said."""
-        known = {name: tuple(values[name]) for name in ("data", "settings")}
+        known: dict[str, Any] = {name: tuple(values[name]) for name in ("data", "settings")}
         known |= {"recipe": values["recipe"] if values["recipe"] in RECIPES else None}
         return cls(**dict(values) | known)
