@@ -89,10 +89,10 @@ def cifar10_resnet() -> Recipe:
 def finetune() -> Recipe:
     """Fit a pretrained network to new classes: the new head first, then all layers.
 
-    AdamW with a warm-up of two epochs, so that the layers follow the head that was fitted to them; BatchNorm learns the
-    statistics of the new pictures. What `train` takes for pictures far from those of the weights. Reached, from the
-    trunk of the package at 96 and 128 pixels on two cores (AMD EPYC, bf16, the whole command, n = 1), 93.2 % of 309
-    traffic signs in 106 s, 88.5 % of 156 breast ultrasounds in 94 s, 99.5 % of 209 blood cells in 166 s
+    AdamW with a warm-up of two epochs; BatchNorm learns the statistics of the new pictures, so that early epochs may
+    fall below the fitted head. What `train` takes for pictures far from those of the weights. Reached, from the trunk
+    of the package at 96 and 128 pixels on two cores (AMD EPYC, bf16, the whole command, n = 3), 92.3 % of 309 traffic
+    signs in 105 s, 88.5 % of 156 breast ultrasounds in 94 s, 99.2 % of 209 blood cells in 137 s
     (`benchmarks/finetuning.py`).
     """
     return scratch().changed(
@@ -110,8 +110,8 @@ def probe() -> Recipe:
     """Fit a linear head to the features of a frozen pretrained network: seconds, and the least a fine-tuning must beat.
 
     Each picture passes the network once, as for evaluation; the head is a logistic regression. What `train` takes for
-    few pictures near those of the weights. Reached 94.8 % of 153 ants and bees in 28 s from the trunk of the package at
-    224 pixels, and 50.5 % of the signs and 82.1 % of the ultrasounds of `finetune`.
+    few pictures near those of the weights. Reached 94.8 % of 153 ants and bees in 26 s (n = 5) from the trunk of the
+    package at 224 pixels, and 50.6 % of the signs and 82.1 % of the ultrasounds of `finetune`.
     """
     return Recipe(
         name="probe",
