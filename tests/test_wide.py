@@ -108,3 +108,13 @@ def test_long_pictures_are_judged_by_the_frame() -> None:
     assert not Preprocess().can_crop(300_000, 2_000)
     with pytest.raises(DataError, match="2000x10 is too long and thin to crop to 32x16"):
         Preprocess(size=32, width=16, resize=32).pixels(Image.new("RGB", (2000, 10)))
+
+
+def test_layers_are_listed_for_a_frame_and_a_size_without_them_is_refused(resnetkit: Callable[..., Output]) -> None:
+    code, out, _ = resnetkit("models", "resnet20", "--layers", "--image-size", "36x96")
+    assert code == 0
+    assert "output at 36x96" in out
+    assert "16x36x96" in out
+    code, _, err = resnetkit("models", "resnet20", "--image-size", "36")
+    assert code == 2
+    assert "add --layers" in err

@@ -146,6 +146,8 @@ def test_none_is_written_as_a_word() -> None:
         ("preprocess.interpolaton=bilinear", "did you mean 'preprocess.interpolation'"),
         ("zzz=1", "resnetkit recipes NAME"),
         ("name=mine", "unknown key"),
+        ("preprocess.size=96", "--image-size N or HxW"),
+        ("preprocess.width=96", "--image-size N or HxW"),
         ("model.num_classes=3", "unknown key"),
         ("model=x", "unknown key"),
         ("optim=sgd", "unknown key"),

@@ -13,6 +13,7 @@ import click
 
 from resnetkit.cli import options
 from resnetkit.cli.tables import print_table
+from resnetkit.errors import UsageError
 from resnetkit.words import percent
 
 # How weights came to be, as far as their recipe says it.
@@ -27,6 +28,8 @@ _TRAINED = ("name", "epochs", "seed", "command", "hours", "machine", "address")
 @options.debug
 def models(name: str | None, layers: bool, image_size: str | None, form: str) -> None:
     """List networks and published weights, or describe one network, checkpoint file or run."""
+    if image_size is not None and not layers:
+        raise UsageError("--image-size is the size that --layers lists the layers at: add --layers, or leave it out")
     if name is None:
         _list(form)
     elif layers:

@@ -293,6 +293,8 @@ def with_settings(recipe: Recipe, preprocess: dict[str, Any], settings: tuple[st
 
 def _nearest_key(key: str) -> str:
     """Return the hint at the key that was meant: one that ends so, or the nearest."""
+    if key in ("preprocess.size", "preprocess.width"):
+        return ": the size of the pictures is --image-size N or HxW"
     ending = next((known for known in settable() if known.endswith(f".{key}")), None)
     if ending is not None:
         return f"; did you mean {ending!r}?"
