@@ -56,6 +56,7 @@ NEED_TORCH = {
     "training.planning.nearness",
     "training.steps.muon",
     "training.steps.optim",
+    "training.steps.recounting",
     "training.together.ranks",
     "training.resuming",
     "training.state",

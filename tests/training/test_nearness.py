@@ -92,3 +92,25 @@ def test_near_pictures_get_a_head_alone_and_far_ones_all_layers(
     assert recipe("other") == "finetune"
     for asked in ({"epochs": 3}, {"recipe": "finetune"}, {"settings": ("optim.lr=0.1",)}, {"batch_size": 8}):
         assert recipe("alike", **asked) == "finetune", asked
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "rate"),
+    [
+        ("alike", {"recipe": "finetune"}, 1e-4),
+        ("alike", {"epochs": 3}, 1e-4),
+        ("alike", {"settings": ("ema=0.9",)}, 1e-4),
+        ("alike", {"recipe": "finetune", "settings": ("optim.lr=0.02",)}, 0.02),
+        ("alike", {"recipe": "finetune", "settings": ("optim.weight_decay=0.1",)}, 1e-3),
+        ("alike", {"recipe": "scratch"}, 0.05),
+        ("other", {"recipe": "finetune"}, 1e-3),
+    ],
+)
+def test_all_layers_learn_at_a_tenth_of_the_rate_where_pictures_are_near(
+    network: ResNet, folders: dict[str, Path], tmp_path: Path, name: str, options: dict[str, Any], rate: float
+) -> None:
+    weights = tmp_path / "w.safetensors"
+    checkpoint.save(weights, network, Header(spec=SPEC, classes=("x", "y"), preprocess=PREPROCESS))
+    decided = plan(str(folders[name]), weights=str(weights), threads=1, **options)[0]
+    assert decided.recipe.optim.lr == pytest.approx(rate)
+    assert any("a tenth of the rate" in reason for reason in decided.reasons) == (rate == 1e-4)

@@ -210,9 +210,10 @@ class Loop:
         begin = time.monotonic()
         set_rate(self.optimizer, self._rate_factor(position.step - 1))
         try:
+            network = self._answering(stop)
             if self.recipe.head_last and position.epoch + 1 == self.recipe.epochs:
-                self.task.fit_head(self.averaged.eval(), lambda: self._check(stop))
-            held_out = self.task.validate(self.averaged.eval(), lambda: self._check(stop))
+                self.task.fit_head(network, lambda: self._check(stop))
+            held_out = self.task.validate(network, lambda: self._check(stop))
         except Stopped as stopped:
             self._save_and_leave(stopped.signal_number)
         if not math.isfinite(held_out.figures.get("val_loss") or 0.0):
@@ -241,6 +242,13 @@ class Loop:
         if number and self.state.position.epoch < self.recipe.epochs:
             self._leave(number)
 
+    def _answering(self, stop: StopRequest) -> ResNet:
+        """Return the network as it answers, with BatchNorm's statistics counted anew where the recipe says so."""
+        network = self.averaged.eval()
+        if self.recipe.batchnorm == "recounted":
+            self.task.recount(network, lambda: self._check(stop))
+        return network
+
     def _fit_into_budget(self, stop: StopRequest) -> None:
         """Before a run with a time budget begins: time a few steps, undo them, and choose the number of epochs."""
         if self.recipe.budget.minutes is None or self.state.begun.timed:
@@ -248,11 +256,12 @@ class Loop:
         number, each, storing = 0, 0.0, self.state.position.storing_seconds
         try:
             if self.recipe.train != "all":  # what is frozen sees the held-out pictures once
-                self.task.validate(self.averaged.eval(), lambda: self._check(stop))
+                self.task.validate(self._answering(stop), lambda: self._check(stop))
             each = budget.seconds_per_epoch(
-                self._rehearse, lambda: self.task.validate(self.averaged.eval(), lambda: self._check(stop)),
+                self._rehearse,
+                lambda: self.task.validate(self._answering(stop), lambda: self._check(stop)),
                 steps=self.batches.steps_per_epoch,
-            )  # fmt: skip
+            )
             number = self._signal(stop)
         except Stopped as stopped:
             number = stopped.signal_number

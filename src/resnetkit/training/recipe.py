@@ -157,7 +157,8 @@ class Recipe:
     before is frozen. `views`: so many random changes of each picture pass the frozen layers once, and epoch e trains on
     what they made of the view e mod `views` (0: new changes in each epoch, nothing is stored).
     `batchnorm`: statistics of the `batch` that keep learning, `sync` for those of the whole batch where several
-    processes share it (on GPUs), or `frozen` ones.
+    processes share it (on GPUs), or `frozen` ones; `recounted`: those of the batch while it trains, and after each
+    epoch, where the network answers, those of training pictures for the weights as they then are.
     `compile`: `auto` compiles the training step where a table says that the run is long enough to repay it.
     `save_minutes`: state is saved at least this often, and after each epoch. `val_share`: held out where the data has
     no validation part; `keep_together`: what then stays on one side, identical `files`, those of equal `pixels` too, or
@@ -183,7 +184,7 @@ class Recipe:
     head_last: bool = False
     train: Literal["all", "layer2", "layer3", "layer4", "head"] = "all"
     views: int = 0
-    batchnorm: Literal["batch", "sync", "frozen"] = "batch"
+    batchnorm: Literal["batch", "sync", "frozen", "recounted"] = "batch"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: bool = True
     compile: Literal["auto", "on", "off"] = "auto"
@@ -216,6 +217,13 @@ class Recipe:
     def choosing(self) -> Recipe:
         """Return the recipe with `select` decided: patience, which judges by a held-out figure, implies `top1`."""
         return self.changed(select="top1") if self.budget.patience and self.select == "last" else self
+
+    def gentle(self) -> Recipe:
+        """Return the recipe at a tenth of its rate and with frozen statistics of BatchNorm.
+
+        For pictures like those that its weights have seen, of which these statistics hold better than those of a few.
+        """
+        return self.changed(optim=replace(self.optim, lr=self.optim.lr / 10), batchnorm="frozen")
 
     def for_pictures(self, *, median_side: int, size: int) -> Recipe:
         """Return the recipe with `augment.crop="auto"` decided: random crops where pictures have pixels to spare."""

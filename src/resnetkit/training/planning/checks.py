@@ -88,7 +88,7 @@ def _check_batchnorm(plan: Plan, count: int, *, num_ranks: int) -> None:
     smallest = max(1, count // -(-count // recipe.batch_size) // num_ranks)
     smallest //= -(-smallest // min(recipe.micro_batch or smallest, smallest))
     one_pixel = plan.spec.last_side(max(plan.preprocess.frame)) == 1
-    if smallest < 2 and one_pixel and recipe.batchnorm == "batch" and recipe.train != "head":
+    if smallest < 2 and one_pixel and recipe.batchnorm in ("batch", "recounted") and recipe.train != "head":
         raise UsageError(
             f"{count} pictures in batches of {recipe.batch_size} leave one picture alone, and BatchNorm needs two at "
             f"{plan.preprocess.sides} pixels: use a --batch-size of {4 * num_ranks} or more, or --set batchnorm=frozen"

@@ -121,17 +121,23 @@ def decide(
     `distance`: how far they are from those of the weights (`nearness.distance`), where that `may_be_near`.
     """
     near = is_near(distance, num_pictures=num_pictures)
+    recipe_name = request.recipe or (
+        "scratch" if origin is None else "probe" if near and _is_open(request) else "finetune"
+    )
+    gentle = near and recipe_name == "finetune"
     small = median_side < PHOTO_SIDE
     size, size_reason = _image_size(request, origin, median_side)
-    side = _side_for_trunk(request, origin, median_side=median_side, num_pictures=num_pictures, near=near)
+    side = _side_for_trunk(
+        request, origin, median_side=median_side, num_pictures=num_pictures, near=near and not gentle
+    )
     if side is not None:
         enlarged = ", enlarged for the weights" if side > median_side else ""
         size = side
         if request.image_width is None:
             size_reason = f"{side} pixels{enlarged} (median side {median_side})"
-    recipe_name = request.recipe or ("scratch" if origin is None else "probe" if near else "finetune")
     changes: dict[str, Any] = {}
-    recipe = with_settings(recipe_named(recipe_name), changes, request.settings)
+    recipe = recipe_named(recipe_name)
+    recipe = with_settings(recipe.gentle() if gentle else recipe, changes, request.settings)
     recipe = recipe.changed(batch_size=request.batch_size or recipe.batch_size)
     recipe = recipe.with_epochs(request.epochs) if request.epochs else recipe.for_count(num_pictures)
     recipe = recipe.for_pictures(median_side=median_side, size=size)
@@ -159,7 +165,7 @@ def decide(
         *_beside(origin),
         f"changes   {plan_words.of_augment(recipe.augment)}",
         f"recipe    {plan_words.of_length(recipe, num_pictures)}",
-        *plan_words.of_distance(distance, near=near),
+        *plan_words.of_distance(distance, near=near, gentle=gentle),
         *plan_words.of_frozen(recipe, spec, preprocess.frame, num_pictures),
         *plan_words.of_choice(recipe),
     )
@@ -189,15 +195,24 @@ def unmirrored(plan: Plan, request: Request, why: str) -> Plan:
 
 
 def may_be_near(request: Request, origin: Origin | None, *, num_pictures: int) -> bool:
-    """Tell whether a head alone may be trained: pictures are few, and nothing was said of how to train.
+    """Tell whether a head alone may be trained, or all layers gently: pictures are few, and nobody named a rate.
 
     Measured for networks with an ImageNet stem.
     """
-    free = request.recipe is None and request.epochs is None and request.batch_size is None
-    said = {setting.partition("=")[0].partition(".")[0] for setting in request.settings}
+    free = request.recipe in (None, "finetune") and "optim" not in _said(request)
     known = origin is not None and origin.spec.stem == "imagenet" and origin.preprocess.channels == 3
     grey = "preprocess.channels=1" in request.settings
-    return free and not said & _OF_TRAINING and known and not grey and is_near(0.0, num_pictures=num_pictures)
+    return free and known and not grey and is_near(0.0, num_pictures=num_pictures)
+
+
+def _said(request: Request) -> set[str]:
+    return {setting.partition("=")[0].partition(".")[0] for setting in request.settings}
+
+
+def _is_open(request: Request) -> bool:
+    """Tell whether nothing was said of how to train."""
+    named = request.recipe or request.epochs or request.batch_size
+    return named is None and not _said(request) & _OF_TRAINING
 
 
 def _side_for_trunk(

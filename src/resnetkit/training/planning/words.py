@@ -37,15 +37,17 @@ def of_length(recipe: Recipe, num_pictures: int) -> str:
     )
 
 
-def of_distance(distance: float | None, *, near: bool) -> list[str]:
-    """Say why a head alone is trained, or all layers, where that was measured."""
+def of_distance(distance: float | None, *, near: bool, gentle: bool) -> list[str]:
+    """Say why a head alone is trained, or all layers, or these `gentle`ly, where that was measured."""
     if distance is None:
         return []
     why = {
         True: "near what the weights have seen, and few" if distance else "too few pictures for more than a head",
         False: "far from what the weights have seen",
     }[near]
-    other = "--recipe finetune trains all layers" if near else "--recipe probe trains a head alone"
+    if gentle:
+        why += ", so a tenth of the rate"
+    other = "--recipe finetune trains all layers" if near and not gentle else "--recipe probe trains a head alone"
     return [f"          {why} (distance {distance:.3f}): {other}" if distance else f"          {why}: {other}"]
 
 
