@@ -106,7 +106,7 @@ def test_the_first_row_has_the_columns_of_an_epoch() -> None:
     task = Learning(
         figures=("top1",), learn=lambda forward, batch: (batch.images.sum(), {}),
         validate=lambda network, check: Validation({"val_loss": 0.7, "val_top1": 0.625}),
-        fit_head=lambda network, check: {"train_loss": 0.5, "train_top1": 0.75}, recount=lambda network, check: None,
+        fit_head=lambda network, check: {"train_loss": 0.5, "train_top1": 0.75},
     )  # fmt: skip
     row, _ = first_row(network, task, count=len(part))
     assert set(COLUMNS) == set(row)

@@ -25,11 +25,10 @@ class Learning:
     all of them sums over the pictures; their means over an epoch are `train_*` of its row. `validate(network, check)`
     scores what is held out and calls `check()` between batches so that a signal is obeyed there too;
     `fit_head(network, check)` fits the head to features of the training pictures, alike on all ranks, and returns the
-    `train_*` figures of that; `recount(network, check)` counts BatchNorm's statistics anew on some of these pictures.
+    `train_*` figures of that.
     """
 
     figures: tuple[str, ...]
     learn: Callable[[Forward, Batch], tuple[torch.Tensor, Figures]]
     validate: Callable[[ResNet, Callable[[], None]], Validation]
     fit_head: Callable[[ResNet, Callable[[], None]], Row]
-    recount: Callable[[ResNet, Callable[[], None]], None]

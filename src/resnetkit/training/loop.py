@@ -26,6 +26,7 @@ from resnetkit.training.planning.compiled import compiled
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.state import Position, State
 from resnetkit.training.steps.optim import build_optimizer, current_rate, rate_factor, set_rate
+from resnetkit.training.steps.recounting import recount
 from resnetkit.training.steps.stored import StoredBatches
 from resnetkit.training.stopping import Stopped, StopRequest
 from resnetkit.training.together.ranks import Ranks
@@ -246,7 +247,10 @@ class Loop:
         """Return the network as it answers, with BatchNorm's statistics counted anew where the recipe says so."""
         network = self.averaged.eval()
         if self.recipe.batchnorm == "recounted":
-            self.task.recount(network, lambda: self._check(stop))
+            epoch = self.state.position.epoch
+            recount(network, self.batches, recipe=self.recipe, epoch=epoch, check=lambda: self._check(stop))
+            if self.ranks.size > 1:  # libraries may differ between machines
+                network.load_state_dict(self.ranks.by_first(lambda: dict(network.named_buffers())), strict=False)
         return network
 
     def _fit_into_budget(self, stop: StopRequest) -> None:

@@ -13,13 +13,11 @@ from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.inference.engines import TorchEngine
 from resnetkit.models.resnet import ResNet
-from resnetkit.models.surgery import split
 from resnetkit.runtime import Runtime
 from resnetkit.training.choosing import Validation
 from resnetkit.training.learning import Figures, Forward, Learning
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.steps.head import fit_head
-from resnetkit.training.steps.recounting import recount
 from resnetkit.training.steps.stored import StoredScoring, pixels_of
 from resnetkit.training.together.ranks import Ranks
 from resnetkit.watcher import Row
@@ -56,17 +54,13 @@ def learning(
             stored=stored,
         )  # fmt: skip
 
-    def count(network: ResNet, check: Callable[[], None]) -> None:
-        learnt = network if recipe.train == "all" else split(network, recipe.train)[1]
-        recount(network, train, learning=learnt, preprocess=preprocess, runtime=runtime, check=check)
-
     def fit(network: ResNet, check: Callable[[], None]) -> Row:
         balanced = recipe.class_weights == "balanced"
         found = fit_head(network, train, preprocess=preprocess, runtime=runtime, balanced=balanced, check=check)
         network.fc.load_state_dict(ranks.by_first(network.fc.state_dict))  # libraries may differ between machines
         return {"train_loss": found.loss, "train_top1": found.top1}
 
-    return Learning(figures=("top1",), learn=learn, validate=validate, fit_head=fit, recount=count)
+    return Learning(figures=("top1",), learn=learn, validate=validate, fit_head=fit)
 
 
 def _class_weights(recipe: Recipe, part: Part, num_classes: int) -> torch.Tensor | None:

@@ -19,6 +19,7 @@ from resnetkit.runtime import Runtime
 from resnetkit.training.folds import words_of as words_of_folds
 from resnetkit.training.planning.plan import Plan
 from resnetkit.training.steps.augmenter import build_augmenter
+from resnetkit.training.steps.recounting import MOST
 
 # Multiply-adds of a training step, forward and backward, against those of naming a picture.
 _STEP = 3
@@ -78,6 +79,7 @@ def work(plan: Plan, prepared: Prepared) -> float:
     total = float(len(prepared.parts.get("test", ())))
     for train, val in fits:
         total += train * (frozen * passes + _STEP * (1 - frozen) * epochs) + recipe.head_last * train
+        total += epochs * min(MOST, train) * (recipe.batchnorm == "recounted")
         total += val * (frozen * min(epochs, 1) + (1 - frozen) * epochs) + recipe.head_first * (train + val) + val
     return total
 

@@ -124,7 +124,7 @@ def decide(
     recipe_name = request.recipe or (
         "scratch" if origin is None else "probe" if near and _is_open(request) else "finetune"
     )
-    gentle = near and recipe_name == "finetune"
+    gentle = near and recipe_name == "finetune" and "train=head" not in request.settings
     small = median_side < PHOTO_SIDE
     size, size_reason = _image_size(request, origin, median_side)
     side = _side_for_trunk(
@@ -165,7 +165,7 @@ def decide(
         *_beside(origin),
         f"changes   {plan_words.of_augment(recipe.augment)}",
         f"recipe    {plan_words.of_length(recipe, num_pictures)}",
-        *plan_words.of_distance(distance, near=near, gentle=gentle),
+        *plan_words.of_distance(distance, recipe, near=near, gentle=gentle),
         *plan_words.of_frozen(recipe, spec, preprocess.frame, num_pictures),
         *plan_words.of_choice(recipe),
     )
@@ -199,7 +199,8 @@ def may_be_near(request: Request, origin: Origin | None, *, num_pictures: int) -
 
     Measured for networks with an ImageNet stem.
     """
-    free = request.recipe in (None, "finetune") and "optim" not in _said(request)
+    rate = {"optim.lr", "optim.name"} & {setting.partition("=")[0] for setting in request.settings}
+    free = request.recipe in (None, "finetune") and not rate
     known = origin is not None and origin.spec.stem == "imagenet" and origin.preprocess.channels == 3
     grey = "preprocess.channels=1" in request.settings
     return free and known and not grey and is_near(0.0, num_pictures=num_pictures)

@@ -37,7 +37,7 @@ def of_length(recipe: Recipe, num_pictures: int) -> str:
     )
 
 
-def of_distance(distance: float | None, *, near: bool, gentle: bool) -> list[str]:
+def of_distance(distance: float | None, recipe: Recipe, *, near: bool, gentle: bool) -> list[str]:
     """Say why a head alone is trained, or all layers, or these `gentle`ly, where that was measured."""
     if distance is None:
         return []
@@ -46,7 +46,8 @@ def of_distance(distance: float | None, *, near: bool, gentle: bool) -> list[str
         False: "far from what the weights have seen",
     }[near]
     if gentle:
-        why += ", so a tenth of the rate"
+        frozen = " and frozen BatchNorm statistics" if recipe.batchnorm == "frozen" else ""
+        why += f", so a tenth of the rate{frozen}"
     other = "--recipe finetune trains all layers" if near and not gentle else "--recipe probe trains a head alone"
     return [f"          {why} (distance {distance:.3f}): {other}" if distance else f"          {why}: {other}"]
 
