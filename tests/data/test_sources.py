@@ -352,7 +352,7 @@ def test_a_csv_names_pictures_relative_to_itself(tmp_path, monkeypatch):
         (["image_path,label", '1.png,"a, b"', '2.png,"b, c"', '3.png,"c, a"'], "line 2: label 'a, b' is several names"),
         (
             ["image_path,warm,cold", "1.png,0,1"],
-            r"list.csv, line 1: has a column for each label \(warm, cold\); a pict",
+            r"list.csv, line 1: has a column for each label \(warm, cold\): write the",
         ),
         (["image_path,a,b,c,d,split", "1.png,0.0,1.0,0,0,val"], r"column for each label \(a, b, c and 1 more\)"),
         (["image_path,a,b", "1.png,True,False", "2.png,False,True"], r"column for each label \(a, b\)"),
@@ -362,15 +362,15 @@ def test_a_csv_names_pictures_relative_to_itself(tmp_path, monkeypatch):
         (["image_path,id,kind", "1.png,0,1", "2.png,1,7"], "line 1: no column 'label'"),
         (["image_path,label", "1.png,warm", "2.png,warm;"], "line 3: label 'warm;' is several names with ';'"),
         (["image_path,label", '1.png,"warm,wet"', '2.png,"cold,dry"'], "line 2: label 'warm,wet' is several names"),
-        (["image_path,label", "1.png,a", "2.png,\"['warm', 'wet']\""], "line 3: label .* is a list of names: a pict"),
-        (["image_path,label", "1.png,a", '2.png,"[""warm"",""wet""]"'], "line 3: label .* is a list of names: a p"),
+        (["image_path,label", "1.png,a", "2.png,\"['warm', 'wet']\""], "line 3: label .* is a list of names: write"),
+        (["image_path,label", "1.png,a", '2.png,"[""warm"",""wet""]"'], "line 3: label .* is a list of names: write"),
         (["image_path,label", "1.png,a", "2\0.png,b"], "line 3: (image_path holds a NUL|line contains NUL)"),
         (["image_path,label", '"1.png,a'], "line 2: unexpected end of data"),
     ],
 )
 def test_a_wrong_csv_is_refused_with_the_line(tmp_path, lines, message):
     with pytest.raises(DataError, match=message):
-        open_data(csv(tmp_path / "list.csv", *lines))
+        open_data(csv(tmp_path / "list.csv", *lines), labels="one")
 
 
 def test_names_with_commas_stay_names(tmp_path):

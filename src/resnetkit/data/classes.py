@@ -55,21 +55,48 @@ def class_names(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def renamed(items: tuple[Item, ...], rename: Mapping[str, str]) -> tuple[Item, ...]:
-    """Return the items with class names replaced (`--rename old=new`); raises `UsageError` for an unknown old name."""
-    table = {normal_name(old): normal_name(new) for old, new in rename.items()}
-    labels = {label for item in items for label in item.labels or ()}
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the distinct names in the order of classes."""
+    return tuple(sorted(set(names), key=natural_key))
+
+
+def check_writable(names: Iterable[str]) -> None:
+    """Raise `DataError` for a class that cannot be told in a cell of several labels, as `Item.written` writes it."""
+    for name in names:
+        if ";" in name or name.endswith("?"):
+            what = "a ';', which parts labels" if ";" in name else "a '?' at its end, which says that nobody knows"
+            raise DataError(f"class {name!r} has {what}: add --rename {_rename(name, 'NAME')}")
+
+
+def renamed(items: tuple[Item, ...], rename: Mapping[str, str], *, more: Collection[str] = ()) -> tuple[Item, ...]:
+    """Return the items with class names replaced (`--rename old=new`), also of labels that are unknown.
+
+    `more` are classes that no item has. Raises `UsageError` for an unknown old name.
+    """
+    table = _normal(rename)
+    labels = {*more, *(name for item in items for name in item.names)}
     for old, new in table.items():
         if old not in labels:
             raise UsageError(f"--rename {_rename(old, new)}: no class is called {old!r}{near_miss(old, labels)}")
         if not new.strip():
             raise UsageError(f"--rename {old}=: the new name is missing")
-    return tuple(
-        replace(item, labels=tuple(dict.fromkeys(table.get(label, label) for label in item.labels)))
-        if item.labels and not table.keys().isdisjoint(item.labels)
-        else item
-        for item in items
-    )
+    return tuple(item if table.keys().isdisjoint(item.names) else _renamed(item, table) for item in items)
+
+
+def _renamed(item: Item, table: Mapping[str, str]) -> Item:
+    labels = None if item.labels is None else in_order(table.get(label, label) for label in item.labels)
+    unknown = in_order({table.get(name, name) for name in item.unknown} - set(labels or ()))
+    return replace(item, labels=labels, unknown=unknown)
+
+
+def renamed_names(names: Iterable[str], rename: Mapping[str, str]) -> tuple[str, ...]:
+    """Return class names as `renamed` has them."""
+    table = _normal(rename)
+    return in_order(table.get(name, name) for name in names)
+
+
+def _normal(rename: Mapping[str, str]) -> dict[str, str]:
+    return {normal_name(old): normal_name(new) for old, new in rename.items()}
 
 
 def unknown_class(name: str, known: Collection[str], *, where: str, count: int) -> DataError:
@@ -93,32 +120,36 @@ def _rename(old: str, new: str) -> str:
 _LIST = re.compile(r"\s*(\[.*['\",].*\]|\{.*['\",].*\}|\(\s*['\"].*\))\s*", re.DOTALL)
 
 
-def several_names(labels: Iterable[str]) -> dict[str, str]:
+def several_names(labels: Iterable[str], *, parted: bool = False) -> dict[str, str]:
     """Return, for each label that is several names, why: a class of that name would be one that nobody meant.
 
     `;` and `|` always part names, as a list in brackets does. A comma parts them where other labels name the parts
     too: any of them where no space follows it, else all; so `tench, Tinca tinca` is one class. Where every comma of
-    all the labels stands between words without spaces, two such labels are enough.
+    all the labels stands between words without spaces, two such labels are enough. `parted`: what `;` parts are the
+    labels of one picture, and each of them must be one name.
     """
-    different = set(labels)
-    sharing = Counter(part for label in different for part in set(_parts(label, ",")))
-    commas = [label for label in different if "," in label]
-    tight = len(commas) > 1 and not any(letter.isspace() for label in commas for letter in label)
-    return {label: why for label in different if (why := _why_several(label, sharing, tight=tight))}
+    names = {label: _parts(label, ";") if parted and not _LIST.fullmatch(label) else [label] for label in labels}
+    different = {name for own in names.values() for name in own}
+    sharing = Counter(part for name in different for part in set(_parts(name, ",")))
+    commas = [name for name in different if "," in name]
+    tight = len(commas) > 1 and not any(letter.isspace() for name in commas for letter in name)
+    why = {name: _why_several(name, sharing, tight=tight) for name in different}
+    found = {label: next((why[name] for name in own if why[name]), "") for label, own in names.items()}
+    return {label: reason for label, reason in found.items() if reason}
 
 
 def _why_several(label: str, sharing: Counter[str], *, tight: bool) -> str:
-    letter = "" if _LIST.fullmatch(label) else _parting(label, sharing, tight=tight)
-    if not (letter or _LIST.fullmatch(label)):
+    if _LIST.fullmatch(label):
+        return f"label {label!r} is a list of names: write a;b, without brackets"
+    if not (letter := _parting(label, sharing, tight=tight)):
         return ""
-    if not letter:
-        return (
-            f"label {label!r} is a list of names: a picture has one label in this version; write one, without brackets"
-        )
-    names = ", ".join(map(repr, _parts(label, letter)[:3]))
+    parts = _parts(label, letter)
+    if letter != ";":
+        way_out = f"write a;b, or the name without {letter!r}"
+    else:
+        way_out = "write one, or add --labels several" if len(parts) > 1 else "write one, without ';'"
     return (
-        f"label {label!r} is several names with {letter!r} between them ({names}): a picture has one label in this "
-        f"version; write one, or the name without {letter!r}"
+        f"label {label!r} is several names with {letter!r} between them ({', '.join(map(repr, parts[:3]))}): {way_out}"
     )
 
 

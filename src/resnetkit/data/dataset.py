@@ -28,13 +28,15 @@ class Reader(Protocol):
 class Item:
     """One picture: its path as given, what it is, its part of the data and the group it must stay with.
 
-    `labels` are the names that people gave it: none of them is `()`, and None says that nobody looked.
+    `labels` are the names that people gave it: none of them is `()`, and None says that nobody looked. `unknown` are
+    names of which nobody knows whether it has them, where a picture may have several. Both are in the order of classes.
     """
 
     source: str
     labels: tuple[str, ...] | None = None
     split: Split | None = None
     group: str | None = None
+    unknown: tuple[str, ...] = ()
 
     @property
     def label(self) -> str | None:
@@ -43,9 +45,25 @@ class Item:
         return None if self.labels is None else self.labels[0]
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The classes that it has, and those that it may have."""
+        return (*(self.labels or ()), *self.unknown)
+
+    @property
     def written(self) -> str:
-        """Its labels as the cell of a table: `cat`, `cat;dog`, empty for none."""
-        return ";".join(self.labels or ())
+        """Its labels as the cell of a table: `cat`, `cat;dog`, `cat;dog?` with an unknown one, empty for none."""
+        return ";".join([*(self.labels or ()), *(f"{name}?" for name in self.unknown)])
+
+
+def labels_written(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the labels and the unknown ones of an `Item.written`, of a picture that may have several.
+
+    >>> labels_written("cat;dog?"), labels_written("")
+    ((('cat',), ('dog',)), ((), ()))
+    """
+    names = text.split(";") if text else []
+    known = tuple(name for name in names if not name.endswith("?"))
+    return known, tuple(name[:-1] for name in names if name.endswith("?"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +73,9 @@ class Dataset:
     `classes` are Unicode NFC, in natural order. `ignored` are files that are no pictures, `outside` pictures that lie
     in no class folder, `empty` class folders without pictures, `unreadable` folders (name, reason) that could not be
     listed, `notes` sentences that a person should read, `roots` the folders given, `limit` how many pictures of each
-    part were taken at most. `origins` tells for each source who reads it, under which key.
+    part were taken at most. Where `several`, a picture may have no label, one or several, else each has one; where it
+    `unites`, files of one content are one picture with the labels of all. `origins` tells for each source who reads it,
+    under which key.
     """
 
     name: str
@@ -68,6 +88,8 @@ class Dataset:
     notes: tuple[str, ...] = ()
     roots: tuple[str, ...] = ()
     limit: int | None = None
+    several: bool = False
+    unites: bool = False
     origins: Mapping[str, tuple[Reader, str]] = field(repr=False, compare=False)
 
     def __len__(self) -> int:

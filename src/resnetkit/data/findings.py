@@ -22,7 +22,8 @@ PART_NAMES: dict[Split, str] = {"train": "training", "val": "validation", "test"
 class Report:
     """Counts and findings; `str()` is a table at most 80 columns wide, `to_json` has every name in full.
 
-    `counts`: class -> part -> images. `held_out`: the share of train that became val, None where val was given;
+    `counts`: class -> part -> images; `pictures`: part -> images, of which each may count in `several` classes.
+    `held_out`: the share of train that became val, None where val was given;
     `halved`: half of it became test.
     `across`: (part, other part, images of the first that are also in the second, one of them). `two_labels`: pairs of
     (source, label) with identical content. `near`: (part, other part, images of the first that show a photo of the
@@ -32,6 +33,8 @@ class Report:
 
     name: str
     counts: dict[str, dict[Split, int]]
+    pictures: dict[Split, int] = field(default_factory=dict)
+    several: bool = False
     held_out: float | None = None
     halved: bool = False
     unreadable: tuple[tuple[str, str], ...] = ()
@@ -54,7 +57,7 @@ class Report:
 
     def total(self, part: Split) -> int:
         """Return the number of images of one part."""
-        return sum(count.get(part, 0) for count in self.counts.values())
+        return self.pictures.get(part, 0)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -87,15 +90,17 @@ def examine(
     for part, items in by_part.items():
         for label, count in Counter(label for item in items for label in item.labels or ()).items():
             counts[label][part] = count
-    several = len([part for part in by_part if by_part[part]]) > 1
+    compared = len([part for part in by_part if by_part[part]]) > 1
     missing = {
         part: tuple(name for name in classes if not counts[name][part])
         for part, items in by_part.items()
-        if items and several
+        if items and compared
     }
     return Report(
         name=dataset.name,
         counts=counts,
+        pictures={part: len(items) for part, items in by_part.items()},
+        several=dataset.several,
         held_out=held_out,
         halved=halved,
         unreadable=tuple(unreadable.items()),
@@ -105,7 +110,7 @@ def examine(
         empty=dataset.empty,
         missing={part: names for part, names in missing.items() if names},
         across=tuple(_across(by_part, digests)),
-        two_labels=tuple(_two_labels(by_part, digests)),
+        two_labels=() if dataset.several else tuple(_two_labels(by_part, digests)),
         near=tuple(_near_across(near, digests)),
         single=tuple(name for name in classes if sum(counts[name].values()) == 1),
         depth=depth,
@@ -158,7 +163,8 @@ def _two_labels(
 def _table(report: Report) -> list[str]:
     """Return one row for each class, or their extremes where there are more than fit a screen."""
     rows = list(_rows(report))
-    total = ("total", [report.total(part) for part in report.parts])
+    # The labels of pictures that have several add up to more than there are pictures.
+    total = ("images" if report.several else "total", [report.total(part) for part in report.parts])
     columns = [
         max(len(part), *(len(f"{row[1][i]:,}") for row in [*rows, total])) for i, part in enumerate(report.parts)
     ]

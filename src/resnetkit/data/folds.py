@@ -26,9 +26,13 @@ class Folds:
     pixels: Pixels = field(repr=False)
 
     def check(self, targets: np.ndarray, classes: Sequence[str]) -> None:
-        """Raise `DataError` where unreadable pictures leave a fold empty, or one that cannot learn a class."""
+        """Raise `DataError` where unreadable pictures leave a fold empty, or one that cannot learn a class.
+
+        `targets`: `[N]` classes, or `[N, K]` of several labels, of which a fold may know none: it learns the others.
+        """
         for fold in range(1, self.count + 1):
-            untaught = set(targets.tolist()) - set(targets[self.numbers != fold].tolist())
+            taught = targets[self.numbers != fold]
+            untaught = set() if targets.ndim == 2 else set(targets.tolist()) - set(taught.tolist())
             if untaught or not (self.numbers == fold).any():
                 what = f"all that is left of class {classes[min(untaught)]!r}" if untaught else "nothing"
                 raise DataError(
@@ -49,16 +53,18 @@ class Folds:
 
 def fold_of(
     items: Sequence[Item], surveyed: Survey, alike: Sequence[tuple[Item, Item]], *, count: int,
-    rows: Mapping[str, int] | None, seed: int, trained: Collection[str],
+    rows: Mapping[str, int] | None, seed: int, trained: Collection[str], several: bool = False,
 ) -> dict[str, int]:  # fmt: skip
-    """Return source -> fold of training pictures: as the `rows` of an earlier run say it, or drawn.
+    """Return source -> fold of training pictures, which may have `several` labels: as `rows` of a run say, or drawn.
 
     Raises what `splits.into_folds` does.
     """
     if rows is None:
         digests = [surveyed.digests[item.source] for item in items]
         pairs = [(surveyed.digests[one.source], surveyed.digests[two.source]) for one, two in alike]
-        numbers = splits.into_folds(items, digests, count=count, seed=seed, alike=pairs, trained=trained)
+        numbers = splits.into_folds(
+            items, digests, count=count, seed=seed, alike=pairs, trained=trained, several=several
+        )  # fmt: skip
     else:
         numbers = [number or 0 for number in splits.found_in(items, rows)]
     return {item.source: number for item, number in zip(items, numbers, strict=True)}

@@ -20,6 +20,8 @@ from resnetkit.data.folds import Folds, fold_of
 from resnetkit.data.opening import pages
 from resnetkit.data.prepared import Division, Pair, Part, Prepared, Reading
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.several import unite
+from resnetkit.data.targets import class_targets, label_targets
 from resnetkit.errors import DataError, UsageError
 from resnetkit.watcher import Progress
 
@@ -38,6 +40,7 @@ def prepare_training(
     a `--limit` that leaves nothing to hold out.
     """
     parts, trained = division.parts, set(division.trained)
+    dataset, surveyed = _united(dataset, surveyed, reading)
     wanted, notes = _chosen(dataset, (*SPLITS, "seen"), division.rows)
     wanted = _without_seen(wanted, trained)
     chosen = replace(wanted, items=tuple(item for item in wanted.items if item.split in parts))
@@ -60,7 +63,7 @@ def prepare_training(
     if division.folds and "train" in by_part:
         numbered = fold_of(
             by_part["train"], surveyed, alike, count=division.folds, rows=division.fold_rows, seed=division.seed,
-            trained=trained,
+            trained=trained, several=chosen.several,
         )  # fmt: skip
     again: dict[Split, list[Item]] = {"val": by_part["train"]} if numbered and whole_short_side else {}
     found = _decoded(
@@ -75,7 +78,7 @@ def prepare_training(
         names, held_out=share, halved=halved, near=_as_divided(near, by_part), notes=(*notes, *said, *found.kept)
     )
     _report(report, found, reading)
-    _check_parts(left, names, needs_val=share is not None and not trained)
+    _check_parts(left, names, needs_val=share is not None and not trained, several=chosen.several)
     prepared = found.prepared(names, report)
     if division.folds and as_scored is not None:
         numbers = np.array([numbered[item.source] for item in as_scored[0]], np.int64)
@@ -93,6 +96,7 @@ def prepare_scoring(
 
     Raises `DataError` for a class that is not among them too.
     """
+    dataset, surveyed = _united(dataset, surveyed, reading)
     chosen, _ = _chosen(dataset, (part,), None)
     _check_labels(chosen, classes, (part,))
     step = _Steps(reading.progress, total=len(chosen) * (2 if surveyed is None else 1))
@@ -129,7 +133,7 @@ class _Found:
 
     def prepared(self, names: tuple[str, ...], report: Report) -> Prepared:
         """Return the parts that have a picture, with targets in the order of `names`."""
-        return _prepared(names, self.read, report, self.surveyed, self.preprocess)
+        return _prepared(names, self.read, report, self.surveyed, self.preprocess, several=self.dataset.several)
 
 
 def _decoded(
@@ -205,7 +209,7 @@ def _check_labels(dataset: Dataset, classes: Sequence[str] | None, parts: Sequen
         only = " and ".join(part for part in SPLITS if part in present)
         raise DataError(f"{dataset.name}: no training part (only {only}); add one, or give the pictures without parts")
     counts = Counter(label for item in dataset.items for label in item.labels or ())
-    if classes is None and len(counts) < 2:
+    if classes is None and len(counts) < (1 if dataset.several else 2):
         raise DataError(
             f"{dataset.name}: one class only ({next(iter(counts))}); there must be two or more to tell apart"
         )
@@ -217,7 +221,7 @@ def _check_labels(dataset: Dataset, classes: Sequence[str] | None, parts: Sequen
 def _check_limit(dataset: Dataset) -> None:
     """Stop where a limit leaves classes without an image to hold out: more images would not help."""
     needed = 2 * len({label for item in dataset.items for label in item.labels or ()})
-    if dataset.limit is not None and dataset.limit < needed:
+    if dataset.limit is not None and dataset.limit < needed and not dataset.several:
         raise UsageError(
             f"--limit {dataset.limit} is too small for {needed // 2} classes: each needs two images, one to train and "
             f"one to hold out; --limit {needed} or more"
@@ -271,10 +275,11 @@ def _divided(
         digests = [surveyed.digests[item.source] for item in items]
         pairs = [(surveyed.digests[one.source], surveyed.digests[two.source]) for one, two in alike]
         items = splits.hold_out(
-            items, digests, share=share, seed=division.seed, alike=pairs, trained=division.trained
+            items, digests, share=share, seed=division.seed, alike=pairs, trained=division.trained,
+            several=dataset.several,
         )  # fmt: skip
         if division.selects:
-            items = splits.halve(items, digests, seed=division.seed, alike=pairs)
+            items = splits.halve(items, digests, seed=division.seed, alike=pairs, several=dataset.several)
     by_part = {part: [item for item in items if item.split == part] for part in division.parts}
     return {part: members for part, members in by_part.items() if members}
 
@@ -293,8 +298,18 @@ def _with_depth(preprocess: Preprocess, surveyed: Survey, train: Sequence[Item])
     return preprocess.changed(depth=max(depths)) if depths and preprocess.depth is None else preprocess
 
 
+def _united(dataset: Dataset, surveyed: Survey | None, reading: Reading) -> tuple[Dataset, Survey | None]:
+    """Return the data with files of one content as one picture, where these lie in a folder for each label."""
+    if not dataset.unites:
+        return dataset, surveyed
+    surveyed = surveyed or survey(dataset, threads=reading.threads, progress=reading.progress)
+    return unite(dataset, surveyed.digests), surveyed
+
+
 def _classes_left(dataset: Dataset, left: Mapping[Split, Sequence[Item]]) -> tuple[str, ...]:
-    """Return the classes of the data that still have a readable image."""
+    """Return the classes of the data that still have a readable image; labels stay, for their lack is told too."""
+    if dataset.several:
+        return dataset.classes
     seen = {label for items in left.values() for item in items for label in item.labels or ()}
     return tuple(name for name in dataset.classes if name in seen)
 
@@ -305,22 +320,28 @@ def _bad_images(failed: Mapping[str, str], total: int, hint: str) -> DataError:
     return DataError(f"{len(failed):,} of {total:,} images cannot be read: {first}{more}; {hint}")
 
 
-def _check_parts(left: Mapping[Split, Sequence[Item]], names: Sequence[str], *, needs_val: bool) -> None:
+def _check_parts(left: Mapping[Split, Sequence[Item]], names: Sequence[str], *, needs_val: bool, several: bool) -> None:
     """Stop where what is left cannot be used: too few classes, or one that training has no image of."""
     if not any(left.values()):
         raise DataError("no image could be read")
     if not left.get("train"):
         raise DataError("no training image could be read")
+    if not several:
+        _check_classes(left, names)
+    if needs_val and not left.get("val"):
+        raise DataError(
+            "nothing can be held out for validation: each class has one image, one group or identical files; add images"
+        )
+
+
+def _check_classes(left: Mapping[Split, Sequence[Item]], names: Sequence[str]) -> None:
+    """Stop where a picture's one class cannot be learnt."""
     if len(names) < 2:
         raise DataError(f"one class only ({', '.join(names)}) has images that can be read; there must be two or more")
     trained = {label for item in left["train"] for label in item.labels or ()}
     without = [name for name in names if name not in trained]
     if without:
         raise DataError(f"class {without[0]!r} has no training image that can be read; mend one or take the class out")
-    if needs_val and not left.get("val"):
-        raise DataError(
-            "nothing can be held out for validation: each class has one image, one group or identical files; add images"
-        )
 
 
 def _prepared(
@@ -329,11 +350,13 @@ def _prepared(
     report: Report,
     surveyed: Survey,
     preprocess: Preprocess,
+    *,
+    several: bool,
 ) -> Prepared:
-    index = {name: number for number, name in enumerate(names)}
+    targets_of = label_targets if several else class_targets
     parts = {
         part: Part(
-            items=items, targets=np.array([index[str(item.label)] for item in items], np.int64), pixels=pixels,
+            items=items, targets=targets_of(items, names, where=part), pixels=pixels,
             content=content_of(surveyed.digests[item.source] for item in items),
             contents=digests_of(items, surveyed),
         )
@@ -354,4 +377,5 @@ def _prepared(
         fingerprint=fingerprint(records),
         preprocess=preprocess,
         records=records,
+        several=several,
     )

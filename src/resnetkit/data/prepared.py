@@ -22,8 +22,9 @@ Pair = tuple[Item, Item]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """The decoded pictures of train, val or test: item i has class `targets[i]` and pixels i.
+    """The decoded pictures of train, val or test: item i has `targets[i]` and pixels i.
 
+    Targets are classes, `[N]` int64, or where pictures have several labels `[N, K]` float32 (`data.targets`).
     `content` is the same for the same files, whatever they are called; `contents` are the digests of each picture.
     """
 
@@ -41,7 +42,8 @@ class Part:
 class Prepared:
     """Data ready for training or evaluation. `records` is what `fingerprint` was made of.
 
-    `left_out`: pictures of val and test that trained what the weights begin as; `folds`: None where a part is held out.
+    `left_out`: pictures of val and test that trained what the weights begin as; `folds`: None where a part is held out;
+    `several`: pictures may have none, one or several labels.
     """
 
     classes: tuple[str, ...]
@@ -52,6 +54,7 @@ class Prepared:
     records: tuple[Record, ...] = field(repr=False)
     left_out: tuple[Item, ...] = field(default=(), repr=False)
     folds: Folds | None = None
+    several: bool = False
 
     @property
     def fold_of(self) -> dict[str, int] | None:

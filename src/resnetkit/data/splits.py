@@ -6,18 +6,21 @@ import hashlib
 import io
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
 from resnetkit.data.classes import natural_key
-from resnetkit.data.dataset import Item, Split
+from resnetkit.data.dataset import Item, Split, labels_written
 from resnetkit.data.sources.tables import read_table
+from resnetkit.data.stratified import stratified
+from resnetkit.data.units import Unit, units_of
 from resnetkit.errors import DataError, UsageError
 from resnetkit.files import csv_writer, write_text
+from resnetkit.words import counted
 
 # One in five, as in five-fold cross-validation: of 250 photos 50 are held out, whose accuracy is then known to about
 # ten points (interval of 45 in 50: 78 to 97 %), and four fifths of the photos still train.
@@ -40,23 +43,9 @@ def digest(data: bytes | np.ndarray) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-@dataclass(kw_only=True, slots=True)
-class _Unit:
-    """Pictures that stay on one side: of one group, or with identical content. `height` in [0, 1) decides which.
-
-    One of them may have trained what the weights begin as: then they are not `free` and train.
-    """
-
-    members: list[int]
-    free: bool
-    labels: frozenset[str]
-    height: float
-    held_out: bool
-
-
 def hold_out(
     items: Sequence[Item], digests: Sequence[str], *, share: float, seed: int, alike: Iterable[tuple[str, str]] = (),
-    trained: Collection[str] = (),
+    trained: Collection[str] = (), several: bool = False,
 ) -> tuple[Item, ...]:  # fmt: skip
     """Divide the training part into train and val; items of other parts stay as they are.
 
@@ -69,6 +58,10 @@ def hold_out(
     Of `trained`, sources that the starting weights learnt from, none is held out, nor what shares a unit with them:
     `share` of all is then taken from the others, all of these where they are little more than that.
 
+    Where pictures may have `several` labels, or none, units are held out by `stratified`: each label gives `share` of
+    its pictures as nearly as that goes, and has units on both sides where it has two or more; one with a single unit
+    trains. Rare labels need that; the cost is what hashes give: here, where a photo goes depends on the others.
+
     Data that has a val part already comes back with its unassigned items in train. `digests` belong to `items`.
     """
     if not 0 < share < 1:
@@ -77,9 +70,12 @@ def hold_out(
     if any(item.split == "val" for item in items):
         return tuple(replace(item, split=item.split or "train") for item in items)
     part = [index for index, item in enumerate(items) if item.split in (None, "train")]
-    units = _units(items, digests, part, alike, trained=set(trained), seed=seed)
-    _hold_out_share(units, share)
-    _give_every_class_both_sides(units)
+    units = units_of(items, digests, part, alike, trained=set(trained), seed=seed)
+    if several and not _share_of_free(units, share)[1]:
+        _hold_out_stratified(units, share)
+    else:
+        _hold_out_share(units, share)
+        _give_every_class_both_sides(units)
     split: dict[int, Split] = {index: "val" if unit.held_out else "train" for unit in units for index in unit.members}
     sides = (split.get(index, item.split) for index, item in enumerate(items))
     return tuple(
@@ -88,8 +84,9 @@ def hold_out(
 
 
 def halve(
-    items: Sequence[Item], digests: Sequence[str], *, seed: int, alike: Iterable[tuple[str, str]] = ()
-) -> tuple[Item, ...]:
+    items: Sequence[Item], digests: Sequence[str], *, seed: int, alike: Iterable[tuple[str, str]] = (),
+    several: bool = False,
+) -> tuple[Item, ...]:  # fmt: skip
     """Divide the val part as `hold_out` does train: half of it stays, to select, half becomes test, to score.
 
     Nothing changes where there are fewer than `ENOUGH_TO_HALVE`, or a test part already.
@@ -99,7 +96,8 @@ def halve(
         return tuple(items)
     part = [replace(items[index], split=None) for index in held_out]
     # A seed that no person can ask for: these heights shall not be those that decided what is held out.
-    divided = hold_out(part, [digests[index] for index in held_out], share=0.5, seed=-1 - seed, alike=alike)
+    own = [digests[index] for index in held_out]
+    divided = hold_out(part, own, share=0.5, seed=-1 - seed, alike=alike, several=several)
     half: dict[int, Split] = {
         index: "test" if item.split == "val" else "val" for index, item in zip(held_out, divided, strict=True)
     }
@@ -108,7 +106,7 @@ def halve(
 
 def into_folds(
     items: Sequence[Item], digests: Sequence[str], *, count: int, seed: int, alike: Iterable[tuple[str, str]] = (),
-    trained: Collection[str] = (),
+    trained: Collection[str] = (), several: bool = False,
 ) -> list[int]:  # fmt: skip
     """Return of each item the fold that holds it out, 1 to `count`; 0 for one that always trains or is no part of it.
 
@@ -116,9 +114,16 @@ def into_folds(
     one size in an order that content decides, so that folds are alike in classes and in size. What `trained` the
     starting weights, and what shares a unit with it, is never held out.
     Raises `UsageError` where a class has too few units for a picture of it in every fold.
+
+    Where pictures may have `several` labels, or none, folds are those of `stratified`. A label that has fewer units
+    than there are folds is in some of them only, and of two units or more no fold holds out all, if labels that share
+    pictures leave that choice. The fold that holds out the only unit of a label cannot learn it. Raises `UsageError`
+    where there are fewer units than folds.
     """
     part = [index for index, item in enumerate(items) if item.split in (None, "train")]
-    units = _units(items, digests, part, alike, trained=set(trained), seed=seed)
+    units = units_of(items, digests, part, alike, trained=set(trained), seed=seed)
+    if several:
+        return _stratified_folds(units, count, len(items))
     _check_folds(units, count)
     number = [0] * len(items)
     held: list[Counter[str]] = [Counter() for _ in range(count)]
@@ -132,11 +137,10 @@ def into_folds(
     return number
 
 
-def _check_folds(units: Sequence[_Unit], count: int) -> None:
+def _check_folds(units: Sequence[Unit], count: int) -> None:
     """Raise `UsageError` where a class cannot give one unit to each fold; one that is known already gives none."""
     given = Counter(label for unit in units if unit.free for label in unit.labels)
-    if not given:
-        raise UsageError("--folds: the starting weights know all of these pictures, so none can be held out")
+    _check_known(len(given))
     label, fewest = min(given.items(), key=lambda pair: (pair[1], pair[0]))
     if fewest < count:
         way_out = f"use --folds {fewest}, or add pictures" if fewest > 1 else "add pictures, or take the class out"
@@ -144,6 +148,32 @@ def _check_folds(units: Sequence[_Unit], count: int) -> None:
             f"--folds {count}: class {label!r} has {fewest} picture{'s'[: fewest > 1]} to hold out (groups and copies "
             f"count once), and each fold needs one: {way_out}"
         )
+
+
+def _stratified_folds(units: Sequence[Unit], count: int, num_items: int) -> list[int]:
+    """Return of each item its fold, by the pictures of every label; what trained, and all that is no part of it, has 0.
+
+    A fold comes away with nothing only where there are fewer units than folds, for an empty one lacks most of all.
+    """
+    free = sum(unit.free for unit in units)
+    _check_known(free)
+    if free < count:
+        raise UsageError(
+            f"--folds {count}: there {'is' if free == 1 else 'are'} {counted(free, 'picture')} to hold out (groups and "
+            f"copies count once), and each fold needs one: {f'use --folds {free}, or ' * (free > 1)}add pictures"
+        )
+    trains = {index: 0 for index, unit in enumerate(units) if not unit.free}
+    number = [0] * num_items
+    for unit, fold in zip(units, stratified(units, [0, *[1 / count] * count], given=trains), strict=True):
+        for index in unit.members:
+            number[index] = fold
+    return number
+
+
+def _check_known(num_free: int) -> None:
+    """Raise `UsageError` where nothing is free to be held out."""
+    if not num_free:
+        raise UsageError("--folds: the starting weights know all of these pictures, so none can be held out")
 
 
 def _check_taught(items: Sequence[Item], part: Sequence[int], number: Sequence[int], count: int) -> None:
@@ -154,61 +184,33 @@ def _check_taught(items: Sequence[Item], part: Sequence[int], number: Sequence[i
             raise UsageError(f"--folds {count}: one group holds all of class {label!r}, which no fold could then learn")
 
 
-def _units(
-    items: Sequence[Item], digests: Sequence[str], part: Sequence[int], alike: Iterable[tuple[str, str]], *,
-    trained: Collection[str], seed: int,
-) -> list[_Unit]:  # fmt: skip
-    root = _joined(items, digests, part, alike)
-    members: dict[str, list[int]] = defaultdict(list)
-    for index in part:
-        members[root(f"content {digests[index]}")].append(index)
-    units = []
-    for indices in members.values():
-        groups = sorted({str(items[index].group) for index in indices if items[index].group is not None})
-        key = f"group {groups[0]}" if groups else f"content {min(digests[index] for index in indices)}"
-        height = _height(seed, key)
-        labels = frozenset(label for index in indices for label in items[index].labels or ())
-        free = all(items[index].source not in trained for index in indices)
-        units.append(_Unit(members=indices, free=free, labels=labels, height=height, held_out=False))
-    return units
+def _hold_out_share(units: Sequence[Unit], share: float) -> None:
+    of_free, all_free = _share_of_free(units, share)
+    for unit in units:
+        unit.held_out = unit.free and (unit.height < of_free or all_free)
 
 
-def _hold_out_share(units: Sequence[_Unit], share: float) -> None:
+def _share_of_free(units: Sequence[Unit], share: float) -> tuple[float, bool]:
+    """Return which share of what is free makes `share` of all, and whether all of that is held out for being so few."""
     total, free = (sum(len(unit.members) for unit in of) for of in (units, [unit for unit in units if unit.free]))
     of_free = share if free == total else share * total / max(1, free)
-    for unit in units:
-        unit.held_out = unit.free and (unit.height < of_free or (of_free > _NEARLY_ALL and free < total))
+    return of_free, of_free > _NEARLY_ALL and free < total
 
 
-def _joined(
-    items: Sequence[Item], digests: Sequence[str], part: Sequence[int], alike: Iterable[tuple[str, str]]
-) -> Callable[[str], str]:
-    """Return what leads from a content to the representative of its unit (union-find)."""
-    parent: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        while parent.setdefault(key, key) != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
-    for index in part:
-        if items[index].group is not None:
-            parent[root(f"content {digests[index]}")] = root(f"group {items[index].group}")
-    for one, other in alike:
-        parent[root(f"content {one}")] = root(f"content {other}")
-    return root
+def _hold_out_stratified(units: Sequence[Unit], share: float) -> None:
+    """Hold out a share of the pictures of every label; one with a single unit trains."""
+    times = Counter(label for unit in units for label in unit.labels)
+    trains = {
+        index: 0 for index, unit in enumerate(units) if not unit.free or any(times[label] == 1 for label in unit.labels)
+    }
+    for unit, side in zip(units, stratified(units, [1 - share, share], given=trains), strict=True):
+        unit.held_out = side == 1
 
 
-def _height(seed: int, key: str) -> float:
-    value = hashlib.blake2b(f"{seed}\0{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(value, "big") / 2**64
-
-
-def _give_every_class_both_sides(units: list[_Unit]) -> None:
+def _give_every_class_both_sides(units: list[Unit]) -> None:
     """Move single units so that each class with two or more has one on both sides."""
     units.sort(key=lambda unit: unit.height)
-    of_class: dict[str, list[_Unit]] = defaultdict(list)
+    of_class: dict[str, list[Unit]] = defaultdict(list)
     for unit in units:
         for label in unit.labels:
             of_class[label].append(unit)
@@ -225,7 +227,7 @@ def _give_every_class_both_sides(units: list[_Unit]) -> None:
                 break
 
 
-def _last_in_train(unit: _Unit, of_class: Mapping[str, list[_Unit]]) -> bool:
+def _last_in_train(unit: Unit, of_class: Mapping[str, list[Unit]]) -> bool:
     return any(sum(not other.held_out for other in of_class[label]) == 1 for label in unit.labels)
 
 
@@ -265,12 +267,14 @@ def read_folds(path: Path) -> dict[str, int]:
     return rows
 
 
-def read_items(path: Path) -> dict[str, Item]:
-    """Read the pictures of `write_split`, with class and group: source -> item without its part."""
+def read_items(path: Path, *, several: bool = False) -> dict[str, Item]:
+    """Read the pictures of `write_split`, with labels and group: source -> item without its part."""
     table = read_table(str(path), needed=("source", "split", "label"))
-    return {
-        row["source"]: Item(row["source"], (row["label"],), group=row.get("group") or None) for _, row in table.rows
-    }
+    items = {}
+    for _, row in table.rows:
+        labels, unknown = labels_written(row["label"]) if several else ((row["label"],), ())
+        items[row["source"]] = Item(row["source"], labels, group=row.get("group") or None, unknown=unknown)
+    return items
 
 
 def reuse_split(items: Sequence[Item], rows: Mapping[str, Split]) -> tuple[tuple[Item, ...], int]:

@@ -40,6 +40,11 @@ def _part(side: int, weight: float, chance: Random) -> tuple[int, int]:
 
 
 def soft_targets(targets: torch.Tensor, others: torch.Tensor, *, weight: float, num_classes: int) -> torch.Tensor:
-    """Return `[N, K]` float32: `weight` for the class of each picture, the rest for that of its partner."""
+    """Return `[N, K]` float32: `weight` for the class of each picture, the rest for that of its partner.
+
+    Labels, `[N, K]` already, are mixed as they are; what is not known of one is not known of both.
+    """
+    if targets.ndim == 2:
+        return torch.lerp(others, targets, weight)
     own, partner = (functional.one_hot(t, num_classes).float() for t in (targets, others))
     return torch.lerp(partner, own, weight)

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from resnetkit.data import classes
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Reader, Split, decoded
-from resnetkit.data.sources import arrays, folders, tables
+from resnetkit.data.several import counted_labels
+from resnetkit.data.sources import arranging, arrays, folders, labelling, tables
 from resnetkit.data.sources.archives import is_archive
 from resnetkit.data.sources.folders import FolderReader, Tree
+from resnetkit.data.sources.labelling import Labels
 from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.files import hidden
 
-__all__ = ["SPLITS", "Dataset", "Item", "Reader", "Split", "decoded", "open_data", "open_pictures"]
+__all__ = ["SPLITS", "Dataset", "Item", "Labels", "Reader", "Split", "decoded", "open_data", "open_pictures"]
 
 _KINDS = "a folder, .zip, .tar, .csv or .npz, or a name: " + ", ".join(sorted(arrays.NAMED))
 
 
 @dataclass(kw_only=True, slots=True)
 class _Collected:
-    """What the sources opened so far gave."""
+    """What the sources opened so far gave; `names` are classes that a source names, whatever its pictures are."""
 
     items: list[Item] = field(default_factory=list)
     origins: dict[str, tuple[Reader, str]] = field(default_factory=dict)
@@ -36,6 +35,9 @@ class _Collected:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     roots: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    names: tuple[str, ...] = ()
+    several: bool = False
+    unites: bool = False
 
     def add(self, reader: Reader, found: list[tuple[str, Item]]) -> None:
         """Add pictures; one that is there already is not added again."""
@@ -65,6 +67,8 @@ class _Collected:
             unreadable=tuple(self.unreadable),
             notes=tuple(self.notes),
             roots=tuple(self.roots),
+            several=self.several,
+            unites=self.unites,
             origins=self.origins,
         )
 
@@ -74,6 +78,7 @@ def open_data(
     group_by: str | None = None,
     rename: Mapping[str, str] | None = None,
     limit: int | None = None,
+    labels: Labels = "auto",
 ) -> Dataset:
     """Open labelled pictures: `DATA/<class>/**`, `DATA/{train,val,test}/<class>/**`, or any other source.
 
@@ -82,31 +87,50 @@ def open_data(
     `group_by` is a CSV column or a regular expression with one group in parentheses, searched in each path: pictures
     of one group are never parted. `rename` maps wrong class names to right ones. `limit` keeps at most so many
     pictures of each part, the same number of each class as far as they go; which ones depends on their paths below
-    DATA alone. Raises `UsageError` for wrong calls and missing paths, `DataError` for data that cannot be used.
+    DATA alone. `labels` says whether a picture has one label or may have several; `auto` finds several where a CSV
+    plainly says so, see `labelling.read_list`.
+
+    Raises `UsageError` for wrong calls and missing paths, `DataError` for data that cannot be used.
     """
+    if labels not in (known := get_args(Labels)):
+        raise UsageError(f"--labels {labels}: expected {', '.join(known)}{near_miss(str(labels), known)}")
     if (given := arrays.pair_of(data)) is None:
         sources = [os.path.expanduser(path) for path in arrays.paths_of(data)]
-        collected = _collect(sources, group_by)
+        collected = _collect(sources, group_by, labels)
     else:
-        sources, collected = [arrays.GIVEN], _Collected()
-        collected.add(*arrays.read_given(*given))
+        sources, collected = [arrays.GIVEN], _given(*given, labels)
     items, notes = tuple(collected.items), collected.notes
     columns = _columns(sources) if group_by else ()
     if group_by and group_by not in columns:
-        items, note = _grouped(items, group_by, columns)
+        items, note = arranging.grouped(items, group_by, columns)
         notes += note
     if rename:
-        items = classes.renamed(items, rename)
-    names = _checked_classes(sources, items)
+        items = classes.renamed(items, rename, more=collected.names)
+    named = classes.renamed_names(collected.names, rename or {})
+    names = arranging.checked_classes(sources, items, named=named)
+    if collected.several:
+        classes.check_writable(names)
     if limit is not None:
-        items, note = _limited(items, limit, names, root=sources[0])
+        items, note = arranging.limited(items, limit, names, root=sources[0], several=collected.several)
         notes += note
+    if collected.several and not _is_tree(sources[0]):  # which pictures of a tree are one is known by their content
+        notes.insert(0, counted_labels(items))
     collected.items = list(items)
     return replace(collected.dataset(_name(sources)), classes=names, limit=limit)
 
 
-def _collect(sources: list[str], group_by: str | None) -> _Collected:
-    collected = _Collected()
+def _given(images: Any, named: Any, labels: Labels) -> _Collected:
+    """Open arrays that were given."""
+    collected = _Collected(several=labels == "several")
+    reader, found = arrays.read_given(images, named, several=collected.several)
+    if collected.several:
+        found, collected.notes = labelling.parted(found)
+    collected.add(reader, found)
+    return collected
+
+
+def _collect(sources: list[str], group_by: str | None, labels: Labels) -> _Collected:
+    collected = _Collected(several=labels == "several", unites=labels == "several")
     if not sources:
         raise UsageError(f"DATA is missing: {_KINDS}")
     if len(sources) > 1:
@@ -119,15 +143,10 @@ def _collect(sources: list[str], group_by: str | None) -> _Collected:
         tree = folders.read_tree(source)
         collected.add_tree(tree, folders.class_folders(tree))
     elif _suffix(source) == ".csv" and os.path.isfile(source):
-        table = tables.read_table(source, needed=("image_path", "label"))
-        if not table.rows:
-            raise DataError(f"{source}: has no rows below {','.join(table.columns)}; add one for each picture")
-        column = group_by if group_by in table.columns else "group" if "group" in table.columns else None
-        listed, repeated = tables.labelled(table, group_column=column)
-        _add_listed(collected, listed, table)
-        if repeated:
-            rows = "row repeats" if repeated == 1 else "rows repeat"
-            collected.notes.append(f"{repeated:,} {rows} an earlier one: each picture is used once")
+        listed = labelling.read_list(source, labels=labels, group_by=group_by)
+        _add_listed(collected, listed.pictures, listed.table)
+        collected.notes += listed.notes
+        collected.names, collected.several, collected.unites = listed.names, listed.several, False
     elif found := _as_arrays(source):
         collected.add(*found)
     elif os.path.exists(source):
@@ -187,69 +206,6 @@ def _columns(sources: list[str]) -> tuple[str, ...]:
     if len(sources) > 1 or _suffix(sources[0]) != ".csv" or not os.path.isfile(sources[0]):
         return ()
     return tables.read_table(sources[0], needed=()).columns
-
-
-def _grouped(items: tuple[Item, ...], pattern: str, columns: tuple[str, ...]) -> tuple[tuple[Item, ...], list[str]]:
-    """Give each item the group that the pattern finds in its path, and say how many have none."""
-    try:
-        search = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"--group-by {pattern}: is no regular expression ({error})") from error
-    if search.groups < 1 and columns:
-        raise UsageError(
-            f"--group-by {pattern}: no such column; there are {', '.join(columns)}{near_miss(pattern, columns)}"
-        )
-    if search.groups < 1:
-        raise UsageError(f"--group-by {pattern}: put parentheses around what names the group, as in '(patient[0-9]+)'")
-    matches = [search.search(item.source) for item in items]
-    found = tuple(replace(item, group=match[1]) if match else item for item, match in zip(items, matches, strict=True))
-    without = [item.source for item in found if item.group is None]
-    if items and len(without) == len(items):
-        raise UsageError(f"--group-by {pattern}: found in no path; the first is {items[0].source}")
-    count = len({item.group for item in found} - {None})
-    notes = [f"{count:,} groups by {pattern}"]
-    if without:
-        notes.append(f"{len(without):,} of {len(items):,} images are in no group (first: {without[0]})")
-    return found, notes
-
-
-def _checked_classes(sources: list[str], items: tuple[Item, ...]) -> tuple[str, ...]:
-    """Return the classes that training knows; raises `DataError` where another part has more."""
-    everything = classes.class_names(label for item in items for label in item.labels or ())
-    known = {label for item in items if item.split in (None, "train") for label in item.labels or ()}
-    if not known:
-        return everything
-    counts = Counter((item.split, label) for item in items for label in item.labels or () if label not in known)
-    for (split, label), count in sorted(counts.items(), key=lambda entry: str(entry[0])):
-        raise classes.unknown_class(label, known, where=f"{' '.join(sources)}, {split} part", count=count)
-    return everything
-
-
-def _limited(
-    items: tuple[Item, ...], limit: int, names: tuple[str, ...], *, root: str
-) -> tuple[tuple[Item, ...], list[str]]:
-    """Keep `limit` items of each part: the first of every class, then the second, in an order made of the paths."""
-    if limit < max(1, len(names)):
-        raise UsageError(f"--limit {limit} is less than one image for each of the {len(names)} classes")
-    folder = os.path.dirname(root) if _suffix(root) == ".csv" else root
-    keys = {item.source: _path_hash(item.source.removeprefix(folder)) for item in items}
-    rank: dict[str, tuple[int, bytes]] = {}
-    seen: Counter[tuple[str | None, str]] = Counter()
-    for item in sorted(items, key=lambda item: keys[item.source]):
-        rank[item.source] = (seen[item.split, item.written], keys[item.source])
-        seen[item.split, item.written] += 1
-    kept: set[str] = set()
-    notes = []
-    for split in (None, *SPLITS):
-        part = sorted((item.source for item in items if item.split == split), key=rank.__getitem__)
-        kept.update(part[:limit])
-        if len(part) > limit:
-            notes.append(f"--limit {limit}: {limit:,} of {len(part):,} {split + ' ' if split else ''}images are used")
-    return tuple(item for item in items if item.source in kept), notes
-
-
-def _path_hash(path: str) -> bytes:
-    return hashlib.blake2b(path.replace(os.sep, "/").lstrip("/").encode("utf-8"), digest_size=8).digest()
 
 
 def called(data: Sequence[Any]) -> str:

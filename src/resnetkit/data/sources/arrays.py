@@ -152,8 +152,10 @@ def is_array(given: Any) -> bool:
     return hasattr(given, "__array__") and hasattr(given, "shape")
 
 
-def read_given(images: Any, labels: Any) -> Found:
+def read_given(images: Any, labels: Any, *, several: bool = False) -> Found:
     """Take `[N, H, W]` or `[N, H, W, 3]` uint8 images, or a list of N of one shape, and N labels: numbers or names.
+
+    Where `several`, a label may be names with `;` between them, or empty; they stay as they are.
 
     Raises `DataError` for arrays of other kinds, with the way out.
     """
@@ -167,7 +169,7 @@ def read_given(images: Any, labels: Any) -> Found:
         )
     if not len(pixels):
         raise DataError("images and labels are empty: give one picture and one label at least")
-    named = _names_of(_as_array(labels, "labels"))
+    named = _names_of(_as_array(labels, "labels"), several=several)
     if len(named) != len(pixels):
         raise DataError(f"there are {len(pixels):,} images and {len(named):,} labels: each image needs one")
     return Arrays({"": pixels}), _items(GIVEN, "", named, None)
@@ -208,17 +210,17 @@ def _as_array(given: Any, what: str) -> np.ndarray:
         raise DataError(f"{what}: no array in main memory can be made of it ({reason})") from error
 
 
-def _names_of(labels: np.ndarray) -> list[str]:
+def _names_of(labels: np.ndarray, *, several: bool) -> list[str]:
     """Return labels as class names."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     values = labels.tolist()
-    names = labels.ndim == 1 and all(isinstance(value, str) and value.strip() for value in values)
+    names = labels.ndim == 1 and all(isinstance(value, str) and (several or value.strip()) for value in values)
     if not (names or (labels.ndim == 1 and labels.dtype.kind in "iub")):
         hint = "; of one-hot rows they are labels.argmax(1)" if labels.ndim == 2 else ""
         raise DataError(f"labels must be [N] whole numbers or names, not {list(labels.shape)} {labels.dtype}{hint}")
-    if names and (several := several_names(values)):
-        raise DataError(min(several.values()))
+    if names and (wrong := several_names(values, parted=several)):
+        raise DataError(min(wrong.values()))
     return [normal_name(value) if isinstance(value, str) else str(int(value)) for value in values]
 
 

@@ -21,12 +21,14 @@ from resnetkit.watcher import Progress
 def found_again(
     data: Sequence[Any], wanted: Sequence[tuple[str, str]], items: Mapping[str, Item], *, run: str, in_order: bool,
     threads: int, rename: Mapping[str, str] | None = None, progress: Progress | None = None,
+    several: Sequence[str] = (),
 ) -> Dataset:  # fmt: skip
     """Return `items` of a run, in the order of `wanted`, read from the pictures of the same content under `data`.
 
     `wanted` are (digest, source) of the run's pictures; the sources stay those of the run, so that all its files go on
-    naming each picture alike. Where they are not `in_order`, as in runs of older versions, they are put into that of
-    folders: another order gives other bits. Of several of one content each is taken once, as far as they go. Raises
+    naming each picture alike. `several`: the labels of a run whose pictures may have several. Where they are not
+    `in_order`, as in runs of older versions, they are put into that of folders: another order gives other bits. Of
+    several of one content each is taken once, as far as they go. Raises
     `DataError` that names the first picture whose content is not among them.
     """
     pair = pair_of(data)
@@ -51,7 +53,7 @@ def found_again(
             f"{run}: {len(missing):,} of its {len(wanted):,} pictures {are} not in {pictures.name} with the same "
             f"content, the first {missing[0]}; name the folders that hold them all, or start a new run"
         )
-    labels, origins = _labels(data, rename), {}
+    labels, origins = _labels(data, rename, several=bool(several)), {}
     now = [{labels.get(one.source) for one in alike[key]} - {None} for key, _ in wanted]
     others = sum(
         bool(named) and items[source].labels not in named for named, (_, source) in zip(now, wanted, strict=True)
@@ -61,14 +63,22 @@ def found_again(
         alike[key].rotate(-1)
         origins[source] = pictures.origins[alike[key][-1].source]
     kept = tuple(items[source] for _, source in wanted)
-    names = class_names(label for item in kept for label in item.labels or ())
-    return replace(pictures, items=kept, classes=names, origins=origins, ignored=(), outside=(), empty=(), notes=notes)
+    names = tuple(several) or class_names(label for item in kept for label in item.labels or ())
+    return replace(
+        pictures, items=kept, classes=names, origins=origins, ignored=(), outside=(), empty=(), notes=notes,
+        several=bool(several),
+    )  # fmt: skip
 
 
-def _labels(data: Sequence[Any], rename: Mapping[str, str] | None) -> dict[str, tuple[str, ...] | None]:
+def _labels(
+    data: Sequence[Any], rename: Mapping[str, str] | None, *, several: bool
+) -> dict[str, tuple[str, ...] | None]:
     """Return the classes under which pictures lie now, by source; none where they do not lie in classes."""
     try:
-        return {item.source: item.labels for item in open_data(*data, rename=rename).items}
+        return {
+            item.source: item.labels
+            for item in open_data(*data, rename=rename, labels="several" if several else "one").items
+        }
     except ResNetKitError:
         return {}
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from resnetkit.data.classes import normal_name, several_names
-from resnetkit.data.dataset import Item, Split
+from resnetkit.data.dataset import Split
 from resnetkit.data.opening.images import IMAGE_SUFFIXES
 from resnetkit.data.sources.folders import SPLIT_FOLDERS
 from resnetkit.errors import DataError, near_miss
@@ -15,7 +14,6 @@ from resnetkit.errors import DataError, near_miss
 Cells = dict[str, str]
 
 _SUFFIXES = sorted(suffix for known in IMAGE_SUFFIXES for suffix in (known, known.upper()))
-_MARKS = {"", "0", "1", "true", "false", "x", "yes", "no"}  # what one column for each label holds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,18 +29,17 @@ class Table:
         return DataError(f"{self.path}, line {line}: {why}")
 
 
-def read_table(path: str, *, needed: tuple[str, ...]) -> Table:
+def read_table(path: str, *, needed: tuple[str, ...], expected: tuple[str, ...] = ()) -> Table:
     """Read a CSV in UTF-8 (with or without byte order mark) that has at least the `needed` columns.
 
-    Raises `DataError` naming the file, the line and what is missing.
+    `expected` are the columns to name where one is missing, if others than those. Raises `DataError` naming the file,
+    the line and what is missing.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             columns = tuple(name.strip() for name in next(reader, []))
-            if "label" in needed and "label" not in columns:
-                _check_not_one_hot(path, columns, [row for row in reader if any(row)])
-            _check_columns(path, columns, needed)
+            check_columns(path, columns, needed, expected=expected)
             rows = [(reader.line_num, _row(path, reader.line_num, columns, row)) for row in reader if any(row)]
     except UnicodeDecodeError as error:
         raise DataError(f'{path}: is no UTF-8 text: save it as "CSV UTF-8"') from error
@@ -53,43 +50,20 @@ def read_table(path: str, *, needed: tuple[str, ...]) -> Table:
     return Table(path=path, columns=columns, rows=rows)
 
 
-def _check_columns(path: str, columns: tuple[str, ...], needed: tuple[str, ...]) -> None:
+def check_columns(
+    path: str, columns: tuple[str, ...], needed: tuple[str, ...], *, expected: tuple[str, ...] = ()
+) -> None:
+    """Raise `DataError` for a missing column, naming those that are `expected`, and for one that is there twice."""
     for name in needed:
         if name not in columns:
             found = ", ".join(columns).replace("\t", " ") or "nothing"
             separator = _other_separator(columns)
             raise DataError(
                 f"{path}, line 1: no column {name!r}{near_miss(name, columns)}; "
-                f"expected {','.join(needed)}, found {found}{separator}"
+                f"expected {','.join(expected or needed)}, found {found}{separator}"
             )
     if len(set(columns)) != len(columns):
         raise DataError(f"{path}, line 1: a column appears twice: {', '.join(columns)}")
-
-
-def _check_not_one_hot(path: str, columns: tuple[str, ...], rows: list[list[str]]) -> None:
-    """Raise `DataError` for a table with a column of marks for each label."""
-    values = [{row[place] for row in rows if place < len(row)} for place in range(len(columns))]
-    marked = [name for name, column in zip(columns, values, strict=True) if _are_marks(column)]
-    if len(marked) > 1:
-        names = ", ".join(marked[:3]) + (f" and {len(marked) - 3} more" if len(marked) > 3 else "")
-        raise DataError(
-            f"{path}, line 1: has a column for each label ({names}); a picture has one label in this version: write "
-            "its name into a column called label"
-        )
-
-
-def _are_marks(values: set[str]) -> bool:
-    """Tell whether a column says yes and no; numbers are compared as numbers, and one that is empty says nothing."""
-    marks = {_number_or_name(value) for value in values}
-    return marks <= _MARKS and marks != {""} and bool(marks)
-
-
-def _number_or_name(value: str) -> str:
-    value = value.strip().casefold()
-    try:
-        return f"{float(value):g}"
-    except ValueError:
-        return value
 
 
 def _other_separator(columns: tuple[str, ...]) -> str:
@@ -105,40 +79,6 @@ def _row(path: str, line: int, columns: tuple[str, ...], values: list[str]) -> C
     if len(values) != len(columns):
         raise DataError(f"{path}, line {line}: {len(values)} values for {len(columns)} columns; quote commas in names")
     return {name: value if name == "source" else value.strip() for name, value in zip(columns, values, strict=True)}
-
-
-def labelled(table: Table, *, group_column: str | None) -> tuple[list[tuple[str, Item]], int]:
-    """Return (path, item) for each picture, and how many rows only repeated one.
-
-    Paths are relative to the CSV's folder, backslashes are understood. Raises `DataError` for rows that contradict one
-    another and for labels that are several.
-    """
-    _check_single_labels(table)
-    first: dict[str, tuple[int, str, Item]] = {}
-    for line, row in table.rows:
-        path = picture_path(table, line, row)
-        if not row["label"]:
-            raise table.wrong(line, f"{row['image_path']} has no label")
-        group = row[group_column] or None if group_column else None
-        item = Item(path, (normal_name(row["label"]),), _split(table, line, row), group)
-        earlier, _, other = first.setdefault(os.path.normpath(path), (line, path, item))
-        if replace(item, source=other.source) != other:
-            raise table.wrong(line, _contradiction(row["image_path"], item, other, line=earlier))
-    return [(path, item) for _, path, item in first.values()], len(table.rows) - len(first)
-
-
-def _contradiction(name: str, item: Item, other: Item, *, line: int) -> str:
-    what = f"{name} is listed again (first in line {line})"
-    if item.labels == other.labels:
-        return f"{what} with another {'split' if item.split != other.split else 'group'}"
-    return f"{what}, as {item.written!r} and {other.written!r}: a picture has one label in this version; keep one row"
-
-
-def _check_single_labels(table: Table) -> None:
-    several = several_names(row["label"] for _, row in table.rows)
-    for line, row in table.rows:
-        if row["label"] in several:
-            raise table.wrong(line, several[row["label"]])
 
 
 def picture_path(table: Table, line: int, row: Cells) -> str:
@@ -176,7 +116,7 @@ def check_some_exist(table: Table, paths: list[str]) -> None:
     if not paths or any("::" in path or os.path.exists(path) for path in paths):
         return
     line, row = table.rows[0]
-    if there := _meant(paths[0], folder=os.path.dirname(table.path)):
+    if there := _meant(picture_path(table, line, row), folder=os.path.dirname(table.path)):
         name = row["image_path"]
         raise DataError(
             f"{table.path}: none of the {len(paths):,} pictures is there, as line {line}, {name}: "
@@ -206,7 +146,8 @@ def _without_suffix(path: str) -> str:
     return root if suffix.lower() in IMAGE_SUFFIXES else path
 
 
-def _split(table: Table, line: int, row: Cells) -> Split | None:
+def split_of(table: Table, line: int, row: Cells) -> Split | None:
+    """Return the part that a row names, None in a table without parts; raises `DataError` for another word."""
     if "split" not in table.columns:
         return None
     split = SPLIT_FOLDERS.get(row["split"].casefold())

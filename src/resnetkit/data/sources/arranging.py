@@ -1,0 +1,84 @@
+"""What a source gave, arranged: groups by a pattern, the classes that training knows, a part of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import replace
+
+from resnetkit.data import classes
+from resnetkit.data.dataset import SPLITS, Item
+from resnetkit.errors import UsageError, near_miss
+
+
+def grouped(items: tuple[Item, ...], pattern: str, columns: tuple[str, ...]) -> tuple[tuple[Item, ...], list[str]]:
+    """Give each item the group that the pattern finds in its path, and say how many have none."""
+    try:
+        search = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"--group-by {pattern}: is no regular expression ({error})") from error
+    if search.groups < 1 and columns:
+        raise UsageError(
+            f"--group-by {pattern}: no such column; there are {', '.join(columns)}{near_miss(pattern, columns)}"
+        )
+    if search.groups < 1:
+        raise UsageError(f"--group-by {pattern}: put parentheses around what names the group, as in '(patient[0-9]+)'")
+    matches = [search.search(item.source) for item in items]
+    found = tuple(replace(item, group=match[1]) if match else item for item, match in zip(items, matches, strict=True))
+    without = [item.source for item in found if item.group is None]
+    if items and len(without) == len(items):
+        raise UsageError(f"--group-by {pattern}: found in no path; the first is {items[0].source}")
+    count = len({item.group for item in found} - {None})
+    notes = [f"{count:,} groups by {pattern}"]
+    if without:
+        notes.append(f"{len(without):,} of {len(items):,} images are in no group (first: {without[0]})")
+    return found, notes
+
+
+def checked_classes(sources: list[str], items: tuple[Item, ...], *, named: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the classes that training knows, with those `named` by the source itself.
+
+    Raises `DataError` where another part has more.
+    """
+    everything = classes.class_names([*named, *(name for item in items for name in item.names)])
+    known = {*named, *(name for item in items if item.split in (None, "train") for name in item.names)}
+    if not known:
+        return everything
+    counts = Counter((item.split, name) for item in items for name in item.names if name not in known)
+    for (split, label), count in sorted(counts.items(), key=lambda entry: str(entry[0])):
+        raise classes.unknown_class(label, known, where=f"{' '.join(sources)}, {split} part", count=count)
+    return everything
+
+
+def limited(
+    items: tuple[Item, ...], limit: int, names: tuple[str, ...], *, root: str, several: bool = False
+) -> tuple[tuple[Item, ...], list[str]]:
+    """Keep `limit` items of each part: the first of every class, then the second, in an order made of the paths.
+
+    Where pictures may have several labels, those with the same ones count as a class here.
+    """
+    if limit < (1 if several else max(1, len(names))):
+        each = "" if several else f" for each of the {len(names)} classes"
+        raise UsageError(f"--limit {limit} is less than one image{each}")
+    folder = os.path.dirname(root) if root.lower().endswith(".csv") else root
+    keys = {item.source: _path_hash(item.source.removeprefix(folder)) for item in items}
+    rank: dict[str, tuple[int, bytes]] = {}
+    seen: Counter[tuple[str | None, str]] = Counter()
+    for item in sorted(items, key=lambda item: keys[item.source]):
+        rank[item.source] = (seen[item.split, item.written], keys[item.source])
+        seen[item.split, item.written] += 1
+    kept: set[str] = set()
+    notes = []
+    for split in (None, *SPLITS):
+        part = sorted((item.source for item in items if item.split == split), key=rank.__getitem__)
+        kept.update(part[:limit])
+        if len(part) > limit:
+            notes.append(f"--limit {limit}: {limit:,} of {len(part):,} {split + ' ' if split else ''}images are used")
+    return tuple(item for item in items if item.source in kept), notes
+
+
+def _path_hash(path: str) -> bytes:
+    return hashlib.blake2b(path.replace(os.sep, "/").lstrip("/").encode("utf-8"), digest_size=8).digest()
