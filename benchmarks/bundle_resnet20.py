@@ -36,7 +36,8 @@ from resnetkit.data.opening import images
 from resnetkit.data.sources import open_data
 from resnetkit.errors import UsageError
 from resnetkit.evaluation.calibration import fit_temperature
-from resnetkit.evaluation.evaluate import part_logits, targets_of
+from resnetkit.data.targets import class_targets
+from resnetkit.evaluation.evaluate import part_logits
 from resnetkit.evaluation.metrics import classification_metrics
 from resnetkit.models import catalog, checkpoint
 from resnetkit.models.checkpoint import Header
@@ -142,7 +143,7 @@ def calibration(twin: RunFolder, data: list[str]) -> dict[str, Any]:
     model = rk.load(twin.last, device="cpu")
     part, split, *_ = part_to_score(*data, model=model, split="val")
     logits, _ = part_logits(model.engine, part, batch_size=250)
-    targets = targets_of(part.items, model.classes, where=split)
+    targets = class_targets(part.items, model.classes, where=split)
     temperature = round(fit_temperature(logits, targets), 4)
     losses = [
         classification_metrics(decision.probabilities(logits), targets, classes=model.classes, split=split)["loss"]

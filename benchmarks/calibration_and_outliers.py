@@ -18,7 +18,8 @@ from resnetkit.api.evaluation import part_to_score
 from resnetkit.api.model import Model
 from resnetkit.data.sources import open_data
 from resnetkit.evaluation.calibration import binned, cross_fitted, expected_error, fit_temperature, reliability
-from resnetkit.evaluation.evaluate import part_logits, targets_of
+from resnetkit.data.targets import class_targets
+from resnetkit.evaluation.evaluate import part_logits
 from resnetkit.evaluation.guarantees import fit_decision, kept
 from resnetkit.evaluation.uncertainty import bootstrap
 from resnetkit.models.decision import softmax
@@ -34,7 +35,7 @@ def main() -> None:
     options = parser.parse_args()
     model = load(options.model, device="cpu", engine="torch", precision="fp32", threads=options.threads)
     part, *_ = part_to_score(options.data, model=model, split="test")
-    logits, targets = part_logits(model.engine, part)[0], targets_of(part.items, model.classes, where="test")
+    logits, targets = part_logits(model.engine, part)[0], class_targets(part.items, model.classes, where="test")
     print(f"{model!r}: {len(targets):,} pictures, {100 * (logits.argmax(axis=1) == targets).mean():.2f} % right")
     calibration(logits, targets)
     others = {name: outlier_logits(model, name) for name in options.outliers}

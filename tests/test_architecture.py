@@ -63,6 +63,8 @@ NEED_TORCH = {
     "training.steps.stored",
     "training.steps.whitening",
     "tasks.classification.learning",
+    "tasks.held_out",
+    "tasks.multilabel.learning",
 }
 BANNED_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers"}
 OPTIONAL = {"captum", "cleanlab", "simplejpeg", "pillow_heif", "mplfonts", "nncf", "pyarrow"}

@@ -8,10 +8,13 @@ import pytest
 
 from resnetkit.data.dataset import Item
 from resnetkit.data.decoded.cache import Pixels
+from resnetkit.data.targets import class_targets
 from resnetkit.errors import DataError, UsageError
-from resnetkit.evaluation.evaluate import choose_split, evaluate_part, targets_of, write_evaluation
+from resnetkit.evaluation.evaluate import choose_split, evaluate_part, write_evaluation
 from resnetkit.models.decision import Decision
 from tests.fakes import OneByOne
+
+COLUMNS = ("source", "label", "predicted", "probability", "correct", "split")
 
 
 class PaintedAnswers(OneByOne):
@@ -98,11 +101,11 @@ def test_every_picture_is_averaged_once_whatever_the_batch_size(tta):
 
 def test_an_unknown_class_is_refused_with_the_nearest_name_and_the_flag():
     with pytest.raises(DataError, match=r"'aeroplane'.*did you mean 'airplane'.*--rename aeroplane=airplane"):
-        targets_of([Item("a.png", ("aeroplane",))], ("airplane", "cat"), where="test")
+        class_targets([Item("a.png", ("aeroplane",))], ("airplane", "cat"), where="test")
 
 
 def test_class_names_in_nfc_meet():
-    assert targets_of([Item("a.png", ("카페",))], ("café", "카페"), where="test").tolist() == [1]
+    assert class_targets([Item("a.png", ("카페",))], ("café", "카페"), where="test").tolist() == [1]
 
 
 def test_an_empty_part_and_outputs_that_are_not_finite_are_refused():
@@ -120,7 +123,7 @@ def test_an_empty_part_and_outputs_that_are_not_finite_are_refused():
 def test_the_files_have_the_columns_of_the_design_and_no_nan(tmp_path):
     metrics, rows = evaluate(part_of(["개미", "b"], [0, 0]), ("개미", "b"))
     rows[1]["source"] = os.fsdecode(b"caf\xe9.png")
-    write_evaluation(tmp_path / "run", metrics, rows)
+    write_evaluation(tmp_path / "run", metrics, rows, columns=COLUMNS)
     text = (tmp_path / "run/metrics.json").read_text(encoding="utf-8")
     assert json.loads(text, parse_constant=pytest.fail) == metrics
     assert "개미" in text
@@ -133,7 +136,7 @@ def test_the_files_have_the_columns_of_the_design_and_no_nan(tmp_path):
 
 def test_the_group_column_is_there_when_there_are_groups(tmp_path):
     metrics, rows = evaluate(part_of(["a", "b"], [0, 1], groups=["patient 1", None]), ("a", "b"))
-    write_evaluation(tmp_path, metrics, rows)
+    write_evaluation(tmp_path, metrics, rows, columns=COLUMNS)
     with open(tmp_path / "predictions.csv", encoding="utf-8", newline="") as file:
         assert [row["group"] for row in csv.DictReader(file)] == ["patient 1", ""]
 

@@ -210,7 +210,7 @@ def test_answers_are_read_back(tmp_path, suffix):
     with to_file(path, top_k=2) as write:
         for prediction in MIXED:
             write(prediction)
-    expected = [{"status": p.status, "label": p.label, "error": p.error} for p in MIXED]
+    expected = [(p.status, [p.label] if p.label else [], p.error) for p in MIXED]
     assert list(answers(path)) == expected
     path.write_bytes(b"\xff\xfe nothing of ours\n")
     with pytest.raises(DataError, match=f"out{suffix}: is no whole"):

@@ -132,7 +132,7 @@ def described(**changes: object) -> str:
         ("[1]", "its description is damaged"),
         ('{"format": 1', "its description is damaged"),
         (described(spec=3), "its description is damaged"),
-        (described(task="dense"), "for the task 'dense', this version knows classification alone"),
+        (described(task="dense"), "for the task 'dense', this version knows classification, multilabel"),
         (described(classes="abc"), "its classes must be a list of texts, not str"),
         (described(classes=["a", "b", 3]), "must be|its description is damaged"),
         (described(aliases={"n01": 3}), "its aliases must be text"),
@@ -194,7 +194,7 @@ def test_a_file_for_another_task_is_described_and_not_opened(tmp_path: Path) -> 
     path = tmp_path / "detector.safetensors"
     with_description(path, json.dumps({"format": 2, "task": "detection", "spec": {"neck": "fpn"}, "classes": ["car"]}))
     assert read_description(path)["spec"] == {"neck": "fpn"}
-    with pytest.raises(DataError, match="for the task 'detection', this version knows classification alone"):
+    with pytest.raises(DataError, match="for the task 'detection', this version knows classification, multilabel"):
         load(path)
 
 

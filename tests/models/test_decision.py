@@ -26,9 +26,12 @@ def test_a_higher_temperature_tempers_confidence_and_keeps_the_order():
 
 
 def test_below_the_threshold_the_answer_is_not_sure():
-    assert Decision().status(0.01) == "ok"
-    assert Decision(threshold=0.7).status(0.69) == "not_sure"
-    assert Decision(threshold=0.7).status(0.7) == "ok"
+    def status(decision, best):
+        return decision.answer(np.array([best, 1 - best]), ("a", "b"), top_k=1).status
+
+    assert status(Decision(), 0.51) == "ok"
+    assert status(Decision(threshold=0.7), 0.69) == "not_sure"
+    assert status(Decision(threshold=0.7), 0.7) == "ok"
 
 
 @pytest.mark.parametrize("decision", [Decision(), Decision(temperature=1.7, threshold=0.4)])

@@ -54,7 +54,7 @@ def _undrawn() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
             (training, "draw_augmented"), (finishing, "draw_history"), (finishing, "write_at_the_end"),
-            (evaluation, "draw_predictions"), (plots, "confusion"), (reliability, "diagram"),
+            (evaluation, "draw_scores"), (plots, "confusion"), (reliability, "diagram"),
         ):  # fmt: skip
             patch.setattr(module, name, lambda *_, **__: None)
         yield

@@ -109,7 +109,7 @@ def test_the_first_row_has_the_columns_of_an_epoch() -> None:
         fit_head=lambda network, check: {"train_loss": 0.5, "train_top1": 0.75},
     )  # fmt: skip
     row, _ = first_row(network, task, count=len(part))
-    assert set(COLUMNS) == set(row)
+    assert {*COLUMNS, "train_top1", "val_loss", "val_top1"} == set(row)
     assert (row["epoch"], row["lr"]) == (0, 0.0)
     assert "62.5 % of the held-out ones" in words_of(row)
     assert "held-out" not in words_of(row | {"val_top1": None})

@@ -12,8 +12,9 @@ from resnetkit import runtime as machine
 from resnetkit.api.locating import RUNS, Source, locate
 from resnetkit.api.remembering import Memory, of_training, trained_among, unknown
 from resnetkit.api.tasks import task_called
+from resnetkit.data.several import unite
 from resnetkit.data.sources.arrays import GIVEN
-from resnetkit.models.checkpoint import CLASSIFICATION
+from resnetkit.models.checkpoint import CLASSIFICATION, MULTILABEL
 from resnetkit.runtime import Runtime
 from resnetkit.training.planning.compiled import repays
 from resnetkit.training.planning.plan import (
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from resnetkit.models.checkpoint import Header
     from resnetkit.models.resnet import ResNet
     from resnetkit.training.job import Start
+    from resnetkit.training.task import Task
     from resnetkit.training.together.ranks import Ranks
 
 
@@ -81,6 +83,7 @@ def start_of(asking: Asking) -> Start:
     dataset = jobs.open_request_data(request, asking.data if request.data == (GIVEN,) else ())
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=asking.threads or machine.available_threads(), progress=progress)
+    dataset = unite(dataset, surveyed.digests)
     begun = _weights(asking, dataset, surveyed)
     decided = _decided(asking, dataset, surveyed, begun)
     watcher.note("\n".join(decided.reasons))
@@ -97,8 +100,13 @@ def start_of(asking: Asking) -> Start:
     before, license = (None, None) if begun is None else (begun.memory.tells, begun.license)
     return jobs.Start(
         request=request, plan=decided, prepared=prepared, runtime=runtime, ranks=ranks, weights=weights,
-        lineage=lineage(prepared, before=before, license=license), learning=task_called(CLASSIFICATION).learning,
+        lineage=lineage(prepared, before=before, license=license), task=_task_of(dataset),
     )  # fmt: skip
+
+
+def _task_of(dataset: Dataset) -> Task:
+    """Return what is to be learnt of pictures, as their labels say it."""
+    return task_called(MULTILABEL if dataset.several else CLASSIFICATION)
 
 
 def _num_pictures(dataset: Dataset) -> int:
@@ -133,7 +141,8 @@ def _decided(asking: Asking, dataset: Dataset, surveyed: Survey, begun: _Beginni
     request, origin, count = asking.request, None if begun is None else begun.origin, _num_pictures(dataset)
     deciding = partial(
         decide, request if surveyed.sizes else dataclasses.replace(request, recipe=None), origin=origin,
-        median_side=_side(surveyed), num_classes=max(2, len(dataset.classes)), sizes=surveyed.sizes, num_pictures=count,
+        median_side=_side(surveyed), num_classes=max(1 if dataset.several else 2, len(dataset.classes)),
+        sizes=surveyed.sizes, num_pictures=count, choices=_task_of(dataset).choices,
     )  # fmt: skip
     decided = deciding()
     if begun is None or not may_be_near(request, begun.origin, num_pictures=count):

@@ -18,6 +18,7 @@ from resnetkit.api.model import Model, load
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.sources import open_data, open_pictures
 from resnetkit.errors import ResNetKitError, UsageError
+from resnetkit.inference.output import names_of
 from resnetkit.inference.speed import keep_speed, measure
 from resnetkit.watcher import Watcher
 
@@ -74,7 +75,7 @@ def benchmark(
         open_pictures(*data)  # what is missing is said before anything is measured
     ways = [(str(model), *way) for model in models for way in _ways(str(model), device, watcher)]
     rows: list[Measured] = []
-    answers: list[list[str | None]] = []
+    answers: list[list[list[str]]] = []
     with tempfile.TemporaryDirectory() as folder, watcher.counting("measuring") as progress:
         for number, (model, engine, precision) in enumerate(ways, start=1):
             asked = {
@@ -109,7 +110,7 @@ def _ways(model: str, device: str, watcher: Watcher) -> list[tuple[str, str]]:
     return [(engine, precision) for engine in engines for precision in precisions]
 
 
-def _measured_apart(asked: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[str | None]]:
+def _measured_apart(asked: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[list[str]]]:
     """Measure one way in a process of its own: nothing loaded before, and its memory alone."""
     call = "import sys; from resnetkit.api.benchmarking import worker; worker(sys.argv[1])"
     ran = subprocess.run([sys.executable, "-c", call, json.dumps(asked)], capture_output=True, text=True)
@@ -171,11 +172,11 @@ def _cold_start(asked: dict[str, Any], side: int, folder: Path) -> float:
     return min(times)
 
 
-def _answered(model: Model, data: Sequence[str]) -> tuple[list[str | None], float | None]:
+def _answered(model: Model, data: Sequence[str]) -> tuple[list[list[str]], float | None]:
     """Return what the model calls each picture, and how many of them it calls right where they have labels."""
     pictures = _pictures(data, model.classes)
-    named = [answer.label for answer in model.predictor.predict_many(pictures, top_k=1)]
-    labels = [item.label for item in pictures.items]
+    named = [sorted(names_of(answer)) for answer in model.predictor.predict_many(pictures, top_k=1)]
+    labels = [None if item.labels is None else sorted(item.labels) for item in pictures.items]
     if None in labels:
         return named, None
     return named, sum(label == name for label, name in zip(labels, named, strict=True)) / len(named)
@@ -196,7 +197,7 @@ def _pictures(data: Sequence[str], classes: Sequence[str]) -> Dataset:
     return replace(labelled, items=items)
 
 
-def _agreement(reference: list[str | None], named: list[str | None]) -> float | None:
+def _agreement(reference: list[list[str]], named: list[list[str]]) -> float | None:
     """Return the share of pictures that two ways call the same; None where none were given."""
     if not named or len(reference) != len(named):
         return None

@@ -55,7 +55,9 @@ def check(
     if output is not None:
         _check_outside(dataset, Path(output))
     how = runtime.resolve(device=device, threads=threads)
-    opener = None if str(weights) == "none" else _opener(str(weights), how, watcher)
+    opener = None if str(weights) == "none" or dataset.several else _opener(str(weights), how, watcher)
+    if dataset.several and str(weights) != "none":
+        watcher.note("several labels per picture: they are not held against the pictures, and there is no forecast")
     found = doctor.check(dataset, threads=how.threads, watcher=watcher, backbone=opener)
     if clean_list is not None:
         found = replace(found, left_out=found.left_out | clean.nameless(found))

@@ -160,7 +160,7 @@ def _common(scored: Sequence[_Scored]) -> tuple[list[str], list[str]]:
             "split (--split-from RUN) or on data with a test part"
         )
     for key in fresh:
-        labels = {one.rows[key]["label"] for one in scored}
+        labels = {_truth(one.rows[key]) for one in scored}
         if len(labels) > 1:
             raise DataError(
                 f"{scored[0].rows[key]['source']}: is {' and '.join(sorted(labels))} to these runs: compare runs of "
@@ -217,7 +217,7 @@ def _compared(
             "network": catalog.called(header.spec),
             "top1": float(correct.mean()),
             "top1_interval": (interval.low, interval.high),
-            "worst": _worst([one.rows[key]["label"] for key in common], correct),
+            "worst": _worst([_truth(one.rows[key]) for key in common], correct),
             "training_seconds": _seconds(one.folder),
             "images_per_second": speeds[number],
             "chosen": one.chosen,
@@ -268,6 +268,11 @@ def _worst(labels: Sequence[str], correct: np.ndarray) -> tuple[str, float]:
     return name, sum(found[name]) / len(found[name])
 
 
+def _truth(row: Mapping[str, str]) -> str:
+    """Return the class of a row of predictions.csv, or its labels."""
+    return row["labels"] if "labels" in row else row["label"]
+
+
 def _seconds(folder: RunFolder) -> float:
     with open(folder.path / "results.csv", encoding="utf-8", newline="") as file:
         return sum(float(row["seconds"]) for row in csv.DictReader(file))
@@ -281,5 +286,5 @@ def _marks(scored: Sequence[_Scored], names: Sequence[str], common: Sequence[str
     for key in common:
         first = scored[0].rows[key]
         said = [one.rows[key][what] for one in scored for what in ("predicted", "correct")]
-        writer.writerow([first["source"], first["label"], *said])
+        writer.writerow([first["source"], _truth(first), *said])
     return text.getvalue()

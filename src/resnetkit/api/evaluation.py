@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from resnetkit.api.locating import are_unnamed, how_to_name
 from resnetkit.api.model import Model, load
-from resnetkit.api.pictures import draw_predictions
+from resnetkit.api.pictures import draw_scores
 from resnetkit.api.remembering import by_memory, not_counted, without_choosers
+from resnetkit.api.tasks import task_called
 from resnetkit.data.classes import renamed
 from resnetkit.data.dataset import Dataset
-from resnetkit.data.sources import called, open_data
+from resnetkit.data.sources import Labels, called, open_data
 from resnetkit.errors import DataError, UsageError
+from resnetkit.models.checkpoint import CLASSIFICATION, MULTILABEL
+from resnetkit.models.thresholds import Thresholds
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -47,9 +50,7 @@ class Evaluation:
 
 def headline(metrics: Mapping[str, Any]) -> str:
     """Return the content of `metrics.json` in plain words."""
-    from resnetkit.evaluation.metrics import headline as in_words
-
-    return in_words(metrics)
+    return task_called(metrics.get("task", CLASSIFICATION)).headline(metrics)
 
 
 def evaluate(
@@ -63,6 +64,7 @@ def evaluate(
     limit: int | None = None,
     outliers: str | Path | None = None,
     calibrated: str | Path | None = None,
+    goal: str | None = None,
     watcher: Watcher | None = None,
     **computing: Any,
 ) -> Evaluation:
@@ -74,7 +76,8 @@ def evaluate(
     `split="train"` asks for them. `tta` is none, flip or flip_shift: what averaging over such views of each picture
     reaches is reported beside the figures without it. `outliers` are pictures of something else: for each threshold of
     the model, how many of them get an answer all the same is reported. `calibrated` is where a copy of the model goes
-    whose temperature and thresholds are fitted on the pictures scored, which must not be test pictures. `computing` are
+    whose temperature and thresholds are fitted on the pictures scored, which must not be test pictures; of a model of
+    several labels `goal` says what for: `f1`, `precision 0.9`, `recall 0.9`. `computing` are
     the options of `load` that say what computes: device, engine, precision, threads. The files go to `output`; without
     it to `evaluations/` of the run, where the model is one.
     """
@@ -99,6 +102,8 @@ def evaluate(
         watcher.note(note)
     if calibrated is not None:
         _check_calibrating(part, chosen, model)
+    if goal is not None and (calibrated is None or not model.several):
+        raise UsageError("--goal says what the thresholds of several labels are for: give it with --calibrated FILE")
     place = Path(output) if output is not None else None if folder is None else _evaluation_path(folder, data)
     logits = part_logits(model.engine, part, tta=views)
     more: dict[str, Any] = {"not_counted": missing} if missing else {}
@@ -107,7 +112,7 @@ def evaluate(
         more["test_looks"] = looked_at_test(folder, called(data))
     result = score(model, part, split=chosen, tta=views, folder=place, watcher=watcher, logits=logits, more=more)
     if calibrated is not None:
-        _calibrate(model, logits[0], part, split=chosen, to=Path(calibrated), watcher=watcher)
+        _calibrate(model, logits[0], part, split=chosen, goal=goal, to=Path(calibrated), watcher=watcher)
     return dataclasses.replace(result, notes=tuple(notes))
 
 
@@ -115,6 +120,8 @@ def _answered(outliers: str | Path, model: Model, watcher: Watcher) -> dict[str,
     """Return the share of pictures of something else that each threshold of the model lets through."""
     from resnetkit.data.sources import open_pictures
 
+    if isinstance(model.decision, Thresholds):
+        raise UsageError(f"--outliers: is for models of one class per picture, and {model.name} gives several labels")
     rejects = model.decision.rejects
     if not rejects:
         model.decision.asked(reject=0.05, name=model.name)
@@ -133,18 +140,18 @@ def _answered(outliers: str | Path, model: Model, watcher: Watcher) -> dict[str,
     return {"data": str(outliers), "count": len(best), "unreadable": unreadable, "false_accept": accepted}
 
 
-def _calibrate(model: Model, logits: np.ndarray, part: Part, *, split: Scored, to: Path, watcher: Watcher) -> None:
+def _calibrate(
+    model: Model, logits: np.ndarray, part: Part, *, split: Scored, goal: str | None, to: Path, watcher: Watcher
+) -> None:
     """Write a copy of the model that is fitted to these pictures."""
     from resnetkit.models import checkpoint
     from resnetkit.models.seen import packed
 
     seen = model.memory.tells.and_calibrated(packed(part.contents))
-    header = dataclasses.replace(model.header, decision=fitted(logits, part, model, split=split), trained_on=seen)
+    fit = fitted(logits, part, model, split=split, goal=goal)
+    header = dataclasses.replace(model.header, decision=fit, trained_on=seen)
     checkpoint.save(to, model.network, header)
-    watcher.note(
-        f"{to}: the model with temperature {header.decision.temperature:.2f} and thresholds, all from "
-        f"{len(part.items)} pictures"
-    )
+    watcher.note(f"{to}: the model with {header.decision.words}, all from {len(part.items)} pictures")
 
 
 def _check_calibrating(part: Part, split: Scored, model: Model) -> None:
@@ -159,14 +166,12 @@ def _check_calibrating(part: Part, split: Scored, model: Model) -> None:
         raise UsageError(f"--calibrated takes no pictures that chose {model.name} among its epochs: give others")
 
 
-def fitted(logits: np.ndarray, part: Part, model: Model, *, split: Scored) -> Decision:
+def fitted(
+    logits: np.ndarray, part: Part, model: Model, *, split: Scored, goal: str | None = None
+) -> Decision | Thresholds:
     """Return the temperature and thresholds that the logits of a part, which did not train the model, allow."""
-    from resnetkit.evaluation.evaluate import targets_of
-    from resnetkit.evaluation.guarantees import fit_decision
-
-    targets = targets_of(part.items, model.classes, where=split)
-    groups = [item.group for item in part.items]
-    decision = fit_decision(logits, targets, groups if any(groups) else None)
+    more = {} if goal is None else {"goal": goal}
+    decision = task_called(model.header.task).fit(logits, part, classes=model.classes, where=split, **more)
     return dataclasses.replace(decision, fitted_to=part.content)
 
 
@@ -196,7 +201,8 @@ def part_to_score(
     from resnetkit.evaluation.evaluate import choose_split
 
     watcher = watcher or Watcher()
-    dataset = _by_the_models_names(open_data(*data, rename=rename, limit=limit), model.header.aliases)
+    labels: Labels = "several" if model.header.task == MULTILABEL else "one"
+    dataset = _by_the_models_names(open_data(*data, rename=rename, limit=limit, labels=labels), model.header.aliases)
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=model.runtime.threads, progress=progress)
     _check_named(model, dataset)
@@ -254,28 +260,23 @@ def score(
 
     `folds`: which fold held out each picture, where some did.
     """
-    from resnetkit.evaluation.evaluate import scored, write_evaluation
-    from resnetkit.report.drawing import plots, reliability
+    from resnetkit.evaluation.evaluate import write_evaluation
 
-    own = model.memory.known.calibrated_by(part.contents) or None
-    metrics, rows = scored(
+    own, task = model.memory.known.calibrated_by(part.contents) or None, task_called(model.header.task)
+    metrics, rows = task.score(
         *logits, part, classes=model.classes, decision=model.decision, split=split, tta=tta, own=own
     )  # fmt: skip
     rows = [row | {"fold": fold} for row, fold in zip(rows, folds, strict=True)] if folds else rows
     metrics |= what_chose(model, part, split=split) | dict(more or {})
     if folder is not None:
-        write_evaluation(folder, metrics, rows)
-        warnings = [plots.confusion(metrics, folder / "confusion_matrix.png")]
-        reliability.diagram(metrics, folder / "reliability.png")
-        warnings.append(draw_predictions(part, rows, folder / "predictions.png"))
-        for warning in sorted({warning for warning in warnings if warning}):
-            watcher.note(warning)
+        write_evaluation(folder, metrics, rows, columns=task.columns)
+        draw_scores(metrics, part, rows, folder, watcher)
     return Evaluation(metrics=metrics, rows=rows, folder=folder)
 
 
 def what_chose(model: Model, part: Part, *, split: Scored) -> dict[str, Any]:
     """Return `chosen` of metrics.json, and `optimistic`: the figures that are too good since these pictures chose."""
-    from resnetkit.models.choice import OPTIMISTIC, choice_in
+    from resnetkit.models.choice import choice_in
 
     chosen, fitted_to = choice_in(model.header.chosen), model.decision.fitted_to
     if chosen is None:
@@ -283,7 +284,9 @@ def what_chose(model: Model, part: Part, *, split: Scored) -> dict[str, Any]:
     by_these = chosen_by(model, part)
     if not model.memory.known.chose:
         by_these = chosen.selected and (part.content == fitted_to if fitted_to is not None else split == "val")
-    return {"chosen": chosen.to_json()} | ({"optimistic": list(OPTIMISTIC)} if by_these else {})
+    return {"chosen": chosen.to_json()} | (
+        {"optimistic": list(task_called(model.header.task).optimistic)} if by_these else {}
+    )
 
 
 def chosen_by(model: Model, part: Part) -> bool:
@@ -294,7 +297,7 @@ def chosen_by(model: Model, part: Part) -> bool:
 def _by_the_models_names(dataset: Dataset, aliases: Mapping[str, str]) -> Dataset:
     """Give classes that go by another name, such as a WordNet id, the name the model has for them."""
     used = {name: aliases[name] for name in dataset.classes if name in aliases}
-    return dataclasses.replace(dataset, items=renamed(dataset.items, used)) if used else dataset
+    return dataclasses.replace(dataset, items=renamed(dataset.items, used, more=dataset.classes)) if used else dataset
 
 
 def _evaluation_path(folder: RunFolder, data: Sequence[Any]) -> Path:

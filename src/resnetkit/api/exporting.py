@@ -21,6 +21,7 @@ from resnetkit.api import int8 as quantising
 from resnetkit.api.locating import Source, locate, run_of
 from resnetkit.errors import ResNetKitError, ResourceError, UsageError, missing_extra
 from resnetkit.exporting.folder import FORMATS, Exported, Format, Reads
+from resnetkit.models.checkpoint import MULTILABEL
 from resnetkit.runtime import Runtime, available_threads
 from resnetkit.watcher import Watcher
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from resnetkit.data.dataset import Dataset, Item
     from resnetkit.exporting.int8 import Cost
-    from resnetkit.exporting.parity import Parity
+    from resnetkit.exporting.parity import Differ, Parity
     from resnetkit.models.checkpoint import Header
     from resnetkit.training.run import RunFolder
     from resnetkit.watcher import Count
@@ -86,6 +87,8 @@ def export(
     source.check()
     pictures, whose = _pictures(images, run_of(model))
     header, tensors = source.tensors()
+    if int8 and header.task == MULTILABEL:
+        raise UsageError(f"--int8 scores one class per picture, and {source.name} gives several labels: leave it out")
     source.tell(header, watcher)
     memory = source.memory(header)
     seen = memory.tells
@@ -183,10 +186,23 @@ def _compared(
     runtime = _runtime_of(made)
     with watcher.counting("comparing pictures") as progress:
         counted = _counting(pictures, progress)
-        parity = compare(counted, reference=reference, exported=runtime, preprocess=made.header.preprocess)
+        parity = compare(
+            counted, reference=reference, exported=runtime, preprocess=made.header.preprocess,
+            differ=_differ(made.header),
+        )  # fmt: skip
     if made.precision == "fp32":
         parity.check()
     return parity
+
+
+def _differ(header: Header) -> Differ:
+    """Return how two answers differ: by the first class, or by the labels above their thresholds."""
+    from resnetkit.exporting.parity import by_first_class, by_labels
+    from resnetkit.models.thresholds import Thresholds
+
+    if isinstance(header.decision, Thresholds):
+        return by_labels(header.decision.of(len(header.classes)))
+    return by_first_class
 
 
 def _runtime_of(made: Exported) -> Callable[[np.ndarray], np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -82,7 +82,7 @@ def _job_of_fold(job: Job, number: int, watcher: Watcher) -> Job:
         weights = jobs.Weights(tensors=start.start, spec=start.begun.start_spec)
     beginning = jobs.Start(
         request=request, plan=plan, prepared=prepared, runtime=job.runtime, ranks=job.ranks, weights=weights,
-        lineage=lineage(prepared, before=job.lineage.before, license=job.lineage.license), learning=job.learning,
+        lineage=lineage(prepared, before=job.lineage.before, license=job.lineage.license), task=job.task,
     )  # fmt: skip
     command = (job.folder.path / "command.txt").read_text(encoding="utf-8").strip()
     return jobs.begin(beginning, folder.path, command=command, watch=watcher)
@@ -118,27 +118,14 @@ def score_folds(job: Job, model: Model, *, folder: Path, watcher: Watcher) -> tu
     Returns `model`, which trained on all of them, with the temperature and thresholds that these answers allow: no
     others of its kind are honest ones.
     """
-    from resnetkit.evaluation.uncertainty import folds_interval
     from resnetkit.training.folds import held_out
 
     part, numbers = held_out(job.prepared)
     logits = _logits(job, numbers, num_classes=len(model.classes))
-    right = logits[0].argmax(axis=1) == part.targets
-    groups = [item.group for item in part.items]
-    interval = folds_interval(right, groups if any(groups) else None)
-    each = [{"fold": fold, "count": int((numbers == fold).sum()), "top1": float(right[numbers == fold].mean())}
-            for fold in np.unique(numbers).tolist()]  # fmt: skip
-    reached = np.array([one["top1"] for one in each])
-    summary = {
-        "says": f"by {len(each)} folds; the model that ships saw all pictures", "count": len(each),
-        "pictures": len(part), "top1": float(right.mean()), "top1_interval": [interval.low, interval.high],
-        "mean": float(reached.mean()), "sd": float(reached.std(ddof=1)), "each": each,
-    }  # fmt: skip
+    more = job.task.fold(logits[0], part, numbers)
     seen = model.header.trained_on.and_calibrated(job.lineage.held_out)
     decision = fitted(logits[0], part, model, split="folds")
     model.header = dataclasses.replace(model.header, decision=decision, trained_on=seen)
-    # The other intervals take pictures as independent, and would be too narrow.
-    more: dict[str, Any] = {"folds": summary, "top1_interval": summary["top1_interval"], "intervals": {}}
     folder.mkdir(exist_ok=True)
     result = score(
         model, part, split="folds", tta=job.recipe.tta, folder=folder, watcher=watcher, logits=logits, more=more,

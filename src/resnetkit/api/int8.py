@@ -45,7 +45,7 @@ def calibration(
     know and where there are not two pictures, `UsageError` where it has seen them all.
     """
     from resnetkit.data.decoded.survey import survey
-    from resnetkit.evaluation.evaluate import targets_of
+    from resnetkit.data.targets import class_targets
     from resnetkit.models.seen import packed
 
     surveyed = survey(dataset := open_data(*data), threads=threads)
@@ -64,7 +64,7 @@ def calibration(
         others = tuple(item for number, item in enumerate(dataset.items) if number % step)
     if not ours or not others:
         raise DataError("--calibrate: two pictures at least are needed, one to calibrate on and one to score")
-    targets_of(others, classes, where="--calibrate")
+    class_targets(others, classes, where="--calibrate")
     step = -(-len(ours) // MOST_CALIBRATING)
     return Calibration(
         ours=dataclasses.replace(dataset, items=ours[::step]), keys=packed(digests_of(ours[::step], surveyed)),

@@ -20,10 +20,9 @@ from resnetkit.inference.given import Given
 from resnetkit.inference.openvino_engine import OpenVINOEngine, prepare, prepare_exported
 from resnetkit.inference.openvino_library import core
 from resnetkit.inference.predictor import Prediction, Predictor
-from resnetkit.models.checkpoint import (
-    Header,
-)
+from resnetkit.models.checkpoint import MULTILABEL, Header
 from resnetkit.models.decision import Decision
+from resnetkit.models.thresholds import Thresholds
 from resnetkit.runtime import Precision, Runtime
 from resnetkit.watcher import Count, Watcher
 
@@ -109,7 +108,12 @@ class Model:
         return memory_of(self.header, path=self.files[0] if self.files else None, run=self.run)
 
     @property
-    def decision(self) -> Decision:
+    def several(self) -> bool:
+        """Whether it gives a picture none, one or several labels, in place of one class."""
+        return self.header.task == MULTILABEL
+
+    @property
+    def decision(self) -> Decision | Thresholds:
         """Temperature and threshold of the checkpoint."""
         return self.header.decision
 
@@ -258,6 +262,9 @@ def _deciding(
     """Return the header with the thresholds that were asked for; one that too few pictures fixed is told."""
     if reject is None and coverage is None:
         return header
+    if isinstance(header.decision, Thresholds):
+        option = "--reject" if reject is not None else "--coverage"
+        raise UsageError(f"{option}: is for models of one class per picture, and {name} gives several labels")
     decision = header.decision.asked(reject=reject, coverage=coverage, name=name)
     few = f"the {decision.fitted_on} pictures that {name} was held against are too few to promise that:"
     if reject is not None and decision.threshold == 0:

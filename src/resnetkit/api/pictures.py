@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,25 @@ if TYPE_CHECKING:
     from resnetkit.training.state import State
 
 
-def draw_predictions(part: Part, rows: list[dict[str, Any]], path: Path) -> str | None:
+def draw_scores(
+    metrics: Mapping[str, Any], part: Part, rows: list[dict[str, Any]], folder: Path, watcher: Watcher
+) -> None:
+    """Draw what the figures of a scored part hold, and some of its pictures with their answers."""
+    from resnetkit.report.drawing import plots, reliability, together
+
+    warnings = []
+    if "confusion_matrix" in metrics:
+        warnings.append(plots.confusion(metrics, folder / "confusion_matrix.png"))
+    if "together" in metrics:
+        warnings.append(together.diagram(metrics, folder / "together.png"))
+    if "calibration" in metrics:
+        reliability.diagram(metrics, folder / "reliability.png")
+    warnings.append(_draw_predictions(part, rows, folder / "predictions.png"))
+    for warning in sorted({warning for warning in warnings if warning}):
+        watcher.note(warning)
+
+
+def _draw_predictions(part: Part, rows: list[dict[str, Any]], path: Path) -> str | None:
     """Draw up to 24 of the scored pictures, spread over the set, as they are (not normalised)."""
     import numpy as np
 
@@ -25,9 +44,9 @@ def draw_predictions(part: Part, rows: list[dict[str, Any]], path: Path) -> str 
     return plots.prediction_grid(
         part.pixels.take(shown),
         path,
-        labels=[rows[i]["label"] for i in shown],
-        predicted=[rows[i]["predicted"] for i in shown],
-        probabilities=[rows[i]["probability"] for i in shown],
+        labels=[rows[i].get("label", rows[i].get("labels")) or "none" for i in shown],
+        predicted=[rows[i]["predicted"] or "none" for i in shown],
+        probabilities=[rows[i].get("probability") for i in shown],
         title=f"{len(shown)} of {len(rows)} pictures; {right} of all are right",
     )
 

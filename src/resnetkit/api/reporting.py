@@ -19,12 +19,14 @@ from resnetkit import files
 from resnetkit.api.explaining import Maker, open_explainable
 from resnetkit.api.locating import RUNS
 from resnetkit.api.model import load
+from resnetkit.data.dataset import labels_written
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.files import check_new
-from resnetkit.models.checkpoint import Header, read_header
+from resnetkit.models.checkpoint import MULTILABEL, Header, read_header
 from resnetkit.report.pages.facts import facts
+from resnetkit.report.pages.labels import is_of_labels
 from resnetkit.report.pages.page import Content, HeatOnError, write_page
-from resnetkit.report.pages.tables import with_a_place
+from resnetkit.report.pages.tables import MOST_ERRORS, with_a_place
 from resnetkit.report.pages.thumbnails import ERROR_SIDE, Album, album, confident_errors, data_uri
 from resnetkit.watcher import Watcher
 
@@ -124,9 +126,9 @@ def _gathered(folder: RunFolder, effort: _Effort, *, photos: bool, watcher: Watc
     said_of["speed"] += _predicting(folder, header, effort)
     return Content(
         name=folder.name, version=version("resnetkit"), metrics=metrics, rows=rows, history=history,
-        choice=choice, counts=_counts(folder),
+        choice=choice, counts=_counts(folder, header),
         findings=_findings(folder, photos=photos), facts=said_of,
-        commands=_commands(folder), album=found, heat=maps, heat_note=heat_note,
+        commands=_commands(folder), trained_on=_trained_on(folder), album=found, heat=maps, heat_note=heat_note,
         notes=_notes(found, folder) if photos else [_NO_PHOTOS],
         picture_side=header.data.get("picture_side") or header.preprocess.size,
     )  # fmt: skip
@@ -236,7 +238,8 @@ def _heat_on(row: Answer, image: Image.Image, maker: Maker) -> HeatOnError:
     from resnetkit.explaining.overlay import overlay, seen_picture
 
     picture = seen_picture(image, maker.preprocess, longest=_HEAT_SIDE)
-    maps = maker.maps(image, chosen=[maker.index_of(row[of]) for of in ("predicted", "label")])
+    named = row["differing"][:2] if "differing" in row else [row[of] for of in ("predicted", "label")]
+    maps = maker.maps(image, chosen=[maker.index_of(name) for name in named])
     drawn = tuple(
         {
             "uri": data_uri(overlay(picture, one.heat, at_least=_HEAT_SIDE), side=_HEAT_SIDE),
@@ -249,6 +252,10 @@ def _heat_on(row: Answer, image: Image.Image, maker: Maker) -> HeatOnError:
 
 
 def _album(rows: Sequence[Answer], pictures: _Pictures, metrics: Mapping[str, Any] | None, effort: _Effort) -> Album:
+    if is_of_labels(metrics):
+        return album(
+            rows, pictures.thumbnail, among=set(confident_errors(rows)[:MOST_ERRORS]), seconds=effort.thumbnails
+        )
     among = None if metrics is None else with_a_place(metrics, rows)
     return album(rows, pictures.thumbnail, among=among, seconds=effort.thumbnails)
 
@@ -283,18 +290,44 @@ def _predictions(folder: RunFolder) -> list[dict[str, Any]]:
     """Return the rows of predictions.csv with their numbers and truths as such."""
     path = folder.path / "predictions.csv"
     with _reading(path):
-        return [
-            {**row, "probability": float(row["probability"]), "correct": row["correct"] == "true"}
-            for row in _table(path)
-        ]
+        return [{**row, **_told(row), "correct": row["correct"] == "true"} for row in _table(path)]
 
 
-def _counts(folder: RunFolder) -> dict[str, dict[str, int]]:
-    """Return class -> part -> pictures, from split.csv."""
+def _told(row: Mapping[str, str]) -> dict[str, Any]:
+    """Return truth, answer and probability of a row; of several labels the probability is that of the wildest error."""
+    if "labels" not in row:
+        return {"probability": float(row["probability"])}
+    reached = json.loads(row["probabilities"])
+    labels, unknown = labels_written(row["labels"])
+    off = [abs(p - (name in labels)) for name, p in reached.items() if name not in unknown]
+    return {
+        "label": ", ".join(labels) or "none", "predicted": row["predicted"].replace(";", ", ") or "none",
+        "probability": max(off, default=0.0), "truths": labels,
+        "differing": differing(labels, unknown, row["predicted"], reached),
+    }  # fmt: skip
+
+
+def differing(labels: Sequence[str], unknown: Sequence[str], predicted: str, reached: Mapping[str, float]) -> list[str]:
+    """Return the labels that an answer has wrong, the wildest first."""
+    said = set(predicted.split(";")) - {""}
+    wrong = (said ^ set(labels)) - set(unknown)
+    return sorted(wrong, key=lambda name: (-abs(reached[name] - (name in labels)), name))
+
+
+def _trained_on(folder: RunFolder) -> int:
+    """Return the number of pictures that trained the model, from split.csv."""
+    with _reading(folder.split):
+        return sum(row["split"] == "train" for row in _table(folder.split))
+
+
+def _counts(folder: RunFolder, header: Header) -> dict[str, dict[str, int]]:
+    """Return class, or label, -> part -> pictures, from split.csv."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     with _reading(folder.split):
         for row in _table(folder.split):
-            counts[row["label"]][row["split"]] += 1
+            labels = labels_written(row["label"])[0] or () if header.task == MULTILABEL else (row["label"],)
+            for label in labels:
+                counts[label][row["split"]] += 1
     return {label: dict(of) for label, of in counts.items()}
 
 

@@ -108,8 +108,11 @@ class Run:
         return str(self.path)
 
     def __repr__(self) -> str:
+        from resnetkit.training.run import of_what, reached
+
         try:
-            figure = "" if self.metrics is None else f", {percent(self.metrics['top1'])} of {self.metrics['count']}"
+            metrics = self.metrics
+            figure = "" if metrics is None else f", {percent(reached(metrics))} {of_what(metrics)}"
         except DataError:
             figure = ", its metrics.json is broken"
         return f"Run({str(self.path)!r}{figure})"

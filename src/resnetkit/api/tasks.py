@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from resnetkit.models.checkpoint import CLASSIFICATION
+from resnetkit.models.checkpoint import CLASSIFICATION, MULTILABEL
 
 if TYPE_CHECKING:
-    from resnetkit.tasks.task import Task
+    from resnetkit.training.task import Task
 
-TASKS = {CLASSIFICATION: "classification"}
+TASKS = {CLASSIFICATION: "classification", MULTILABEL: "multilabel"}
 
 
 def task_called(name: str) -> Task:

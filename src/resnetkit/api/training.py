@@ -23,7 +23,6 @@ from resnetkit.data.sources.arrays import GIVEN, fetch_cifar10, pair_of, paths_o
 from resnetkit.errors import UsageError, near_miss
 from resnetkit.files import safe_name
 from resnetkit.models.catalog import name_of
-from resnetkit.models.checkpoint import CLASSIFICATION
 from resnetkit.training.planning.plan import Plan
 from resnetkit.training.request import Request
 from resnetkit.watcher import Watcher
@@ -56,7 +55,7 @@ def train(
     DATA may be one pair of arrays: `train((images, labels))`, images `[N, H, W]` or `[N, H, W, 3]` uint8, labels whole
     numbers or names. At a terminal or in a notebook the findings and the progress are shown, but for `quiet`.
     `options` are the fields of `Request`: model, weights, recipe, epochs, batch_size, image_size, stem, seed,
-    bad_images, group_by, rename, split_from, folds, limit, settings. `on_epoch(row)` hears of each row of
+    bad_images, group_by, rename, split_from, folds, limit, labels, settings. `on_epoch(row)` hears of each row of
     `results.csv`, those of folds with `fold` in them.
     Under torchrun the processes train together; the first of them hears of the epochs and writes.
     Raises `DataError` for data that cannot be used (exit code 3), `UsageError` for contradictions, `InterruptedRun`
@@ -171,7 +170,7 @@ def _resumed(
     with watcher.counting("reading pictures") as progress:
         job = take_up(
             folder, ranks=ranks, epochs=epochs, data=data, watch=watcher, progress=progress,
-            learning=task_called(CLASSIFICATION).learning,
+            task_called=task_called,
         )  # fmt: skip
     if job.request.folds is not None:
         check_folds(job.request.folds, job.recipe, ranks.place)

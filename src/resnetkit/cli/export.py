@@ -48,7 +48,7 @@ def export(model: str, form: str, quiet: bool, **given: Any) -> None:
         click.echo(json.dumps({"folder": str(made.folder)} | parity, ensure_ascii=False))
         return
     click.echo(
-        f"{made.folder}/ answers as {made.exported.name} on {made.whose}: first class the same "
+        f"{made.folder}/ answers as {made.exported.name} on {made.whose}: the answer is the same "
         f"for {parity['same_top1']} of {parity['pictures']}, probabilities within {parity['largest_difference']:.1e}"
     )
     if made.cost is not None:

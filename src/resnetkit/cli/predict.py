@@ -63,6 +63,10 @@ def predict(
         sorting.refuse_own_output(pictures, Path(sort_into))
     with watching(quiet=quiet) as console:
         opened = _opened(model, given, console)
+        if sort_into is not None and opened.several:
+            raise click.UsageError(
+                f"--sort-into: {opened.name} gives pictures several labels: --output FILE lists them"
+            )
         _note_what_is_left_out(pictures, console)
         if output is not None and in_bulk:
             with console.counting("naming pictures") as show:
@@ -167,9 +171,9 @@ def _one_by_one(
     predictions, tally = [], outputs.Tally()
     with contextlib.ExitStack() as stack:
         if output is not None:
-            write = stack.enter_context(outputs.to_file(Path(output), top_k=top_k))
+            write = stack.enter_context(outputs.to_file(Path(output), top_k=top_k, several=opened.several))
         else:
-            write = stack.enter_context(outputs.to_stream(sys.stdout, format=form, top_k=top_k))  # type: ignore[arg-type]
+            write = stack.enter_context(outputs.to_stream(sys.stdout, format=form, top_k=top_k, several=opened.several))  # type: ignore[arg-type]
         show = stack.enter_context(console.counting("naming pictures"))
         for prediction in opened.predictor.predict_many(
             pictures, top_k=top_k, batch_size=batch_size, threads=opened.runtime.threads

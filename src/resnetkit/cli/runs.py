@@ -65,7 +65,8 @@ def _row(run: Any) -> dict[str, Any]:
         "epochs_done": said["epochs_done"],
         "folds": said["folds"],
         "folds_begun": said["folds_begun"],
-        "top1": metrics and metrics["top1"],
+        "top1": metrics and metrics.get("top1"),
+        **({"map": metrics["map"]} if metrics and "map" in metrics else {}),
         "count": metrics and metrics["count"],
         "split": metrics and metrics["split"],
         "epoch": chosen and chosen.short,
@@ -87,13 +88,15 @@ def _judged(metrics: dict[str, Any]) -> str:
     """Say what became of an accuracy whose pictures chose the epoch."""
     if "top1_counted" in metrics:
         return "corrected for the choice"
-    return "too good: they chose the epoch" if "top1" in metrics.get("optimistic", ()) else ""
+    return "too good: they chose the epoch" if {"top1", "map"} & {*metrics.get("optimistic", ())} else ""
 
 
 def _accuracy(row: dict[str, Any]) -> str:
     part = f"by {row['folds']} folds" if row["split"] == "folds" else row["split"]
     judged = f"{part}, {row['judged']}" if row["judged"] else part
     reached = None if row["top1"] is None else f"{percent(row['top1'])} of {row['count']} ({judged})"
+    if row.get("map") is not None:
+        reached = f"{percent(row['map'])} precision, {row['count']} ({judged})"
     if row["problem"] is not None:
         return f"{reached}, the rest unreadable" if reached else "unreadable"
     if reached is None and row["folds"] and not row["epochs_done"]:

@@ -26,6 +26,10 @@ from resnetkit.runtime import place
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bits.")
 @click.option("--name", help="Name of the run, in runs/.")
 @click.option("--output", metavar="DIR", help="Folder of the run, in place of --name.")
+@click.option(
+    "--labels", type=click.Choice(["auto", "one", "several"]), default="auto",
+    help="Whether a picture has one class, or none, one or several labels; auto: as the list says.",
+)  # fmt: skip
 @click.option("--bad-images", type=click.Choice(["stop", "skip"]), default="stop", help="When a file is unreadable.")
 @click.option("--group-by", metavar="REGEX|COLUMN", help="Keep pictures of one group in one part.")
 @click.option("--split-from", metavar="RUN", help="Hold out the pictures that RUN held out.")
@@ -40,7 +44,8 @@ def train(data: tuple[str, ...], rename: tuple[str, ...], **given: Any) -> None:
     """Train or fine-tune a ResNet.
 
     DATA is a folder with a folder per class (or with train/ and val/ of such), a .zip or .tar of one, two or more
-    folders (one class each), a CSV (image_path,label), a MedMNIST .npz, or a name: cifar10, digits.
+    folders (one class each), a CSV (image_path,label; a;b in a cell or a column per label: several), a MedMNIST .npz,
+    or a name: cifar10, digits.
     """
     from resnetkit import api
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from resnetkit.data.classes import unknown_class
 from resnetkit.data.dataset import Item
+from resnetkit.data.targets import class_targets
 from resnetkit.errors import DataError, UsageError
 from resnetkit.evaluation.averaging import Views, averaged_logits
 from resnetkit.evaluation.doubt import Answers, doubts
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 Requested = Literal["auto", "train", "val", "test"]
 Chosen = Literal["train", "val", "test", "all"]
 Scored = Chosen | Literal["folds"]  # `folds`: each picture by a network that did not train on it
-COLUMNS = ("source", "label", "predicted", "probability", "correct", "split")
 
 
 def choose_split(requested: Requested, available: Collection[str]) -> Chosen:
@@ -86,7 +84,7 @@ def scored(
 
     `own`: the decision was fitted on these pictures, so that each must be judged by what others fit; None: it says so.
     """
-    targets = targets_of(part.items, classes, where=split)
+    targets = class_targets(part.items, classes, where=split)
     if not (np.isfinite(logits).all() and np.isfinite(averaged).all()):
         raise DataError("the model answers with numbers that are not finite: train it again or use another")
     if own is None:
@@ -120,26 +118,15 @@ def part_logits(
     return np.concatenate(plain), np.concatenate(averaged)
 
 
-def targets_of(items: Sequence[Item], classes: Sequence[str], *, where: str) -> np.ndarray:
-    """Return `[N]` int64 indices into `classes` by the name of each item's class.
-
-    Raises `DataError` with the nearest name and the `--rename` that mends it for a class that is not among `classes`.
-    """
-    index = {name: position for position, name in enumerate(classes)}
-    labels = [item.label for item in items]
-    assert None not in labels, "a picture without a class cannot be scored"
-    for label, count in Counter(label for label in labels if label is not None and label not in index).items():
-        raise unknown_class(label, classes, where=where, count=count)
-    return np.array([index[label] for label in labels if label is not None], dtype=np.int64)
-
-
-def write_evaluation(folder: Path, metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+def write_evaluation(
+    folder: Path, metrics: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str]
+) -> None:
     """Write `metrics.json` and `predictions.csv` into `folder`, each atomically.
 
     The columns `group` and `fold` are there when some picture has one. `correct` is `true` or `false`.
     """
     more = [name for name in ("group", "fold") if any(row.get(name) is not None for row in rows)]
-    columns = [*COLUMNS, *more]
+    columns = [*columns, *more]
     text = io.StringIO()
     writer = csv_writer(text)
     writer.writerow(columns)

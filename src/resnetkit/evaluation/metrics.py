@@ -195,6 +195,10 @@ def fold_lines(metrics: Mapping[str, Any]) -> list[str]:
     folds = metrics.get("folds")
     if not folds:
         return []
+    if "map" in folds:
+        among = f" (mean {_percent(folds['mean'])} % a fold)" if folds["mean"] is not None else ""
+        what = "each photo" if metrics["split"] == "folds" else f"each of {folds['pictures']:,} other photos"
+        return [f"By {folds['count']} folds: {what} was answered by a network that did not train on it{among}."]
     shares = [one["top1"] for one in folds["each"]]
     spread = f"mean {_percent(folds['mean'])}, sd {_percent(folds['sd'])}"
     among = f"{_percent(min(shares))} to {_percent(max(shares))} % a fold, {spread}"

@@ -46,7 +46,7 @@ def bootstrap(
     value, without = float(figure(units.sum(axis=0))), figure(units.sum(axis=0) - units)
     away = without.mean() - without
     if len(units) < _ENOUGH_TO_DRAW:
-        error = _student(len(units) - 1) * math.sqrt((len(units) - 1) / len(units) * float((away**2).sum()))
+        error = student(len(units) - 1) * math.sqrt((len(units) - 1) / len(units) * float((away**2).sum()))
         return Interval(max(least, value - error), value + error)
     draws = np.sort(_drawn(units, figure))
     if draws[0] == draws[-1]:
@@ -145,7 +145,7 @@ def area_interval(found: Areas, targets: np.ndarray, groups: Sequence[str | None
     if members.min() < 2 or not 0 < area < 1 or variance < _NOTHING:
         told = min(members.sum(), (len(members) - 1) * len(members) / float((1 / members).sum()))
         return Interval(*clopper_pearson(area * told, told))
-    away = _student(freedom) * math.sqrt(variance) / (area * (1 - area))
+    away = student(freedom) * math.sqrt(variance) / (area * (1 - area))
     return Interval(float(expit(logit(area) - away)), float(expit(logit(area) + away)))
 
 
@@ -186,7 +186,7 @@ def worth(correct: np.ndarray, groups: Sequence[str | None] | None = None) -> fl
 
 def _of_few(units: int) -> float:
     """Return the share of pictures that is left where their variance comes from so few groups (Student's t)."""
-    return (_Z / _student(units - 1)) ** 2
+    return (_Z / student(units - 1)) ** 2
 
 
 def _by_class(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -230,7 +230,7 @@ def _drawn(units: np.ndarray, figure: Figure) -> np.ndarray:
     return np.concatenate(figures)
 
 
-def _student(freedom: float) -> float:
+def student(freedom: float) -> float:
     """Return how many standard errors hold 95 % where the error itself comes from so few."""
     from scipy.special import stdtrit
 

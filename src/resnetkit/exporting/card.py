@@ -11,7 +11,7 @@ from resnetkit.exporting.folder import Exported
 from resnetkit.exporting.int8 import Cost
 from resnetkit.exporting.parity import Parity
 from resnetkit.exporting.script import needed
-from resnetkit.models.checkpoint import Header
+from resnetkit.models.checkpoint import MULTILABEL, Header
 from resnetkit.models.choice import choice_in
 from resnetkit.words import percent
 
@@ -23,6 +23,7 @@ _MOST_CLASSES = 20
 def write_card(exported: Exported, parity: Parity, whose: str, cost: Cost | None) -> None:
     """Write `README.txt`."""
     header = exported.header
+    same = "the labels are the same" if header.task == MULTILABEL else "the first class is the same"
     paragraphs = [
         f"{exported.name}: a ResNet that names pictures, for {_RUNTIME[exported.format]}",
         f"Use it:\n\n    pip install {needed(exported.format)}\n    python predict.py PHOTO...",
@@ -34,7 +35,7 @@ def write_card(exported: Exported, parity: Parity, whose: str, cost: Cost | None
         f"Licence of the weights: {header.license_in_short}{', in full in ' + LICENSE if header.license_text else ''}.",
         _input(exported),
         "" if cost is None else _cost(cost),
-        f"Compared with the original on {whose}: the first class is the same for {parity.same_top1} of "
+        f"Compared with the original on {whose}: {same} for {parity.same_top1} of "
         f"{parity.pictures}, probabilities differ by at most {parity.largest_difference:.1e} (parity.json).",
     ]
     text = "\n\n".join(_wrapped(paragraph) for paragraph in paragraphs if paragraph)
@@ -64,6 +65,8 @@ def _classes(classes: tuple[str, ...]) -> str:
 
 def _accuracy(metrics: Mapping[str, Any]) -> str:
     """Say the accuracy with its interval, where it was measured."""
+    if metrics.get("map") is not None and metrics.get("count"):
+        return _precision(metrics)
     top1, count = metrics.get("top1"), metrics.get("count")
     if top1 is None or not count:
         return "Accuracy: not measured."
@@ -77,6 +80,17 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
     )
 
 
+def _precision(metrics: Mapping[str, Any]) -> str:
+    """Say how well labels are told, where a picture may have several."""
+    low, high = metrics["map_interval"] or (None, None)
+    between = "" if low is None else f" (95 % interval {100 * low:.1f} to {percent(high)})"
+    return (
+        f"Mean average precision of its labels: {percent(metrics['map'])}{between} on {metrics['count']:,} "
+        f"{_PART.get(metrics.get('split', ''), 'other')} pictures; all labels right on "
+        f"{percent(metrics['exact_match'])}."
+    )
+
+
 def _folds(metrics: Mapping[str, Any]) -> str:
     """Say whose accuracy it is where folds of the training pictures were held out in turn."""
     folds = metrics.get("folds")
@@ -84,6 +98,8 @@ def _folds(metrics: Mapping[str, Any]) -> str:
         return ""
     if metrics.get("split") == "folds":
         return f"That is {folds['says']}: its networks were trained like it, each on all pictures but those it named."
+    if "map" in folds:
+        return f"Cross-validated on {folds['pictures']:,} other pictures: {percent(folds['map'])}, {folds['says']}."
     return (
         f"Cross-validated, {percent(folds['top1'])} of {folds['pictures']:,} other pictures were right, "
         f"{folds['says']}."
@@ -135,10 +151,11 @@ def _cost(cost: Cost) -> str:
 
 def _input(exported: Exported) -> str:
     preprocess = exported.header.preprocess
+    last = "sigmoid" if exported.header.task == MULTILABEL else "softmax"
     if exported.reads == "picture":
         return (
             f"The model reads `picture`, a decoded upright picture [1, H, W, {preprocess.channels}] of bytes of any "
-            "size, and answers with `probabilities`: resize, crop, normalisation and softmax are inside it."
+            f"size, and answers with `probabilities`: resize, crop, normalisation and {last} are inside it."
         )
     return (
         f"The model reads normalised images [N, {', '.join(map(str, (preprocess.channels, *preprocess.frame)))}] and "

@@ -48,7 +48,7 @@ def torchvision_network(spec: ResNetSpec) -> str:
     return f"ResNet({'BasicBlock' if is_basic else 'Bottleneck'}, {list(spec.blocks)}{wide})"
 
 
-def write(exported: Exported, tensors: Mapping[str, np.ndarray], *, temperature: float) -> None:
+def write(exported: Exported, tensors: Mapping[str, np.ndarray], *, temperature: float | None) -> None:
     """Write the model of `exported` with the state dict `tensors` into its folder."""
     if exported.format == "torchvision":
         _write_weights(exported, tensors)
@@ -59,12 +59,14 @@ def write(exported: Exported, tensors: Mapping[str, np.ndarray], *, temperature:
         write_openvino(exported, openvino_model(exported, tensors, temperature=temperature))
 
 
-def openvino_model(exported: Exported, tensors: Mapping[str, np.ndarray], *, temperature: float) -> openvino.Model:
+def openvino_model(
+    exported: Exported, tensors: Mapping[str, np.ndarray], *, temperature: float | None
+) -> openvino.Model:
     """Return the model of `exported` as OpenVINO's."""
     return core().read_model(_graph(exported, tensors, temperature).SerializeToString())
 
 
-def _graph(exported: Exported, tensors: Mapping[str, np.ndarray], temperature: float) -> onnx.ModelProto:
+def _graph(exported: Exported, tensors: Mapping[str, np.ndarray], temperature: float | None) -> onnx.ModelProto:
     return network_graph(
         exported.header.spec, tensors, exported.header.preprocess, reads=exported.reads, temperature=temperature
     )

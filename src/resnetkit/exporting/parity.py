@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -20,9 +20,38 @@ TOLERANCE = 1e-3
 MODES = ("RGB", "L", "RGBA", "LA", "P", "1", "CMYK", "I;16", "turned by EXIF")
 
 
+Verdict = Literal["same", "tie", "other"]
+# How the export's `[K]` probabilities, the second, answer as the model's, the first, do.
+Differ = Callable[[np.ndarray, np.ndarray], Verdict]
+
+
+def by_first_class(wanted: np.ndarray, answered: np.ndarray) -> Verdict:
+    """Tell whether the most probable class is the same; it may be another that is as probable within the tolerance."""
+    first, second = int(wanted.argmax()), int(answered.argmax())
+    if first == second:
+        return "same"
+    return "tie" if wanted[first] - wanted[second] <= TOLERANCE else "other"
+
+
+def by_labels(at: np.ndarray) -> Differ:
+    """Return what tells whether the labels are the same, for their thresholds `[K]`."""
+
+    def differ(wanted: np.ndarray, answered: np.ndarray) -> Verdict:
+        others = (wanted >= at) != (answered >= at)
+        if not others.any():
+            return "same"
+        return "tie" if (abs(wanted - at)[others] <= TOLERANCE).all() else "other"
+
+    return differ
+
+
 @dataclass(kw_only=True, slots=True)
 class Parity:
-    """What was compared and how far apart the two are; `largest_difference` is one of probabilities, in [0, 1]."""
+    """What was compared and how far apart the two are; `largest_difference` is one of probabilities, in [0, 1].
+
+    `same_top1`: pictures of the same answer, the first class or all labels; `ties`: those whose answers differ since
+    two probabilities, or one and its threshold, are equal within the tolerance.
+    """
 
     pictures: int = 0
     largest_difference: float = 0.0
@@ -49,7 +78,7 @@ class Parity:
         }
 
     def check(self) -> None:
-        """Raise `DataError` where the two disagree: a picture with another first class, or by more than `TOLERANCE`."""
+        """Raise `DataError` where the two disagree: a picture with another answer, or by more than `TOLERANCE`."""
         if self.pictures == 0:
             raise DataError("no picture could be read to compare the export with the model: give others with --images")
         if self.different_top1 or self.largest_difference > TOLERANCE:
@@ -66,11 +95,13 @@ def compare(
     reference: Callable[[np.ndarray], np.ndarray],
     exported: Callable[[np.ndarray], np.ndarray],
     preprocess: Preprocess,
+    differ: Differ = by_first_class,
 ) -> Parity:
     """Compare the two on picture files, given as name and content.
 
     `reference` maps `[1, S, S, C] uint8` pixels to `[K]` probabilities, and reads the file as this package does;
     `exported` maps a decoded `[H, W, C] uint8` picture to them, and reads it as the export's `predict.py` does.
+    `differ` tells how two answers differ.
     """
     parity = Parity()
     for name, content in pictures:
@@ -82,7 +113,7 @@ def compare(
             continue
         parity.modes[image.mode] += 1
         parity.modes["turned by EXIF"] += image.getexif().get(0x0112, 1) in range(2, 9)
-        _add(parity, name, image, theirs, reference, exported, preprocess)
+        _add(parity, name, image, theirs, reference, exported, preprocess, differ)
     parity.modes += Counter()  # drops zeros
     return parity
 
@@ -90,16 +121,14 @@ def compare(
 def _add(
     parity: Parity, name: str, image: Image.Image, theirs: np.ndarray,
     reference: Callable[[np.ndarray], np.ndarray], exported: Callable[[np.ndarray], np.ndarray], preprocess: Preprocess,
+    differ: Differ,
 ) -> None:  # fmt: skip
     decoded = np.asarray(preprocess.convert(image)).reshape(theirs.shape).astype(int)
     wanted, answered = reference(preprocess.pixels(image)[None]), exported(theirs)
     parity.pictures += 1
     parity.largest_pixel_difference = max(parity.largest_pixel_difference, int(abs(decoded - theirs).max()))
     parity.largest_difference = max(parity.largest_difference, float(abs(wanted - answered).max()))
-    first, second = int(wanted.argmax()), int(answered.argmax())
-    if first == second:
-        parity.same_top1 += 1
-    elif wanted[first] - wanted[second] <= TOLERANCE:
-        parity.ties.append(name)
-    else:
-        parity.different_top1.append(name)
+    verdict = differ(wanted, answered)
+    parity.same_top1 += verdict == "same"
+    if verdict != "same":
+        (parity.ties if verdict == "tie" else parity.different_top1).append(name)

@@ -27,6 +27,8 @@ from resnetkit.files import write_text
 from resnetkit.inference import output as outputs
 from resnetkit.inference.output import Tally
 from resnetkit.inference.predictor import Prediction, Predictor
+from resnetkit.models.decision import Decision
+from resnetkit.models.thresholds import Thresholds
 from resnetkit.runtime import place
 from resnetkit.watcher import Count
 from resnetkit.words import counted
@@ -110,6 +112,7 @@ class Record:
     threshold: float | None = None
     least: float | None = None
     part_size: int = PART_SIZE
+    several: bool = False
 
     def __post_init__(self) -> None:
         if self.pictures < 1 or self.part_size < 1:
@@ -154,10 +157,12 @@ def record_of(
     pictures: Dataset, predictor: Predictor, *, files: Sequence[Path], precision: str, top_k: int, format: str
 ) -> Record:
     """Return what parts of `pictures` by a model are made from and with; `files` hold its weights."""
+    decision = predictor.decision
+    of_one = decision if isinstance(decision, Decision) else Decision()
     return Record(
         model=predictor.name, weights=_weights_digest(files), precision=precision, top_k=top_k, format=format,
-        pictures=len(pictures), sources=_sources_digest(pictures.items), threshold=predictor.decision.threshold,
-        least=predictor.decision.least,
+        pictures=len(pictures), sources=_sources_digest(pictures.items),
+        several=isinstance(decision, Thresholds), threshold=of_one.threshold, least=of_one.least,
     )  # fmt: skip
 
 
@@ -236,7 +241,7 @@ class Bulk:
     def _write(self, part: int, rows: Sequence[Prediction]) -> None:
         path = self.folder / self.record.name(part)
         try:
-            with outputs.to_file(path, top_k=self.record.top_k) as write:
+            with outputs.to_file(path, top_k=self.record.top_k, several=self.record.several) as write:
                 for prediction in rows:
                     write(prediction)
         except OSError as error:
@@ -259,15 +264,15 @@ class Bulk:
             tallies = (everything, own) if shard.takes(part) else (everything,)
             for row in self._rows(part):
                 for tally in tallies:
-                    tally.count(str(row["status"]), row["label"])
-                if row["error"] and len(problems) < outputs.MOST_PROBLEMS:
-                    problems.append(f"error: {row['error']}")
+                    tally.count(row.status, row.labels)
+                if row.error and len(problems) < outputs.MOST_PROBLEMS:
+                    problems.append(f"error: {row.error}")
         missing = self.record.num_parts - len(there)
         if not missing:
             self._sweep()
         return Summary(bulk=self, tally=everything, own=own, missing=missing, problems=tuple(problems))
 
-    def _rows(self, part: int) -> Iterator[dict[str, str | None]]:
+    def _rows(self, part: int) -> Iterator[outputs.Row]:
         """Yield the rows of a part; raises `DataError` after them where they are not as many as they should be."""
         path, wanted = self.folder / self.record.name(part), self._num_pictures([part])
         try:
@@ -303,7 +308,7 @@ class Summary:
             "parts": self.bulk.record.num_parts,
             "missing_parts": self.missing,
             "pictures": self.tally.total,
-            "named": self.tally.labels.total(),
+            "named": self.tally.named,
             "not_sure": self.tally.not_sure,
             "errors": self.tally.errors,
             "per_class": dict(self.tally.labels.most_common()),
@@ -355,6 +360,6 @@ def _refuse_others(folder: Path) -> None:
 def _read(path: Path) -> Record:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return Record(**{name.name: values[name.name] for name in fields(Record)})
+        return Record(**{name.name: values[name.name] for name in fields(Record) if name.name in values})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read; delete {path.parent}/ and begin again") from error

@@ -33,7 +33,7 @@ def network_graph(
     preprocess: Preprocess,
     *,
     reads: Reads,
-    temperature: float = 1.0,
+    temperature: float | None = 1.0,
 ) -> onnx.ModelProto:
     """Return the graph of a network with the state dict `tensors`.
 
@@ -57,8 +57,11 @@ def network_graph(
     images = given if reads == "images" else _normalised(pixels, preprocess)
     answer = _network(graph, spec, tensors, images)
     if reads == "picture":
-        tempered = graph.add("Div", answer, graph.constant(np.array(temperature, np.float32)))
-        answer = graph.add("Softmax", tempered, called=PROBABILITIES, axis=-1)
+        if temperature is None:
+            answer = graph.add("Sigmoid", answer, called=PROBABILITIES)
+        else:
+            tempered = graph.add("Div", answer, graph.constant(np.array(temperature, np.float32)))
+            answer = graph.add("Softmax", tempered, called=PROBABILITIES, axis=-1)
     used = {constant.name for constant in graph.constants}
     unused = [name for name in tensors if name not in used and not name.endswith("num_batches_tracked")]
     if unused:

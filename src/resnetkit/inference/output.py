@@ -6,11 +6,11 @@ import contextlib
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, TextIO, get_args
+from typing import Any, Literal, NamedTuple, TextIO, get_args
 
 from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.files import csv_writer, replacing
@@ -21,6 +21,15 @@ from resnetkit.words import counted, escaped, percent
 Format = Literal["table", "json", "jsonl", "csv", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 Write = Callable[[Prediction], None]
+
+
+class Row(NamedTuple):
+    """What is counted of a row."""
+
+    status: str
+    labels: Sequence[str]
+    error: str | None
+
 
 MOST_ROWS = 50
 _MOST_CLASSES = 20
@@ -36,19 +45,21 @@ class Tally:
     total: int = 0
     not_sure: int = 0
     errors: int = 0
+    named: int = 0
     labels: Counter[str] = field(default_factory=Counter)
 
     def add(self, prediction: Prediction) -> None:
-        """Count one prediction; only answers with status `ok` count for their class."""
-        self.count(prediction.status, prediction.label)
+        """Count one prediction; only answers with status `ok` count for their class, or for each of their labels."""
+        self.count(prediction.status, names_of(prediction))
 
-    def count(self, status: str, label: str | None) -> None:
-        """Count one row as `add` does."""
+    def count(self, status: str, labels: Sequence[str]) -> None:
+        """Count one row as `add` does, for each of its labels."""
         self.total += 1
         self.not_sure += status == "not_sure"
         self.errors += status == "error"
-        if status == "ok" and label is not None:
-            self.labels[label] += 1
+        self.named += status == "ok"
+        if status == "ok":
+            self.labels.update(labels)
 
     @property
     def exit_code(self) -> int:
@@ -58,7 +69,7 @@ class Tally:
         return 3 if self.errors == self.total else 4
 
     def __str__(self) -> str:
-        parts = [f"{self.labels.total():,} named"]
+        parts = [f"{self.named:,} named"]
         parts += [f"{self.not_sure:,} not sure"] if self.not_sure else []
         parts += [f"{self.errors:,} could not be read or named"] if self.errors else []
         return f"{counted(self.total, 'picture')}: {', '.join(parts)}"
@@ -80,7 +91,7 @@ def format_of(path: Path) -> Format:
 
 
 @contextlib.contextmanager
-def to_file(path: Path, *, top_k: int) -> Iterator[Write]:
+def to_file(path: Path, *, top_k: int, several: bool = False) -> Iterator[Write]:
     """Yield the function that adds a prediction to `path`; the file appears, whole, when the block ends well.
 
     Files are UTF-8. Raises `UsageError` for a suffix that names no format and for a folder.
@@ -90,36 +101,47 @@ def to_file(path: Path, *, top_k: int) -> Iterator[Write]:
         raise UsageError(f"--output {path}: is a folder; name a file")
     with replacing(path) as temporary, contextlib.ExitStack() as stack:
         if format == "parquet":
-            columns, row = csv_columns(top_k), partial(csv_row, top_k=top_k)
+            columns, row = csv_columns(top_k, several=several), partial(csv_row, top_k=top_k, several=several)
             yield stack.enter_context(parquet.to_parquet(temporary, columns=columns, row=row))
         else:
             stream = stack.enter_context(open(temporary, "w", encoding="utf-8", newline=""))
-            yield stack.enter_context(to_stream(stream, format=format, top_k=top_k))
+            yield stack.enter_context(to_stream(stream, format=format, top_k=top_k, several=several))
 
 
-def answers(path: Path) -> Iterator[dict[str, str | None]]:
-    """Yield `status`, `label` and `error` of each row of a .csv, .jsonl or .parquet file that `to_file` wrote.
+def answers(path: Path) -> Iterator[Row]:
+    """Yield `status`, `labels` and `error` of each row of a .csv, .jsonl or .parquet file that `to_file` wrote.
 
-    Raises `DataError` for a file that is none.
+    `labels` is the one class, in a list, or what a picture has of several. Raises `DataError` for a file that is none.
     """
     format = format_of(path)
     assert format in ("csv", "jsonl", "parquet"), "a list in JSON is no stream of rows"
-    if format == "parquet":
-        yield from parquet.answers(path)
-        return
+    rows = parquet.answers(path) if format == "parquet" else _rows(path, format)
     try:
-        with open(path, encoding="utf-8", newline="") as stream:
-            for row in csv.DictReader(stream, strict=True) if format == "csv" else map(json.loads, stream):
-                yield {name: row[name] or None for name in ("status", "label", "error")}
+        for row in rows:
+            yield Row(str(row["status"]), _labels(row), row["error"] or None)
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise DataError(f"{path}: is no whole file of predictions") from error
 
 
+def _rows(path: Path, format: Format) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8", newline="") as stream:
+        yield from csv.DictReader(stream, strict=True) if format == "csv" else map(json.loads, stream)
+
+
+def _labels(row: Mapping[str, Any]) -> Sequence[str]:
+    """Return the labels of a row as `to_file` wrote it: JSON holds a list of several, a cell has `;` between them."""
+    if "labels" not in row:
+        return [row["label"]] if row["label"] else []
+    labels = row["labels"] or []
+    return labels.split(";") if isinstance(labels, str) else labels
+
+
 @contextlib.contextmanager
-def to_stream(stream: TextIO, *, format: Format, top_k: int) -> Iterator[Write]:
+def to_stream(stream: TextIO, *, format: Format, top_k: int, several: bool = False) -> Iterator[Write]:
     """Yield the function that writes a prediction to `stream`; what ends the text is written when the block ends.
 
-    `top_k` sets the number of columns of CSV. A table is drawn at the end, and becomes a summary above 50 rows.
+    `top_k` sets the number of columns of CSV, `several` is for models of several labels. A table is drawn at the end,
+    and becomes a summary above 50 rows.
     """
     assert format != "parquet", "Parquet is no text: to_file writes it"
     if format == "json":
@@ -128,8 +150,8 @@ def to_stream(stream: TextIO, *, format: Format, top_k: int) -> Iterator[Write]:
         yield lambda prediction: print(json_line(prediction), file=stream, flush=True)
     elif format == "csv":
         writer = csv_writer(stream)
-        writer.writerow(csv_columns(top_k))
-        yield lambda prediction: writer.writerow(csv_row(prediction, top_k=top_k))
+        writer.writerow(csv_columns(top_k, several=several))
+        yield lambda prediction: writer.writerow(csv_row(prediction, top_k=top_k, several=several))
     else:
         table = _Table()
         yield table.add
@@ -156,20 +178,26 @@ def json_line(prediction: Prediction) -> str:
     return _without_surrogates(json.dumps(prediction.to_json(), ensure_ascii=False, allow_nan=False))
 
 
-def csv_columns(top_k: int) -> list[str]:
-    """Return the header of the CSV.
+def csv_columns(top_k: int, *, several: bool = False) -> list[str]:
+    """Return the header of the CSV; where a picture has `several` labels, those, and probabilities as JSON.
 
     >>> ",".join(csv_columns(2))
     'source,status,label,probability,label_2,probability_2,warnings,error'
     """
+    if several:
+        return ["source", "status", "labels", "probabilities", "warnings", "error"]
     further = [name for rank in range(2, top_k + 1) for name in (f"label_{rank}", f"probability_{rank}")]
     return ["source", "status", "label", "probability", *further, "warnings", "error"]
 
 
-def csv_row(prediction: Prediction, *, top_k: int) -> list[str]:
-    """Return the cells under `csv_columns(top_k)`; several warnings are joined by "; ", nothing is an empty cell."""
-    pairs = [cell for label, probability in prediction.top[:top_k] for cell in (label, f"{probability:.6f}")]
-    pairs += [""] * (2 * top_k - len(pairs))
+def csv_row(prediction: Prediction, *, top_k: int, several: bool = False) -> list[str]:
+    """Return the cells under `csv_columns`; several warnings are joined by "; ", nothing is an empty cell."""
+    if several:
+        reached = {label: round(probability, 6) for label, probability in prediction.top}
+        pairs = [";".join(prediction.labels or ()), json.dumps(reached, ensure_ascii=False) if reached else ""]
+    else:
+        pairs = [cell for label, probability in prediction.top[:top_k] for cell in (label, f"{probability:.6f}")]
+        pairs += [""] * (2 * top_k - len(pairs))
     cells = [prediction.source, prediction.status, *pairs, "; ".join(prediction.warnings), prediction.error or ""]
     return [_without_surrogates(cell) for cell in cells]
 
@@ -177,6 +205,13 @@ def csv_row(prediction: Prediction, *, top_k: int) -> list[str]:
 def _without_surrogates(text: str) -> str:
     """Escape what stands for bytes that are no UTF-8 (`surrogateescape`): such text could not be written."""
     return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def names_of(prediction: Prediction) -> Sequence[str]:
+    """Return what a picture is called: the labels that it has, or its one class; nothing where there is an error."""
+    if prediction.labels is not None:
+        return prediction.labels
+    return () if prediction.label is None else (prediction.label,)
 
 
 class _Table:
@@ -204,10 +239,13 @@ class _Table:
             draw_summary(self.tally, problems, stream)
             print(_ROWS_HINT, file=stream)
             return
-        if len(self.rows) == 1 and self.rows[0].top:
+        if len(self.rows) == 1 and self.rows[0].top and self.rows[0].labels is None:
             _draw(stream, _HEADER[1:3], [[escaped(label), percent(p)] for label, p in self.rows[0].top])
         elif self.rows:
-            _draw(stream, *_fitting([_cells(prediction) for prediction in self.rows]))
+            rows = [_cells(prediction) for prediction in self.rows]
+            of_labels = any(prediction.labels is not None for prediction in self.rows)
+            header, rows = (("picture", "labels"), [row[:2] for row in rows]) if of_labels else _fitting(rows)
+            _draw(stream, header, rows)
         for problem in problems:
             print(escaped(problem), file=stream)
 
@@ -233,6 +271,10 @@ def _cells(prediction: Prediction) -> list[str]:
     source = escaped(prediction.source)
     if prediction.label is None or prediction.probability is None:
         return [source, "error", "", ""]
+    if prediction.labels is not None:
+        reached = dict(prediction.top)
+        told = ", ".join(f"{escaped(label)} {percent(reached[label])}" for label in prediction.labels)
+        return [source, told or "none", "", ""]
     label = escaped(prediction.label) + (" (not sure)" if prediction.status == "not_sure" else "")
     second = [f"{escaped(name)} {percent(probability)}" for name, probability in prediction.top[1:2]]
     return [source, label, percent(prediction.probability), *(second or [""])]

@@ -54,7 +54,7 @@ def to_parquet(
 
 
 def _is_probability(column: str) -> bool:
-    return column.startswith("probability")
+    return column == "probability" or column.startswith("probability_")
 
 
 def _value(column: str, cell: str) -> str | float | None:
@@ -63,12 +63,13 @@ def _value(column: str, cell: str) -> str | float | None:
     return float(cell) if _is_probability(column) else cell
 
 
-def answers(path: Path) -> Iterator[dict[str, str | None]]:
-    """Yield `status`, `label` and `error` of each row; raises `DataError` for a file that is none."""
+def answers(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield `status`, `label` or `labels`, and `error` of each row; raises `DataError` for a file that is none."""
     pyarrow = require()
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(columns=["status", "label", "error"]):
+            named = "labels" if "labels" in file.schema_arrow.names else "label"
+            for batch in file.iter_batches(columns=["status", named, "error"]):
                 yield from batch.to_pylist()
     except (OSError, KeyError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: is no whole Parquet file of predictions") from error

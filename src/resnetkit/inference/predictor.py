@@ -22,6 +22,7 @@ from resnetkit.errors import DataError, ResNetKitError, UsageError, problem_line
 from resnetkit.inference.engines import Engine, overlapped
 from resnetkit.inference.given import Given, Picture, picture_of, pictures_of
 from resnetkit.models.decision import Decision
+from resnetkit.models.thresholds import Thresholds
 from resnetkit.runtime import available_threads, refuse_forked
 from resnetkit.words import percent
 
@@ -40,6 +41,7 @@ class Prediction:
 
     `label` and `probability` are the most probable class, also when the status is `not_sure`; both are None for an
     `error`. `top` holds the most probable classes, best first, `label` included. Probabilities are in [0, 1].
+    `labels`, of a model of several labels, are those that the picture has, perhaps none; `top` holds them all.
     """
 
     source: str
@@ -47,6 +49,7 @@ class Prediction:
     label: str | None = None
     probability: float | None = None
     top: tuple[tuple[str, float], ...] = ()
+    labels: tuple[str, ...] | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
 
@@ -62,6 +65,7 @@ class Prediction:
             "label": self.label,
             "probability": None if self.probability is None else round(self.probability, 6),
             "top": [{"label": label, "probability": round(probability, 6)} for label, probability in self.top],
+            **({} if self.labels is None else {"labels": list(self.labels)}),
             "warnings": list(self.warnings),
             "error": self.error,
         }
@@ -70,7 +74,8 @@ class Prediction:
     def from_json(cls, values: dict[str, Any]) -> Prediction:
         """Read what `to_json` wrote."""
         top = tuple((entry["label"], entry["probability"]) for entry in values["top"])
-        return cls(**values | {"top": top, "warnings": tuple(values["warnings"])})
+        labels = None if values.get("labels") is None else tuple(values["labels"])
+        return cls(**values | {"top": top, "labels": labels, "warnings": tuple(values["warnings"])})
 
     def __repr__(self) -> str:
         return f"Prediction({self.source!r}: {self._answer()})"
@@ -81,6 +86,8 @@ class Prediction:
     def _answer(self) -> str:
         if self.error is not None:
             return f"error: {self.error}"
+        if self.labels is not None:
+            return ", ".join(self.labels) or "none of the labels"
         names = ", ".join(f"{label} {percent(probability)}" for label, probability in self.top[:3])
         return f"not sure: {names}" if self.status == "not_sure" else names
 
@@ -112,7 +119,7 @@ class Predictor:
     _: KW_ONLY
     classes: Sequence[str]
     preprocess: Preprocess
-    decision: Decision = field(default_factory=Decision)
+    decision: Decision | Thresholds = field(default_factory=Decision)
     name: str = "model"
     trained_side: int | None = None
 
@@ -214,18 +221,12 @@ class Predictor:
                 f"{read.source}: {self.name} answers with numbers that are not finite: train it again or use another"
             )
             return Prediction(source=read.source, status="error", error=error)
-        best = np.argsort(-probabilities, kind="stable")[:top_k]
-        top = tuple((self.classes[index], float(probabilities[index])) for index in best)
-        label, probability = top[0]
-        status, warnings = self.decision.status(probability), read.warnings
-        if (least := self.decision.least) is not None:
-            members = max(1, int((probabilities >= least).sum()))
-            top = top[:members]
-            if members > top_k:
-                status, warnings = "not_sure", (*warnings, f"any of {members} classes is possible; top holds {top_k}")
+        told = self.decision.answer(probabilities, self.classes, top_k=top_k)
+        label, probability = told.top[0]
         return Prediction(
-            source=read.source, status=status, label=label, probability=probability, top=top, warnings=warnings
-        )
+            source=read.source, status=told.status, label=label, probability=probability, top=told.top,
+            labels=told.labels, warnings=(*read.warnings, *told.warnings),
+        )  # fmt: skip
 
 
 def _stacked(batch: Sequence[Read]) -> np.ndarray | None:

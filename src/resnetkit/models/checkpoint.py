@@ -22,6 +22,7 @@ from resnetkit.models.decision import Decision
 from resnetkit.models.safetensors_file import first_bytes, read_safetensors_header
 from resnetkit.models.seen import Seen
 from resnetkit.models.spec import ResNetSpec
+from resnetkit.models.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,6 +33,8 @@ FORMAT = 2
 _READ = (1, FORMAT)  # the first had no `trained_on`, and refused keys that it did not know
 METADATA_KEY = "resnetkit"
 CLASSIFICATION = "classification"
+MULTILABEL = "multilabel"
+TASKS = (CLASSIFICATION, MULTILABEL)
 _TABLES = ("aliases", "metrics", "recipe", "data", "chosen")
 # Sides of pictures in pixels; more is a slip or a damaged file, and takes all memory.
 MAX_IMAGE_SIZE = 16_384
@@ -58,7 +61,7 @@ class Header:
     task: str = CLASSIFICATION
     aliases: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    decision: Decision = field(default_factory=Decision)
+    decision: Decision | Thresholds = field(default_factory=Decision)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     trained_on: Seen = field(default_factory=Seen)
@@ -114,10 +117,8 @@ class Header:
         values = dict(values)
         if values.pop("format", None) not in _READ:
             raise DataError("it has a checkpoint format that is newer than this version: upgrade resnetkit")
-        if (task := values.get("task", CLASSIFICATION)) != CLASSIFICATION:
-            raise DataError(
-                f"it is for the task {task!r}, this version knows {CLASSIFICATION} alone: upgrade resnetkit"
-            )
+        if (task := values.get("task", CLASSIFICATION)) not in TASKS:
+            raise DataError(f"it is for the task {task!r}, this version knows {', '.join(TASKS)}: upgrade resnetkit")
         if missing := {"spec", "classes", "preprocess"} - set(values):
             raise DataError(f"its description lacks {', '.join(sorted(missing))}: make it again")
         known = {item.name for item in fields(cls)} - {"more"}
@@ -127,7 +128,8 @@ class Header:
         if not isinstance(values["classes"], list):
             raise DataError(f"its classes must be a list of texts, not {type(values['classes']).__name__}")
         values["classes"] = tuple(values["classes"])
-        values["decision"] = Decision.from_json(_table(values, "decision"))
+        deciding = Decision if task == CLASSIFICATION else Thresholds
+        values["decision"] = deciding.from_json(_table(values, "decision"))
         values["trained_on"] = Seen.from_json(_table(values, "trained_on"))
         return cls(**values)
 

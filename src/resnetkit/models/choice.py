@@ -15,7 +15,9 @@ OPTIMISTIC = (
     "top1", "top5", "balanced_accuracy", "loss", "per_class", "confusion_matrix", "roc_auc", "average_precision",
     "curves", "selective", "calibration", "rejects", "sets", "tta",
 )  # fmt: skip
-FIGURES = {"top1": "accuracy", "balanced_accuracy": "balanced accuracy", "loss": "loss"}
+FIGURES = {
+    "top1": "accuracy", "balanced_accuracy": "balanced accuracy", "loss": "loss", "map": "mean average precision",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

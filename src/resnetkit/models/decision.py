@@ -17,6 +17,28 @@ COVERAGES = ("0.8", "0.9", "0.95", "0.99")
 _LEAST_FLOAT = 1e-30
 
 
+Status = Literal["ok", "not_sure"]
+Ranked = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What a model says of one picture: the most probable classes, best first, and the `labels` that it has.
+
+    `labels` is None where a picture has one class, the first of `top`.
+    """
+
+    status: Status
+    top: Ranked
+    labels: tuple[str, ...] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def ranked(probabilities: np.ndarray, classes: Sequence[str]) -> Ranked:
+    """Return names and probabilities, the most probable first; equal ones in the order of `classes`."""
+    return tuple((classes[index], float(probabilities[index])) for index in np.argsort(-probabilities, kind="stable"))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
     """How logits become an answer: divided by `temperature`, and "not sure" when the best is below `threshold`.
@@ -65,9 +87,22 @@ class Decision:
         """Return float32 `[N, K]` probabilities of `[N, K]` logits; every row adds up to 1."""
         return softmax(logits, temperature=self.temperature)
 
-    def status(self, probability: float) -> Literal["ok", "not_sure"]:
-        """Return the status of an answer whose best class has this probability."""
-        return "not_sure" if self.threshold is not None and probability < self.threshold else "ok"
+    def answer(self, probabilities: np.ndarray, classes: Sequence[str], *, top_k: int) -> Answer:
+        """Return what `[K]` probabilities say of a picture: the most probable classes, or those of its set."""
+        top = ranked(probabilities, classes)[:top_k]
+        status: Status = "not_sure" if self.threshold is not None and top[0][1] < self.threshold else "ok"
+        if self.least is None:
+            return Answer(status=status, top=top)
+        members = max(1, int((probabilities >= self.least).sum()))
+        if members <= top_k:
+            return Answer(status=status, top=top[:members])
+        warning = f"any of {members} classes is possible; top holds {top_k}"
+        return Answer(status="not_sure", top=top[:members], warnings=(warning,))
+
+    @property
+    def words(self) -> str:
+        """What it holds, in a few words."""
+        return f"temperature {self.temperature:.2f} and thresholds"
 
     def to_json(self) -> dict[str, Any]:
         """Return the `decision` dict of a checkpoint's header: what differs from the defaults."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.models.checkpoint import CLASSIFICATION
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
 from resnetkit.training.request import Request
@@ -35,6 +36,7 @@ class Begun:
     moved_to: tuple[str, ...] = ()
     start_spec: ResNetSpec | None = None
     timed: bool = False
+    task: str = CLASSIFICATION
 
     @property
     def page(self) -> dict[str, Any]:
@@ -59,6 +61,7 @@ class Begun:
         values |= {"contents_in_order": True} if self.contents_in_order else {}
         values |= {"moved_to": list(self.moved_to)} if self.moved_to else {}
         values |= {} if self.start_spec is None else {"start_spec": self.start_spec.to_json()}
+        values |= {} if self.task == CLASSIFICATION else {"task": self.task}
         return values | ({"timed": True} if self.timed else {})
 
     @classmethod
@@ -72,4 +75,5 @@ class Begun:
             fingerprint=values["fingerprint"], contents_in_order="contents_in_order" in values,
             moved_to=tuple(values.get("moved_to", ())),
             start_spec=None if start is None else ResNetSpec.from_json(start), timed="timed" in values,
+            task=values.get("task", CLASSIFICATION),
         )  # fmt: skip

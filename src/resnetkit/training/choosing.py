@@ -42,7 +42,7 @@ def _merit(row: Row, select: str) -> tuple[float, float]:
     if select == "loss":
         return loss, 0.0
     figure = row.get(f"val_{select}")
-    return float(row["val_top1"] if figure is None else figure), loss
+    return float(row.get("val_top1", 0.0) if figure is None else figure), loss
 
 
 def choice(row: Row, rows: Sequence[Row], recipe: Mapping[str, Any], *, on: int) -> Choice:

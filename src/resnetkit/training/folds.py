@@ -83,7 +83,9 @@ def _with_parts(prepared: Prepared, parts: dict[Split, Part]) -> Prepared:
     digests = {source: digest for source, digest, _, _ in prepared.records}
     items = [item for part in parts.values() for item in part.items]
     records = tuple(sorted((item.source, digests[item.source], item.written, str(item.split)) for item in items))
-    report = replace(prepared.report, counts=_counts(prepared.classes, items), across=(), near=())
+    pictures = {part: len(of.items) for part, of in parts.items()}
+    counts = _counts(prepared.classes, items)
+    report = replace(prepared.report, counts=counts, pictures=pictures, across=(), near=())
     return replace(
         prepared, parts=parts, records=records, fingerprint=fingerprint(records), report=report, left_out=(), folds=None
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -50,6 +50,7 @@ from resnetkit.training.steps.head import first_row, words_of
 from resnetkit.training.steps.stored import stored
 from resnetkit.training.steps.whitening import whiten
 from resnetkit.training.stopping import StopRequest
+from resnetkit.training.task import Task
 from resnetkit.training.together.ranks import Ranks
 from resnetkit.watcher import Watcher
 
@@ -67,7 +68,7 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Everything that is decided and read before a run begins. `learning` is the task's (`tasks.task`)."""
+    """Everything that is decided and read before a run begins."""
 
     request: Request
     plan: Plan
@@ -75,7 +76,7 @@ class Start:
     runtime: Runtime
     ranks: Ranks
     lineage: Lineage
-    learning: Callable[..., Learning]
+    task: Task
     weights: Weights | None
 
 
@@ -83,8 +84,7 @@ class Start:
 class Job:
     """Everything decided: the data in memory, the folder (the first rank's to write), and what the state carries.
 
-    `learning` is the task's (`tasks.task`). `moved_to`: where the run's pictures lie now, if no longer where the
-    request says.
+    `moved_to`: where the run's pictures lie now, if no longer where the request says.
     """
 
     folder: RunFolder
@@ -95,7 +95,7 @@ class Job:
     request: Request
     ranks: Ranks
     lineage: Lineage
-    learning: Callable[..., Learning]
+    task: Task
     moved_to: tuple[str, ...] = ()
 
     @property
@@ -133,7 +133,7 @@ class Job:
             network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
         return Loop(
             network, state=self.ranks.by_first(self.going_on),
-            batches=stored(self.batches(), network, recipe=self.recipe, watch=watch), task=self.task(self.ranks),
+            batches=stored(self.batches(), network, recipe=self.recipe, watch=watch), task=self.learning(self.ranks),
             recipe=self.recipe, runtime=self.runtime, folder=self.folder.state, watch=watch, on_saved=self.write,
             ranks=self.ranks,
         )  # fmt: skip
@@ -148,9 +148,9 @@ class Job:
             seed=self.request.seed, runtime=self.runtime, views=self.recipe.views,
         )  # fmt: skip
 
-    def task(self, ranks: Ranks) -> Learning:
+    def learning(self, ranks: Ranks) -> Learning:
         """Return what is learnt of the run's pictures, and their scores, shared among `ranks`."""
-        return self.learning(self.recipe, self.prepared, runtime=self.runtime, ranks=ranks)
+        return self.task.learning(self.recipe, self.prepared, runtime=self.runtime, ranks=ranks)
 
     def going_on(self) -> State:
         """Return the newest state under the recipe and runtime of this job, and write again what lies beside it.
@@ -180,7 +180,7 @@ class Job:
     def write(self, state: State) -> None:
         """Write again from the state: recipe, `results.csv`, and the checkpoints once an epoch is done."""
         runs.write_recipe(self.folder.path, state.begun.page)
-        runs.write_results(self.folder, state.rows)
+        runs.write_results(self.folder, state.rows, figures=self.task.figures)
         if state.rows:
             recipe, last = state.begun.recipe, state.rows[-1]
             newest = choice(last, state.rows, {**recipe, "select": "last"}, on=0)
@@ -201,7 +201,8 @@ class Job:
         figures = {k: v for k, v in row.items() if k not in runs.TIMING_COLUMNS and v is not None}
         counts = {split: len(part.items) for split, part in self.prepared.parts.items()}
         return Header(
-            spec=self.spec, classes=self.prepared.classes, preprocess=self.preprocess, metrics=figures,
+            spec=self.spec, classes=self.prepared.classes, preprocess=self.preprocess, task=self.task.name,
+            metrics=figures, decision=self.task.undecided,
             recipe={**recipe, "seed": self.request.seed},
             data={"sources": list(self.request.data), "counts": counts, "fingerprint": contents(self.prepared)},
             trained_on=self._seen(chosen), license=self.lineage.license, version=version("resnetkit"),
@@ -225,7 +226,10 @@ def open_request_data(request: Request, given: Sequence[Any] = ()) -> Dataset:
             "the pictures are arrays that were given from Python and lie in no file: give them again, as in "
             "resnetkit.resume(run, data=(images, labels))"
         )
-    dataset = open_data(*(given or request.data), group_by=request.group_by, rename=request.rename, limit=request.limit)
+    dataset = open_data(
+        *(given or request.data), group_by=request.group_by, rename=request.rename, limit=request.limit,
+        labels=request.labels,
+    )  # fmt: skip
     if not dataset.items:
         beside = f"{len(dataset.outside)} pictures lie beside them" if dataset.outside else "there are none at all"
         raise DataError(
@@ -274,7 +278,7 @@ def begin(start: Start, path: Path, *, named: bool = True, command: str, watch: 
     start.runtime.apply()
     job = Job(
         folder=RunFolder(path), prepared=start.prepared, spec=start.plan.spec, recipe=start.plan.recipe,
-        runtime=start.runtime, request=start.request, ranks=start.ranks, lineage=start.lineage, learning=start.learning,
+        runtime=start.runtime, request=start.request, ranks=start.ranks, lineage=start.lineage, task=start.task,
     )  # fmt: skip
     make = partial(_create, job, start, named=named, command=command, watch=watch)
     return dataclasses.replace(job, folder=start.ranks.by_first(make))
@@ -292,11 +296,12 @@ def _create(job: Job, start: Start, *, named: bool, command: str, watch: Watcher
         begun=Begun(
             request=request, cwd=os.getcwd(), spec=plan.spec, preprocess=prepared.preprocess, classes=prepared.classes,
             recipe=plan.recipe.to_json(), runtime=runtime, weights=plan.weights, fingerprint=contents(prepared),
+            task=start.task.name,
         ),
         micro_batch=plan.recipe.micro_batch,
     )  # fmt: skip
     if plan.recipe.head_first:
-        row, right = first_row(network, job.task(Ranks()), count=len(prepared.parts["train"]))
+        row, right = first_row(network, job.learning(Ranks()), count=len(prepared.parts["train"]))
         watch.note(words_of(row))
         # Without a validation part no figure of this one could be compared with a later epoch's.
         if "val" in prepared.parts or not plan.recipe.epochs:

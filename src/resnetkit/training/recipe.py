@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -127,9 +127,9 @@ class Budget:
     """What keeps a run shorter than `epochs`, which it never exceeds.
 
     `minutes` of training and validation: before the first step a few are timed, and the epochs are what fits (None: no
-    limit). `patience`: the run ends when the held-out figure that `select` names (`top1` where that is `last`) has not
-    improved for so many epochs (0: it does not), and the model is the best of them. `steps`: about so many optimizer
-    steps, so fewer epochs the more pictures there are (0: `epochs`).
+    limit). `patience`: the run ends when the held-out figure that `select` names (`top1` or `map` where that is `last`)
+    has not improved for so many epochs (0: it does not), and the model is the best of them. `steps`: about so many
+    optimizer steps, so fewer epochs the more pictures there are (0: `epochs`).
     """
 
     minutes: float | None = None
@@ -179,7 +179,7 @@ class Recipe:
     ema: float = 0.0
     clip_norm: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
-    select: Literal["last", "top1", "balanced_accuracy", "loss"] = "last"
+    select: Literal["last", "top1", "balanced_accuracy", "loss", "map"] = "last"
     head_first: bool = False
     head_last: bool = False
     train: Literal["all", "layer2", "layer3", "layer4", "head"] = "all"
@@ -214,9 +214,16 @@ class Recipe:
         """Return a copy with some fields changed."""
         return replace(self, **changes)
 
-    def choosing(self) -> Recipe:
-        """Return the recipe with `select` decided: patience, which judges by a held-out figure, implies `top1`."""
-        return self.changed(select="top1") if self.budget.patience and self.select == "last" else self
+    def choosing(self, figures: Sequence[str]) -> Recipe:
+        """Return the recipe with `select` decided: patience, which judges by a held-out figure, implies the first.
+
+        `figures`: those of the task that may choose; raises `UsageError` for another.
+        """
+        if self.select not in ("last", *figures):
+            raise UsageError(
+                f"select={self.select} is no figure of these pictures' labels: choose last, {', '.join(figures)}"
+            )
+        return self.changed(select=figures[0]) if self.budget.patience and self.select == "last" else self
 
     def gentle(self) -> Recipe:
         """Return the recipe at a tenth of its rate and with frozen statistics of BatchNorm.

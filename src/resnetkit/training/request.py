@@ -60,6 +60,7 @@ class Request:
     split_from: str | None = None
     folds: int | None = None
     limit: int | None = None
+    labels: Literal["auto", "one", "several"] = "auto"
     settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -71,6 +72,8 @@ class Request:
             raise UsageError(
                 f"bad_images is stop or skip, stem auto, imagenet or cifar: {self.bad_images}, {self.stem}"
             )
+        if self.labels not in ("auto", "one", "several"):
+            raise UsageError(f"--labels is auto, one or several, not {self.labels}")
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be a whole number from 0 to 2**63 - 1, not {self.seed}")
         height, width = sides_of(self.image_size)

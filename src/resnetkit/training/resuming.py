@@ -13,12 +13,12 @@ from resnetkit.data.sources.arrays import GIVEN
 from resnetkit.data.sources.moved import found_again, seen_from
 from resnetkit.data.splits import read_folds, read_items, read_split
 from resnetkit.errors import DataError, UsageError
+from resnetkit.models.checkpoint import MULTILABEL
 from resnetkit.runtime import Runtime, resolve
 from resnetkit.training import run as runs
 from resnetkit.training import state as states
 from resnetkit.training.begun import Begun
 from resnetkit.training.job import Job, contents, open_request_data, prepare_data
-from resnetkit.training.learning import Learning
 from resnetkit.training.lineage import lineage_of
 from resnetkit.training.planning.checks import check_batches, check_ranks
 from resnetkit.training.planning.compiled import check_compiler
@@ -26,13 +26,14 @@ from resnetkit.training.planning.plan import Plan
 from resnetkit.training.recipe import Budget, Recipe
 from resnetkit.training.run import RunFolder
 from resnetkit.training.state import State
+from resnetkit.training.task import Task
 from resnetkit.training.together.ranks import Ranks
 from resnetkit.watcher import Watcher
 
 
 def take_up(
     folder: RunFolder, *, ranks: Ranks, epochs: int | None = None, data: Sequence[Any] = (), watch: Watcher,
-    learning: Callable[..., Learning], progress: Callable[[int, int], None] | None = None,
+    task_called: Callable[[str], Task], progress: Callable[[int, int], None] | None = None,
 ) -> Job:  # fmt: skip
     """Take up a run where its newest state left it, or on to `epochs`; data, recipe and place come from the run.
 
@@ -56,14 +57,16 @@ def take_up(
         _check_views(folder, begun)
         runtime = _among(ranks, runtime, folder, recipe, watch)
     request, start = begun.request, Path(begun.cwd)
-    rows = read_split(folder.split)
+    rows, several = read_split(folder.split), begun.task == MULTILABEL
+    request = dataclasses.replace(request, labels="several" if several else "one")
     if start != Path.cwd():
         request = dataclasses.replace(request, data=tuple(seen_from(start, name) for name in request.data))
     plan = Plan(spec=begun.spec, preprocess=begun.preprocess, recipe=recipe, weights=begun.weights, reasons=())
     moved_to = tuple(os.path.abspath(name) for name in data if isinstance(name, (str, os.PathLike)))
     if data or begun.moved_to:
         dataset = found_again(
-            data or begun.moved_to, runs.read_contents(folder), read_items(folder.split), run=folder.name,
+            data or begun.moved_to, runs.read_contents(folder), read_items(folder.split, several=several),
+            run=folder.name, several=begun.classes if several else (),
             in_order=begun.contents_in_order, threads=runtime.threads, rename=request.rename,
             progress=progress,
         )  # fmt: skip
@@ -87,7 +90,7 @@ def take_up(
         check_batches(plan, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
     return Job(
         folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request, ranks=ranks,
-        lineage=lineage_of(folder), learning=learning, moved_to=moved_to,
+        lineage=lineage_of(folder), task=task_called(begun.task), moved_to=moved_to,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit import files, runtime
 from resnetkit.errors import DataError, ResNetKitError, UsageError, near_miss
+from resnetkit.models.checkpoint import MULTILABEL
 
 if TYPE_CHECKING:
     from resnetkit.training.state import State
     from resnetkit.watcher import Row
 
-COLUMNS = ("epoch", "seconds", "images_per_second", "lr", "train_loss", "train_top1", "val_loss", "val_top1")
+COLUMNS = ("epoch", "seconds", "images_per_second", "lr", "train_loss")  # then come the figures of the task
 TIMING_COLUMNS = ("seconds", "images_per_second", "storing_seconds")
 
 
@@ -88,12 +89,22 @@ class RunFolder:
             return None
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            float(found["top1"]), int(found["count"]), str(found["split"])
+            reached(found), int(found["count"]), str(found["split"])
         except (OSError, ValueError, TypeError, LookupError) as error:
             raise DataError(
                 f"{path}: is broken; take it away, and resnetkit resume {self.path} scores the run again"
             ) from error
         return found
+
+
+def reached(metrics: Mapping[str, Any]) -> float:
+    """Return the figure that people know a run by: its accuracy, or of several labels the mean average precision."""
+    return float(metrics["map"] or 0.0) if metrics.get("task") == MULTILABEL else float(metrics["top1"])
+
+
+def of_what(metrics: Mapping[str, Any]) -> str:
+    """Return what `reached` is a share of: `of 153`, or that it is the precision of labels."""
+    return f"precision, {metrics['count']}" if metrics.get("task") == MULTILABEL else f"of {metrics['count']}"
 
 
 def create(
@@ -255,12 +266,12 @@ def _without_none(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def write_results(folder: RunFolder, rows: Iterable[Row]) -> None:
-    """Write `results.csv`: one row per epoch, fractions and seconds."""
-    rows = list(rows)
-    extra = sorted({key for row in rows for key in row} - set(COLUMNS))
+def write_results(folder: RunFolder, rows: Iterable[Row], *, figures: Sequence[str]) -> None:
+    """Write `results.csv`: one row per epoch, fractions and seconds; the task's `figures` are columns in any case."""
+    rows, columns = list(rows), [*COLUMNS, *figures]
+    extra = sorted({key for row in rows for key in row} - set(columns))
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*COLUMNS, *extra], lineterminator="\n")
+    writer = csv.DictWriter(text, [*columns, *extra], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     files.write_text(folder.path / "results.csv", text.getvalue())

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from resnetkit.data.shape import check_shape
 from resnetkit.exporting.standalone.onnx_runtime import opened
@@ -18,7 +19,6 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     run = opened(folder, record)
-    threshold = header["decision"].get("threshold")
     for path in sys.argv[1:]:
         try:
             data = Path(path).read_bytes()
@@ -32,11 +32,21 @@ def main() -> None:
             continue
         if holds_several(data):
             print(f"{path}: holds several frames or pages: the first was used", file=sys.stderr)
-        probabilities = run(picture)
-        best = sorted(zip(probabilities.tolist(), header["classes"], strict=True), reverse=True)[:5]
-        unsure = "not sure: " if threshold is not None and best[0][0] < threshold else ""
-        print(f"{path}: {unsure}" + ", ".join(f"{name} {100 * p:.1f} %" for p, name in best))
+        print(f"{path}: {answer(run(picture).tolist(), header)}")
     sys.exit(int(failed))
+
+
+def answer(probabilities: list[float], header: dict[str, Any]) -> str:
+    """Return the most probable classes in words; of several labels those that the picture has."""
+    classes, decision = header["classes"], header["decision"]
+    best = sorted(zip(probabilities, classes, strict=True), reverse=True)
+    if header["task"] == "multilabel":
+        least = dict(zip(classes, decision.get("at") or [0.5] * len(classes), strict=True))
+        best = [(p, name) for p, name in best if p >= least[name]]
+        return ", ".join(f"{name} {100 * p:.1f} %" for p, name in best) or "none"
+    threshold = decision.get("threshold")
+    unsure = "not sure: " if threshold is not None and best[0][0] < threshold else ""
+    return unsure + ", ".join(f"{name} {100 * p:.1f} %" for p, name in best[:5])
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ def opened(folder: Path, record: dict[str, Any]) -> Callable[[np.ndarray], np.nd
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
     if record["reads"] == "picture":
         return lambda picture: session.run(["probabilities"], {"picture": picture[None]})[0][0]
-    temperature = record["header"]["decision"].get("temperature", 1.0)
-    preprocess = record["header"]["preprocess"]
+    header = record["header"]
+    preprocess = header["preprocess"]
     return lambda picture: probabilities_of(
-        session.run(["logits"], {"images": images_of(picture, preprocess)})[0], temperature
+        session.run(["logits"], {"images": images_of(picture, preprocess)})[0], header
     )

@@ -21,6 +21,6 @@ def opened(folder: Path, record: dict[str, Any]) -> Callable[[np.ndarray], np.nd
     run = openvino.Core().compile_model(str(folder / "model.xml"), "CPU", settings)
     if record["reads"] == "picture":
         return lambda picture: run(picture[None])[0][0]
-    temperature = record["header"]["decision"].get("temperature", 1.0)
-    preprocess = record["header"]["preprocess"]
-    return lambda picture: probabilities_of(run(images_of(picture, preprocess))[0], temperature)
+    header = record["header"]
+    preprocess = header["preprocess"]
+    return lambda picture: probabilities_of(run(images_of(picture, preprocess))[0], header)

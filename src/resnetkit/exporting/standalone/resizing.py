@@ -46,8 +46,11 @@ def _middle(length: int, size: int) -> int:
     return round((length - size) / 2) if length >= size else -((size - length) // 2)
 
 
-def probabilities_of(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Return the `[K]` probabilities of `[1, K]` logits."""
+def probabilities_of(logits: np.ndarray, header: dict[str, Any]) -> np.ndarray:
+    """Return the `[K]` probabilities of `[1, K]` logits; of several labels each is one by itself."""
+    if header["task"] == "multilabel":
+        return 1 / (1 + np.exp(-np.clip(np.asarray(logits, np.float32)[0], -80, 80)))
+    temperature = header["decision"].get("temperature", 1.0)
     scaled = np.asarray(logits, np.float32)[0] / np.float32(temperature)
     powers = np.exp(scaled - scaled.max())
     return powers / powers.sum()

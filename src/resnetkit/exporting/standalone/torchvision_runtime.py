@@ -21,12 +21,12 @@ def opened(folder: Path, record: dict[str, Any]) -> Callable[[np.ndarray], np.nd
     )
     network.load_state_dict(torch.load(folder / "model.pth", weights_only=True))
     network.eval()
-    temperature = record["header"]["decision"].get("temperature", 1.0)
-    preprocess = record["header"]["preprocess"]
+    header = record["header"]
+    preprocess = header["preprocess"]
 
     def run(picture: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             logits = network(torch.from_numpy(images_of(picture, preprocess)))
-        return probabilities_of(logits.numpy(), temperature)
+        return probabilities_of(logits.numpy(), header)
 
     return run

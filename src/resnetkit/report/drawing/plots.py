@@ -14,7 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
 from resnetkit.evaluation.metrics import num_correct, photos
-from resnetkit.models.choice import Choice
+from resnetkit.models.choice import FIGURES, Choice
 from resnetkit.report.drawing.canvas import FAINT, INK, LINE, MARGIN, RIGHT, WRONG, Sheet, drawn_size, sheet
 from resnetkit.report.drawing.fonts import drawable, isolated
 from resnetkit.words import percent
@@ -32,22 +32,24 @@ _SIGNS = "✗✓…"  # what we write ourselves beside names
 def history(rows: Sequence[Mapping[str, Any]], path: Path, *, choice: Choice | None = None) -> str | None:
     """Draw loss and accuracy of both splits over the epochs from the rows of `results.csv`, the model's epoch marked.
 
+    Of several labels the mean average precision takes the place of accuracy.
     Values may be numbers, text as read from the file, empty or None; a run without validation shows its training alone.
     That is the one of `choice` or, without it, the last.
     """
     epochs = [int(row["epoch"]) for row in rows]
-    accuracy = [_number(row.get("val_top1")) for row in rows]
+    reached = "map" if any("val_map" in row for row in rows) else "top1"
+    accuracy = [_number(row.get(f"val_{reached}")) for row in rows]
     model = epochs.index(choice.epoch) if choice is not None and choice.epoch in epochs else len(epochs) - 1
     with sheet(path, texts=()) as drawn:
         drawn.resize(1200, 520)
-        drawn.header(*_history_words(epochs, accuracy, model, choice))
-        for left, words, figure, factor in ((84, "loss", "loss", 1), (684, "accuracy, %", "top1", 100)):
+        drawn.header(*_history_words(epochs, accuracy, model, choice, figure=reached))
+        for left, words, figure, factor in ((84, "loss", "loss", 1), (684, f"{FIGURES[reached]}, %", reached, 100)):
             drawn.text(left, 108, words)
             axes = drawn.axes(left, 128, 470, 320)
             for split, name, color in (("train", "training", FAINT), ("val", "held-out", RIGHT)):
                 values = [factor * _number(row.get(f"{split}_{figure}")) for row in rows]
                 _curve(axes, epochs, values, name=name, color=color, ring=model if split == "val" else None)
-            _finish_curves(axes, epochs, highest=100 if figure == "top1" else None)
+            _finish_curves(axes, epochs, highest=None if figure == "loss" else 100)
     return drawn.warning
 
 
@@ -56,7 +58,7 @@ def prediction_grid(
     path: Path,
     *,
     predicted: Sequence[str],
-    probabilities: Sequence[float],
+    probabilities: Sequence[float | None],
     labels: Sequence[str] | None = None,
     title: str,
 ) -> str | None:
@@ -154,14 +156,15 @@ def _number(value: object) -> float:
 
 
 def _history_words(
-    epochs: Sequence[int], accuracy: Sequence[float], model: int, choice: Choice | None
+    epochs: Sequence[int], accuracy: Sequence[float], model: int, choice: Choice | None, *, figure: str = "top1"
 ) -> tuple[str, str]:
     num = sum(epoch > 0 for epoch in epochs)  # epoch 0 is a fitted head, before any epoch
     title = f"{num} epoch{'' if num == 1 else 's'}"
     if all(math.isnan(value) for value in accuracy):
         return title, "no held-out photos were scored"
     marked = "the last epoch" if choice is None or not choice.selected else choice.short
-    reached = "" if math.isnan(accuracy[model]) else f", {percent(accuracy[model])} of the held-out photos named right"
+    of = "of the held-out photos named right" if figure == "top1" else f"{FIGURES[figure]} on the held-out photos"
+    reached = "" if math.isnan(accuracy[model]) else f", {percent(accuracy[model])} {of}"
     return f"{title}; the model is {marked}{reached}", "the ring marks the epoch that is the model"
 
 
@@ -215,16 +218,24 @@ def _grid_note(names: Sequence[str], true_names: Sequence[str] | None) -> str:
 
 
 def _judged(
-    drawn: Sheet, image: np.ndarray, left: int, bottom: int, side: int, *, said: str, sure: float, truth: str | None
+    drawn: Sheet,
+    image: np.ndarray,
+    left: int,
+    bottom: int,
+    side: int,
+    *,
+    said: str,
+    sure: float | None,
+    truth: str | None,
 ) -> None:
     """Draw one picture with its words; names stand isolated, so that a right-to-left one does not turn the line."""
     wrong = truth is not None and said != truth
     sign = "" if truth is None else "✗ " if wrong else "✓ "
     color = WRONG if wrong else INK
     drawn.image(image, left, bottom, side, frame=color if wrong else LINE, thickness=5 if wrong else 1)
-    percent = "> 99 %" if sure >= 0.995 else f"{100 * sure:.0f} %"
-    room = side - drawn.width_of(f"{sign}  {percent}", size=15)
-    drawn.text(left, bottom + 20, f"{sign}{isolated(drawn.fit(said, room, size=15))}  {percent}", color=color)
+    percent = "" if sure is None else "  > 99 %" if sure >= 0.995 else f"  {100 * sure:.0f} %"
+    room = side - drawn.width_of(f"{sign}{percent}", size=15)
+    drawn.text(left, bottom + 20, f"{sign}{isolated(drawn.fit(said, room, size=15))}{percent}", color=color)
     if wrong and truth is not None:
         room = side - drawn.width_of("true: ", size=15)
         drawn.text(left, bottom + 42, f"true: {isolated(drawn.fit(truth, room, size=15))}", color=INK)

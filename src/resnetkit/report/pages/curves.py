@@ -21,7 +21,7 @@ def curves(history: Sequence[Mapping[str, Any]], *, model_epoch: int | None) -> 
     epochs = [float(row["epoch"]) for row in history]
     across = Axis(label="epoch", low=min(epochs), high=max(epochs), whole=True)
     charts = []
-    for figure, title in (("loss", "Loss"), ("top1", "Accuracy, %")):
+    for figure, title in (("loss", "Loss"), ("top1", "Accuracy, %"), ("map", "Mean average precision, %")):
         lines = [
             _curve(history, f"{part}_{figure}", name=name, look=look, ringed=model_epoch if part == "val" else None)
             for part, name, look in (("val", "held-out", "own"), ("train", "training", "other"))
@@ -30,7 +30,7 @@ def curves(history: Sequence[Mapping[str, Any]], *, model_epoch: int | None) -> 
         values = [y for line in drawn for _, y in line.points]
         if not values:
             continue
-        percent = figure == "top1"
+        percent = figure != "loss"
         highest = upper([min(max(values), _most_loss(drawn))])
         down = Axis(
             label=title, low=lower(values) if percent else 0.0, high=1.0 if percent else highest, percent=percent

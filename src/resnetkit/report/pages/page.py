@@ -20,6 +20,7 @@ from resnetkit.evaluation.metrics import (
 )
 from resnetkit.models.choice import Choice, choice_in
 from resnetkit.report.pages import curves as page_charts
+from resnetkit.report.pages import labels as page_labels
 from resnetkit.report.pages import tables as page_tables
 from resnetkit.report.pages.tables import Answer
 from resnetkit.report.pages.thumbnails import Album, confident_errors
@@ -51,9 +52,9 @@ class HeatOnError:
 class Content:
     """What a run's files say, as plain values; None or empty where a run lacks it.
 
-    `counts`: class -> part -> pictures. `findings`: what the pass over the data found, None where it was not kept.
-    `album`: None without photos. `notes`: sentences about pictures, `heat_note` why there are no heat maps. `facts`
-    has pairs for the lists `training`, `machine`, `size`, `speed`, `versions`.
+    `counts`: class -> part -> pictures; `trained_on`: how many. `findings`: what the pass over the data found, None
+    where it was not kept. `album`: None without photos. `notes`: sentences about pictures, `heat_note` why there are no
+    heat maps. `facts` has pairs for the lists `training`, `machine`, `size`, `speed`, `versions`.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Content:
     findings: Sequence[str] | None
     facts: Mapping[str, Sequence[tuple[str, str]]]
     commands: Sequence[str]
+    trained_on: int
     album: Album | None
     notes: Sequence[str] = ()
     heat: Sequence[HeatOnError] = ()
@@ -117,12 +119,14 @@ def _tame(value: Any) -> Any:
 
 def _values(content: Content) -> dict[str, Any]:
     """Return everything the template shows."""
-    metrics = content.metrics
+    metrics, several = content.metrics, page_labels.is_of_labels(content.metrics)
     values = {
         "name": content.name, "version": content.version, "what": _what(content),
         "crisp": content.picture_side <= _CRISP_SIDE, "footer": f"Written by ResNetKit {content.version}.",
         "headline": _headline(metrics) if metrics else None, "tiles": _tiles(metrics) if metrics else [],
-        "counts": _counts(content.counts), "findings": _plain(content.findings), "commands": content.commands,
+        "label_tables": page_labels.tables(metrics) if metrics and page_labels.is_of_labels(metrics) else [],
+        "counts": _counts(content.counts, last="all labels" if several else "all classes"),
+        "findings": _plain(content.findings), "commands": content.commands,
         "curves": page_charts.curves(content.history, model_epoch=content.choice.epoch if content.choice else None),
         "curves_words": _curves_words(content), "looks": _looks(metrics),
         "photo_notes": content.notes, "heat_note": content.heat_note, "heat": [_heat(one) for one in content.heat],
@@ -135,6 +139,8 @@ def _values(content: Content) -> dict[str, Any]:
 
 def _tables(content: Content) -> dict[str, Any]:
     assert content.metrics is not None
+    if page_labels.is_of_labels(content.metrics):
+        return _errors_in_labels(content)
     matrix = page_tables.Matrix(content.metrics, page_tables.cells(content.rows), content.album)
     wrong, here = confident_errors(content.rows), content.album.pictures if content.album else {}
     shown = [number for number in wrong if number in here][: page_tables.MOST_ERRORS]
@@ -147,6 +153,16 @@ def _tables(content: Content) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _errors_in_labels(content: Content) -> dict[str, Any]:
+    shown = page_labels.shown(content.rows, content.album, most=page_tables.MOST_ERRORS)
+    return {
+        "classes": [], "galleries": [], "worst_pairs": [], "matrix": None,
+        "any_errors": any(not row["correct"] for row in content.rows),
+        "confident": [page_tables.picture(content.rows[number], content.album.pictures[number])
+                      for number in shown if content.album is not None],
+    }  # fmt: skip
+
+
 def _gallery_words(num_classes: int) -> str:
     if num_classes > page_tables.LARGEST_MATRIX:
         return f"Of {num_classes:,} classes, those of the pairs that are confused most often; predictions.csv has all."
@@ -155,11 +171,15 @@ def _gallery_words(num_classes: int) -> str:
 
 def _what(content: Content) -> str:
     training = dict(content.facts["training"])
-    pictures = sum(counts.get("train", 0) for counts in content.counts.values())
-    return f"{training['network']}, trained on {pictures:,} pictures of {len(content.counts):,} classes"
+    several = page_labels.is_of_labels(content.metrics)
+    what = "labels" if several else "classes"
+    return f"{training['network']}, trained on {content.trained_on:,} pictures of {len(content.counts):,} {what}"
 
 
 def _headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    choice = " ".join(filter(None, [*fold_lines(metrics), _words_of_choice(metrics)]))
+    if page_labels.is_of_labels(metrics):
+        return page_labels.headline(metrics, choice=choice)
     low, high = metrics["top1_interval"]
     majority = metrics["majority"]
     warning = ""
@@ -168,7 +188,8 @@ def _headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "percent": percent(metrics["top1"]),
         "words": _words_of_accuracy(metrics),
-        "choice": " ".join(filter(None, [*fold_lines(metrics), _words_of_choice(metrics)])),
+        "choice": choice,
+        "legend": "Dot: accuracy. Band: 95 % interval. Upright line: always answering the largest class.",
         "interval": f"95 % interval {100 * low:.1f} to {percent(high)}.",
         "majority": f"Always answering “{majority['label']}” would be right for {percent(majority['top1'])}.",
         "warning": warning, "at": round(100 * metrics["top1"], 2), "low": round(100 * low, 2),
@@ -191,7 +212,7 @@ def _words_of_choice(metrics: Mapping[str, Any]) -> str:
     """Say which epoch is scored and what chose it, and which figures that makes too good."""
     chosen = choice_in(metrics.get("chosen") or {})
     words = "" if chosen is None else f"The model is {chosen.words}."
-    if is_optimistic(metrics, "top1"):
+    if is_optimistic(metrics, "top1") or is_optimistic(metrics, "map"):
         return f"{words} The photos scored here chose it: all figures here are too good.".strip()
     if metrics.get("optimistic"):
         return f"{words} The photos scored here chose it: all figures but this accuracy are too good.".strip()
@@ -199,6 +220,8 @@ def _words_of_choice(metrics: Mapping[str, Any]) -> str:
 
 
 def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    if page_labels.is_of_labels(metrics):
+        return page_labels.tiles(metrics)
     intervals = metrics.get("intervals") or {}
     areas = (metrics.get("roc_auc") or {}).get("macro")
     calibration = metrics.get("calibration") or {}
@@ -230,7 +253,7 @@ def _between(intervals: Mapping[str, Any], key: str, *, factor: int = 100) -> st
     return f"{low:.1f} to {high:.1f} %" if factor == 100 else f"{low:.3f} to {high:.3f}"
 
 
-def _counts(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+def _counts(counts: Mapping[str, Mapping[str, int]], *, last: str) -> dict[str, Any]:
     """Return the table of classes and parts; of many classes only the smallest."""
     parts = [part for part in _PARTS if any(part in of for of in counts.values())]
     rows = [(label, [of.get(part, 0) for part in parts]) for label, of in counts.items()]
@@ -239,7 +262,7 @@ def _counts(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     if len(rows) > _MOST_COUNTED:
         caption = f"Pictures: the {_MOST_COUNTED} smallest of {len(rows):,} classes"
         rows = sorted(rows, key=lambda row: row[1][0])[:_MOST_COUNTED]
-    shown = [(label, [f"{number:,}" for number in numbers]) for label, numbers in [*rows, ("all classes", total)]]
+    shown = [(label, [f"{number:,}" for number in numbers]) for label, numbers in [*rows, (last, total)]]
     return {"parts": [_PARTS[part] for part in parts], "rows": shown, "caption": caption}
 
 
@@ -290,7 +313,7 @@ def _heat(one: HeatOnError) -> dict[str, Any]:
             {
                 **shown, "alt": f"heat map for {shown['label']}", "probability": percent(shown["probability"]),
                 "deletion": f"{shown['deletion']:.2f}", "random": f"{shown['random']:.2f}",
-                "role": "is" if shown["label"] == one.row["label"] else "called",
+                "role": "is" if shown["label"] in one.row.get("truths", (one.row["label"],)) else "called",
                 "look": "" if str(shown["verdict"]).startswith("better") else "wrong",
             }
             for shown in one.maps
@@ -301,7 +324,8 @@ def _heat(one: HeatOnError) -> dict[str, Any]:
 def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     there = (
         ("result", "Result", True), ("setup", "Setup and data", True), ("curves", "Curves", values["curves"]),
-        ("classes", "Classes", values["classes"]), ("confusion", "Confusion", values["classes"]),
+        ("classes", "Classes", values["classes"]), ("labels", "Labels", values["label_tables"]),
+        ("confusion", "Confusion", values["classes"]),
         ("errors", "Errors", values["headline"]), ("heat", "Heat maps", values["heat"]),
         ("confidence", "Confidence", any(values["trust"].values())),
         ("galleries", "Pictures", values["galleries"]), ("speed", "Speed", True), ("again", "The same again", True),

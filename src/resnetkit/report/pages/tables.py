@@ -160,10 +160,11 @@ def folds(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = metrics.get("folds")
     if not found:
         return []
-    rows = [(f"{one['fold']}", [f"{one['count']:,}", percent(one["top1"])]) for one in found["each"]]
-    rows.append(("mean (sd)", ["", f"{percent(found['mean'])} ({100 * found['sd']:.1f})"]))
+    figure, words = ("map", "mean average precision") if "map" in found else ("top1", "named right")
+    rows = [(f"{one['fold']}", [f"{one['count']:,}", percent(one[figure])]) for one in found["each"]]
+    rows.append(("mean (sd)", ["", f"{percent(found['mean'])} ({100 * (found['sd'] or 0):.1f})"]))
     return [{
-        "title": "Fold by fold", "header": ["fold", "pictures", "named right"], "rows": rows,
+        "title": "Fold by fold", "header": ["fold", "pictures", words], "rows": rows,
         "words": "Folds share most of what they train on, so their spread is no interval of the whole.",
     }]  # fmt: skip
 

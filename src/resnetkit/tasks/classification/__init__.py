@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from resnetkit.models.checkpoint import CLASSIFICATION
-from resnetkit.tasks.task import Task
+from resnetkit.models.choice import OPTIMISTIC
+from resnetkit.models.decision import Decision
+from resnetkit.training.task import Task
 
 if TYPE_CHECKING:
-    from resnetkit.data.prepared import Prepared
+    import numpy as np
+
+    from resnetkit.data.prepared import Part, Prepared
     from resnetkit.runtime import Runtime
     from resnetkit.training.learning import Learning
     from resnetkit.training.recipe import Recipe
@@ -24,4 +29,43 @@ def _learning(recipe: Recipe, prepared: Prepared, *, runtime: Runtime, ranks: Ra
     )  # fmt: skip
 
 
-TASK = Task(name=CLASSIFICATION, learning=_learning)
+def _fit(logits: np.ndarray, part: Part, *, classes: tuple[str, ...], where: str) -> Decision:
+    from resnetkit.data.targets import class_targets
+    from resnetkit.evaluation.guarantees import fit_decision
+
+    targets = class_targets(part.items, classes, where=where)
+    groups = [item.group for item in part.items]
+    return fit_decision(logits, targets, groups if any(groups) else None)
+
+
+def _score(*logits_and_part: Any, **how: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    from resnetkit.evaluation.evaluate import scored
+
+    return scored(*logits_and_part, **how)
+
+
+def _headline(metrics: Mapping[str, Any]) -> str:
+    from resnetkit.evaluation.metrics import headline
+
+    return headline(metrics)
+
+
+def _fold(*logits_part_numbers: Any) -> dict[str, Any]:
+    from resnetkit.tasks.classification.folds import folded
+
+    return folded(*logits_part_numbers)
+
+
+TASK = Task(
+    name=CLASSIFICATION,
+    figures=("train_top1", "val_loss", "val_top1"),
+    choices=("top1", "balanced_accuracy", "loss"),
+    columns=("source", "label", "predicted", "probability", "correct", "split"),
+    optimistic=OPTIMISTIC,
+    learning=_learning,
+    undecided=Decision(),
+    fit=_fit,
+    score=_score,
+    headline=_headline,
+    fold=_fold,
+)

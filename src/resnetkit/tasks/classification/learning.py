@@ -11,18 +11,16 @@ from torch.nn import functional
 from resnetkit.data.batches import Batch
 from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.inference.engines import TorchEngine
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
+from resnetkit.tasks.held_out import answers
 from resnetkit.training.choosing import Validation
 from resnetkit.training.learning import Figures, Forward, Learning
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.steps.head import fit_head
-from resnetkit.training.steps.stored import StoredScoring, pixels_of
+from resnetkit.training.steps.stored import StoredScoring, stored_scoring
 from resnetkit.training.together.ranks import Ranks
 from resnetkit.watcher import Row
-
-_BATCH = 250
 
 
 def learning(
@@ -42,9 +40,7 @@ def learning(
         classes = targets if targets.ndim == 1 else targets.argmax(1)  # of mixed pictures, the class with most weight
         return loss, {"top1": (outputs.argmax(1) == classes).sum()}
 
-    stored = None
-    if recipe.train != "all":
-        stored = StoredScoring(recipe.train, preprocess=preprocess, runtime=runtime)
+    stored = stored_scoring(recipe, preprocess=preprocess, runtime=runtime)
 
     def validate(network: ResNet, check: Callable[[], None]) -> Validation:
         if val is None:
@@ -81,16 +77,12 @@ def score(
     Each image is scored by one rank; all ranks call `check` equally often and get the same figures. `stored`: keeps
     what frozen layers make of the pictures, for the next time.
     """
-    whole = TorchEngine(network, preprocess, runtime)
-    loss = torch.zeros((), dtype=torch.float64)
-    count, share = len(part.items), ranks.share(len(part.items))
+    loss, count = torch.zeros((), dtype=torch.float64), len(part.items)
     right = torch.zeros(count, dtype=torch.float64)
-    for start in range(0, ranks.longest_share(count), _BATCH):
-        check()
-        where = np.arange(count)[share][start : start + _BATCH]
-        if not len(where):
-            continue
-        found = stored.logits(network, part, where) if stored else whole.logits(pixels_of(part, where))
+    asked = answers(
+        network, part, preprocess=preprocess, runtime=runtime, check=check, ranks=ranks, stored=stored
+    )  # fmt: skip
+    for where, found in asked:
         logits, targets = torch.from_numpy(found), torch.from_numpy(part.targets[where])
         loss += functional.cross_entropy(logits, targets, reduction="sum")
         right[torch.from_numpy(where)] = (logits.argmax(1) == targets).double()

@@ -141,8 +141,7 @@ def _step(plan: Plan, prepared: Prepared, runtime: Runtime) -> Callable[[int], N
         batch = batches.get(np.arange(count), 0, 0)
         with runtime.autocast():
             outputs = network(batch.images)
-        assert isinstance(batch.targets, torch.Tensor), "classes are a tensor"
-        functional.cross_entropy(outputs.float(), batch.targets).backward()
+        functional.log_softmax(outputs.float(), dim=1).square().mean().backward()
         if runtime.device != "cpu":
             outputs.sum().item()  # which waits for the device
 

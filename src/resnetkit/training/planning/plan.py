@@ -23,6 +23,7 @@ PHOTO_SIDE = 96
 # The weights that the package carries for photos, taken where nobody names a network.
 TRUNK = "resnet_2223.imagenet1k"
 _CIFAR_SIDE = 32
+_CHOICES = ("top1", "balanced_accuracy", "loss")
 # Settings, and rooms of them, that say how training beyond a head goes.
 _OF_TRAINING = {
     "optim", "schedule", "augment", "budget", "epochs", "batch_size", "train", "views", "head_first", "head_last",
@@ -112,13 +113,14 @@ def _from_random(request: Request) -> bool:
 
 def decide(
     request: Request, *, origin: Origin | None, median_side: int, num_classes: int, num_pictures: int,
-    sizes: Sequence[tuple[int, int]] = (), distance: float | None = None,
+    sizes: Sequence[tuple[int, int]] = (), distance: float | None = None, choices: Sequence[str] = _CHOICES,
 ) -> Plan:  # fmt: skip
     """Decide network, image size, preprocessing and recipe; raises `UsageError` for contradictions, with the ways out.
 
     `origin` is what `weights_wanted` named, opened. `median_side`: median shorter side of the pictures, in pixels;
     `num_pictures`: those of the training part, before a share of them is held out; `sizes`: (width, height) of some;
-    `distance`: how far they are from those of the weights (`nearness.distance`), where that `may_be_near`.
+    `distance`: how far they are from those of the weights (`nearness.distance`), where that `may_be_near`; `choices`:
+    figures of the task that may choose the epoch.
     """
     near = is_near(distance, num_pictures=num_pictures)
     recipe_name = request.recipe or (
@@ -146,9 +148,9 @@ def decide(
     if recipe.budget.patience and "select=last" in request.settings:
         raise UsageError(
             "budget.patience keeps the best epoch, and select=last the last one: leave one of them out, or choose by "
-            "select=top1, balanced_accuracy or loss"
+            f"select={', '.join(choices[:-1])} or {choices[-1]}"
         )
-    recipe = recipe.choosing()
+    recipe = recipe.choosing(choices)
     if recipe.head_first and origin is None:
         raise UsageError(
             f"recipe {recipe.name} starts from pretrained weights, and there are none here: "

@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
 # Inverse strengths of the head's L2 penalty on scaled features, from which cross-validation chooses.
-_INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
+INVERSE_PENALTIES = (0.001, 0.01, 0.1, 1.0, 10.0)
 FOLDS = 5
 # Cross-validation fits 25 heads: beyond so many pictures a share of them says as well which penalty is best.
-_MOST_FOR_THE_CHOICE = 5000
-_MOST_ITERATIONS = 1000
+MOST_FOR_THE_CHOICE = 5000
+MOST_ITERATIONS = 1000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,6 +39,11 @@ class Scaling:
         """Return `[N, features]` scaled."""
         return (features - self.mean) / self.scale
 
+    def folded(self, coefficients: np.ndarray, intercept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the weight `[K, features]` and bias `[K]` that say of features what these say of scaled ones."""
+        weight = coefficients / self.scale
+        return weight, intercept - weight @ self.mean
+
 
 def choose_penalty(features: np.ndarray, targets: np.ndarray, *, groups: Sequence[str], balanced: bool) -> float:
     """Return the inverse penalty of the lowest cross-entropy on held-out folds; equal ones: the strongest penalty.
@@ -47,19 +52,19 @@ def choose_penalty(features: np.ndarray, targets: np.ndarray, *, groups: Sequenc
     """
     chosen = _for_the_choice(targets)
     if len(np.unique(targets[chosen])) < 2:  # classes with a single picture
-        return _INVERSE_PENALTIES[1]
+        return INVERSE_PENALTIES[1]
     features, targets, groups = features[chosen], targets[chosen], [groups[i] for i in chosen]
     num_folds = min(FOLDS, int(np.bincount(targets)[np.unique(targets)].min()), len(set(groups)))
     if num_folds < 2:  # all of one group
-        return _INVERSE_PENALTIES[1]
-    losses = np.zeros(len(_INVERSE_PENALTIES))
+        return INVERSE_PENALTIES[1]
+    losses = np.zeros(len(INVERSE_PENALTIES))
     for fitted, held_out in folds(num_folds, targets, groups):
         if len(np.unique(targets[fitted])) < len(np.unique(targets)):
             continue  # all of a class are of one group
-        for number, penalty in enumerate(_INVERSE_PENALTIES):
+        for number, penalty in enumerate(INVERSE_PENALTIES):
             scaling, model = fit_linear(features[fitted], targets[fitted], penalty, balanced=balanced)
             losses[number] += figures(scaling, model, features[held_out], targets[held_out])[0] * len(held_out)
-    return _INVERSE_PENALTIES[int(losses.argmin())] if losses.any() else _INVERSE_PENALTIES[1]
+    return INVERSE_PENALTIES[int(losses.argmin())] if losses.any() else INVERSE_PENALTIES[1]
 
 
 def _for_the_choice(targets: np.ndarray) -> np.ndarray:
@@ -70,7 +75,7 @@ def _for_the_choice(targets: np.ndarray) -> np.ndarray:
     counts = np.bincount(targets)
     number = np.empty(len(targets), int)  # of each picture in its class, in random order
     number[by_class] = np.arange(len(targets)) - (np.cumsum(counts) - counts)[shuffled[by_class]]
-    taken = (np.arange(len(targets)) < _MOST_FOR_THE_CHOICE) | (number < FOLDS)
+    taken = (np.arange(len(targets)) < MOST_FOR_THE_CHOICE) | (number < FOLDS)
     return order[taken & (counts[shuffled] > 1)]
 
 
@@ -82,7 +87,7 @@ def fit_linear(
 
     scaling = Scaling.of(features)
     model = LogisticRegression(
-        C=penalty, max_iter=_MOST_ITERATIONS, class_weight="balanced" if balanced else None
+        C=penalty, max_iter=MOST_ITERATIONS, class_weight="balanced" if balanced else None
     )  # fmt: skip
     return scaling, model.fit(scaling.transform(features), targets)
 

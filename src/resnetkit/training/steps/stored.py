@@ -187,6 +187,13 @@ class StoredScoring:
             return learning(kept).float().numpy()
 
 
+def stored_scoring(recipe: Recipe, *, preprocess: Preprocess, runtime: Runtime) -> StoredScoring | None:
+    """Return what scores held-out pictures where layers are frozen, None where all learn."""
+    if recipe.train == "all":
+        return None
+    return StoredScoring(recipe.train, preprocess=preprocess, runtime=runtime)
+
+
 def pixels_of(part: Part, where: np.ndarray) -> np.ndarray:
     """Return `[N, S, S, C]` uint8 of pictures of a part that is scored."""
     pixels = part.pixels.take(where)

@@ -1,0 +1,118 @@
+"""What a run's page says of several labels per picture, where that of one class says other things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from resnetkit.evaluation.metrics import photos
+from resnetkit.report.pages.thumbnails import Album, confident_errors
+from resnetkit.words import percent
+
+MOST_TOGETHER = 20
+_DASH = "–"
+
+
+def is_of_labels(metrics: Mapping[str, Any] | None) -> bool:
+    """Tell whether figures are those of several labels per picture."""
+    return metrics is not None and metrics.get("task") == "multilabel"
+
+
+def headline(metrics: Mapping[str, Any], *, choice: str) -> dict[str, Any]:
+    """Return the figure at the top of the page, with its interval and what noise would get."""
+    reached, chance = metrics["map"] or 0.0, metrics["chance_map"] or 0.0
+    low, high = metrics["map_interval"] or (reached, reached)
+    inside = "That lies inside the interval: the model is not clearly better than noise." if low <= chance else ""
+    return {
+        "percent": percent(metrics["map"]),
+        "words": (
+            f"mean average precision of {_counted(metrics)} labels on {photos(metrics['split'], metrics['count'])}"
+        ),
+        "choice": choice,
+        "interval": f"95 % interval {100 * low:.1f} to {percent(high)}." if metrics["map_interval"] else "",
+        "majority": f"Noise would get {percent(chance)}.",
+        "legend": "Dot: mean average precision. Band: 95 % interval. Upright line: what noise would get.",
+        "warning": inside, "at": round(100 * reached, 2), "low": round(100 * low, 2),
+        "width": round(100 * (high - low), 2), "majority_at": round(100 * chance, 2),
+    }  # fmt: skip
+
+
+def _counted(metrics: Mapping[str, Any]) -> str:
+    every, out = len(metrics["per_class"]), len(metrics["left_out"])
+    return f"{every - out} of {every}" if out else f"{every}"
+
+
+def tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the figures beside that at the top."""
+    between = metrics.get("exact_match_interval")
+    found = [
+        ("all labels right", percent(metrics["exact_match"]),
+         f"{100 * between[0]:.1f} to {percent(between[1])}" if between else "of the pictures"),
+        ("wrong labels", percent(metrics["hamming"]), "of all known ones"),
+        ("F1", percent(metrics["macro_f1"]), "mean over labels"),
+        ("F1 of all", percent(metrics["micro_f1"]), "labels of all kinds together"),
+        ("loss", f"{metrics['loss']:.3f}", "binary cross-entropy, nats"),
+    ]  # fmt: skip
+    if "tta" in metrics:
+        found.append(("with averaging", percent(metrics["tta"]["map"]), f"over views ({metrics['tta']['views']})"))
+    return [{"name": name, "value": value, "note": note} for name, value, note in found]
+
+
+def tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the table of labels, and of which come together."""
+    aim = metrics.get("thresholds", {}).get("goal", "f1")
+    each = {
+        "title": "Label by label", "header": [
+            "label", "pictures", "average precision", "noise", "right when said", "found", "F1", "said from",
+        ],
+        "words": f"Least average precision first. Each label is said from its own probability on, fitted for {aim}.",
+        "rows": [(one["class"], _figures(one)) for one in sorted(metrics["per_class"], key=_by_precision)],
+    }  # fmt: skip
+    return [each, *_together(metrics)]
+
+
+def _by_precision(one: Mapping[str, Any]) -> tuple[bool, float]:
+    return one["ap"] is None, one["ap"] or 0.0
+
+
+def _figures(one: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{one['positives']:,}", _between(one["ap"], one["ap_interval"]), _share(one["chance"]),
+        _between(one["precision"], one["precision_interval"]), _between(one["recall"], one["recall_interval"]),
+        _share(one["f1"]), percent(one["threshold"]),
+    ]  # fmt: skip
+
+
+def _share(value: float | None) -> str:
+    return _DASH if value is None else percent(value)
+
+
+def _between(value: float | None, interval: Sequence[float] | None) -> str:
+    if value is None or not interval:
+        return _share(value)
+    return f"{percent(value)} ({100 * interval[0]:.0f}–{100 * interval[1]:.0f})"
+
+
+def _together(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return how often each pair of labels is on one picture, as they are and as the model answers."""
+    names = [one["class"] for one in metrics["per_class"]]
+    true, said = metrics["together"], metrics["together_answered"]
+    pairs = [
+        (true[i][j], said[i][j], f"{names[i]} and {names[j]}")
+        for i in range(len(names)) for j in range(i) if true[i][j] or said[i][j]
+    ]  # fmt: skip
+    if not pairs:
+        return []
+    pairs.sort(key=lambda pair: (-max(pair[:2]), pair[2]))
+    more = f", the {MOST_TOGETHER} most frequent of {len(pairs):,}" if len(pairs) > MOST_TOGETHER else ""
+    return [{
+        "title": "Labels that come together", "header": ["labels", "pictures", "as answered"],
+        "words": f"Pairs on one picture{more}.",
+        "rows": [(name, [f"{of:,}", f"{answered:,}"]) for of, answered, name in pairs[:MOST_TOGETHER]],
+    }]  # fmt: skip
+
+
+def shown(rows: Sequence[Mapping[str, Any]], found: Album | None, *, most: int) -> list[int]:
+    """Return the numbers of the most confident errors that have a picture."""
+    here = found.pictures if found else {}
+    return [number for number in confident_errors(rows) if number in here][:most]

@@ -1,0 +1,39 @@
+"""A task as a value: what the verbs ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from resnetkit.models.decision import Decision
+    from resnetkit.models.thresholds import Thresholds
+    from resnetkit.training.learning import Learning
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """What only a task knows. Its functions import torch when they are called, this value does not.
+
+    `figures`: columns of `results.csv` that are its own, in order. `choices`: held-out figures that may choose the
+    epoch, the one that patience looks at first. `learning(recipe, prepared, runtime=, ranks=)` is what the training
+    loop asks (`training.learning.Learning`). `undecided`: how logits become answers where no held-out pictures fitted
+    it, `fit(logits, part, classes=, where=)` returns it fitted. `score(logits, averaged, part, classes=, decision=,
+    split=, tta=, own=)` returns the contents of `metrics.json` and of `predictions.csv`, whose columns are `columns`;
+    `headline(metrics)` says the former in plain words; `fold(logits, part, numbers)` returns what `metrics.json` says
+    of the folds that held out each picture. `optimistic`: figures of `metrics.json` that are too good on pictures that
+    chose the epoch.
+    """
+
+    name: str
+    figures: tuple[str, ...]
+    choices: tuple[str, ...]
+    columns: tuple[str, ...]
+    optimistic: tuple[str, ...]
+    learning: Callable[..., Learning]
+    undecided: Decision | Thresholds
+    fit: Callable[..., Decision | Thresholds]
+    score: Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]
+    headline: Callable[[Mapping[str, Any]], str]
+    fold: Callable[..., dict[str, Any]]
