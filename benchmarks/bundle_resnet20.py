@@ -34,9 +34,9 @@ from resnetkit.data.decoded.survey import survey
 from resnetkit.data.fingerprint import digests_of
 from resnetkit.data.opening import images
 from resnetkit.data.sources import open_data
+from resnetkit.data.targets import class_targets
 from resnetkit.errors import UsageError
 from resnetkit.evaluation.calibration import fit_temperature
-from resnetkit.data.targets import class_targets
 from resnetkit.evaluation.evaluate import part_logits
 from resnetkit.evaluation.metrics import classification_metrics
 from resnetkit.models import catalog, checkpoint

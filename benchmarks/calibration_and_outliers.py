@@ -17,8 +17,8 @@ from resnetkit.api import load
 from resnetkit.api.evaluation import part_to_score
 from resnetkit.api.model import Model
 from resnetkit.data.sources import open_data
-from resnetkit.evaluation.calibration import binned, cross_fitted, expected_error, fit_temperature, reliability
 from resnetkit.data.targets import class_targets
+from resnetkit.evaluation.calibration import binned, cross_fitted, expected_error, fit_temperature, reliability
 from resnetkit.evaluation.evaluate import part_logits
 from resnetkit.evaluation.guarantees import fit_decision, kept
 from resnetkit.evaluation.uncertainty import bootstrap
