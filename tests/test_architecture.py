@@ -67,7 +67,7 @@ NEED_TORCH = {
     "tasks.multilabel.learning",
 }
 BANNED_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers"}
-OPTIONAL = {"captum", "cleanlab", "simplejpeg", "pillow_heif", "mplfonts", "nncf", "pyarrow"}
+OPTIONAL = {"captum", "cleanlab", "simplejpeg", "pillow_heif", "mplfonts", "nncf", "pyarrow", "tifffile"}
 MOST_LINES = 400
 
 

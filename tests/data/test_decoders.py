@@ -12,10 +12,10 @@ import pytest
 from resnetkit.data import preprocess
 from resnetkit.data.copies import resaved
 from resnetkit.data.decoded import contents, decoding
-from resnetkit.data.opening import bands, bit_depth, images, pages
+from resnetkit.data.opening import bands, bit_depth, images, many_bands, pages
 
 ACCEPTED = Path(__file__).with_name("decoders.json")
-DECODERS = (bands, bit_depth, images, pages, preprocess, decoding, contents, resaved)
+DECODERS = (bands, many_bands, bit_depth, images, pages, preprocess, decoding, contents, resaved)
 
 
 def digest(source: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, features
 
 from resnetkit.data.opening import images
+from resnetkit.data.opening.many_bands import ManyBands
 from resnetkit.errors import DataError, UsageError
 
 GRADIENT = np.linspace(0, 4095, 24 * 32).astype(np.uint16).reshape(24, 32)  # what a 12-bit camera gives
@@ -412,14 +413,19 @@ def test_bands_that_are_colours_or_transparency_are_read(
         (2, 5, (2, 0)), (2, 6, (0, 0, 0)), (2, 8, (0,) * 5), (5, 5, (0,)), (5, 5, (2,)), (3, 2, (0,)),
     ],
 )  # fmt: skip
-def test_bands_that_nobody_named_are_refused_with_their_number(
+def test_bands_that_nobody_named_are_no_colours_and_told_with_their_number(
     photometric: int, bands: int, extra: tuple[int, ...] | None, big: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     data = banded(bands, photometric=photometric, extra=extra, big=big)
-    for read in (images.decode, images.bits):
-        with pytest.raises(DataError, match=rf"^x\.tif: has {bands} bands, .* not said to be transparency; save those"):
-            read(data, name="x.tif")
-    assert images.size(data) is None
+    found = images.decode(data, name="x.tif")
+    assert isinstance(found, ManyBands)
+    assert found.count == bands
+    with pytest.raises(
+        DataError, match=rf"has {bands} bands, .* not said to be transparency: --set .*channels={bands}"
+    ):
+        images.convert(found, mode="RGB", depth=None)
+    assert images.bits(data, name="x.tif") is None
+    assert images.size(data) == (6, 5)
     assert capfd.readouterr().err == ""
 
 
@@ -603,6 +609,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from resnetkit.data.opening import images
+from resnetkit.data.opening.many_bands import ManyBands
 from resnetkit.errors import ResNetKitError
 
 rng = np.random.default_rng(0)

@@ -100,8 +100,9 @@ def _check_outside(dataset: Dataset, folder: Path) -> None:
 
 
 def _write(found: Check, dataset: Dataset, folder: Path) -> None:
+    from resnetkit.data.opening.images import to_look_at
     from resnetkit.report.pages.check import write_check_page
 
     write_text(folder / "check.json", json.dumps(found.to_json(), ensure_ascii=False, indent=1) + "\n")
     items = {item.source: item for item in dataset.items}
-    write_check_page(found, folder / "check.html", opener=lambda source: dataset.open(items[source]))
+    write_check_page(found, folder / "check.html", opener=lambda source: to_look_at(dataset.open(items[source])))

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from resnetkit.api.locating import locate, run_of
 from resnetkit.api.model import Model
 from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.opening.images import Opened
 from resnetkit.errors import DataError, ResNetKitError, UsageError, near_miss, problem_line
 from resnetkit.files import safe_name, write_text
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
     import numpy as np
-    from PIL import Image
 
     from resnetkit.explaining.heatmaps import Explainer, Method
     from resnetkit.report.drawing.explanations import ClassMap
@@ -153,7 +153,7 @@ class Maker:
         """Return `[N, K]` of `[N, S, S, C] uint8`."""
         return self.decision.probabilities(self.engine.logits(pixels))
 
-    def maps(self, image: Image.Image, *, chosen: Sequence[int] = (), top_k: int = 3) -> tuple[ClassMap, ...]:
+    def maps(self, image: Opened, *, chosen: Sequence[int] = (), top_k: int = 3) -> tuple[ClassMap, ...]:
         """Return the maps of the `chosen` classes, or of the `top_k` most probable ones, with their scores."""
         import numpy as np
 

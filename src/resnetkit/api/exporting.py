@@ -87,6 +87,11 @@ def export(
     source.check()
     pictures, whose = _pictures(images, run_of(model))
     header, tensors = source.tensors()
+    if header.preprocess.channels not in (1, 3):
+        raise UsageError(
+            f"{source.name} reads {header.preprocess.channels} bands, and exports read colour or grey pictures: "
+            "predict with the checkpoint"
+        )
     if int8 and header.task == MULTILABEL:
         raise UsageError(f"--int8 scores one class per picture, and {source.name} gives several labels: leave it out")
     source.tell(header, watcher)

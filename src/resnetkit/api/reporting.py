@@ -20,6 +20,7 @@ from resnetkit.api.explaining import Maker, open_explainable
 from resnetkit.api.locating import RUNS
 from resnetkit.api.model import load
 from resnetkit.data.dataset import labels_written
+from resnetkit.data.opening.images import Opened, to_look_at
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.files import check_new
 from resnetkit.models.checkpoint import MULTILABEL, Header, read_header
@@ -165,7 +166,7 @@ class _Pictures:
         self._items: dict[str, Any] = {}
         self._problem: ResNetKitError | None = None
 
-    def open(self, row: Mapping[str, Any], *, at_least: int | None = None) -> Image.Image:
+    def open(self, row: Mapping[str, Any], *, at_least: int | None = None) -> Opened:
         """Return the picture of a row; raises `DataError` where it is gone or cannot be read."""
         from resnetkit.data.dataset import decoded
 
@@ -177,7 +178,7 @@ class _Pictures:
 
     def thumbnail(self, row: Mapping[str, Any]) -> Image.Image:
         """Return the upright picture in colours a page can show, at least as large as thumbnails are."""
-        return self.preprocess.convert(self.open(row, at_least=2 * ERROR_SIDE))
+        return to_look_at(self.preprocess.convert(self.open(row, at_least=2 * ERROR_SIDE)))
 
     def _opened(self) -> Dataset:
         """Open the data once; where they cannot be opened, every picture has that reason."""
@@ -234,7 +235,7 @@ def _heat(
     return found, f"{missing} of the {len(wrong)} most confident errors {why}." if missing else ""
 
 
-def _heat_on(row: Answer, image: Image.Image, maker: Maker) -> HeatOnError:
+def _heat_on(row: Answer, image: Opened, maker: Maker) -> HeatOnError:
     from resnetkit.explaining.overlay import overlay, seen_picture
 
     picture = seen_picture(image, maker.preprocess, longest=_HEAT_SIDE)

@@ -16,6 +16,7 @@ from resnetkit.data.decoded import contents
 from resnetkit.data.decoded.contents import Content
 from resnetkit.data.decoded.survey import reason
 from resnetkit.data.opening import images, signatures
+from resnetkit.data.opening.many_bands import ManyBands
 from resnetkit.errors import ResNetKitError, missing_extra
 from resnetkit.words import one_line
 
@@ -78,9 +79,10 @@ def look(dataset: Dataset, item: Item) -> Look:
         data = dataset.read(item)
         digest = splits.digest(data)
         image = decoded(data, name=item.source)
+        upright = images.convert(image, mode="RGB", depth=None)
+        assert not isinstance(image, ManyBands), "these cannot be converted"
         problems = [] if isinstance(data, np.ndarray) else _of_file(data, image, item)
         bits = None if isinstance(data, np.ndarray) else images.bits(data, name=item.source)
-        upright = images.convert(image, mode="RGB", depth=None)
     except ResNetKitError as error:
         return Look(digest=digest, problems=(("unreadable", reason(error, item)),))
     sharpness, of_pixels = _of_pixels(upright)

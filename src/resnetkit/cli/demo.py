@@ -60,6 +60,7 @@ def write_digits(folder: Path) -> list[Path]:
 
     What is there already stays as it is.
     """
+    from resnetkit.data.opening.images import to_look_at
     from resnetkit.data.sources import open_data
 
     shown: dict[str, Path] = {}
@@ -69,7 +70,7 @@ def write_digits(folder: Path) -> list[Path]:
         path = folder / part / _NAMES[int(str(item.label))] / f"{number:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            digits.open(item).save(path)
+            to_look_at(digits.open(item)).save(path)
         if part == "test":
             shown.setdefault(path.parent.name, path)
     return [shown[name] for name in _NAMES]

@@ -103,7 +103,7 @@ class Dataset:
         except OSError as error:
             raise DataError(f"{item.source}: cannot be read ({error.strerror or error})") from error
 
-    def open(self, item: Item) -> Image.Image:
+    def open(self, item: Item) -> images.Opened:
         """Return the decoded picture; raises `DataError` naming the source."""
         return decoded(self.read(item), name=item.source)
 
@@ -112,6 +112,6 @@ class Dataset:
         return replace(self, items=tuple(replace(item, split=split) for item in self.items))
 
 
-def decoded(data: bytes | np.ndarray, *, name: str, at_least: int | None = None) -> Image.Image:
+def decoded(data: bytes | np.ndarray, *, name: str, at_least: int | None = None) -> images.Opened:
     """Return the picture in what a reader gave; `at_least` as in `images.decode`. Raises `DataError` naming it."""
     return Image.fromarray(data) if isinstance(data, np.ndarray) else images.decode(data, name=name, at_least=at_least)

@@ -71,6 +71,7 @@ def prepare_training(
         step=step,
     )  # fmt: skip
     as_scored = found.read.pop("val") if again else found.read.get("train")
+    found = replace(found, preprocess=_with_statistics(found.preprocess, found.read.get("train")))
     left = {part: items for part, (items, _) in found.read.items()}
     names = _classes_left(chosen, left)
     halved = share is not None and "test" in by_part and not any(item.split == "test" for item in chosen.items)
@@ -304,6 +305,23 @@ def _united(dataset: Dataset, surveyed: Survey | None, reading: Reading) -> tupl
         return dataset, surveyed
     surveyed = surveyed or survey(dataset, threads=reading.threads, progress=reading.progress)
     return unite(dataset, surveyed.digests), surveyed
+
+
+def _with_statistics(preprocess: Preprocess, train: Decoded | None) -> Preprocess:
+    """Return mean and spread of each of many bands from the training pictures, where nothing was said of them."""
+    usual = Preprocess.for_size(preprocess.size, channels=preprocess.channels)
+    told = (preprocess.mean, preprocess.std) != (usual.mean, usual.std)
+    if preprocess.channels in (1, 3) or told or train is None or not train[0]:
+        return preprocess
+    count, total, squares = 0, np.zeros(preprocess.channels), np.zeros(preprocess.channels)
+    for number in range(len(train[0])):
+        (picture,) = train[1].take(np.array([number]))
+        values = np.asarray(picture, np.float64).reshape(-1, preprocess.channels) / 255
+        count, total, squares = count + len(values), total + values.sum(0), squares + (values**2).sum(0)
+    mean = total / count
+    spread = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    spread = np.where(spread > 1 / 255, spread, 1.0)  # a band that is the same everywhere says nothing
+    return preprocess.changed(mean=tuple(mean.round(6).tolist()), std=tuple(spread.round(6).tolist()))
 
 
 def _classes_left(dataset: Dataset, left: Mapping[Split, Sequence[Item]]) -> tuple[str, ...]:

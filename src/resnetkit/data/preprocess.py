@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 
 from resnetkit.data.opening import images
+from resnetkit.data.opening.images import Opened
+from resnetkit.data.opening.many_bands import ManyBands
 from resnetkit.data.shape import can_crop, check_shape
 from resnetkit.data.view import View
 from resnetkit.errors import DataError, UsageError
@@ -16,6 +18,7 @@ from resnetkit.errors import DataError, UsageError
 VERSION = 1  # of the pixels that come out: raised with them, so that no older ones are taken from a cache
 
 Crop = Literal["center", "pad", "squash"]
+MOST_BANDS = 64
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -62,8 +65,11 @@ class Preprocess:
             raise UsageError(f"unknown interpolation {self.interpolation!r}: choose bilinear, bicubic")
         if not self.antialias:
             raise UsageError("antialias=False is not supported: Pillow's resize is the reference")
-        if self.channels not in (1, 3):
-            raise UsageError(f"channels must be 1 (grey) or 3 (RGB), not {self.channels}")
+        if not 1 <= self.channels <= MOST_BANDS:
+            raise UsageError(
+                f"channels must be 1 (grey), 3 (RGB) or the number of a TIFF's bands, at most {MOST_BANDS}, "
+                f"not {self.channels}"
+            )
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise UsageError(f"mean and std need {self.channels} values each")
         if not all(value > 0 for value in self.std):
@@ -74,7 +80,7 @@ class Preprocess:
     @classmethod
     def for_size(cls, size: int, *, width: int | None = None, channels: int = 3) -> Preprocess:
         """Return the preprocessing for networks trained at `size`: resize 8/7 of it from 96 pixels, else the size."""
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.5,), (0.25,))
+        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.5,) * channels, (0.25,) * channels)
         return cls(
             size=size,
             width=width,
@@ -102,14 +108,14 @@ class Preprocess:
         """Return the frame enlarged or made smaller to this height, at least one pixel wide."""
         return height, max(1, round(height * self.frame[1] / self.size))
 
-    def pixels(self, image: Image.Image) -> np.ndarray:
+    def pixels(self, image: Opened) -> np.ndarray:
         """Return `[height, width, channels]` uint8: upright, converted, resized and cropped.
 
         Raises `DataError` where the mode or the shape cannot be used.
         """
         return np.ascontiguousarray(_with_channels(self._fit(self.convert(image))))
 
-    def whole(self, image: Image.Image, *, side: int) -> np.ndarray:
+    def whole(self, image: Opened, *, side: int) -> np.ndarray:
         """Return `[h, w, channels]` uint8 of the whole picture for training crops: never enlarged; see `whole_size`."""
         image = self.convert(image)
         size = self.whole_size(image.size, side=side)
@@ -133,11 +139,19 @@ class Preprocess:
             return _fitted(size, (down, across)) if width > across or height > down else size
         return _covering(size, (down, across)) if width > across and height > down else size
 
-    def convert(self, image: Image.Image) -> Image.Image:
-        """Return the picture upright and in mode RGB or L; `images` documents the rule of each mode."""
+    def convert(self, image: Opened) -> Opened:
+        """Return the picture upright and in mode RGB or L, or its bands with 8 bits each.
+
+        `images` documents the rule of each mode. Raises `DataError` for another number of bands than `channels`.
+        """
+        if isinstance(image, ManyBands) and image.count == self.channels:
+            return image.eight_bits(depth=self.depth)
+        if self.channels not in (1, 3):
+            has = image.count if isinstance(image, ManyBands) else len(image.getbands())
+            raise DataError(f"the picture has {has} bands, not {self.channels}, as preprocess.channels says")
         return images.convert(image, mode="RGB" if self.channels == 3 else "L", depth=self.depth)
 
-    def _resized(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    def _resized(self, image: Opened, size: tuple[int, int]) -> Opened:
         """Resize to (width, height), always across first and then down.
 
         Pillow does so up to version 12; from 13 on it goes down first where that shrinks a picture far more, and both
@@ -148,7 +162,7 @@ class Preprocess:
             image = image.resize((size[0], image.height), resampling)
         return image.resize(size, resampling)
 
-    def _fit(self, image: Image.Image) -> Image.Image:
+    def _fit(self, image: Opened) -> Opened:
         size = self._new_size(image.size)
         if self.crop != "center":
             return _center_crop(self._resized(image, size), self.frame)
@@ -237,7 +251,7 @@ def _covering(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
     return max(1, int(down * width / height)), down
 
 
-def _center_crop(image: Image.Image, frame: tuple[int, int]) -> Image.Image:
+def _center_crop(image: Opened, frame: tuple[int, int]) -> Opened:
     """Cut out the middle, padding with black first where the image is smaller (torchvision `center_crop`)."""
     left, top = _middle(image.width, frame[1]), _middle(image.height, frame[0])
     return image.crop((left, top, left + frame[1], top + frame[0]))
@@ -248,6 +262,6 @@ def _middle(length: int, size: int) -> int:
     return round((length - size) / 2.0) if length >= size else -((size - length) // 2)
 
 
-def _with_channels(image: Image.Image) -> np.ndarray:
+def _with_channels(image: Opened) -> np.ndarray:
     array = np.asarray(image)
     return array[..., None] if array.ndim == 2 else array

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from resnetkit.data.opening.images import Opened, to_look_at
 from resnetkit.data.preprocess import Preprocess
 
 # From nothing over violet and orange to pale yellow, as matplotlib's "inferno": its brightness rises all the way, so it
@@ -15,12 +16,12 @@ _COLD = 0.45  # how much of the picture's brightness is left where nothing speak
 _STRONGEST = 0.75  # how much of the picture the hottest colour hides
 
 
-def seen_picture(image: Image.Image, preprocess: Preprocess, *, longest: int) -> np.ndarray:
+def seen_picture(image: Opened, preprocess: Preprocess, *, longest: int) -> np.ndarray:
     """Return `[h, w, C] uint8`: what a network sees of a picture, in the picture's own sharpness and aspect.
 
     At most `longest` pixels long, and small ones are not enlarged.
     """
-    upright = preprocess.convert(image)
+    upright = to_look_at(preprocess.convert(image))
     cut = upright.crop(preprocess.seen(*upright.size))
     cut.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     pixels = np.asarray(cut)

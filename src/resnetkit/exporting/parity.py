@@ -108,6 +108,7 @@ def compare(
         try:
             image = images.decode(content, name=name)
             theirs = read(content, preprocess.channels, preprocess.depth)
+            assert isinstance(image, Image.Image), "`read` refuses more bands than colours"
         except (ResNetKitError, OSError, SyntaxError, ValueError):
             parity.unreadable.append(name)
             continue

@@ -37,7 +37,7 @@ class Picture:
     """A picture and what it is called; `open` raises `DataError` or `OSError` where it cannot be read."""
 
     source: str
-    open: Callable[[], Image.Image]
+    open: Callable[[], images.Opened]
 
 
 def picture_of(given: Given, *, source: str | None = None) -> Picture:

@@ -14,9 +14,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from resnetkit.data.dataset import Dataset
+from resnetkit.data.opening.images import Opened
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError, UsageError, problem_line
 from resnetkit.inference.engines import Engine, overlapped
@@ -260,7 +260,7 @@ def _ahead(function: Callable[[Asked], Made], items: Iterable[Asked], *, threads
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _warnings(image: Image.Image) -> tuple[str, ...]:
+def _warnings(image: Opened) -> tuple[str, ...]:
     """Say what of a readable file was left out; a broken second frame is no reason to lose the first."""
     try:
         several = getattr(image, "is_animated", False)

@@ -52,6 +52,7 @@ def look(data: bytes | np.ndarray, *, name: str) -> tuple[Content | None, np.nda
         upright = images.convert(image, mode="RGB", depth=None)
     except ResNetKitError:
         return None, None
+    assert isinstance(image, Image.Image), "more bands than colours cannot be converted"
     if large and full is not None and isinstance(data, bytes):
         turn = images.orientation(image)
         return Content(full[::-1] if turn >= 5 else full, digest_of_jpeg(data, turn), _bright(upright)), None

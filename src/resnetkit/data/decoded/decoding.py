@@ -24,7 +24,7 @@ from resnetkit.data.dataset import Dataset, Item, Split, decoded
 from resnetkit.data.decoded import cache_files
 from resnetkit.data.decoded.cache import Pixels
 from resnetkit.data.decoded.survey import TOO_SMALL_FOR_THREADS, Survey, ordered, reason
-from resnetkit.data.opening import bands, bit_depth, images, pages
+from resnetkit.data.opening import bands, bit_depth, images, many_bands, pages
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError, ResourceError
 from resnetkit.watcher import Progress
@@ -105,7 +105,7 @@ class Form:
 @cache
 def _decoders() -> list[str]:
     """Return what decodes besides the settings: the versions of our code and of the libraries under it."""
-    ours = (images, bands, bit_depth, pages, preprocess)
+    ours = (images, bands, many_bands, bit_depth, pages, preprocess)
     versions = [f"{module.__name__} {module.VERSION}" for module in ours] + [f"decoding {VERSION}"]
     try:
         heif = metadata.version("pillow-heif")

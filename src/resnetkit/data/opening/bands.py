@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -24,23 +24,39 @@ _WITH_ALPHA = (0, 1, 2, 3)  # the kinds of colours that transparency is read bes
 _ALPHA = (1, 2)  # of ExtraSamples: associated or not; 0 says nothing
 
 
-def check(data: bytes) -> None:
-    """Raise `DataError` for a TIFF with bands beside its colours that are not said to be transparency.
+class Beside(NamedTuple):
+    """How many bands a picture has, and in words which of them are no colours."""
 
-    Also for a sound one of numbers that Pillow has no mode for, such as colours in floating point.
-    """
+    bands: int
+    words: str
+
+
+def beside(data: bytes) -> Beside | None:
+    """Return what a TIFF has beside its colours that is not said to be transparency, None where there is nothing."""
     tags = first_directory(data)
     photometric, samples = tags.get(_PHOTOMETRIC, 0), tags.get(_SAMPLES, 1)
     if photometric not in _COLOURS or not isinstance(samples, int):
-        return  # Pillow knows what to say
+        return None  # Pillow knows what to say
     name, colours = _COLOURS[photometric]
     more, kinds = samples - colours, _several(tags.get(_EXTRA, ()))
     if more > 1 or (more == 1 and not (photometric in _WITH_ALPHA and kinds[:1] and kinds[0] in _ALPHA)):
-        raise DataError(
-            f"has {samples} bands, {name} and {more} that {'is' if more == 1 else 'are'} not said to be transparency; "
-            "save those that count as an RGB or grey picture"
-        )
+        are = "is" if more == 1 else "are"
+        return Beside(samples, f"{samples} bands, {name} and {more} that {are} not said to be transparency")
+    return None
 
+
+def check(data: bytes) -> None:
+    """Raise `DataError` for a TIFF of numbers that Pillow has no mode for, such as colours in floating point.
+
+    Also for one with bands beside its colours: `many_bands` reads those.
+    """
+    if (more := beside(data)) is not None:
+        raise DataError(f"has {more.words}; save those that count as an RGB or grey picture")
+    tags = first_directory(data)
+    photometric, samples = tags.get(_PHOTOMETRIC, 0), tags.get(_SAMPLES, 1)
+    if photometric not in _COLOURS or not isinstance(samples, int):
+        return
+    colours = _COLOURS[photometric][1]
     bits, numbers = max(_several(tags.get(_BITS, 1))), _several(tags.get(_FORMAT, 1))[0]
     unread = numbers in (2, 3) or bits > 16 if samples > 1 else numbers == 3 and bits < 32
     if unread and numbers in _NUMBERS:

@@ -86,7 +86,7 @@ def bits_of(image: Image.Image) -> int | None:
     values = samples(image)
     if values is None or _is_fraction(values):
         return None
-    return _bits(_colours(image.mode, values))
+    return bits_used(_colours(image.mode, values))
 
 
 def check_values(values: np.ndarray) -> None:
@@ -135,14 +135,15 @@ def _colours(mode: str, values: np.ndarray) -> np.ndarray:
 def _scaled(values: np.ndarray, *, depth: int | None, colours: np.ndarray) -> np.ndarray:
     if _is_fraction(values):
         return np.floor(values * 255.0 + 0.5).astype(np.uint8)
-    scaled = _to_pixels(colours, depth or _bits(colours))
+    scaled = to_pixels(colours, depth or bits_used(colours))
     if colours.shape == values.shape:
         return scaled
     alpha = values[..., -1:]
-    return np.concatenate([scaled, _to_pixels(alpha, _bits(alpha))], axis=-1)
+    return np.concatenate([scaled, to_pixels(alpha, bits_used(alpha))], axis=-1)
 
 
-def _to_pixels(values: np.ndarray, depth: int) -> np.ndarray:
+def to_pixels(values: np.ndarray, depth: int) -> np.ndarray:
+    """Return uint8: [0, 2^depth - 1] becomes [0, 255], rounded half up, clipped."""
     scaled = np.floor(values.astype(np.float64) * (255 / (2**depth - 1)) + 0.5)
     return np.minimum(scaled, 255).astype(np.uint8)
 
@@ -151,6 +152,7 @@ def _is_fraction(values: np.ndarray) -> bool:
     return values.dtype.kind == "f" and bool(values.max() <= 1)
 
 
-def _bits(values: np.ndarray) -> int:
+def bits_used(values: np.ndarray) -> int:
+    """Return the smallest of `DEPTHS` that holds the largest of the values, or the last."""
     maximum = values.max()
     return next(depth for depth in DEPTHS if depth == DEPTHS[-1] or maximum <= 2**depth - 1)

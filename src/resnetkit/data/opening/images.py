@@ -12,9 +12,12 @@ from typing import Any, Literal, cast
 
 from PIL import Image
 
-from resnetkit.data.opening import bands, bit_depth, pages, signatures
+from resnetkit.data.opening import bands, bit_depth, many_bands, pages, signatures
+from resnetkit.data.opening.many_bands import ManyBands
 from resnetkit.data.opening.silence import libraries_silenced
-from resnetkit.errors import DataError, ResNetKitError, missing_extra
+from resnetkit.errors import DataError, ResNetKitError, UsageError, missing_extra
+
+Opened = Image.Image | ManyBands
 
 VERSION = 1  # of the pixels that come out: raised with them, so that no older ones are taken from a cache
 
@@ -73,7 +76,7 @@ _UPRIGHT = {
 }
 
 
-def decode(data: bytes, *, name: str, at_least: int | None = None) -> Image.Image:
+def decode(data: bytes, *, name: str, at_least: int | None = None) -> Opened:
     """Return the picture in `data`, completely loaded; of several frames or pages the first.
 
     The content decides, not the suffix of `name`. 16-bit colours stay with the image for `convert`. With `at_least` a
@@ -93,9 +96,14 @@ def bits(data: bytes, *, name: str) -> int | None:
     kind = signatures.picture_format(data)
     if kind in _EIGHT_BIT or (kind == "PNG" and data[24:25] != b"\x10"):
         return None
-    if not bit_depth.is_deep(_read(data, name=name, load=False)):
+    image = _read(data, name=name, load=False)
+    if isinstance(image, ManyBands):
+        return image.bits()
+    if not bit_depth.is_deep(image):
         return None
-    return bit_depth.bits_of(decode(data, name=name))
+    whole = decode(data, name=name)
+    assert isinstance(whole, Image.Image)
+    return bit_depth.bits_of(whole)
 
 
 def size(data: bytes) -> tuple[int, int] | None:
@@ -118,12 +126,17 @@ def has_several(data: bytes) -> bool:
         return False
 
 
-def convert(image: Image.Image, *, mode: Literal["RGB", "L"], depth: int | None) -> Image.Image:
+def convert(image: Opened, *, mode: Literal["RGB", "L"], depth: int | None) -> Image.Image:
     """Return the picture upright (EXIF orientation applied) and in `mode`, by the rules of docs/images.md.
 
     `depth`: the bits that the samples of 16-bit pictures use; None finds them in each picture. Raises `DataError` for
-    values that have no place between black and white (NaN, negative, above 65535).
+    values that have no place between black and white (NaN, negative, above 65535), and for more bands than colours.
     """
+    if isinstance(image, ManyBands):
+        raise DataError(
+            f"the picture has {image.words}: --set preprocess.channels={image.count} trains on all of them, or save "
+            "those that count as an RGB or grey picture"
+        )
     try:
         with libraries_silenced():
             image.load()
@@ -136,8 +149,15 @@ def convert(image: Image.Image, *, mode: Literal["RGB", "L"], depth: int | None)
         raise DataError(f"the picture cannot be converted to {mode} ({_reason(error)})") from error
 
 
-def orientation(image: Image.Image) -> int:
+def to_look_at(image: Opened) -> Image.Image:
+    """Return a converted picture as one that can be shown: of many bands the first three."""
+    return image.first() if isinstance(image, ManyBands) else image
+
+
+def orientation(image: Opened) -> int:
     """Return the EXIF orientation, 1 to 8; 1 where it is absent or the EXIF data are broken."""
+    if isinstance(image, ManyBands):
+        return 1
     try:
         value: Any = image.getexif().get(0x0112, 1)
     except _BROKEN:
@@ -145,12 +165,14 @@ def orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and value in _UPRIGHT else 1
 
 
-def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) -> Image.Image:
+def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) -> Opened:
     shown = _one_line(name)
     kind = _recognised(data, shown)
     try:
         with libraries_silenced():
             if kind == "TIFF":
+                if (many := many_bands.read(data)) is not None:
+                    return many
                 bands.check(data)
             image = _open(data, kind)
             _check_claimed_size(image, len(data))
@@ -162,6 +184,8 @@ def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) ->
                 if pages.may_be_several(data, kind):
                     pages.check_first(image, lambda: _open(data, kind))
             return image
+    except UsageError:  # an optional package is missing
+        raise
     except DataError as error:
         raise DataError(f"{shown}: {error}") from error
     except MemoryError as error:

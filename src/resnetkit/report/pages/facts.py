@@ -14,6 +14,8 @@ from resnetkit.models.macs import num_macs
 from resnetkit.training.request import Request
 from resnetkit.training.run import RunFolder, reading
 
+_COLOURS = {1: "grey", 3: "colour"}
+
 Pairs = list[tuple[str, str]]
 
 
@@ -52,7 +54,7 @@ def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) 
     return [
         ("data", " ".join(page["data"]["sources"])),
         ("network", f"{network}, {header.spec.stem} stem"),
-        ("pictures", f"{preprocess.sides} pixels, {'colour' if preprocess.channels == 3 else 'grey'}"),
+        ("pictures", f"{preprocess.sides} pixels, {_COLOURS.get(preprocess.channels, f'{preprocess.channels} bands')}"),
         ("weights", "random" if page["weights"] == "none" else page["weights"]),
         ("trained on", header.trained_on.words()),
         *([("licence", header.license_in_short)] if header.license else []),

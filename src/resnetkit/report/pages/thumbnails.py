@@ -86,7 +86,7 @@ def data_uri(picture: Image.Image | np.ndarray, *, side: int) -> str:
 
 
 def _image(pixels: np.ndarray) -> Image.Image:
-    return Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0])
+    return Image.fromarray(np.ascontiguousarray(pixels[..., :3]) if pixels.shape[2] >= 3 else pixels[..., 0])
 
 
 def confident_errors(rows: Sequence[Mapping[str, Any]]) -> list[int]:

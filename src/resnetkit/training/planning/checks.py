@@ -45,6 +45,10 @@ def check_plan(plan: Plan, *, holds_out: bool, runtime: Runtime, ranks: Ranks) -
             f"augment.cutout={recipe.augment.cutout} blanks whole pictures of {plan.preprocess.sides} pixels: use "
             "less, or leave it out"
         )
+    if plan.preprocess.channels not in (1, 3) and (recipe.augment.colour or recipe.augment.policy != "none"):
+        raise UsageError(
+            f"augment.colour and augment.policy change colours, not {plan.preprocess.channels} bands: leave them out"
+        )
     if recipe.compile == "on":
         check_compiler(runtime.device)
     check_ranks(ranks, recipe, runtime)

@@ -162,6 +162,7 @@ def decide(
     reasons = (
         f"network   {_network(request, origin, recipe)}, {spec.stem} stem, {num_classes} classes",
         f"pictures  {size_reason}",
+        *plan_words.of_bands(preprocess, begins=origin is not None),
         *plan_words.of_crop(preprocess, sizes),
         f"weights   {origin.name if origin else _words_of_scratch(request, size)}",
         *_beside(origin),
@@ -204,8 +205,8 @@ def may_be_near(request: Request, origin: Origin | None, *, num_pictures: int) -
     rate = {"optim.lr", "optim.name"} & {setting.partition("=")[0] for setting in request.settings}
     free = request.recipe in (None, "finetune") and not rate
     known = origin is not None and origin.spec.stem == "imagenet" and origin.preprocess.channels == 3
-    grey = "preprocess.channels=1" in request.settings
-    return free and known and not grey and is_near(0.0, num_pictures=num_pictures)
+    bands = any(setting.startswith("preprocess.channels=") for setting in request.settings)
+    return free and known and not bands and is_near(0.0, num_pictures=num_pictures)
 
 
 def _said(request: Request) -> set[str]:

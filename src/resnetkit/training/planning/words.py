@@ -37,6 +37,14 @@ def of_length(recipe: Recipe, num_pictures: int) -> str:
     )
 
 
+def of_bands(preprocess: Preprocess, *, begins: bool) -> list[str]:
+    """Say what becomes of more bands than colours have, and of the weights' filters for colours."""
+    if preprocess.channels in (1, 3):
+        return []
+    filters = "; the weights' colour filters are repeated over them" if begins else ""
+    return [f"bands     {preprocess.channels}, normalised by what the training pictures have{filters}"]
+
+
 def of_distance(distance: float | None, recipe: Recipe, *, near: bool, gentle: bool) -> list[str]:
     """Say why a head alone is trained, or all layers, or these `gentle`ly, where that was measured."""
     if distance is None:
