@@ -163,3 +163,13 @@ def test_pictures_are_judged_by_what_others_fit() -> None:
     changed = t.copy()
     changed[0] = 1 - changed[0]
     assert (cross_fitted_answers(p, changed, None, "f1")[0] == said[0]).all()
+
+
+def test_the_interval_of_a_good_model_is_no_wider_than_its_pictures_leave_it() -> None:
+    for seed in range(5):
+        p, t = simulated(200, seed=seed, sep=6.0)
+        found = metrics_of(p, t)
+        assert found["map"] > 0.9
+        low, high = found["map_interval"]
+        assert low > 0.75
+        assert found["map"] <= high <= 1

@@ -351,7 +351,7 @@ def test_what_no_name_tells_is_said(tmp_path: Path) -> None:
 def test_a_bare_file_without_classes_or_with_odd_channels_is_named(
     tmp_path: Path, source: ResNet, arch: str | None
 ) -> None:
-    for key, value in (("fc.weight", torch.zeros(0, 64)), ("conv1.weight", torch.zeros(8, 2, 7, 7))):
+    for key, value in (("fc.weight", torch.zeros(0, 64)), ("conv1.weight", torch.zeros(8, 65, 7, 7))):
         torch.save(source.state_dict() | {key: value}, tmp_path / "w.pth")
         with pytest.raises(DataError, match=r"w.pth: (num_classes|channels) must be"):
             open_weights(tmp_path / "w.pth", arch=arch)

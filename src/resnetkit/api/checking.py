@@ -23,6 +23,7 @@ __all__ = ["Check", "check"]
 if TYPE_CHECKING:
     from resnetkit.checking.features import Backbone
     from resnetkit.data.dataset import Dataset
+    from resnetkit.data.sources import Labels
 
 
 def check(
@@ -33,6 +34,7 @@ def check(
     rename: Mapping[str, str] | None = None,
     weights: str | Path = "auto",
     limit: int | None = None,
+    labels: Labels = "auto",
     device: str = "auto",
     threads: int | None = None,
     watcher: Watcher | None = None,
@@ -49,7 +51,7 @@ def check(
     from resnetkit.data.sources import open_data
 
     watcher = watcher or Watcher()
-    dataset = open_data(*data, group_by=group_by, rename=rename, limit=limit)
+    dataset = open_data(*data, group_by=group_by, rename=rename, limit=limit, labels=labels)
     if clean_list is not None:
         clean.check_place(dataset, Path(clean_list))
     if output is not None:

@@ -102,6 +102,8 @@ def compare(*runs: str | Path | Run, output: str | Path | None = None, **computi
         raise UsageError("the same run is named twice: each would be compared with itself")
     if len(set(names)) < len(names):
         names = [str(one.folder.path) for one in scored]
+    if len({"labels" in row for one in scored for row in list(one.rows.values())[:1]}) > 1:
+        raise UsageError("compare: some of these runs name one class per picture and others several labels")
     common, notes = _common(scored)
     if output is not None:
         write_text(Path(output), _marks(scored, names, common))
@@ -270,7 +272,7 @@ def _worst(labels: Sequence[str], correct: np.ndarray) -> tuple[str, float]:
 
 def _truth(row: Mapping[str, str]) -> str:
     """Return the class of a row of predictions.csv, or its labels."""
-    return row["labels"] if "labels" in row else row["label"]
+    return (row["labels"] or "none") if "labels" in row else row["label"]
 
 
 def _seconds(folder: RunFolder) -> float:

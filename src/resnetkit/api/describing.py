@@ -9,7 +9,7 @@ from typing import Any
 from resnetkit.api.locating import RUNS, copied, finished, locate, run_of, said_of
 from resnetkit.api.remembering import memory_of
 from resnetkit.models import catalog
-from resnetkit.models.checkpoint import CLASSIFICATION, Header, is_checkpoint, read_description, read_header
+from resnetkit.models.checkpoint import CLASSIFICATION, TASKS, Header, is_checkpoint, read_description, read_header
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.watcher import Watcher
 
@@ -41,4 +41,4 @@ def of_another_task(model: str) -> dict[str, Any] | None:
     if not Path(model).is_file() or not is_checkpoint(Path(model)):
         return None
     described = read_description(model)
-    return described if described.get("task", CLASSIFICATION) != CLASSIFICATION else None
+    return described if described.get("task", CLASSIFICATION) not in TASKS else None

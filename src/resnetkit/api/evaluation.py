@@ -14,6 +14,7 @@ from resnetkit.api.remembering import by_memory, not_counted, without_choosers
 from resnetkit.api.tasks import task_called
 from resnetkit.data.classes import renamed
 from resnetkit.data.dataset import Dataset
+from resnetkit.data.several import without_columns
 from resnetkit.data.sources import Labels, called, open_data
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.checkpoint import CLASSIFICATION, MULTILABEL
@@ -203,6 +204,9 @@ def part_to_score(
     watcher = watcher or Watcher()
     labels: Labels = "several" if model.header.task == MULTILABEL else "one"
     dataset = _by_the_models_names(open_data(*data, rename=rename, limit=limit, labels=labels), model.header.aliases)
+    dataset, missing = without_columns(dataset, model.classes)
+    if missing:
+        watcher.note(f"the list has no column for {', '.join(missing)}: nobody knows of these, and they are not scored")
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=model.runtime.threads, progress=progress)
     _check_named(model, dataset)

@@ -30,6 +30,7 @@ _MOST_ROWS = 50
     "--weights", default="auto", metavar="auto|none|MODEL",
     help="Network for wrong labels and the forecast; none leaves both out.",
 )  # fmt: skip
+@options.labels
 @click.option("--limit", type=int, help="Look at no more than this many pictures of each part.")
 @options.format_option("table", "json")
 @options.device

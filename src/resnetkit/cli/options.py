@@ -53,3 +53,9 @@ def renamed(pairs: tuple[str, ...]) -> dict[str, str]:
         if pair.count("=") != 1:
             raise click.UsageError(f"--rename {pair}: write it as OLD=NEW")
     return dict(pair.split("=") for pair in pairs)
+
+
+labels = click.option(
+    "--labels", type=click.Choice(["auto", "one", "several"]), default="auto",
+    help="Whether a picture has one class, or none, one or several labels; auto: as the list says.",
+)  # fmt: skip

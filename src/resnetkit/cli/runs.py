@@ -95,7 +95,7 @@ def _accuracy(row: dict[str, Any]) -> str:
     part = f"by {row['folds']} folds" if row["split"] == "folds" else row["split"]
     judged = f"{part}, {row['judged']}" if row["judged"] else part
     reached = None if row["top1"] is None else f"{percent(row['top1'])} of {row['count']} ({judged})"
-    if row.get("map") is not None:
+    if "map" in row:
         reached = f"{percent(row['map'])} precision, {row['count']} ({judged})"
     if row["problem"] is not None:
         return f"{reached}, the rest unreadable" if reached else "unreadable"

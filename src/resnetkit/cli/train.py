@@ -26,10 +26,7 @@ from resnetkit.runtime import place
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bits.")
 @click.option("--name", help="Name of the run, in runs/.")
 @click.option("--output", metavar="DIR", help="Folder of the run, in place of --name.")
-@click.option(
-    "--labels", type=click.Choice(["auto", "one", "several"]), default="auto",
-    help="Whether a picture has one class, or none, one or several labels; auto: as the list says.",
-)  # fmt: skip
+@options.labels
 @click.option("--bad-images", type=click.Choice(["stop", "skip"]), default="stop", help="When a file is unreadable.")
 @click.option("--group-by", metavar="REGEX|COLUMN", help="Keep pictures of one group in one part.")
 @click.option("--split-from", metavar="RUN", help="Hold out the pictures that RUN held out.")

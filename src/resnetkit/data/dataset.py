@@ -74,7 +74,8 @@ class Dataset:
     in no class folder, `empty` class folders without pictures, `unreadable` folders (name, reason) that could not be
     listed, `notes` sentences that a person should read, `roots` the folders given, `limit` how many pictures of each
     part were taken at most. Where `several`, a picture may have no label, one or several, else each has one; where it
-    `unites`, files of one content are one picture with the labels of all. `origins` tells for each source who reads it,
+    `unites`, files of one content are one picture with the labels of all. `columns` are labels that a list has a
+    column for: of others it says nothing. `origins` tells for each source who reads it,
     under which key.
     """
 
@@ -90,6 +91,7 @@ class Dataset:
     limit: int | None = None
     several: bool = False
     unites: bool = False
+    columns: tuple[str, ...] = ()
     origins: Mapping[str, tuple[Reader, str]] = field(repr=False, compare=False)
 
     def __len__(self) -> int:

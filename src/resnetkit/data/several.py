@@ -34,6 +34,15 @@ def unite(dataset: Dataset, digests: Mapping[str, str]) -> Dataset:
     return replace(dataset, items=items, notes=(*dataset.notes, said), unites=False)
 
 
+def without_columns(dataset: Dataset, classes: Iterable[str]) -> tuple[Dataset, tuple[str, ...]]:
+    """Return the data with those of `classes` not known that its list has no column for, and which these are."""
+    missing = tuple(name for name in classes if dataset.columns and name not in dataset.columns)
+    if not missing:
+        return dataset, ()
+    items = tuple(replace(item, unknown=(*item.unknown, *missing)) for item in dataset.items)
+    return replace(dataset, items=items), missing
+
+
 def _one_of(members: list[Item]) -> Item:
     looked_at = [item.labels for item in members if item.labels is not None]
     labels = in_order(label for own in looked_at for label in own)

@@ -149,19 +149,20 @@ def _of_precision(drawn: np.ndarray, found: np.ndarray, positives: np.ndarray) -
     if fewest < _FEWEST:
         return None
     point = float(found.mean())
+    told = fewest * len(positives)
     if found.min() == 1:
-        told = fewest * len(positives)
         return [clopper_pearson(told, told)[0], 1.0]
     wide = student(fewest - 1)
     plain = 2 * point - drawn.mean() + np.array([-wide, wide]) * drawn.std()
-    odds = _log_odds(drawn)
-    scaled = 2 * _log_odds(np.array(point)) - odds.mean() + np.array([-wide, wide]) * odds.std()
+    odds = _log_odds(drawn, told)
+    scaled = 2 * _log_odds(np.array(point), told) - odds.mean() + np.array([-wide, wide]) * odds.std()
     back = 1 / (1 + np.exp(-scaled))
     return [float(min(max(0.0, plain[0]), back[0])), float(max(min(1.0, plain[1]), back[1]))]
 
 
-def _log_odds(shares: np.ndarray) -> np.ndarray:
-    inside = np.clip(shares, 1e-4, 1 - 1e-4)
+def _log_odds(shares: np.ndarray, told: float) -> np.ndarray:
+    """Return log-odds of shares, none nearer to 0 or 1 than so many pictures can tell from it."""
+    inside = np.clip(shares, 1 / (4 * told), 1 - 1 / (4 * told))
     return np.asarray(np.log(inside / (1 - inside)))
 
 

@@ -116,7 +116,7 @@ def open_data(
     if collected.several and not _is_tree(sources[0]):  # which pictures of a tree are one is known by their content
         notes.insert(0, counted_labels(items))
     collected.items = list(items)
-    return replace(collected.dataset(_name(sources)), classes=names, limit=limit)
+    return replace(collected.dataset(_name(sources)), classes=names, columns=named, limit=limit)
 
 
 def _given(images: Any, named: Any, labels: Labels) -> _Collected:

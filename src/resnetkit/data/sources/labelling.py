@@ -132,7 +132,7 @@ def _check_marked(table: Table, marked: list[str], others: list[str], labels: La
             "called label, or add --labels several"
         )
     misspelt = labels == "auto" and near_miss("label", others)  # then what is marked may be anything
-    if len(marked) < 2 or misspelt:
+    if len(marked) < (1 if labels == "several" else 2) or misspelt:
         check_columns(table.path, table.columns, _NEEDED)
 
 

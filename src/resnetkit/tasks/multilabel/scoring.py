@@ -17,6 +17,8 @@ from resnetkit.evaluation.label_thresholds import cross_fitted_answers, fit_thre
 from resnetkit.evaluation.labels import label_metrics, map_of
 from resnetkit.models.thresholds import Thresholds
 
+_ENOUGH = 10  # pictures that thresholds can be fitted on
+
 
 def fitted(logits: np.ndarray, part: Part, *, classes: Sequence[str], where: str, goal: str) -> Thresholds:
     """Return the threshold of each label that the logits `[N, K]` of held-out pictures allow, for a `goal`."""
@@ -32,8 +34,9 @@ def scored(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:  # fmt: skip
     """Return the contents of `metrics.json` and of `predictions.csv` for logits `[N, K]`, in the order of the part.
 
-    `own`: the thresholds were fitted on these pictures, so that each is judged by those that others fit; None: they say
-    so. Raises `DataError` for a label that the model does not know, and for logits that are not finite.
+    `own`: the thresholds were fitted on these pictures, so that each is judged by those that others fit, where these
+    are enough to fit some; None: they say so. Raises `DataError` for a label that the model does not know, and for
+    logits that are not finite.
     """
     targets, groups = label_targets(part.items, classes, where=split), groups_of(part)
     if not (np.isfinite(logits).all() and np.isfinite(averaged).all()):
@@ -42,6 +45,7 @@ def scored(
         own = decision.fitted_to is not None and part.content == decision.fitted_to
     probabilities = decision.probabilities(logits)
     answers = decision.answers(probabilities)
+    own = own and len(part) >= _ENOUGH
     judged = cross_fitted_answers(probabilities, targets, groups, decision.goal) if own else answers
     metrics = label_metrics(
         probabilities, targets, answers=judged, thresholds=decision, classes=classes, split=split, groups=groups

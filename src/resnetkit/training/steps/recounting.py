@@ -5,18 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import torch
 from torch import nn
 
-from resnetkit.data.batches import Batches
+from resnetkit.data.batches import Batch, Batches
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.surgery import split
 from resnetkit.training.recipe import Recipe
 from resnetkit.training.steps.stored import StoredBatches
 
 MOST = 256  # pictures that are counted
-_BATCH = 64
 
 
 @torch.inference_mode()
@@ -24,10 +22,10 @@ def recount(
     network: ResNet, batches: Batches | StoredBatches, *, recipe: Recipe, epoch: int,
     check: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
-    """Give BatchNorm, in the layers that learn, the mean statistics of batches of up to 64 training pictures.
+    """Give BatchNorm, in the layers that learn, the mean statistics of an epoch's first batches, of 256 pictures or more.
 
-    These are the first 256 of an epoch, changed as it changes them: its weights have learnt from such pictures. The
-    network is left in evaluation mode. `check` is called between batches; where it raises, the statistics are those
+    They are the batches that the weights have learnt from, for pictures as they are scored have others, and larger
+    batches a larger variance. The network is left in evaluation mode. `check` is called between batches; where it raises, the statistics are those
     of before. Precise BatchNorm of Wu and Johnson 2021,
     arXiv:2105.07576.
     """
@@ -43,10 +41,10 @@ def recount(
         norm.momentum = None  # which counts every batch alike
         norm.train()
     try:
-        for indices in _counted(batches, epoch):
+        for batch in _counted(batches, epoch):
             check()
             with batches.runtime.autocast():
-                forward(batches.get(indices, epoch, 0).images)
+                forward(batch.images)
     except BaseException:
         for norm, statistics in zip(norms, before, strict=True):
             norm.load_state_dict(statistics)
@@ -57,8 +55,9 @@ def recount(
             norm.eval()
 
 
-def _counted(batches: Batches | StoredBatches, epoch: int) -> Iterator[np.ndarray]:
-    """Yield the places of the pictures that are counted, in batches as even as can be."""
-    order = np.concatenate([batches.indices(epoch, step) for step in range(min(batches.steps_per_epoch, MOST))])
-    chosen = order[:MOST]
-    yield from np.array_split(chosen, -(-len(chosen) // _BATCH))
+def _counted(batches: Batches | StoredBatches, epoch: int) -> Iterator[Batch]:
+    """Yield the first batches of an epoch, with at least `MOST` pictures where it has so many."""
+    for step in range(batches.steps_per_epoch):
+        if batches.num_before(step) >= MOST:
+            return
+        yield batches.get(batches.indices(epoch, step), epoch, step)
