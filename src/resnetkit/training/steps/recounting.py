@@ -22,12 +22,11 @@ def recount(
     network: ResNet, batches: Batches | StoredBatches, *, recipe: Recipe, epoch: int,
     check: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
-    """Give BatchNorm, in the layers that learn, the mean statistics of an epoch's first batches, of 256 pictures or more.
+    """Give BatchNorm, in the layers that learn, the mean statistics of an epoch's first batches, of 256 pictures.
 
-    They are the batches that the weights have learnt from, for pictures as they are scored have others, and larger
-    batches a larger variance. The network is left in evaluation mode. `check` is called between batches; where it raises, the statistics are those
-    of before. Precise BatchNorm of Wu and Johnson 2021,
-    arXiv:2105.07576.
+    They are the batches that the weights have learnt from: pictures as they are scored have other statistics, and
+    larger batches a larger variance. The network is left in evaluation mode. `check` is called between batches; where
+    it raises, the statistics are those of before. Precise BatchNorm of Wu and Johnson 2021, arXiv:2105.07576.
     """
     learning = network if recipe.train == "all" else split(network, recipe.train)[1]
     norms = [module for module in learning.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
