@@ -91,10 +91,9 @@ def finetune() -> Recipe:
 
     AdamW with a warm-up of two epochs. What answers is an average of the weights, with BatchNorm's statistics counted
     anew after each epoch: the running ones lag behind at this rate. What `train` takes for pictures far from those of
-    the weights; near ones get `Recipe.gentle` where it is named. The same weights without the average, and with running
-    statistics, reached from the trunk of the package at 96 and 128 pixels on two cores (AMD EPYC, bf16, the whole
-    command, n = 3) 92.3 % of 309 traffic signs in 105 s, 88.5 % of 156 breast ultrasounds in 94 s, 99.2 % of 209 blood
-    cells in 137 s (`benchmarks/finetuning.py`).
+    the weights; near ones get `Recipe.gentle` where it is named. Reached from the trunk of the package at 96 and 128
+    pixels on two cores (AMD EPYC, bf16, the whole command) 90.7 % of 309 traffic signs in 120 s (n = 3), 88.9 % of 156
+    breast ultrasounds in 113 s (n = 3), 99.5 % of 209 blood cells in 150 s (n = 2; `benchmarks/finetuning.py`).
     """
     return scratch().changed(
         name="finetune",
