@@ -173,3 +173,23 @@ def test_the_interval_of_a_good_model_is_no_wider_than_its_pictures_leave_it() -
         low, high = found["map_interval"]
         assert low > 0.75
         assert found["map"] <= high <= 1
+
+
+def test_pictures_of_which_nothing_is_known_are_neither_right_nor_wrong() -> None:
+    t = np.array([[1, 0, 0], [1, 0, 0], [NAN] * 3, [NAN] * 3], np.float32)
+    p = np.array([[0.9, 0.1, 0.1], [0.1, 0.1, 0.1], [0.9] * 3, [0.1] * 3])
+    found = metrics_of(p, t, groups=["a", "b", "c", "c"])
+    assert found["exact_match"] == 0.5
+    assert metrics_of(p[2:], t[2:])["exact_match"] is None
+
+
+def test_a_recall_that_cannot_be_promised_is_no_label_for_everything() -> None:
+    generator = np.random.default_rng(0)
+    t = np.zeros((500, 3), np.float32)
+    t[:5] = 1
+    p = 1 / (1 + np.exp(-(4 * t - 2 + generator.normal(size=t.shape))))
+    fitted = fit_thresholds(p, t, classes=CLASSES, goal="recall 0.9")
+    assert fitted.unmet == CLASSES
+    said = fitted.answers(p)
+    assert said[:5].all()
+    assert said.sum(axis=0).max() < 100

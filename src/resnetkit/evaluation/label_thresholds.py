@@ -77,7 +77,7 @@ def _threshold(scores: np.ndarray, true: np.ndarray, name: str, wanted: float) -
         return float(low[place] if not len(good) else between[place]), bool(len(good))
     reached = _least(hits, np.full(len(hits), positives))
     good = np.flatnonzero(reached >= wanted)
-    place = good[0] if len(good) else len(low) - 1
+    place = good[0] if len(good) else int(np.argmax(hits))  # where all that have it are found, and no further
     return float(between[place]), bool(len(good))
 
 

@@ -48,8 +48,10 @@ def label_metrics(
         _of_label(name, true[:, k], known[:, k], answers[:, k], groups, drawn[:, k], float(at), bounded=bounded)
         for k, (name, at) in enumerate(zip(classes, thresholds.of(len(classes)), strict=True))
     ]
+    rated = np.flatnonzero(known.any(axis=1)).tolist()  # of the others nothing is known that could be right
+    right = right[rated]
     chances = [one["chance"] for one, is_ranked in zip(each, ranked, strict=True) if is_ranked]
-    told = worth(right, groups)
+    told = worth(right, None if groups is None else [groups[number] for number in rated]) if rated else 0
     said, missed = answers & known & true, known & (answers != true)
     f1 = [one["f1"] for one, is_ranked in zip(each, ranked, strict=True) if is_ranked]
     return {
@@ -57,8 +59,8 @@ def label_metrics(
         "map": float(drawn[0][ranked].mean()) if ranked.any() else None,
         "map_interval": _of_precision(_means(drawn[1:, ranked]), drawn[0][ranked], (true & known).sum(0)[ranked]),
         "chance_map": float(np.mean(chances)) if chances else None,
-        "exact_match": float(right.mean()),
-        "exact_match_interval": list(clopper_pearson(right.mean() * told, told)) if bounded else None,
+        "exact_match": float(right.mean()) if rated else None,
+        "exact_match_interval": list(clopper_pearson(right.mean() * told, told)) if bounded and rated else None,
         "hamming": float(missed.sum() / max(1, known.sum())),
         "micro_f1": _share(2 * said.sum(), 2 * said.sum() + missed.sum()),
         "macro_f1": float(np.mean([value or 0.0 for value in f1])) if f1 else None,
