@@ -174,7 +174,7 @@ def _cold_start(asked: dict[str, Any], side: int, folder: Path) -> float:
 
 def _answered(model: Model, data: Sequence[str]) -> tuple[list[list[str]], float | None]:
     """Return what the model calls each picture, and how many of them it calls right where they have labels."""
-    pictures = _pictures(data, model.classes)
+    pictures = _pictures(data, model)
     named = [sorted(names_of(answer)) for answer in model.predictor.predict_many(pictures, top_k=1)]
     labels = [None if item.labels is None else sorted(item.labels) for item in pictures.items]
     if None in labels:
@@ -182,15 +182,15 @@ def _answered(model: Model, data: Sequence[str]) -> tuple[list[list[str]], float
     return named, sum(label == name for label, name in zip(labels, named, strict=True)) / len(named)
 
 
-def _pictures(data: Sequence[str], classes: Sequence[str]) -> Dataset:
+def _pictures(data: Sequence[str], model: Model) -> Dataset:
     """Return the pictures to compare on, with labels where the model knows all of them."""
     from resnetkit.evaluation.evaluate import choose_split
 
     try:
-        labelled = open_data(*data)
+        labelled = open_data(*data, labels="several" if model.several else "one")
     except ResNetKitError:
         return open_pictures(*data)
-    if not set(labelled.classes) <= set(classes):
+    if not set(labelled.classes) <= set(model.classes):
         return open_pictures(*data)
     part = choose_split("auto", {item.split or "train" for item in labelled.items})
     items = tuple(item for item in labelled.items if part == "all" or item.split == part)

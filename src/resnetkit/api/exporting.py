@@ -21,7 +21,7 @@ from resnetkit.api import int8 as quantising
 from resnetkit.api.locating import Source, locate, run_of
 from resnetkit.errors import ResNetKitError, ResourceError, UsageError, missing_extra
 from resnetkit.exporting.folder import FORMATS, Exported, Format, Reads
-from resnetkit.models.checkpoint import MULTILABEL
+from resnetkit.models.checkpoint import MULTILABEL, read_header
 from resnetkit.runtime import Runtime, available_threads
 from resnetkit.watcher import Watcher
 
@@ -259,7 +259,8 @@ def _held_out(run: RunFolder) -> Dataset | None:
 
     described = tomllib.loads((run.path / "recipe.toml").read_text(encoding="utf-8"))
     try:
-        data = open_data(*described["data"]["sources"])
+        several = read_header(run.best).task == MULTILABEL
+        data = open_data(*described["data"]["sources"], labels="several" if several else "auto")
     except ResNetKitError:
         return None
     parts = read_split(run.split)

@@ -128,6 +128,8 @@ def _record(result: Evaluation, model: Model, job: Job) -> None:
         "average_precision",
         "curves",
         "selective",
+        "together",
+        "together_answered",
     )
     figures = {name: value for name, value in result.metrics.items() if name not in tables}
     checkpoint.save(job.folder.best, model.network, dataclasses.replace(model.header, metrics=figures))

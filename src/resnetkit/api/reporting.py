@@ -188,7 +188,10 @@ class _Pictures:
             raise self._problem
         if self._data is None:
             try:
-                self._data = open_data(*map(self._place, self.request["data"]), rename=self.request["rename"])
+                self._data = open_data(
+                    *map(self._place, self.request["data"]), rename=self.request["rename"],
+                    labels=self.request.get("labels", "auto"),
+                )  # fmt: skip
             except ResNetKitError as problem:
                 self._problem = problem
                 raise

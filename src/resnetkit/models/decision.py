@@ -34,9 +34,16 @@ class Answer:
     warnings: tuple[str, ...] = ()
 
 
-def ranked(probabilities: np.ndarray, classes: Sequence[str]) -> Ranked:
-    """Return names and probabilities, the most probable first; equal ones in the order of `classes`."""
-    return tuple((classes[index], float(probabilities[index])) for index in np.argsort(-probabilities, kind="stable"))
+def ranked(probabilities: np.ndarray, classes: Sequence[str], *, top_k: int | None = None) -> Ranked:
+    """Return names and probabilities, the `top_k` most probable first; equal ones in the order of `classes`."""
+    best = np.argsort(-probabilities, kind="stable")[:top_k]
+    return tuple((classes[index], float(probabilities[index])) for index in best)
+
+
+def check_known(values: Mapping[str, Any], known: type) -> None:
+    """Raise `DataError` for fields of a header's `decision` that `known` lacks, as they would change the answers."""
+    if unknown := sorted(set(values) - {field.name for field in fields(known)}):
+        raise DataError(f"the decision has unknown fields {unknown}: a newer version wrote it; upgrade resnetkit")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +96,7 @@ class Decision:
 
     def answer(self, probabilities: np.ndarray, classes: Sequence[str], *, top_k: int) -> Answer:
         """Return what `[K]` probabilities say of a picture: the most probable classes, or those of its set."""
-        top = ranked(probabilities, classes)[:top_k]
+        top = ranked(probabilities, classes, top_k=top_k)
         status: Status = "not_sure" if self.threshold is not None and top[0][1] < self.threshold else "ok"
         if self.least is None:
             return Answer(status=status, top=top)
@@ -115,8 +122,7 @@ class Decision:
 
         Raises `DataError` for unknown fields, which would change the answers, `UsageError` for impossible values.
         """
-        if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
-            raise DataError(f"the decision has unknown fields {unknown}: a newer version wrote it; upgrade resnetkit")
+        check_known(values, cls)
         return cls(**values)
 
 

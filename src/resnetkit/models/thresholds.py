@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from resnetkit.errors import DataError, UsageError
-from resnetkit.models.decision import Answer, ranked
+from resnetkit.models.decision import Answer, check_known, ranked
 
 _HALF = 0.5
 
@@ -90,8 +90,7 @@ class Thresholds:
 
         Raises `DataError` for unknown fields, which would change the answers, `UsageError` for impossible values.
         """
-        if unknown := sorted(set(values) - {field.name for field in fields(cls)}):
-            raise DataError(f"the decision has unknown fields {unknown}: a newer version wrote it; upgrade resnetkit")
+        check_known(values, cls)
         return cls(**values)
 
 

@@ -31,9 +31,8 @@ class Beside(NamedTuple):
     words: str
 
 
-def beside(data: bytes) -> Beside | None:
+def beside(tags: Any) -> Beside | None:
     """Return what a TIFF has beside its colours that is not said to be transparency, None where there is nothing."""
-    tags = first_directory(data)
     photometric, samples = tags.get(_PHOTOMETRIC, 0), tags.get(_SAMPLES, 1)
     if photometric not in _COLOURS or not isinstance(samples, int):
         return None  # Pillow knows what to say
@@ -46,13 +45,15 @@ def beside(data: bytes) -> Beside | None:
 
 
 def check(data: bytes) -> None:
-    """Raise `DataError` for a TIFF of numbers that Pillow has no mode for, such as colours in floating point.
-
-    Also for one with bands beside its colours: `many_bands` reads those.
-    """
-    if (more := beside(data)) is not None:
-        raise DataError(f"has {more.words}; save those that count as an RGB or grey picture")
+    """Raise `DataError` for a TIFF with bands beside its colours, and as `check_numbers` does."""
     tags = first_directory(data)
+    if (more := beside(tags)) is not None:
+        raise DataError(f"has {more.words}; save those that count as an RGB or grey picture")
+    check_numbers(tags)
+
+
+def check_numbers(tags: Any) -> None:
+    """Raise `DataError` for a TIFF of numbers that Pillow has no mode for, such as colours in floating point."""
     photometric, samples = tags.get(_PHOTOMETRIC, 0), tags.get(_SAMPLES, 1)
     if photometric not in _COLOURS or not isinstance(samples, int):
         return

@@ -171,9 +171,10 @@ def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) ->
     try:
         with libraries_silenced():
             if kind == "TIFF":
-                if (many := many_bands.read(data)) is not None:
-                    return many
-                bands.check(data)
+                tags = bands.first_directory(data)
+                if (more := bands.beside(tags)) is not None:
+                    return many_bands.read(data, more, most=MAX_PIXELS)
+                bands.check_numbers(tags)
             image = _open(data, kind)
             _check_claimed_size(image, len(data))
             _check_not_raw(image)

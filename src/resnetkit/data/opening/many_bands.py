@@ -67,22 +67,24 @@ class ManyBands:
         return np.asarray(self.values, dtype)
 
 
-def read(data: bytes) -> ManyBands | None:
-    """Return the first page of a TIFF that has bands beside its colours, None where Pillow reads it.
+def read(data: bytes, more: bands.Beside, *, most: int) -> ManyBands:
+    """Return the first page of a TIFF that has `more` bands than colours.
 
-    Raises `DataError` for values that are no whole numbers of 8 or 16 bits, `UsageError` without tifffile.
+    Raises `DataError` for values that are no whole numbers of 8 or 16 bits and for more than `most` pixels,
+    `UsageError` without tifffile.
     """
-    more = bands.beside(data)
-    if more is None:
-        return None
     try:
         import tifffile
     except ImportError as error:
         raise missing_extra(f"TIFFs of {more.bands} bands", "bands") from error
     try:
         with _silent(), tifffile.TiffFile(io.BytesIO(data)) as file:
-            page = file.pages[0]
+            page = file.pages.first
+            if (pixels := page.imagewidth * page.imagelength) > most:
+                raise DataError(f"claims {pixels:,} pixels, more than {most:,} are not opened; make it smaller")
             values, axes = page.asarray(), str(page.axes)
+    except DataError:
+        raise
     except (tifffile.TiffFileError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"has {more.words}, which cannot be read ({' '.join(str(error).split())[:100]})") from error
     if values.ndim == 3 and axes.startswith("S"):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from resnetkit.data.targets import class_targets
+from resnetkit.evaluation.evaluate import scored
+from resnetkit.evaluation.guarantees import fit_decision
+from resnetkit.evaluation.metrics import headline
 from resnetkit.models.checkpoint import CLASSIFICATION
 from resnetkit.models.choice import OPTIMISTIC
 from resnetkit.models.decision import Decision
+from resnetkit.tasks.classification.folds import folded
 from resnetkit.training.task import Task
 
 if TYPE_CHECKING:
@@ -30,30 +34,9 @@ def _learning(recipe: Recipe, prepared: Prepared, *, runtime: Runtime, ranks: Ra
 
 
 def _fit(logits: np.ndarray, part: Part, *, classes: tuple[str, ...], where: str) -> Decision:
-    from resnetkit.data.targets import class_targets
-    from resnetkit.evaluation.guarantees import fit_decision
-
     targets = class_targets(part.items, classes, where=where)
     groups = [item.group for item in part.items]
     return fit_decision(logits, targets, groups if any(groups) else None)
-
-
-def _score(*logits_and_part: Any, **how: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    from resnetkit.evaluation.evaluate import scored
-
-    return scored(*logits_and_part, **how)
-
-
-def _headline(metrics: Mapping[str, Any]) -> str:
-    from resnetkit.evaluation.metrics import headline
-
-    return headline(metrics)
-
-
-def _fold(*logits_part_numbers: Any) -> dict[str, Any]:
-    from resnetkit.tasks.classification.folds import folded
-
-    return folded(*logits_part_numbers)
 
 
 TASK = Task(
@@ -65,7 +48,7 @@ TASK = Task(
     learning=_learning,
     undecided=Decision(),
     fit=_fit,
-    score=_score,
-    headline=_headline,
-    fold=_fold,
+    score=scored,
+    headline=headline,
+    fold=folded,
 )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from resnetkit.evaluation.labels import headline
 from resnetkit.models.checkpoint import MULTILABEL
 from resnetkit.models.thresholds import Thresholds
+from resnetkit.tasks.multilabel.scoring import fitted, folded, scored
 from resnetkit.training.task import Task
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from resnetkit.data.prepared import Part, Prepared
+    from resnetkit.data.prepared import Prepared
     from resnetkit.runtime import Runtime
     from resnetkit.training.learning import Learning
     from resnetkit.training.recipe import Recipe
@@ -28,30 +27,6 @@ def _learning(recipe: Recipe, prepared: Prepared, *, runtime: Runtime, ranks: Ra
     )  # fmt: skip
 
 
-def _fit(logits: np.ndarray, part: Part, *, classes: tuple[str, ...], where: str, goal: str = "f1") -> Thresholds:
-    from resnetkit.tasks.multilabel.scoring import fitted
-
-    return fitted(logits, part, classes=classes, where=where, goal=goal)
-
-
-def _score(*logits_and_part: Any, **how: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    from resnetkit.tasks.multilabel.scoring import scored
-
-    return scored(*logits_and_part, **how)
-
-
-def _headline(metrics: Mapping[str, Any]) -> str:
-    from resnetkit.evaluation.labels import headline
-
-    return headline(metrics)
-
-
-def _fold(*logits_part_numbers: Any) -> dict[str, Any]:
-    from resnetkit.tasks.multilabel.scoring import folded
-
-    return folded(*logits_part_numbers)
-
-
 TASK = Task(
     name=MULTILABEL,
     figures=("train_exact", "val_loss", "val_map"),
@@ -60,8 +35,8 @@ TASK = Task(
     optimistic=("map", "exact_match", "hamming", "micro_f1", "macro_f1", "loss", "per_class", "tta"),
     learning=_learning,
     undecided=Thresholds(),
-    fit=_fit,
-    score=_score,
-    headline=_headline,
-    fold=_fold,
+    fit=fitted,
+    score=scored,
+    headline=headline,
+    fold=folded,
 )

@@ -20,7 +20,7 @@ from resnetkit.models.thresholds import Thresholds
 _ENOUGH = 10  # pictures that thresholds can be fitted on
 
 
-def fitted(logits: np.ndarray, part: Part, *, classes: Sequence[str], where: str, goal: str) -> Thresholds:
+def fitted(logits: np.ndarray, part: Part, *, classes: Sequence[str], where: str, goal: str = "f1") -> Thresholds:
     """Return the threshold of each label that the logits `[N, K]` of held-out pictures allow, for a `goal`."""
     targets = label_targets(part.items, classes, where=where)
     return fit_thresholds(
