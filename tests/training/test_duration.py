@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import resnetkit as rk
+from resnetkit.errors import ResourceError
 from resnetkit.models.macs import macs_by_stage, num_macs
 from resnetkit.training.planning import duration
 from tests.training.test_folds import arrays
@@ -46,3 +47,25 @@ def test_what_is_frozen_is_counted_once_for_each_view(monkeypatch: pytest.Monkey
     passes = train * (2 * frozen + 3 * 4 * (1 - frozen)) + val * (frozen + 4 * (1 - frozen)) + val
     assert plan.seconds == pytest.approx(passes / 10 + 5)
     assert sum(stages.values()) == num_macs(plan.spec, plan.preprocess.frame)
+
+
+def test_pictures_that_do_not_fit_the_memory_are_timed_fewer_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, fits, build = list[int](), [4], duration._step
+
+    def small(*of: Any) -> Any:
+        step = build(*of)
+
+        def once(count: int) -> None:
+            counts.append(count)
+            if count > fits[0]:
+                raise torch.OutOfMemoryError("CUDA out of memory (pretended)")
+            step(count)
+
+        return once
+
+    monkeypatch.setattr(duration, "_step", small)
+    assert rk.plan(arrays(), **TINY)[0].seconds > 0
+    assert max(counts) > 4 >= counts[-1]
+    fits[0] = 0
+    with pytest.raises(ResourceError, match="one image does not fit"):
+        rk.plan(arrays(), **TINY)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from resnetkit.data.batches import Batches
 from resnetkit.data.prepared import Prepared
+from resnetkit.errors import ResourceError
 from resnetkit.models.macs import macs_by_stage, num_macs
 from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
@@ -97,14 +98,15 @@ def _macs_per_second(
     """Return the rate of the run's training steps, from steps of fewer pictures that are not waited for.
 
     Part of a step is as long for one picture as for many: reading and writing the weights. Two lengths tell that part.
-    The network has the shape of the run's and other weights; the random numbers of the run are not touched.
+    The network has the shape of the run's and other weights; the random numbers of the run are not touched. What does
+    not fit the device's memory is timed with fewer pictures, as training goes on with fewer; `ResourceError` where one
+    does not.
     """
     runtime.apply()
     step = _step(plan, prepared, runtime)
     most = min(plan.recipe.micro_batch or plan.recipe.batch_size, len(prepared.parts["train"]))
     fewest = 1 if plan.spec.last_side(max(plan.preprocess.frame)) > 1 else 2  # of one number BatchNorm has no variance
     more = min(most, max(4 * fewest, _STEP_MACS // (_STEP * each)))
-    few = max(fewest, more // 4)
 
     def taken(count: int) -> float:
         times = []
@@ -115,9 +117,20 @@ def _macs_per_second(
         # Whatever else runs makes steps longer, never shorter; the first one also touches memory and chooses kernels.
         return min(times)
 
-    of_more = taken(more)
+    while (of_more := _if_it_fits(taken, more)) is None:
+        if more == fewest:
+            raise ResourceError("one image does not fit the device's memory: use a smaller --image-size")
+        more = max(fewest, more // 2)
+    few = max(fewest, more // 4)
     a_picture = max(0.0, (of_more - taken(few)) / (more - few)) if few < more else of_more / more
     return _STEP * most * each / max(of_more + a_picture * (most - more), 1e-6)
+
+
+def _if_it_fits(taken: Callable[[int], float], count: int) -> float | None:
+    try:
+        return taken(count)
+    except torch.OutOfMemoryError:
+        return None
 
 
 def _step(plan: Plan, prepared: Prepared, runtime: Runtime) -> Callable[[int], None]:
