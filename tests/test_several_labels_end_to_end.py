@@ -195,3 +195,22 @@ def test_folders_of_several_labels_unite_files_of_one_content(listed: Path, tmp_
     labelled = sum(bool(row["label"]) for row in rows_of(listed))
     assert report.total("train") + report.total("val") == labelled
     assert any(f"are {labelled} pictures" in line for line in report.sentences)
+
+
+def test_compare_shows_all_labels_right_and_the_mean_average_precision(
+    run: rk.Run, tmp_path: Path, resnetkit: Callable[..., Output]
+) -> None:
+    other = shutil.copytree(run.path, tmp_path / "other")
+    found = rk.compare(run, other, threads=1)
+    metrics = run.metrics
+    assert metrics is not None
+    assert found.rows[1].difference == 0
+    assert found.rows[0].map == pytest.approx(metrics["map"], abs=1e-4)
+    assert found.rows[0].top1 == pytest.approx(metrics["exact_match"])
+    least = min(metrics["per_class"], key=lambda each: each["recall"])
+    assert found.rows[0].worst == (least["class"], pytest.approx(least["recall"]))
+    _, said, _ = resnetkit("compare", str(run.path), str(other), "--threads", "1")
+    assert said.splitlines()[0].split("  ")[-1] == "photos/s"
+    assert "all right" in said
+    assert "mean AP" in said
+    assert "accuracy" not in said.splitlines()[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from resnetkit.api.locating import RUNS
 from resnetkit.api.model import load
 from resnetkit.api.remembering import memory_of
+from resnetkit.data.dataset import labels_written
 from resnetkit.errors import DataError, UsageError
 from resnetkit.files import check_new, csv_writer, write_text
 from resnetkit.models.checkpoint import read_header
@@ -30,9 +32,11 @@ _SPEED_S = 1.0
 class Compared:
     """One run of a comparison; fractions, seconds, decoded pictures per second that its network names on this machine.
 
-    `worst` is the class found least often and how often; `difference` (None for the first run): how much more often it
-    is right than the first, with `interval` of that and `p_value`, which allows for the number of comparisons; they are
-    None where one of the two chose its epoch (`chosen`) on the pictures compared (`chosen_here`).
+    `top1` is the share that is right, of several labels that with all labels right, beside whose ranking `map` (mean
+    average precision) stands. `worst` is the class found least often and how often; `difference` (None for the first
+    run): how much more often it is right than the first, with `interval` of that and `p_value`, which allows for the
+    number of comparisons; they are None where one of the two chose its epoch (`chosen`) on the pictures compared
+    (`chosen_here`).
     """
 
     run: str
@@ -42,6 +46,7 @@ class Compared:
     worst: tuple[str, float]
     training_seconds: float
     images_per_second: float
+    map: float | None = None
     chosen: str = ""
     chosen_here: bool = False
     difference: float | None = None
@@ -56,6 +61,7 @@ class Comparison:
 
     rows: tuple[Compared, ...]
     count: int
+    task: str
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -102,14 +108,14 @@ def compare(*runs: str | Path | Run, output: str | Path | None = None, **computi
         raise UsageError("the same run is named twice: each would be compared with itself")
     if len(set(names)) < len(names):
         names = [str(one.folder.path) for one in scored]
-    if len({"labels" in row for one in scored for row in list(one.rows.values())[:1]}) > 1:
+    tasks = {read_header(one.folder.best).task for one in scored}
+    if len(tasks) > 1:
         raise UsageError("compare: some of these runs name one class per picture and others several labels")
     common, notes = _common(scored)
     if output is not None:
         write_text(Path(output), _marks(scored, names, common))
-    return Comparison(
-        rows=tuple(_compared(scored, names, common, _speeds(scored, computing))), count=len(common), notes=tuple(notes)
-    )
+    rows = _compared(scored, names, common, _speeds(scored, computing))
+    return Comparison(rows=tuple(rows), count=len(common), task=tasks.pop(), notes=tuple(notes))
 
 
 def _scored(folder: RunFolder) -> _Scored:
@@ -219,7 +225,8 @@ def _compared(
             "network": catalog.called(header.spec),
             "top1": float(correct.mean()),
             "top1_interval": (interval.low, interval.high),
-            "worst": _worst([_truth(one.rows[key]) for key in common], correct),
+            "worst": _worst([one.rows[key] for key in common]),
+            "map": _map([one.rows[key] for key in common]),
             "training_seconds": _seconds(one.folder),
             "images_per_second": speeds[number],
             "chosen": one.chosen,
@@ -262,12 +269,29 @@ def _verdict(name: str, first: str, share: float, interval: Any, p_value: float,
     )
 
 
-def _worst(labels: Sequence[str], correct: np.ndarray) -> tuple[str, float]:
+def _worst(rows: Sequence[Mapping[str, str]]) -> tuple[str, float]:
+    """Return the class, or the label, that is found least often of those that there are, and how often; "-" of none."""
     found: dict[str, list[bool]] = {}
-    for label, right in zip(labels, correct, strict=True):
-        found.setdefault(label, []).append(bool(right))
-    name = min(sorted(found), key=lambda label: sum(found[label]) / len(found[label]))
-    return name, sum(found[name]) / len(found[name])
+    for row in rows:
+        said = row["predicted"].split(";") if "labels" in row else [row["predicted"]]
+        for label in labels_written(row["labels"])[0] if "labels" in row else [row["label"]]:
+            found.setdefault(label, []).append(label in said)
+    name = min(sorted(found), key=lambda label: sum(found[label]) / len(found[label]), default=None)
+    return ("-", 0.0) if name is None else (name, sum(found[name]) / len(found[name]))
+
+
+def _map(rows: Sequence[Mapping[str, str]]) -> float | None:
+    """Return the mean average precision of several labels."""
+    from resnetkit.evaluation.labels import map_of
+
+    if "labels" not in rows[0]:
+        return None
+    probabilities = [json.loads(row["probabilities"]) for row in rows]
+    classes, items = list(probabilities[0]), [labels_written(row["labels"]) for row in rows]
+    targets = [
+        [1.0 if name in labels else np.nan if name in unknown else 0.0 for name in classes] for labels, unknown in items
+    ]
+    return map_of(np.array([list(each.values()) for each in probabilities]), np.array(targets))
 
 
 def _truth(row: Mapping[str, str]) -> str:

@@ -28,8 +28,11 @@ def compare(runs: tuple[str, ...], output: str | None, form: str, quiet: bool, *
     if form == "json":
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
         return
-    header = ["run", "network", "model", "accuracy", "95 %", "worst class", "trained", "photos/s"]
-    print_table(header, [_cells(row) for row in found.rows])
+    several = found.task == "multilabel"
+    figures = ["all right", "95 %", "mean AP", "worst label"] if several else ["accuracy", "95 %", "worst class"]
+    print_table(
+        ["run", "network", "model", *figures, "trained", "photos/s"], [_cells(row, several) for row in found.rows]
+    )
     click.echo(f"\n{found.count:,} pictures that all runs were scored on and none was trained on.")
     for line in (*found.notes, *(row.verdict for row in found.rows[1:])):
         click.echo(line)
@@ -37,7 +40,7 @@ def compare(runs: tuple[str, ...], output: str | None, form: str, quiet: bool, *
         click.echo(f"What each run said of each picture: {output}")
 
 
-def _cells(row: object) -> list[str]:
+def _cells(row: object, several: bool) -> list[str]:
     from resnetkit.api import Compared
 
     assert isinstance(row, Compared)
@@ -49,6 +52,7 @@ def _cells(row: object) -> list[str]:
         row.chosen,
         percent(row.top1) + (", too good" if row.chosen_here else ""),
         f"{100 * low:.1f}-{100 * high:.1f}",
+        *([percent(row.map)] if several else []),
         f"{name} {100 * share:.0f} %",
         f"{row.training_seconds / 60:.1f} min",
         f"{row.images_per_second:,.0f}",
