@@ -47,7 +47,7 @@ def turn(pixels: torch.Tensor, chances: Chances, *, degrees: float) -> torch.Ten
 
     What enters at the corners is the picture's own mirror image, so that no edge tells that it was turned.
     """
-    angles = np.radians(degrees) * (2 * chances.uniform("turn", 1)[0] - 1)
+    angles = np.radians(turns(chances, degrees=degrees))
     cos, sin, none = np.cos(angles), np.sin(angles), np.zeros(len(angles))
     of = pixels.shape[2] / pixels.shape[1]  # the grid's sides are 2 long whatever those of the pictures are
     rows = np.array([[cos, sin / of, none], [-sin * of, cos, none]])
@@ -56,6 +56,11 @@ def turn(pixels: torch.Tensor, chances: Chances, *, degrees: float) -> torch.Ten
     where = functional.affine_grid(back, list(planes.shape), align_corners=False)
     turned = functional.grid_sample(planes, where, padding_mode="reflection", align_corners=False)
     return turned.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def turns(chances: Chances, *, degrees: float) -> np.ndarray:
+    """Return by how many degrees `turn` turns each picture, clockwise, `[N]`."""
+    return degrees * (2 * chances.uniform("turn", 1)[0] - 1)
 
 
 def colour(pixels: torch.Tensor, chances: Chances, *, by: float) -> torch.Tensor:
@@ -98,12 +103,17 @@ def shift(pixels: torch.Tensor, chances: Chances, *, by: int, fill: torch.Tensor
     """
     num, height, width, channels = pixels.shape
     padded = _reflected(pixels, by) if fill is None else _framed(pixels, by, fill)
-    top, left = torch.from_numpy(chances.integers("shift", 2 * by + 1, 2 * by + 1))
+    top, left = torch.from_numpy(by - shifts(chances, by=by))
     rows = torch.arange(num)[:, None] * (height + 2 * by) + top[:, None] + torch.arange(height)
     first = (rows * (width + 2 * by) + left[:, None]) * channels
     # Each row that is wanted is one piece of the padded bytes; gathering by pixels takes three times as long (LOG.md).
     pieces = padded.view(-1).unfold(0, width * channels, 1)
     return pieces.index_select(0, first.view(-1).to(pixels.device, non_blocking=True)).view(pixels.shape)
+
+
+def shifts(chances: Chances, *, by: int) -> np.ndarray:
+    """Return by how many pixels `shift` moves each picture down and to the right, `[2, N]`."""
+    return by - chances.integers("shift", 2 * by + 1, 2 * by + 1)
 
 
 def _framed(pixels: torch.Tensor, by: int, fill: torch.Tensor) -> torch.Tensor:
@@ -148,17 +158,23 @@ def random_resized_crop(
     bool: those are mirrored too, which costs least while a picture lies in the core's cache.
     """
     shapes = np.array([picture.shape[:2] for picture in pictures])
-    draws = chances.uniform("crop", 40).reshape(10, 4, -1)
-    of = frame[1] / frame[0]
-    boxes = (
-        _random_boxes(shapes, draws, scale, of) if crop == "center" else _framed_boxes(shapes, draws, scale, of, crop)
-    )
+    boxes = random_boxes(shapes, chances, frame=frame, scale=scale, crop=crop)
     turned = np.zeros(len(pictures), bool) if mirrored is None else mirrored
     crops = pictures[0].new_empty(len(pictures), *frame, pictures[0].shape[2])
     for into, picture, turn, box in zip(crops.permute(0, 3, 1, 2), pictures, turned, boxes.tolist(), strict=True):
         resized = _resize(_cut(picture, box), frame)
         into.copy_((resized.flip(3) if turn else resized)[0])
     return crops
+
+
+def random_boxes(
+    shapes: np.ndarray, chances: Chances, *, frame: tuple[int, int], scale: float, crop: Crop = "center"
+) -> np.ndarray:
+    """Return top, left, height, width of what `random_resized_crop` cuts of pictures of `[N, 2]` shapes, `[N, 4]`."""
+    draws, of = chances.uniform("crop", 40).reshape(10, 4, -1), frame[1] / frame[0]
+    if crop == "center":
+        return _random_boxes(shapes, draws, scale, of)
+    return _framed_boxes(shapes, draws, scale, of, crop)
 
 
 def _random_boxes(shapes: np.ndarray, draws: np.ndarray, scale: float, of: float) -> np.ndarray:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from random import Random
 
+import numpy as np
 import torch
 
 from resnetkit.data.batches import Augmenter, Mixer, augment, mixing
 from resnetkit.data.batches.augment import Pictures
 from resnetkit.data.chances import Chances
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.view import View
+from resnetkit.errors import UsageError
 from resnetkit.training.recipe import Augment
 
 _MIRRORS = {"random": augment.random_mirror, "alternating": augment.alternating_mirror}
@@ -23,8 +26,7 @@ def build_augmenter(config: Augment, preprocess: Preprocess, *, device: str) -> 
     shift, a cutout) has the mean colour, which is nearly zero after normalisation.
     """
     assert config.crop != "auto", "Recipe.for_pictures decides this"
-    size = min(preprocess.frame)
-    by = min(round(config.shift * size), size - 1)
+    by = _shift_by(config, preprocess)
     mean = torch.tensor([round(255 * value) for value in preprocess.mean], dtype=torch.uint8).to(device)
     border = mean if config.border == "mean" else None
     policy = None if config.policy == "none" else _policy(config.policy, fill=mean.tolist())
@@ -48,13 +50,53 @@ def build_augmenter(config: Augment, preprocess: Preprocess, *, device: str) -> 
             pixels = augment.colour(pixels, chances, by=config.colour)
         if policy is not None:
             pixels = augment.one_by_one(pixels, chances, change=policy)
-        if config.crop == "shift" and by:
+        if by:
             pixels = augment.shift(pixels, chances, by=by, fill=border)
         if config.cutout:
             pixels = augment.cutout(pixels, chances, side=config.cutout, fill=mean)
         return pixels
 
     return apply
+
+
+def build_viewer(config: Augment, preprocess: Preprocess) -> Callable[[Sequence[View], Chances], list[View]]:
+    """Return the function that tells where the pixels lie that the augmenter makes of pictures.
+
+    It takes the view that each decoded picture is of its original, and answers with that of what becomes of it: boxes
+    and masks go `into` it, answers come `back`. What is blanked, coloured or mixed stays where it was. Raises
+    `UsageError` for an automatic policy, which keeps to itself what it does.
+    """
+    if config.policy != "none":
+        raise UsageError(f"augment.policy={config.policy} does not tell where it moves pixels: choose none")
+    by, (height, width) = _shift_by(config, preprocess), preprocess.frame
+
+    def views(begin: Sequence[View], chances: Chances) -> list[View]:
+        shapes, never = np.array([(view.height, view.width) for view in begin]), np.zeros(len(begin), bool)
+        boxes = augment.random_boxes(shapes, chances, frame=(height, width), scale=config.scale, crop=preprocess.crop)
+        mirrored = never if config.flip == "none" else _MIRRORS[config.flip](chances)
+        upside_down = augment.random_mirror(chances, axis="vertical flip")
+        angles = augment.turns(chances, degrees=config.turn)
+        made = []
+        for number, (view, (down, right)) in enumerate(zip(begin, augment.shifts(chances, by=by).T, strict=True)):
+            if config.crop == "random_resized":
+                top, left, *sides = boxes[number].tolist()
+                view = view.cropped(top=top, left=left, height=sides[0], width=sides[1])
+                view = view.resized(height=height, width=width)
+            if mirrored[number]:
+                view = view.mirrored()
+            if config.vertical_flip == "random" and upside_down[number]:
+                view = view.mirrored(upside_down=True)
+            view = view.turned(float(angles[number])) if config.turn else view
+            made.append(view.cropped(top=-down, left=-right, height=view.height, width=view.width))
+        return made
+
+    return views
+
+
+def _shift_by(config: Augment, preprocess: Preprocess) -> int:
+    """Return by how many pixels pictures are moved at most."""
+    size = min(preprocess.frame)
+    return min(round(config.shift * size), size - 1) if config.crop == "shift" else 0
 
 
 def _policy(name: str, *, fill: Sequence[int]) -> Callable[[torch.Tensor], torch.Tensor]:
