@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch.distributed as dist
+from PIL import Image
 from safetensors.torch import load_file
 
 from resnetkit import runtime
@@ -31,6 +32,10 @@ HERE = Path(__file__).parent
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 TRAIN = ["train", "digits", "--model", "resnet8", "--limit", "300", "--set", "augment.flip=none", "--threads", "1"]
 FROZEN = [*TRAIN, "--epochs", "2", "--set", "batchnorm=frozen", "--set", "precision=fp32"]
+LABELS = [
+    "train", "list.csv", "--model", "resnet8", "--weights", "none", "--recipe", "scratch", "--threads", "1",
+    *FROZEN[len(TRAIN) :],
+]  # fmt: skip
 LONG = [*TRAIN, "--epochs", "8", "--set", "ema=0.9", "--set", "micro_batch=20"]
 
 
@@ -175,6 +180,8 @@ JOBS: dict[str, dict[str, Any]] = {
     "frozen-1": {"size": 1, "arguments": [*FROZEN, "--output", "frozen-1"]},
     "frozen-2": {"size": 2, "arguments": [*FROZEN, "--output", "frozen-2"]},
     "frozen-4": {"size": 4, "arguments": [*FROZEN, "--output", "frozen-4"]},
+    "labels-1": {"size": 1, "arguments": [*LABELS, "--output", "labels-1"]},
+    "labels-2": {"size": 2, "arguments": [*LABELS, "--output", "labels-2"]},
     "whole": {"size": 2, "arguments": [*LONG, "--output", "whole"]},
     "stopped": {
         "size": 2, "arguments": [*LONG, "--output", "stopped"], "run": "stopped", "rows": 3, "signal": signal.SIGTERM,
@@ -215,7 +222,14 @@ def test_the_claims_of_the_benchmark_hold_under_the_real_torchrun() -> None:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("ranks")
+    folder, generator = tmp_path_factory.mktemp("ranks"), np.random.default_rng(0)
+    rows = ["image_path,label"]
+    for number in range(60):
+        labels = [name for name, bit in (("a", 1), ("b", 2), ("c", 4)) if number & bit]
+        Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+        rows.append(f"{number}.png,{';'.join(labels)}")
+    (folder / "list.csv").write_text("\n".join(rows))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +246,18 @@ def test_loss_curves_are_those_of_one_process_at_equal_batch(ends: dict[str, Any
         for ours, theirs in zip(rows_of(place / f"frozen-{size}"), one, strict=True):
             for name, value in theirs.items():
                 assert float(ours[name]) == pytest.approx(float(value), abs=1e-4), (size, name)
+
+
+def test_several_labels_are_learnt_and_scored_alike_by_one_and_two(ends: dict[str, Any], place: Path) -> None:
+    assert ends["labels-1"]["codes"] + ends["labels-2"]["codes"] == [0, 0, 0], ends["labels-2"]["said"]
+    for ours, theirs in zip(rows_of(place / "labels-2"), rows_of(place / "labels-1"), strict=True):
+        assert {"val_map", "val_exact"} < ours.keys()
+        assert {k: float(v) for k, v in ours.items()} == pytest.approx(
+            {k: float(v) for k, v in theirs.items()}, abs=1e-4
+        )
+    one, two = (json.loads((place / f"labels-{size}" / "metrics.json").read_text()) for size in (1, 2))
+    assert one["count"] == two["count"]
+    assert one["map"] == pytest.approx(two["map"], abs=1e-3)
 
 
 def test_the_first_rank_writes_and_speaks_for_all(ends: dict[str, Any], place: Path) -> None:
