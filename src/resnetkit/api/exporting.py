@@ -87,13 +87,7 @@ def export(
     source.check()
     pictures, whose = _pictures(images, run_of(model))
     header, tensors = source.tensors()
-    if header.preprocess.channels not in (1, 3):
-        raise UsageError(
-            f"{source.name} reads {header.preprocess.channels} bands, and exports read colour or grey pictures: "
-            "predict with the checkpoint"
-        )
-    if int8 and header.task == MULTILABEL:
-        raise UsageError(f"--int8 scores one class per picture, and {source.name} gives several labels: leave it out")
+    _check_exportable(header, source.name, int8=int8)
     source.tell(header, watcher)
     memory = source.memory(header)
     seen = memory.tells
@@ -125,6 +119,16 @@ def export(
         parity = _compared(made, _reference(source, runtime), pictures, watcher)
         _describe(made, parity, whose, cost)
     return Export(exported=_at(made, place), parity=parity, whose=whose, cost=cost)
+
+
+def _check_exportable(header: Header, name: str, *, int8: bool) -> None:
+    if header.preprocess.channels not in (1, 3):
+        raise UsageError(
+            f"{name} reads {header.preprocess.channels} bands, and exports read colour or grey pictures: "
+            "predict with the checkpoint"
+        )
+    if int8 and header.task == MULTILABEL:
+        raise UsageError(f"--int8 scores one class per picture, and {name} gives several labels: leave it out")
 
 
 def _count_look(calibrating: quantising.Calibration, run: RunFolder | None, data: Sequence[str | Path]) -> None:
