@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from resnetkit.api.comparing import Compared, Comparison, compare
     from resnetkit.api.describing import describe, of_another_task
     from resnetkit.api.evaluation import Evaluation, evaluate, headline
-    from resnetkit.api.explaining import Explanation, explain, explained, open_explainable, write_explanations
+    from resnetkit.api.explaining import Explanation, explain, explain_into
     from resnetkit.api.exporting import Export, export
     from resnetkit.api.model import Model, load, predict
     from resnetkit.api.renaming import Renamed, rename
@@ -37,12 +37,11 @@ __all__ = [
     "describe",
     "evaluate",
     "explain",
-    "explained",
+    "explain_into",
     "export",
     "headline",
     "load",
     "of_another_task",
-    "open_explainable",
     "plan",
     "predict",
     "recommended",
@@ -51,7 +50,6 @@ __all__ = [
     "resume",
     "runs",
     "train",
-    "write_explanations",
 ]
 
 # Imported when they are first used: a prediction from a cold start waits for no page, no plan and no benchmark.
@@ -62,7 +60,7 @@ _HOMES = {
     "comparing": ("Compared", "Comparison", "compare"),
     "describing": ("describe", "of_another_task"),
     "evaluation": ("Evaluation", "evaluate", "headline"),
-    "explaining": ("Explanation", "explain", "explained", "open_explainable", "write_explanations"),
+    "explaining": ("Explanation", "explain", "explain_into"),
     "exporting": ("Export", "export"),
     "model": ("Model", "load", "predict"),
     "renaming": ("Renamed", "rename"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -95,12 +95,46 @@ def explain(
     opened = (
         model if isinstance(model, Model) else open_explainable(model, device=device, threads=threads, watcher=watcher)
     )
-    return explained(opened, pictures, label=label, method=method, top_k=top_k)
+    return _explained(opened, pictures, label=label, method=method, top_k=top_k)
 
 
-def explained(
-    model: Model, pictures: Dataset, *, label: str | None = None, method: str = "gradcam", top_k: int = 3
-) -> Iterator[Explanation]:
+def explain_into(
+    folder: Path, *sources: str, model: str, label: str | None, method: str, top_k: int, watcher: Watcher,
+    **computing: Any,
+) -> tuple[list[dict[str, Any]], Path]:  # fmt: skip
+    """Draw what `explain` yields into a folder; return the figures, each with its `picture`, and the file they are in.
+
+    Raises `UsageError` for a folder among the pictures.
+    """
+    from resnetkit.data.sources import open_pictures
+
+    pictures, rows = open_pictures(*sources), list[dict[str, Any]]()
+    _refuse_own_output(pictures, folder)
+    opened = open_explainable(model, watcher=watcher, **computing)
+    found = _explained(opened, pictures, label=label, method=method, top_k=top_k)
+    with watcher.counting("explaining") as show:
+        for number, explanation in enumerate(found, start=1):
+            rows.append(
+                explanation.to_json() | {"picture": None if explanation.error else explanation.save(folder).name}
+            )
+            show(number, len(pictures))
+    path = free_file(folder, "explanations", ".json")
+    write_text(path, json.dumps(rows, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+    return rows, path
+
+
+def _refuse_own_output(pictures: Dataset, folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {folder}: is a file; name a folder")
+    for root in pictures.roots:
+        if folder.resolve().is_relative_to(Path(root).resolve()):
+            raise UsageError(
+                f"--output {folder}: lies inside {root}, and the heat maps would become part of those pictures; "
+                "choose a folder outside of them"
+            )
+
+
+def _explained(model: Model, pictures: Dataset, *, label: str | None, method: str, top_k: int) -> Iterator[Explanation]:
     """Yield what `explain` does; wrong usage is told before the first picture is asked for."""
     maker = Maker(model, method)
     chosen = () if label is None else (maker.index_of(label),)
@@ -182,13 +216,6 @@ def _one(maker: Maker, pictures: Dataset, item: Item, *, chosen: Sequence[int], 
     except (ResNetKitError, OSError) as problem:
         return Explanation(source=item.source, method=maker.method, error=problem_line(problem, source=item.source))
     return Explanation(source=item.source, method=maker.method, picture=picture, maps=maps)
-
-
-def write_explanations(rows: Sequence[Mapping[str, Any]], folder: Path) -> Path:
-    """Write what `to_json` gave to `explanations.json` in a folder, or the next free name, and return the file."""
-    path = free_file(folder, "explanations", ".json")
-    write_text(path, json.dumps(rows, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
-    return path
 
 
 def free_file(folder: Path, stem: str, suffix: str) -> Path:

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from resnetkit.cli import options
 from resnetkit.cli.progress import watching
 from resnetkit.words import percent
-
-if TYPE_CHECKING:
-    from resnetkit.cli.progress import ConsoleWatcher
-    from resnetkit.data.sources import Dataset
 
 _MOST_ROWS = 50
 
@@ -41,43 +37,18 @@ def explain(
     that cannot be read are reported and the rest go on; the exit code is then 4 (3 when none could be read).
     """
     from resnetkit import api
-    from resnetkit.data.sources import open_pictures
 
-    pictures, folder = open_pictures(*sources), Path(output)
-    _refuse_own_output(pictures, folder)
     with watching(quiet=quiet) as console:
-        opened = api.open_explainable(model, device=device, threads=threads, watcher=console)
-        found = api.explained(opened, pictures, label=label, method=method, top_k=top_k)
-        rows = _drawn(found, folder, console, total=len(pictures))
-    path = api.write_explanations(rows, folder)
+        rows, path = api.explain_into(
+            Path(output), *sources, model=model, label=label, method=method, top_k=top_k, watcher=console,
+            device=device, threads=threads,
+        )  # fmt: skip
     if form == "json":
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
     else:
         _show(rows, path)
     failed = sum(row["status"] == "error" for row in rows)
     return 0 if not failed else 3 if failed == len(rows) else 4
-
-
-def _refuse_own_output(pictures: Dataset, folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise click.UsageError(f"--output {folder}: is a file; name a folder")
-    for root in pictures.roots:
-        if folder.resolve().is_relative_to(Path(root).resolve()):
-            raise click.UsageError(
-                f"--output {folder}: lies inside {root}, and the heat maps would become part of those pictures; "
-                "choose a folder outside of them"
-            )
-
-
-def _drawn(found: Any, folder: Path, console: ConsoleWatcher, *, total: int) -> list[dict[str, Any]]:
-    """Draw each explanation and return its figures with the picture's name."""
-    rows = []
-    with console.counting("explaining") as show:
-        for number, explanation in enumerate(found, start=1):
-            picture = None if explanation.error else explanation.save(folder).name
-            rows.append(explanation.to_json() | {"picture": picture})
-            show(number, total)
-    return rows
 
 
 def _show(rows: list[dict[str, Any]], path: Path) -> None:
