@@ -193,3 +193,19 @@ def test_a_recall_that_cannot_be_promised_is_no_label_for_everything() -> None:
     said = fitted.answers(p)
     assert said[:5].all()
     assert said.sum(axis=0).max() < 100
+
+
+def test_rare_labels_share_a_threshold_for_f1() -> None:
+    p, t = simulated(60)
+    t[3:, 1:] = 0
+    t[:3, 1:] = 1
+    found = fit_thresholds(p, t, classes=CLASSES)
+    rare = fit_thresholds(p[:, 1:].reshape(-1, 1), t[:, 1:].reshape(-1, 1), classes=["b or c"])
+    assert found.of(3)[1] == found.of(3)[2] == rare.of(1)[0] != 0.5
+    assert found.of(3)[0] == fit_thresholds(p[:, :1], t[:, :1], classes=["a"]).of(1)[0]
+    t[2:, 1:] = 0
+    assert fit_thresholds(p, t, classes=CLASSES).of(3)[1:].tolist() == [0.5, 0.5]  # four in all
+    t[:, 2] = np.where(np.arange(60) < 4, NAN, 0)
+    t[:4, 1] = 1
+    alone = fit_thresholds(p, t, classes=CLASSES).of(3)[1]
+    assert alone == 0.5  # what is not known of c is no picture with it
