@@ -124,7 +124,7 @@ def test_what_was_asked_for_is_held_on_new_pictures(goal: str, name: str) -> Non
         p, t = simulated(400, seed=seed, sep=2.5)
         fitted = fit_thresholds(p, t, classes=CLASSES, goal=goal)
         new_p, new_t = simulated(4000, seed=1000 + seed, sep=2.5)
-        found = metrics_of(new_p, new_t, answers=fitted.answers(new_p))
+        found = metrics_of(new_p, new_t, answers=fitted.answers(new_p), split="folds")  # which has no intervals
         reached += [
             one[name] for one, label in zip(found["per_class"], CLASSES, strict=True) if label not in fitted.unmet
         ]
@@ -150,7 +150,8 @@ def test_thresholds_for_f1_beat_a_half_on_new_pictures() -> None:
         p, new_p = p**2, new_p**2  # a model that is less sure than it might be
         fitted = fit_thresholds(p, t, classes=CLASSES)
         own, half = (
-            metrics_of(new_p, new_t, answers=said)["macro_f1"] for said in (fitted.answers(new_p), new_p >= 0.5)
+            metrics_of(new_p, new_t, answers=said, split="folds")["macro_f1"]
+            for said in (fitted.answers(new_p), new_p >= 0.5)
         )
         gained.append(own - half)
     assert np.mean(gained) > 0.03
