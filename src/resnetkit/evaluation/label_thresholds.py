@@ -27,7 +27,8 @@ def fit_thresholds(
     `probabilities`: `[N, K]` of held-out pictures; `targets`: `[N, K]` 1, 0 or NaN for what is not known. For a
     precision it is the lowest, for a recall the highest from which on a one-sided 84 % bound of it (Clopper and
     Pearson) holds. A label that cannot be brought there is said from the threshold that comes nearest, and named in
-    `unmet`. For F1 labels of fewer than 5 pictures share a threshold, a half where all of them have fewer. Raises `UsageError` for an unknown goal.
+    `unmet`. For F1 labels of fewer than 5 pictures share a threshold, a half where all of them have fewer. Raises
+    `UsageError` for an unknown goal.
     """
     name, wanted = goal_of(goal)
     at, unmet = [], []
