@@ -74,7 +74,7 @@ def draw_augmented(job: Job, watcher: Watcher) -> None:
         [original.numpy(), *(batches.seen(image, epoch).numpy() for epoch in range(6))]
         for image, original in zip(shown, originals, strict=True)
     ]
-    labels = [part.items[i].written for i in shown]
+    labels = [part.items[i].written or "none" for i in shown]
     warning = plots.augmented(rows, job.folder.path / "augmented.png", labels=labels)
     if warning:
         watcher.note(warning)
