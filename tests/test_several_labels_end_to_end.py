@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import resnetkit as rk
-from resnetkit.errors import InterruptedRun, UsageError
+from resnetkit.errors import DataError, InterruptedRun, UsageError
 from tests.conftest import Output
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220)}
@@ -214,3 +214,16 @@ def test_compare_shows_all_labels_right_and_the_mean_average_precision(
     assert "all right" in said
     assert "mean AP" in said
     assert "accuracy" not in said.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("cell", "why"), [("red;blue", r"every picture has every label \(blue, red\)"), ("", "no picture has a label")]
+)
+def test_what_no_picture_differs_in_is_not_learnt(tmp_path: Path, cell: str, why: str) -> None:
+    rows = ["image_path,label"]
+    for number in range(10):
+        paint(["red"], tmp_path / f"{number}.png", seed=number)
+        rows.append(f"{number}.png,{cell}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match=why):
+        rk.plan(str(tmp_path / "list.csv"), model="resnet8", weights="none", labels="several", quiet=True)

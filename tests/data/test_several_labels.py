@@ -154,6 +154,12 @@ def test_at_least_two_columns_are_labels(tmp_path, labels):
         listed(tmp_path, "image_path,a,b", labels=labels)
 
 
+def test_a_slip_in_a_column_of_marks_is_named(tmp_path):
+    rows = [f"{number}.png,{2 if number == 3 else number % 2},1" for number in range(10)]
+    with pytest.raises(DataError, match="line 5: column a says yes and no, but '2' here: write 1 for yes"):
+        listed(tmp_path, "image_path,a,b", *rows)
+
+
 def test_flags_beside_a_misspelt_label_are_asked_about(tmp_path):
     lines = ("image_path,lable,night,rain", "1.png,cat,1,0", "2.png,dog,0,1")
     with pytest.raises(DataError, match="no column 'label'; did you mean 'lable'"):

@@ -210,7 +210,12 @@ def _check_labels(dataset: Dataset, classes: Sequence[str] | None, parts: Sequen
         only = " and ".join(part for part in SPLITS if part in present)
         raise DataError(f"{dataset.name}: no training part (only {only}); add one, or give the pictures without parts")
     counts = Counter(label for item in dataset.items for label in item.labels or ())
-    if classes is None and len(counts) < (1 if dataset.several else 2):
+    if classes is None and dataset.several:
+        known = {name: sum(name not in item.unknown for item in dataset.items) for name in counts}
+        if known == counts:
+            have = "no picture has a label" if not counts else f"every picture has every label ({', '.join(counts)})"
+            raise DataError(f"{dataset.name}: {have}; a label is learnt from pictures with it and pictures without it")
+    elif classes is None and len(counts) < 2:
         raise DataError(
             f"{dataset.name}: one class only ({next(iter(counts))}); there must be two or more to tell apart"
         )

@@ -17,6 +17,7 @@ Labels = Literal["auto", "one", "several"]
 Pictures = list[tuple[str, Item]]
 
 _NEEDED = ("image_path", "label")
+_MOST_SLIPS = 0.2  # of a column of marks that may be something else, for it to be told as one of marks
 _PRESENT, _ABSENT, _NOT_KNOWN = {"1", "true", "x", "yes"}, {"0", "false", "no"}, {"", "?"}
 _MOST_NAMED = 3
 
@@ -133,7 +134,21 @@ def _check_marked(table: Table, marked: list[str], others: list[str], labels: La
         )
     misspelt = labels == "auto" and near_miss("label", others)  # then what is marked may be anything
     if len(marked) < (1 if labels == "several" else 2) or misspelt:
+        if not misspelt:
+            _check_nearly_marked(table, others)
         check_columns(table.path, table.columns, _NEEDED)
+
+
+def _check_nearly_marked(table: Table, columns: list[str]) -> None:
+    """Raise `DataError` for a value in a column that says yes and no in all other rows but a few."""
+    for name in columns:
+        said = [(line, row[name]) for line, row in table.rows if row[name]]
+        wrong = [(line, value) for line, value in said if _mark(value) not in _PRESENT | _ABSENT | _NOT_KNOWN]
+        if 0 < len(wrong) <= _MOST_SLIPS * len(said) and {_mark(value) for _, value in said} & _ABSENT:
+            raise table.wrong(
+                wrong[0][0],
+                f"column {name} says yes and no, but {wrong[0][1]!r} here: write 1 for yes, 0 for no, ? for not known",
+            )
 
 
 def _no_labels(table: Table, columns: list[str]) -> tuple[str, ...]:
