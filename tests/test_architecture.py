@@ -40,6 +40,7 @@ NEED_TORCH = {
     "exporting.standalone.torchvision_runtime",
     "models.foreign",
     "models.layers",
+    "models.pooled",
     "models.resnet",
     "models.surgery",
     "models.weights",

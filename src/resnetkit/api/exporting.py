@@ -118,7 +118,7 @@ def export(
             cost.check(max_loss=max_loss)
         parity = _compared(made, _reference(source, runtime), pictures, watcher)
         _describe(made, parity, whose, cost)
-    return Export(exported=_at(made, place), parity=parity, whose=whose, cost=cost)
+    return Export(exported=dataclasses.replace(made, folder=place), parity=parity, whose=whose, cost=cost)
 
 
 def _check_exportable(header: Header, name: str, *, int8: bool) -> None:
@@ -312,14 +312,11 @@ def _describe(made: Exported, parity: Parity, whose: str, cost: Cost | None) -> 
     compared = parity.to_json() | {"compared_on": whose} | ({"int8": cost.to_json()} if cost else {})
     files.write_text(made.folder / "parity.json", json.dumps(compared, indent=1) + "\n")
     if made.reads == "images":
-        described = {"input": [None, *_shape(made.header)], "preprocess": made.header.preprocess.to_json()}
+        preprocess = made.header.preprocess
+        described = {"input": [None, preprocess.channels, *preprocess.frame], "preprocess": preprocess.to_json()}
         files.write_text(made.folder / "preprocess.json", json.dumps(described, indent=1) + "\n")
     write_card(made, parity, whose, cost)
     write_license(made)
-
-
-def _shape(header: Header) -> tuple[int, int, int]:
-    return header.preprocess.channels, *header.preprocess.frame
 
 
 @contextlib.contextmanager
@@ -338,7 +335,3 @@ def _appearing(place: Path) -> Iterator[Path]:
         os.rename(making, place)
     finally:
         shutil.rmtree(making, ignore_errors=True)
-
-
-def _at(made: Exported, place: Path) -> Exported:
-    return dataclasses.replace(made, folder=place)

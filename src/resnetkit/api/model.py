@@ -139,7 +139,8 @@ class Model:
         `rows/` gets CSV, `rows.jsonl/` JSON lines, `rows.parquet/` Parquet; `shard` is which of several processes this
         is. Raises `UsageError` for a folder of other pictures or another model, `InterruptedRun` on Ctrl-C and SIGTERM.
         """
-        pictures = sources if isinstance(sources, Dataset) else _opened(sources)
+        sources = [sources] if isinstance(sources, (str, Path)) else sources
+        pictures = sources if isinstance(sources, Dataset) else open_pictures(*sources)
         self.check_classes()
         if not self.files:
             raise UsageError(f"{self.name} lies in no file yet: save() it and load() that, so that parts can name it")
@@ -176,10 +177,6 @@ class Model:
     def __repr__(self) -> str:
         classes = f"{len(self.classes)} classes" if self.classes else "a trunk"
         return f"Model({self.name!r}, {classes}, {self.header.preprocess.sides} pixels)"
-
-
-def _opened(sources: str | Path | Sequence[str | Path]) -> Dataset:
-    return open_pictures(*([sources] if isinstance(sources, (str, Path)) else sources))
 
 
 def load(

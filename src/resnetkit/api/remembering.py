@@ -96,7 +96,9 @@ def by_memory(
     tested = are_among(memory.known.scored, contents)
     if not trained and not any(tested):
         return dataset, unknown(memory.known, name)
-    whom = _or_group(items) + (f"{name} or what it began from" if memory.known.ancestors else name)
+    grouped = any(item.group is not None for item in items)  # a group is known by its name alone
+    whom = ", or others of their groups, trained " if grouped else " trained "
+    whom += f"{name} or what it began from" if memory.known.ancestors else name
     wanted = [mark for item, mark in zip(items, marks, strict=True) if part in (None, item.split)]
     if asked != "train" and wanted and all(mark == "trained" for mark in wanted):
         raise UsageError(
@@ -110,11 +112,6 @@ def by_memory(
     )
     note = f"{trained:,} of these pictures{whom}; they are scored only with --split train"
     return replace(dataset, items=items), [note] * bool(trained) + unknown(memory.known, name)
-
-
-def _or_group(items: Sequence[Item]) -> str:
-    """Return what comes between pictures and whom they trained: a group is known by its name alone, where there are."""
-    return ", or others of their groups, trained " if any(item.group is not None for item in items) else " trained "
 
 
 def _part(item: Item, held_out: bool, tested: bool, *, beside: Split) -> Split:

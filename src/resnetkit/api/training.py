@@ -78,7 +78,7 @@ def train(
         start = start_of(asking)
         path = ranks.by_first(lambda: path_of(model=_network_of(request, start.plan)))
         named = (name or output) is not None
-        job = jobs.begin(start, path, named=named, command=command or _python_call(), watch=watcher)
+        job = jobs.begin(start, path, named=named, command=command or shlex.join(["python", *sys.argv]), watch=watcher)
         if ranks.first:
             draw_augmented(job, watcher)
         return _train(job, on_epoch=on_epoch, watcher=watcher)
@@ -229,7 +229,3 @@ def _run_path(name: str | None, output: str | Path | None, *, data: Sequence[str
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
         raise runs.taken(path)
     return path
-
-
-def _python_call() -> str:
-    return shlex.join(["python", *sys.argv])

@@ -51,7 +51,8 @@ def _list(form: str) -> None:
     speeds = kept_speeds()
     rows = [
         [
-            r.name, "-" if r.top1 is None else percent(r.top1), _millions(r.num_params),
+            r.name, "-" if r.top1 is None else percent(r.top1),
+            f"{r.num_params / 1e6:.1f} M" if r.num_params else "-",
             f"{_macs(r) / 1e9:.2f}", f"{(r.num_bytes or 0) / 1e6:.0f} MB", _fastest(speeds.get(r.name, {})),
         ]
         for r in records
@@ -178,7 +179,3 @@ def _short(value: Any) -> str:
     if isinstance(value, dict):
         return f"({', '.join(f'{key} {_short(each)}' for key, each in value.items())})"
     return f"[{', '.join(map(_short, value))}]" if isinstance(value, list) else str(value)
-
-
-def _millions(count: int | None) -> str:
-    return f"{count / 1e6:.1f} M" if count else "-"

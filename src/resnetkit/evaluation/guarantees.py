@@ -83,11 +83,12 @@ def cross_decisions(
     So pictures that fit a decision can show what it does to others: their own would do to them what was promised.
     """
     number = folds(len(targets), groups)
+    nothing_promised = Decision(rejects=dict.fromkeys(REJECTS, 0.0), sets=dict.fromkeys(COVERAGES, 0.0))
     found = []
     for fold in np.unique(number):
         inside = number == fold
         theirs = None if groups is None else [group for group, own in zip(groups, inside, strict=True) if not own]
-        others = _nothing_promised() if inside.all() else fit_decision(logits[~inside], targets[~inside], theirs)
+        others = nothing_promised if inside.all() else fit_decision(logits[~inside], targets[~inside], theirs)
         found.append((inside, others))
     return found
 
@@ -111,10 +112,6 @@ def cross_kept(
         for name, values in _marks(other.probabilities(logits[inside]), targets[inside], other).items():
             marks.setdefault(name, np.zeros(len(targets), values.dtype))[inside] = values
     return _counted(marks, decision)
-
-
-def _nothing_promised() -> Decision:
-    return Decision(rejects=dict.fromkeys(REJECTS, 0.0), sets=dict.fromkeys(COVERAGES, 0.0))
 
 
 def _marks(probabilities: np.ndarray, targets: np.ndarray, decision: Decision) -> dict[str, np.ndarray]:

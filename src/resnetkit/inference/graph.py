@@ -15,7 +15,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError
 from resnetkit.inference.onnx_graph import Graph, Value
 from resnetkit.inference.resizing import resized
-from resnetkit.models.spec import ResNetSpec
+from resnetkit.models.spec import Block, ResNetSpec, Window
 
 if TYPE_CHECKING:
     import onnx
@@ -77,55 +77,48 @@ def _normalised(pixels: Value, preprocess: Preprocess) -> Value:
 
 def _network(graph: Graph, spec: ResNetSpec, tensors: Mapping[str, np.ndarray], images: Value) -> Value:
     """Add `ResNet.forward`."""
-    layers = _Layers(graph, spec, tensors)
-    if spec.stem == "imagenet":
-        x = layers.convolution("conv1", images, stride=2, padding=3)
-        x = layers.activation(layers.norm("bn1", x))
-        x = graph.add("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-    elif spec.stem == "cifar":
-        x = layers.activation(layers.norm("bn1", layers.convolution("conv1", images, padding=1)))
-    else:
-        x = layers.activation(layers.convolution("conv1", images))
-    for stage, num_blocks in enumerate(spec.blocks):
-        for block in range(num_blocks):
-            stride = 2 if stage > 0 and block == 0 else 1
-            x = _block(layers, spec, f"layer{stage + 1}.{block}", x, stride=stride)
-    x = graph.add("GlobalMaxPool" if spec.block == "pooled" else "GlobalAveragePool", x)
+    layers, stem, is_pooled = _Layers(graph, spec, tensors), spec.stem_convolution, spec.block == "pooled"
+    x = layers.convolution("conv1", images, stem.filters)
+    x = layers.activation(x if is_pooled else layers.norm("bn1", x))
+    x = layers.pool(x, stem.pool) if stem.pool else x
+    for stage, blocks in enumerate(spec.stages, start=1):
+        for number, block in enumerate(blocks):
+            x = (_pooled_block if is_pooled else _block)(layers, block, f"layer{stage}.{number}", x)
+    x = graph.add("GlobalMaxPool" if is_pooled else "GlobalAveragePool", x)
     x = graph.add("Flatten", x)
     weight, bias = (graph.constant(_floats(tensors[f"fc.{name}"]), name=f"fc.{name}") for name in ("weight", "bias"))
     return graph.add("Gemm", x, weight, bias, called=LOGITS, transB=1)
 
 
-def _block(layers: _Layers, spec: ResNetSpec, name: str, x: Value, *, stride: int) -> Value:
-    graph = layers.graph
-    if spec.block == "pooled":
-        x = graph.add("MaxPool", layers.convolution(f"{name}.conv1", x, padding=1), kernel_shape=[2, 2], strides=[2, 2])
-        x = layers.activation(layers.norm(f"{name}.bn1", x))
-        out = layers.activation(layers.norm(f"{name}.bn2", layers.convolution(f"{name}.conv2", x, padding=1)))
-        return out if spec.shortcut == "none" else graph.add("Add", x, out)
-    strides = [stride, 1]
-    if spec.block == "bottleneck":
-        strides = [stride, 1, 1] if spec.stride == "v1" else [1, stride, 1]
+def _pooled_block(layers: _Layers, block: Block, name: str, x: Value) -> Value:
+    first, second = block.convolutions
+    assert first.pool is not None
+    x = layers.pool(layers.convolution(f"{name}.conv1", x, first.filters), first.pool)
+    x = layers.activation(layers.norm(f"{name}.bn1", x))
+    out = layers.activation(layers.norm(f"{name}.bn2", layers.convolution(f"{name}.conv2", x, second.filters)))
+    return out if block.shortcut == "none" else layers.graph.add("Add", x, out)
+
+
+def _block(layers: _Layers, block: Block, name: str, x: Value) -> Value:
     out = x
-    for number, step in enumerate(strides, start=1):
-        padding = (layers.kernel(f"{name}.conv{number}") - 1) // 2
-        out = layers.convolution(f"{name}.conv{number}", out, stride=step, padding=padding)
-        out = layers.norm(f"{name}.bn{number}", out)
-        if number < len(strides):
+    for number, each in enumerate(block.convolutions, start=1):
+        out = layers.norm(f"{name}.bn{number}", layers.convolution(f"{name}.conv{number}", out, each.filters))
+        if number < len(block.convolutions):
             out = layers.activation(out)
-    if spec.shortcut != "none":
-        out = graph.add("Add", out, _shortcut(layers, spec, name, x, stride=stride))
+    if block.shortcut != "none":
+        out = layers.graph.add("Add", out, _shortcut(layers, block, name, x))
     return layers.activation(out)
 
 
-def _shortcut(layers: _Layers, spec: ResNetSpec, name: str, x: Value, *, stride: int) -> Value:
-    if f"{name}.downsample.0.weight" in layers.tensors:
-        return layers.norm(f"{name}.downsample.1", layers.convolution(f"{name}.downsample.0", x, stride=stride))
-    if spec.shortcut == "B" or stride == 1:
+def _shortcut(layers: _Layers, block: Block, name: str, x: Value) -> Value:
+    if block.shortcut == "projected":
+        x = layers.convolution(f"{name}.downsample.0", x, block.projection.filters)
+        return layers.norm(f"{name}.downsample.1", x)
+    if block.shortcut == "identity":
         return x
-    graph = layers.graph
-    new = layers.tensors[f"{name}.conv1.weight"].shape[0] - layers.tensors[f"{name}.conv1.weight"].shape[1]
-    slices = ([0, 0], [2**31, 2**31], [2, 3], [stride, stride])  # begins, ends, axes, steps
+    graph, (in_channels, channels, filters, _) = layers.graph, block.projection
+    new = channels - in_channels
+    slices = ([0, 0], [2**31, 2**31], [2, 3], [filters.stride] * 2)  # begins, ends, axes, steps
     sampled = graph.add("Slice", x, *(graph.constant(np.array(numbers)) for numbers in slices))
     return graph.add("Pad", sampled, graph.constant(np.array([0, new // 2, 0, 0, 0, new - new // 2, 0, 0])))
 
@@ -136,13 +129,14 @@ class _Layers:
     def __init__(self, graph: Graph, spec: ResNetSpec, tensors: Mapping[str, np.ndarray]) -> None:
         self.graph, self.spec, self.tensors = graph, spec, tensors
 
-    def kernel(self, name: str) -> int:
-        return self.tensors[f"{name}.weight"].shape[-1]
-
-    def convolution(self, name: str, x: Value, *, stride: int = 1, padding: int = 0) -> Value:
+    def convolution(self, name: str, x: Value, filters: Window) -> Value:
         names = [key for key in (f"{name}.weight", f"{name}.bias") if key in self.tensors]
         values = [self.graph.constant(_floats(self.tensors[key]), name=key) for key in names]
-        return self.graph.add("Conv", x, *values, strides=[stride, stride], pads=[padding] * 4)
+        return self.graph.add("Conv", x, *values, strides=[filters.stride] * 2, pads=[filters.padding] * 4)
+
+    def pool(self, x: Value, window: Window) -> Value:
+        size, stride, padding = window
+        return self.graph.add("MaxPool", x, kernel_shape=[size] * 2, strides=[stride] * 2, pads=[padding] * 4)
 
     def norm(self, name: str, x: Value) -> Value:
         keys = (f"{name}.{part}" for part in ("weight", "bias", "running_mean", "running_var"))

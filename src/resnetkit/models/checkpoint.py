@@ -315,9 +315,9 @@ def _check_tensors(path: Path, spec: ResNetSpec) -> None:
         wanted = ("I64",) if name.endswith("num_batches_tracked") else _FLOATING
         if entry["dtype"] not in wanted:
             raise DataError(f"{path}: {name} holds {entry['dtype']}, not {' or '.join(wanted)}; make it again")
-    kernel = {"imagenet": 7, "cifar": 3, "whitening": 2}[spec.stem]
+    stem = spec.stem_convolution
     shapes = {
-        "conv1.weight": [spec.stem_channels, spec.in_channels, kernel, kernel],
+        "conv1.weight": [stem.channels, stem.in_channels, stem.filters.size, stem.filters.size],
         "fc.weight": [spec.num_classes, spec.num_features] if spec.num_classes else None,
     }
     found = {name: tensors.get(name, {}).get("shape") for name in shapes}

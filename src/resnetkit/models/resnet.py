@@ -1,4 +1,4 @@
-"""The residual network of https://arxiv.org/abs/1512.03385, and a third block made for short trainings."""
+"""The residual network of https://arxiv.org/abs/1512.03385."""
 
 from typing import Any, Final
 
@@ -7,15 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnetkit.errors import UsageError
-from resnetkit.models.spec import MAX_STAGES, FeatureInfo, ResNetSpec
+from resnetkit.models.pooled import PooledBlock, initialise, whitening_stem
+from resnetkit.models.spec import MAX_STAGES, Block, Convolution, FeatureInfo, ResNetSpec
 
 
-def _conv3x3(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False)
-
-
-def _conv1x1(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False)
+def convolution(given: Convolution, **made: Any) -> nn.Conv2d:
+    """Return a convolution as a spec describes it, freshly drawn (`made`: its device and dtype)."""
+    return nn.Conv2d(given.in_channels, given.channels, *given.filters, bias=False, **made)
 
 
 class PadShortcut(nn.Module):
@@ -38,15 +36,16 @@ class BasicBlock(nn.Module):
 
     has_shortcut: Final[bool]
 
-    def __init__(self, spec: ResNetSpec, in_channels: int, width: int, *, stride: int) -> None:
+    def __init__(self, block: Block, activation: nn.Module) -> None:
         super().__init__()
-        self.has_shortcut = spec.shortcut != "none"
-        downsample = _shortcut(spec, in_channels, width, stride=stride)
-        self.conv1 = _conv3x3(in_channels, width, stride=stride)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu = _activation(spec)
-        self.conv2 = _conv3x3(width, width)
-        self.bn2 = nn.BatchNorm2d(width)
+        first, second = block.convolutions
+        self.has_shortcut = block.shortcut != "none"
+        downsample = _shortcut(block)
+        self.conv1 = convolution(first)
+        self.bn1 = nn.BatchNorm2d(first.channels)
+        self.relu = activation
+        self.conv2 = convolution(second)
+        self.bn2 = nn.BatchNorm2d(second.channels)
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,19 +65,18 @@ class Bottleneck(nn.Module):
 
     has_shortcut: Final[bool]
 
-    def __init__(self, spec: ResNetSpec, in_channels: int, width: int, *, stride: int) -> None:
+    def __init__(self, block: Block, activation: nn.Module) -> None:
         super().__init__()
-        self.has_shortcut = spec.shortcut != "none"
-        inner, out_channels = width * spec.widening, width * spec.expansion
-        stride1, stride2 = (stride, 1) if spec.stride == "v1" else (1, stride)
-        downsample = _shortcut(spec, in_channels, out_channels, stride=stride)
-        self.conv1 = _conv1x1(in_channels, inner, stride=stride1)
-        self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = _conv3x3(inner, inner, stride=stride2)
-        self.bn2 = nn.BatchNorm2d(inner)
-        self.conv3 = _conv1x1(inner, out_channels)
-        self.bn3 = nn.BatchNorm2d(out_channels)
-        self.relu = _activation(spec)
+        first, second, third = block.convolutions
+        self.has_shortcut = block.shortcut != "none"
+        downsample = _shortcut(block)
+        self.conv1 = convolution(first)
+        self.bn1 = nn.BatchNorm2d(first.channels)
+        self.conv2 = convolution(second)
+        self.bn2 = nn.BatchNorm2d(second.channels)
+        self.conv3 = convolution(third)
+        self.bn3 = nn.BatchNorm2d(third.channels)
+        self.relu = activation
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,54 +92,19 @@ class Bottleneck(nn.Module):
         return self.relu(out)
 
 
-class PooledBlock(nn.Module):
-    """A 3x3 convolution and a 2x2 max-pool, then a 3x3 convolution with a shortcut around it.
-
-    Pooling before normalisation and one convolution on the larger size make it cheap for its accuracy
-    (https://arxiv.org/abs/2404.00498, which has no shortcut).
-    """
-
-    has_shortcut: Final[bool]
-
-    def __init__(self, spec: ResNetSpec, in_channels: int, width: int) -> None:
-        super().__init__()
-        self.has_shortcut = spec.shortcut != "none"
-        self.conv1 = _conv3x3(in_channels, width)
-        self.pool = nn.MaxPool2d(2)
-        # A training of 500 steps changes faster than BatchNorm's usual average over 10 batches follows.
-        self.bn1 = nn.BatchNorm2d(width, momentum=0.6)
-        self.relu = _activation(spec)
-        self.conv2 = _conv3x3(width, width)
-        self.bn2 = nn.BatchNorm2d(width, momentum=0.6)
-        for norm in (self.bn1, self.bn2):
-            norm.weight.requires_grad_(False)  # as in airbench94_muon.py: only shifts are learnt, at high rates
-
-    def initialise(self) -> None:
-        """Let the first filters pass their channel on unchanged, so that the signal comes through from the start."""
-        nn.init.kaiming_uniform_(self.conv1.weight, a=5**0.5)
-        nn.init.kaiming_uniform_(self.conv2.weight, a=5**0.5)
-        with torch.no_grad():
-            nn.init.dirac_(self.conv1.weight[: self.conv1.in_channels])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `[N, in_channels, H, W]` to `[N, width, H // 2, W // 2]`."""
-        x = self.relu(self.bn1(self.pool(self.conv1(x))))
-        out = self.relu(self.bn2(self.conv2(x)))
-        return x + out if self.has_shortcut else out
-
-
 def _activation(spec: ResNetSpec) -> nn.Module:
     """Return what follows a normalisation; the modules keep torchvision's name `relu`."""
     return nn.GELU() if spec.activation == "gelu" else nn.ReLU(inplace=True)
 
 
-def _shortcut(spec: ResNetSpec, in_channels: int, out_channels: int, *, stride: int) -> nn.Module | None:
+def _shortcut(block: Block) -> nn.Module | None:
     """Return the module on the shortcut, or None where the input itself is added (or nothing is)."""
-    if spec.shortcut == "none" or (stride == 1 and in_channels == out_channels):
-        return None
-    if spec.shortcut == "A":
-        return PadShortcut(in_channels, out_channels, stride=stride)
-    return nn.Sequential(_conv1x1(in_channels, out_channels, stride=stride), nn.BatchNorm2d(out_channels))
+    in_channels, channels, filters, _ = block.projection
+    if block.shortcut == "padded":
+        return PadShortcut(in_channels, channels, stride=filters.stride)
+    if block.shortcut == "projected":
+        return nn.Sequential(convolution(block.projection), nn.BatchNorm2d(channels))
+    return None
 
 
 class ResNet(nn.Module):
@@ -156,31 +119,21 @@ class ResNet(nn.Module):
     def __init__(self, spec: ResNetSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.conv1 = _stem_convolution(spec)
-        self.bn1 = nn.Identity() if spec.stem == "whitening" else nn.BatchNorm2d(spec.width)
+        stem, is_pooled = spec.stem_convolution, spec.block == "pooled"
+        self.conv1 = whitening_stem(stem) if is_pooled else convolution(stem)
+        self.bn1 = nn.Identity() if is_pooled else nn.BatchNorm2d(stem.channels)
         self.relu = _activation(spec)
-        imagenet = spec.stem == "imagenet"
-        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1) if imagenet else nn.Identity()
-        # A network of fewer stages passes through the others, so that `forward` reads the same for all.
+        self.maxpool = nn.MaxPool2d(*stem.pool) if stem.pool else nn.Identity()
         self.layer1, self.layer2, self.layer3, self.layer4 = _stages(spec)
         # The maximum is worth half a point to a short training (LOG.md) and is what airbench94_muon.py takes.
-        self.pool = nn.AdaptiveMaxPool2d((1, 1)) if spec.block == "pooled" else nn.AdaptiveAvgPool2d((1, 1))
+        self.pool = nn.AdaptiveMaxPool2d((1, 1)) if is_pooled else nn.AdaptiveAvgPool2d((1, 1))
         self.fc = classifier(spec)
         if not self.conv1.weight.is_meta:
-            self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        for module in self.modules():
-            if isinstance(module, PooledBlock):
-                module.initialise()
-        if self.spec.block == "pooled":  # first answers near zero, so that high rates of the shifts do no harm
-            for head in self.fc.modules():
-                if isinstance(head, nn.Linear):
-                    nn.init.normal_(head.weight, std=1 / self.spec.num_features)
-                    nn.init.zeros_(head.bias)
+            for module in self.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if is_pooled:
+                initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images `[N, in_channels, H, W]` to logits `[N, num_classes]`; a trunk to `[N, num_features]`.
@@ -247,16 +200,6 @@ class ResNet(nn.Module):
             raise UsageError(f"this network reads normalised floating-point images, not {images.dtype}")
 
 
-def _stem_convolution(spec: ResNetSpec) -> nn.Conv2d:
-    if spec.stem == "imagenet":
-        return nn.Conv2d(spec.in_channels, spec.width, kernel_size=7, stride=2, padding=3, bias=False)
-    if spec.stem == "cifar":
-        return _conv3x3(spec.in_channels, spec.width)
-    whitening = nn.Conv2d(spec.in_channels, spec.stem_channels, kernel_size=2)
-    whitening.weight.requires_grad_(False)
-    return whitening
-
-
 def classifier(spec: ResNetSpec, **made: Any) -> nn.Module:
     """Return the last layer, freshly drawn (`made`: its device and dtype); nothing changes the features of a trunk."""
     return nn.Linear(spec.num_features, spec.num_classes, **made) if spec.num_classes else nn.Identity()
@@ -291,18 +234,7 @@ def _shape_hint(shape: tuple[int, ...], expected: int) -> str:
 
 
 def _stages(spec: ResNetSpec) -> list[nn.Module]:
-    stages: list[nn.Module] = []
-    in_channels = spec.stem_channels
-    for i, (num_blocks, width) in enumerate(zip(spec.blocks, spec.stage_widths, strict=True)):
-        stages.append(_stage(spec, in_channels, width, num_blocks, stride=1 if i == 0 else 2))
-        in_channels = width * spec.expansion
-    return stages + [nn.Identity() for _ in range(MAX_STAGES - len(stages))]
-
-
-def _stage(spec: ResNetSpec, in_channels: int, width: int, num_blocks: int, *, stride: int) -> nn.Sequential:
-    if spec.block == "pooled":
-        return nn.Sequential(PooledBlock(spec, in_channels, width))
-    block = BasicBlock if spec.block == "basic" else Bottleneck
-    first = block(spec, in_channels, width, stride=stride)
-    rest = [block(spec, width * spec.expansion, width, stride=1) for _ in range(num_blocks - 1)]
-    return nn.Sequential(first, *rest)
+    made = {"basic": BasicBlock, "bottleneck": Bottleneck, "pooled": PooledBlock}[spec.block]
+    stages = [nn.Sequential(*(made(block, _activation(spec)) for block in blocks)) for blocks in spec.stages]
+    # A network of fewer stages passes through the others, so that `forward` reads the same for all.
+    return [*stages, *(nn.Identity() for _ in range(MAX_STAGES - len(stages)))]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from resnetkit.errors import DataError, UsageError, near_miss
 
@@ -12,9 +13,56 @@ Stem = Literal["imagenet", "cifar", "whitening"]
 Shortcut = Literal["B", "A", "none"]
 StridePlacement = Literal["v1.5", "v1"]
 Activation = Literal["relu", "gelu"]
+Added = Literal["none", "identity", "projected", "padded"]
 
 MAX_STAGES = 4
 BOTTLENECK_EXPANSION = 4
+
+
+class Window(NamedTuple):
+    """What a filter or a pooling sees at once, `size` x `size` pixels, how far it moves, and the border around all."""
+
+    size: int
+    stride: int = 1
+    padding: int = 0
+
+    def outputs(self, frame: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width of what comes out for pictures of (height, width).
+
+        >>> Window(7, 2, 3).outputs((224, 33))
+        (112, 17)
+        """
+        height, width = ((side + 2 * self.padding - self.size) // self.stride + 1 for side in frame)
+        return height, width
+
+
+class Convolution(NamedTuple):
+    """A convolution, and the max-pool that follows it in some places."""
+
+    in_channels: int
+    channels: int
+    filters: Window
+    pool: Window | None = None
+
+
+class Block(NamedTuple):
+    """The convolutions of a block in order, and what is added: nothing, the input, or it with its shape changed.
+
+    `projection` is the 1x1 convolution that changes it; a padded shortcut has its stride and channels.
+    """
+
+    convolutions: tuple[Convolution, ...]
+    shortcut: Added
+    projection: Convolution
+
+
+_STEMS: Mapping[Stem, tuple[Window, Window | None]] = {
+    "imagenet": (Window(7, 2, 3), Window(3, 2, 1)),
+    "cifar": (Window(3, 1, 1), None),
+    "whitening": (Window(2), None),
+}
+# What is added where a block changes the shape of what it reads.
+_SHORTCUTS: Mapping[Shortcut, Added] = {"none": "none", "A": "padded", "B": "projected"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,7 +162,7 @@ class ResNetSpec:
         """The stages of `ResNet.features` in order: `stem` (before max-pool), `layer1`, `layer2`, ..."""
         halvings = 1 if self.stem == "imagenet" else 0
         before = 2 * halvings + (self.block == "pooled")
-        stem = FeatureInfo(name="stem", stride=2**halvings, channels=self.stem_channels)
+        stem = FeatureInfo(name="stem", stride=2**halvings, channels=self.stem_convolution.channels)
         stages = (
             FeatureInfo(
                 name=f"layer{i + 1}",
@@ -126,9 +174,41 @@ class ResNetSpec:
         return (stem, *stages)
 
     @property
-    def stem_channels(self) -> int:
-        """Channels of the stem's output: `width`, or two for each number in a 2x2 patch under `whitening`."""
-        return 2 * 4 * self.in_channels if self.stem == "whitening" else self.width
+    def stem_convolution(self) -> Convolution:
+        """The first convolution: of `width` channels, or under `whitening` of two for each number in a 2x2 patch."""
+        channels = 2 * 4 * self.in_channels if self.stem == "whitening" else self.width
+        return Convolution(self.in_channels, channels, *_STEMS[self.stem])
+
+    @property
+    def stages(self) -> tuple[tuple[Block, ...], ...]:
+        """The blocks of each stage.
+
+        >>> [blocks[0].shortcut for blocks in ResNetSpec().stages], ResNetSpec().stages[1][0].convolutions[0].filters
+        (['identity', 'projected', 'projected', 'projected'], Window(size=3, stride=2, padding=1))
+        """
+        stages, in_channels = [], self.stem_convolution.channels
+        for stage, (num_blocks, width) in enumerate(zip(self.blocks, self.stage_widths, strict=True)):
+            first = self._block(in_channels, width, stride=2 if stage else 1)
+            in_channels = width * self.expansion
+            stages.append((first, *[self._block(in_channels, width, stride=1)] * (num_blocks - 1)))
+        return tuple(stages)
+
+    def _block(self, in_channels: int, width: int, *, stride: int) -> Block:
+        first, last = Convolution(in_channels, width, Window(3, stride, 1)), Convolution(width, width, Window(3, 1, 1))
+        channels = width * self.expansion
+        convolutions: tuple[Convolution, ...] = (first, last)
+        if self.block == "bottleneck":
+            inner, (stride1, stride2) = width * self.widening, (stride, 1) if self.stride == "v1" else (1, stride)
+            convolutions = (
+                Convolution(in_channels, inner, Window(1, stride1)),
+                Convolution(inner, inner, Window(3, stride2, 1)),
+                Convolution(inner, channels, Window(1)),
+            )
+        if self.block == "pooled":
+            convolutions = (Convolution(in_channels, width, Window(3, 1, 1), pool=Window(2, 2)), last)
+        kept = self.block == "pooled" or (stride == 1 and in_channels == channels)
+        shortcut = "identity" if kept and self.shortcut != "none" else _SHORTCUTS[self.shortcut]
+        return Block(convolutions, shortcut, Convolution(in_channels, channels, Window(1, stride)))
 
     @property
     def num_features(self) -> int:

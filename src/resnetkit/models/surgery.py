@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from resnetkit.errors import UsageError
-from resnetkit.models.resnet import ResNet, classifier
+from resnetkit.models.resnet import ResNet, classifier, convolution
 
 
 class Headless(nn.Module):
@@ -60,16 +60,7 @@ def adapt_input(network: ResNet, in_channels: int) -> None:
     else:
         turns = [i % old.in_channels for i in range(in_channels)]
         adapted = weight[:, turns] * (old.in_channels / in_channels)
-    new = nn.Conv2d(
-        in_channels,
-        old.out_channels,
-        kernel_size=old.weight.shape[2],
-        stride=old.stride[0],
-        padding=old.weight.shape[2] // 2,
-        bias=False,
-        device=weight.device,
-        dtype=weight.dtype,
-    )
+    new = convolution(spec.stem_convolution, device=weight.device, dtype=weight.dtype)
     with torch.no_grad():
         new.weight.copy_(adapted)
     network.spec, network.conv1 = spec, new

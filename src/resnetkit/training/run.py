@@ -300,14 +300,10 @@ def open_run(name: str | os.PathLike[str], *, root: Path = Path("runs")) -> RunF
             return RunFolder(path)
     for path in (Path(name), root / name):
         if path.is_dir():
-            raise DataError(
-                f"{path} is a folder but not a whole run: it has no state/ in it{_without_state(RunFolder(path))}"
-            )
+            best = RunFolder(path).best
+            answers = f"; its model still answers: --model {best}" if best.is_file() else ""
+            raise DataError(f"{path} is a folder but not a whole run: it has no state/ in it{answers}")
     raise UsageError(f"no run {str(name)!r}{near_miss(str(name), [run.name for run in all_runs(root)])}")
-
-
-def _without_state(folder: RunFolder) -> str:
-    return f"; its model still answers: --model {folder.best}" if folder.best.is_file() else ""
 
 
 def all_runs(root: Path = Path("runs")) -> list[RunFolder]:

@@ -76,7 +76,8 @@ def read_npz(source: str) -> Found:
         images[part] = _checked_images(source, f"{part}_images", arrays[f"{part}_images"])
         labels = _checked_labels(source, f"{part}_labels", arrays.get(f"{part}_labels"), len(images[part]))
         split = None if parts == ["train"] else part
-        items += _items(source, f"{part}/", [_name(names, label) for label in labels], split)
+        named = [names[label] if 0 <= label < len(names) else str(label) for label in labels]
+        items += _items(source, f"{part}/", named, split)
     if not items:
         raise DataError(f"{source}: has no rows: its arrays hold no image")
     return Arrays(images), items
@@ -111,10 +112,6 @@ def _checked_labels(source: str, name: str, labels: np.ndarray | None, count: in
             f"{count} images (data with several labels per image cannot be used)"
         )
     return labels.astype(np.int64)
-
-
-def _name(names: tuple[str, ...], label: int) -> str:
-    return names[label] if 0 <= label < len(names) else str(label)
 
 
 # What stands for arrays that were given from Python where a source has a name.

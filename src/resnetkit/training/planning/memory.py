@@ -23,7 +23,9 @@ def check_memory(spec: ResNetSpec, recipe: Recipe, *, frame: tuple[int, int], co
         return
     chunk = min(recipe.micro_batch or recipe.batch_size, recipe.batch_size, count)
     bytes_each = 2 if runtime.dtype == "bf16" else 4
-    if _at_most(spec, frame) * bytes_each * _PER_OUTPUT * chunk < free / 4:
+    # A bound on the outputs of all layers that costs nothing: every layer as large as the largest.
+    most = 3 * spec.num_layers * spec.width * spec.expansion * frame[0] * frame[1]
+    if most * bytes_each * _PER_OUTPUT * chunk < free / 4:
         return
     layers = layer_table(spec, frame)
     per_image = activation_elements(_learning(layers, recipe.train)) * bytes_each * _PER_OUTPUT
@@ -45,8 +47,3 @@ def _learning(layers: tuple[Layer, ...], train: str) -> tuple[Layer, ...]:
         return layers
     first = "fc" if train == "head" else f"{train}."
     return layers[next(i for i, layer in enumerate(layers) if layer.name.startswith(first)) :]
-
-
-def _at_most(spec: ResNetSpec, frame: tuple[int, int]) -> int:
-    """Return a bound on the outputs of all layers that costs nothing: every layer as large as the largest."""
-    return 3 * spec.num_layers * spec.width * spec.expansion * frame[0] * frame[1]

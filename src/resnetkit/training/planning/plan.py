@@ -209,14 +209,11 @@ def may_be_near(request: Request, origin: Origin | None, *, num_pictures: int) -
     return free and known and not bands and is_near(0.0, num_pictures=num_pictures)
 
 
-def _said(request: Request) -> set[str]:
-    return {setting.partition("=")[0].partition(".")[0] for setting in request.settings}
-
-
 def _is_open(request: Request) -> bool:
     """Tell whether nothing was said of how to train."""
     named = request.recipe or request.epochs or request.batch_size
-    return named is None and not _said(request) & _OF_TRAINING
+    said = {setting.partition("=")[0].partition(".")[0] for setting in request.settings}
+    return named is None and not said & _OF_TRAINING
 
 
 def _side_for_trunk(
