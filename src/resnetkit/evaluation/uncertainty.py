@@ -40,6 +40,8 @@ def bootstrap(
     little of the tails: then it is the jackknife's, with Student's t. None of a single one, which says nothing of how
     much they differ. The draws are the same every time.
     """
+    from scipy.special import ndtr, ndtri
+
     units = summed(np.asarray(counted, np.float64), groups)
     if len(units) < 2:
         return None
@@ -52,10 +54,10 @@ def bootstrap(
     if draws[0] == draws[-1]:
         return Interval(value, value)
     below = (np.searchsorted(draws, value, "left") + np.searchsorted(draws, value, "right")) / (2 * len(draws))
-    bias = _quantile(min(max(below, 1 / len(draws)), 1 - 1 / len(draws)))
+    bias = ndtri(min(max(below, 1 / len(draws)), 1 - 1 / len(draws)))
     scale = float((away**2).sum()) ** 1.5
     acceleration = float((away**3).sum()) / (6 * scale) if scale > 0 else 0.0
-    low, high = (_share(bias + (bias + z) / (1 - acceleration * (bias + z))) for z in (-_Z, _Z))
+    low, high = (ndtr(bias + (bias + z) / (1 - acceleration * (bias + z))) for z in (-_Z, _Z))
     return Interval(*(float(bound) for bound in np.quantile(draws, [low, high])))
 
 
@@ -235,14 +237,3 @@ def student(freedom: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(max(1, freedom), 0.975))
-
-
-def _share(z: float) -> float:
-    """Return the normal distribution's share below z."""
-    return 0.5 * math.erfc(-z / math.sqrt(2))
-
-
-def _quantile(share: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(share)
