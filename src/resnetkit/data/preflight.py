@@ -20,7 +20,7 @@ from resnetkit.data.folds import Folds, fold_of
 from resnetkit.data.opening import pages
 from resnetkit.data.prepared import Division, Pair, Part, Prepared, Reading
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.data.several import unite
+from resnetkit.data.several import check_differ, unite
 from resnetkit.data.targets import class_targets, label_targets
 from resnetkit.errors import DataError, UsageError
 from resnetkit.watcher import Progress
@@ -211,10 +211,7 @@ def _check_labels(dataset: Dataset, classes: Sequence[str] | None, parts: Sequen
         raise DataError(f"{dataset.name}: no training part (only {only}); add one, or give the pictures without parts")
     counts = Counter(label for item in dataset.items for label in item.labels or ())
     if classes is None and dataset.several:
-        known = {name: sum(name not in item.unknown for item in dataset.items) for name in counts}
-        if known == counts:
-            have = "no picture has a label" if not counts else f"every picture has every label ({', '.join(counts)})"
-            raise DataError(f"{dataset.name}: {have}; a label is learnt from pictures with it and pictures without it")
+        check_differ(dataset)
     elif classes is None and len(counts) < 2:
         raise DataError(
             f"{dataset.name}: one class only ({next(iter(counts))}); there must be two or more to tell apart"

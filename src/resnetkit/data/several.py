@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from resnetkit.data.classes import in_order
 from resnetkit.data.dataset import Dataset, Item
+from resnetkit.errors import DataError
 from resnetkit.words import counted
 
 
@@ -52,6 +54,15 @@ def _one_of(members: list[Item]) -> Item:
         group=next((item.group for item in members if item.group is not None), None),
         unknown=in_order({name for item in members for name in item.unknown} - set(labels)),
     )
+
+
+def check_differ(dataset: Dataset) -> None:
+    """Raise `DataError` where no picture lacks a label that another has: nothing tells them apart."""
+    counts = Counter(label for item in dataset.items for label in item.labels or ())
+    known = {name: sum(name not in item.unknown for item in dataset.items) for name in counts}
+    if known == counts:
+        have = f"every picture has every label ({', '.join(sorted(counts))})" if counts else "no picture has a label"
+        raise DataError(f"{dataset.name}: {have}; a label is learnt from pictures with it and pictures without it")
 
 
 def counted_labels(items: Iterable[Item]) -> str:
