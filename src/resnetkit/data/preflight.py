@@ -209,15 +209,11 @@ def _check_labels(dataset: Dataset, classes: Sequence[str] | None, parts: Sequen
     if "train" in parts and "train" not in present:
         only = " and ".join(part for part in SPLITS if part in present)
         raise DataError(f"{dataset.name}: no training part (only {only}); add one, or give the pictures without parts")
-    counts = Counter(label for item in dataset.items for label in item.labels or ())
-    if classes is None and dataset.several:
+    if classes is None:
         check_differ(dataset)
-    elif classes is None and len(counts) < 2:
-        raise DataError(
-            f"{dataset.name}: one class only ({next(iter(counts))}); there must be two or more to tell apart"
-        )
-    for label, count in counts.items():
-        if classes is not None and label not in classes:
+        return
+    for label, count in Counter(label for item in dataset.items for label in item.labels or ()).items():
+        if label not in classes:
             raise naming.unknown_class(label, classes, where=dataset.name, count=count)
 
 

@@ -57,8 +57,14 @@ def _one_of(members: list[Item]) -> Item:
 
 
 def check_differ(dataset: Dataset) -> None:
-    """Raise `DataError` where no picture lacks a label that another has: nothing tells them apart."""
+    """Raise `DataError` for one class only, and where no picture lacks a label that another has."""
     counts = Counter(label for item in dataset.items for label in item.labels or ())
+    if not dataset.several:
+        if len(counts) < 2:
+            raise DataError(
+                f"{dataset.name}: one class only ({next(iter(counts))}); there must be two or more to tell apart"
+            )
+        return
     known = {name: sum(name not in item.unknown for item in dataset.items) for name in counts}
     if known == counts:
         have = f"every picture has every label ({', '.join(sorted(counts))})" if counts else "no picture has a label"
