@@ -130,8 +130,8 @@ class _Layers:
         self.graph, self.spec, self.tensors = graph, spec, tensors
 
     def convolution(self, name: str, x: Value, filters: Window) -> Value:
-        names = [key for key in (f"{name}.weight", f"{name}.bias") if key in self.tensors]
-        values = [self.graph.constant(_floats(self.tensors[key]), name=key) for key in names]
+        keys = [f"{name}.weight", *(key for key in [f"{name}.bias"] if key in self.tensors)]
+        values = [self.graph.constant(_floats(self.tensors[key]), name=key) for key in keys]
         return self.graph.add("Conv", x, *values, strides=[filters.stride] * 2, pads=[filters.padding] * 4)
 
     def pool(self, x: Value, window: Window) -> Value:
