@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from resnetkit.evaluation.metrics import classification_metrics
+from resnetkit.evaluation.metrics import classification_metrics, confused
 from resnetkit.models.choice import Choice
 from resnetkit.report.drawing import charts, fonts, plots
 from resnetkit.report.drawing.canvas import sheet
@@ -65,8 +65,8 @@ def test_nothing_of_a_confusion_matrix_is_cut_off_or_overlaps_its_edge(tmp_path)
 
 def test_the_pairs_confused_most_often_come_largest_first():
     matrix = np.array([[5, 2, 0], [7, 9, 0], [0, 2, 1]])
-    assert plots._most_confused(matrix, limit=2) == [(1, 0, 7), (0, 1, 2)]
-    assert plots._most_confused(np.eye(3, dtype=int), limit=2) == []
+    assert confused(matrix) == [(1, 0, 7), (0, 1, 2), (2, 1, 2)]
+    assert confused(np.eye(3, dtype=int)) == []
 
 
 def test_a_wrong_prediction_is_marked_and_a_right_one_is_not(tmp_path, digits):

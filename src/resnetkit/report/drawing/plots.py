@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
-from resnetkit.evaluation.metrics import num_correct, photos
+from resnetkit.evaluation.metrics import confused, num_correct, photos
 from resnetkit.report.drawing.canvas import FAINT, INK, LINE, MARGIN, RIGHT, WRONG, Sheet, drawn_size, sheet
 from resnetkit.report.drawing.fonts import drawable, isolated
 
@@ -177,13 +177,6 @@ def _cell_colors(matrix: np.ndarray) -> np.ndarray:
     return 1 - strength * (1 - target)
 
 
-def _matrix_image(axes: Axes, matrix: np.ndarray) -> None:
-    axes.imshow(_cell_colors(matrix), interpolation="nearest", aspect="auto")
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(visible=True, color=LINE)
-
-
 def _named_matrix(matrix: np.ndarray, names: Sequence[str], title: str, path: Path) -> str | None:
     """Draw a matrix small enough for the name of every class."""
     cell = min(96 if len(names) > 4 else 128, max(12, 1160 // len(names)))
@@ -197,9 +190,7 @@ def _named_matrix(matrix: np.ndarray, names: Sequence[str], title: str, path: Pa
         drawn.resize(max(640, left + side + MARGIN), top + side + below + 52)
         numbers = "numbers: photos; " if (count_size := _count_size(matrix, cell)) else ""
         drawn.header(title, f"{numbers}colour: share of the row, blue where right, orange where wrong")
-        axes = drawn.axes(left, top, side, side)
-        _matrix_image(axes, matrix)
-        _cell_lines(axes, len(names))
+        _cell_lines(drawn.cells(_cell_colors(matrix), left, top, side), len(names))
         if count_size:
             _counts(drawn, matrix, left, top, cell, size=count_size)
         for i, word in enumerate(words):
@@ -239,26 +230,17 @@ def _large_matrix(matrix: np.ndarray, names: Sequence[str], title: str, path: Pa
     """Draw a matrix of more classes than can be named, and beside it the pairs confused most often."""
     side = 900 if len(names) < 900 else min(1000, len(names))
     left, top = MARGIN + 56, _HEADER + 8
-    pairs = _most_confused(matrix, limit=14)
+    pairs = confused(matrix)[:14]
     texts = [names[i] for pair in pairs for i in pair[:2]]
     with sheet(path, texts=[*texts, _SIGNS]) as drawn:
         drawn.resize(left + side + 460, top + side + 70)
         drawn.header(title, "one dot per pair; colour: share of the row, blue where right, orange where wrong")
-        axes = drawn.axes(left, top, side, side)
-        _matrix_image(axes, matrix)
+        axes = drawn.cells(_cell_colors(matrix), left, top, side)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=10, integer=True))
         axes.set(xlabel="predicted (place in the list of classes, from 0)", ylabel="true")
         _confused_list(drawn, pairs, names, left + side + 40, top)
     return drawn.warning
-
-
-def _most_confused(matrix: np.ndarray, *, limit: int) -> list[tuple[int, int, int]]:
-    """Return (true, predicted, count) of the largest counts off the diagonal, largest first."""
-    errors = matrix - np.diag(np.diag(matrix))
-    largest = np.argsort(-errors, axis=None, kind="stable")[:limit].tolist()
-    pairs = [(index // len(matrix), index % len(matrix)) for index in largest]
-    return [(row, column, int(errors[row, column])) for row, column in pairs if errors[row, column]]
 
 
 def _confused_list(
