@@ -57,11 +57,10 @@ def draw_nothing() -> None:
     """Leave out the pictures and the page of each run, which take longer than so short a training."""
     from resnetkit.api import evaluation, finishing
     from resnetkit.api import training as running
-    from resnetkit.report.drawing import plots, reliability
 
     for module, name in (
         (running, "draw_augmented"), (finishing, "draw_history"), (finishing, "write_at_the_end"),
-        (evaluation, "draw_predictions"), (plots, "confusion"), (reliability, "diagram"),
+        (evaluation, "draw_scores"),
     ):  # fmt: skip
         setattr(module, name, lambda *_, **__: None)
 

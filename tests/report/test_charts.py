@@ -2,7 +2,7 @@
 
 import pytest
 
-from resnetkit.report.pages.charts import Axis, Chart, Line, lower, upper
+from resnetkit.report.charts import Axis, Chart, Line, lower, upper
 
 
 def test_ticks_are_round_and_inside() -> None:

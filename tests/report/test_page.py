@@ -210,6 +210,14 @@ def test_the_ring_marks_the_model_which_nothing_may_have_chosen_as_best() -> Non
     assert page.count('<span class="ringed">the model</span>') == 2, "loss and accuracy"
 
 
+def test_cells_of_the_history_that_hold_no_number_are_left_out_of_its_curves() -> None:
+    rows = [{"epoch": f"{e}", "train_loss": loss, "train_top1": ""} for e, loss in enumerate(("1", "nan", "", "3"))]
+    labels = [attributes["aria-label"] for attributes in Page(render(content(history=rows))).all("svg")]
+    assert labels == ["Loss over the epochs: training from 1 to 3"]
+    alone = render(content(history=rows[:1]))
+    assert "How the training went" not in alone, "one epoch has no curve"
+
+
 def test_what_older_runs_lack_is_left_out() -> None:
     page = Page(render(content(findings=None, heat=(), heat_note="No heat maps here: reason", choice=None)))
     assert "resnetkit check DATA" in page.text

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from resnetkit.evaluation.metrics import classification_metrics
+from resnetkit.evaluation.metrics import classification_metrics, confused
 from resnetkit.models.choice import Choice
-from resnetkit.report.drawing import fonts, plots
+from resnetkit.report.drawing import charts, fonts, plots
 from resnetkit.report.drawing.canvas import sheet
 
 LONG = "a class name of sixty characters that goes on and on and on!"
@@ -65,8 +65,8 @@ def test_nothing_of_a_confusion_matrix_is_cut_off_or_overlaps_its_edge(tmp_path)
 
 def test_the_pairs_confused_most_often_come_largest_first():
     matrix = np.array([[5, 2, 0], [7, 9, 0], [0, 2, 1]])
-    assert plots._most_confused(matrix, limit=2) == [(1, 0, 7), (0, 1, 2)]
-    assert plots._most_confused(np.eye(3, dtype=int), limit=2) == []
+    assert confused(matrix) == [(1, 0, 7), (0, 1, 2), (2, 1, 2)]
+    assert confused(np.eye(3, dtype=int)) == []
 
 
 def test_a_wrong_prediction_is_marked_and_a_right_one_is_not(tmp_path, digits):
@@ -143,25 +143,51 @@ def test_the_epoch_that_is_the_model_is_marked_in_both_curves(tmp_path, choice, 
         {"epoch": i, "train_loss": 1 / i, "train_top1": 0.5, "val_loss": 2 / i, "val_top1": [0.1, 0.9, 0.4][i - 1]}
         for i in (1, 2, 3)
     ]
-    plots.history(rows, tmp_path / "history.png", choice=choice)
-    ring = (np.abs(_pixels(tmp_path / "history.png") - [0xD5, 0x5E, 0x00]).max(axis=-1) <= 2).nonzero()[1]
+    charts.history(rows, tmp_path / "history.png", choice=choice)
+    below_the_legend = _pixels(tmp_path / "history.png")[156:]
+    ring = (np.abs(below_the_legend - [0xD5, 0x5E, 0x00]).max(axis=-1) <= 2).nonzero()[1]
     assert {bool(x < 600) for x in ring} == {True, False}
     assert np.ptp(ring[ring < 600]) < 25
-    assert abs(np.median(ring[ring < 600]) - (84 + 470 * place / 2)) < 20  # within the axes' margins
+    assert abs(np.median(ring[ring < 600]) - (84 + 480 * place / 2)) < 3
 
 
 def test_a_fitted_head_is_not_counted_as_an_epoch():
     head = Choice(by="top1", epoch=0, done=1, of=1, looks=2)
-    assert plots._history_words([0, 1], [0.9, 0.8], 0, head)[0] == (
+    rows = {0: {"val_top1": 0.9}, 1: {"val_top1": 0.8}}
+    assert charts._history_words(rows, 0, head)[0] == (
         "1 epoch; the model is the fitted head, best by accuracy, 90.0 % of the held-out photos named right"
     )
-    assert "the model is the last epoch, 80.0 %" in plots._history_words([0, 1], [0.9, 0.8], 1, None)[0]
+    assert "the model is the last epoch, 80.0 %" in charts._history_words(rows, 1, None)[0]
 
 
 def test_results_read_as_text_without_validation_are_drawn(tmp_path):
     rows = [{"epoch": "1", "train_loss": "nan", "train_top1": "0.5", "val_loss": "", "val_top1": None}]
-    assert plots.history(rows, tmp_path / "history.png") is None
+    charts.history(rows, tmp_path / "history.png")
     assert not _has_color(_pixels(tmp_path / "history.png"), plots.WRONG)
+    charts.history([{"epoch": "0", "val_loss": ""}], tmp_path / "history.png")  # nothing to draw is no reason to stop
+
+
+def test_a_loss_that_went_astray_stays_at_the_edge_of_its_axes(tmp_path):
+    rows = [{"epoch": i, "train_loss": "", "val_loss": 50 if i == 2 else 1} for i in range(4)]
+    charts.history(rows, tmp_path / "history.png")
+    inside = slice(120, 520)  # right of the legend's line
+    assert _has_color(_pixels(tmp_path / "history.png")[150:, inside], charts.RIGHT)
+    assert not _has_color(_pixels(tmp_path / "history.png")[:150, inside], charts.RIGHT)
+
+
+def test_confidence_is_drawn_of_a_network_with_and_without_its_temperature(tmp_path):
+    bins = [{"count": 9, "confidence": 0.8, "accuracy": 0.7}, {"count": 0, "confidence": None, "accuracy": None}]
+    figures = {when: {"ece": 0.1, "bins": bins} for when in ("before", "after")}
+    points = [{"coverage": c / 10, "accuracy": 1 - c / 50} for c in range(1, 11)]
+    for temperature in (1.0, 1.7):
+        metrics = {"split": "val", "count": 9, "selective": points}
+        metrics["calibration"] = figures | {"temperature": temperature, "fitted_on": "val"}
+        charts.reliability(metrics, tmp_path / "reliability.png")
+        left = _pixels(tmp_path / "reliability.png")[156:, :600]
+        assert _has_color(left, charts.RIGHT)
+        # Where both are drawn, the calibrated one lies on top.
+        x, y = round(84 + 480 * 0.8), round(320 * 0.3)
+        assert (left[y - 3 : y + 3, x - 3 : x + 3] == [0x00, 0x72, 0xB2]).all()
 
 
 def test_the_same_picture_has_the_same_bytes(tmp_path, digits):

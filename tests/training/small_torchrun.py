@@ -23,7 +23,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from resnetkit.report.drawing import plots
+from resnetkit.report.drawing import charts, plots
 
 # What a rank would import by itself, and a fork of this has already: the optimizers alone import torch._dynamo.
 EARLY = (
@@ -31,7 +31,8 @@ EARLY = (
     *("resnetkit.cli.resume", "torch._dynamo", "sklearn.datasets"),
 )
 SECONDS_OF_A_JOB = 90  # it takes 1 to 5; a rank that hangs writes where, and costs no other job its end
-DRAWINGS = ("history", "confusion", "prediction_grid", "augmented")  # seconds each, and no rank's business
+# Seconds each, and no rank's business.
+DRAWINGS = {charts: ("history", "reliability"), plots: ("confusion", "prediction_grid", "augmented")}
 
 
 def be_rank(job: dict[str, Any], rank: int, port: int, log: Path) -> int:
@@ -114,9 +115,10 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in EARLY:
         importlib.import_module(name)
-    for name in DRAWINGS:
-        assert hasattr(plots, name)
-        setattr(plots, name, lambda *_, **__: None)
+    for module, names in DRAWINGS.items():
+        for name in names:
+            assert hasattr(module, name)
+            setattr(module, name, lambda *_, **__: None)
     assert len(os.listdir("/proc/self/task")) == 1, "a fork may inherit a lock that another thread held"
     ends: list[dict[str, Any]] = []
     store = port = 0

@@ -18,7 +18,6 @@ from resnetkit.api import comparing, evaluation, finishing, training
 from resnetkit.data.dataset import Item
 from resnetkit.data.splits import into_folds
 from resnetkit.errors import InterruptedRun, UsageError
-from resnetkit.report.drawing import plots, reliability
 from resnetkit.training.run import TIMING_COLUMNS
 from tests.conftest import Output
 
@@ -54,7 +53,7 @@ def _undrawn() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
             (training, "draw_augmented"), (finishing, "draw_history"), (finishing, "write_at_the_end"),
-            (evaluation, "draw_scores"), (plots, "confusion"), (reliability, "diagram"),
+            (evaluation, "draw_scores"),
         ):  # fmt: skip
             patch.setattr(module, name, lambda *_, **__: None)
         yield

@@ -19,7 +19,7 @@ def draw_scores(
     metrics: Mapping[str, Any], part: Part, rows: list[dict[str, Any]], folder: Path, watcher: Watcher
 ) -> None:
     """Draw what the figures of a scored part hold, and some of its pictures with their answers."""
-    from resnetkit.report.drawing import plots, reliability, together
+    from resnetkit.report.drawing import charts, plots, together
 
     warnings = []
     if "confusion_matrix" in metrics:
@@ -27,7 +27,7 @@ def draw_scores(
     if "together" in metrics:
         warnings.append(together.diagram(metrics, folder / "together.png"))
     if "calibration" in metrics:
-        reliability.diagram(metrics, folder / "reliability.png")
+        charts.reliability(metrics, folder / "reliability.png")
     warnings.append(_draw_predictions(part, rows, folder / "predictions.png"))
     for warning in sorted({warning for warning in warnings if warning}):
         watcher.note(warning)
@@ -53,10 +53,10 @@ def _draw_predictions(part: Part, rows: list[dict[str, Any]], path: Path) -> str
 
 def draw_history(state: State, folder: Path, choice: Choice | None) -> None:
     """Draw loss and accuracy of the epochs into `results.png`."""
-    from resnetkit.report.drawing import plots
+    from resnetkit.report.drawing import charts
 
     if state.rows:
-        plots.history(state.rows, folder / "results.png", choice=choice)
+        charts.history(state.rows, folder / "results.png", choice=choice)
 
 
 def draw_augmented(job: Job, watcher: Watcher) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from resnetkit.errors import DataError
 from resnetkit.models.choice import Choice, choice_in
@@ -107,6 +108,15 @@ def photos(split: str, count: int) -> str:
 def num_correct(metrics: Mapping[str, Any]) -> int:
     """Return how many images of `metrics` were named right, whatever a corrected accuracy says."""
     return round(counted(metrics) * metrics["count"])
+
+
+def confused(matrix: ArrayLike) -> list[tuple[int, int, int]]:
+    """Return (true, predicted, count) of the counts off the diagonal of a confusion matrix, largest first."""
+    errors = np.array(matrix)
+    np.fill_diagonal(errors, 0)
+    true, predicted = errors.nonzero()
+    cells = zip(true.tolist(), predicted.tolist(), errors[true, predicted].tolist(), strict=True)
+    return sorted(cells, key=lambda cell: -cell[2])
 
 
 def counted(metrics: Mapping[str, Any]) -> float:

@@ -202,6 +202,7 @@ def remove_scores(folder: RunFolder) -> None:
         "predictions.png",
         "confusion_matrix.png",
         "reliability.png",
+        "together.png",
         "report.html",
     ):
         (folder.path / name).unlink(missing_ok=True)

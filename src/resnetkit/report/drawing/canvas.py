@@ -118,9 +118,14 @@ class Sheet:
         axes = self.axes(left + (side - width) // 2, bottom - height, width, height)
         enlarged = side / max(pixels.shape[:2])
         axes.imshow(_rgb(pixels), interpolation="nearest" if enlarged >= 2 else "hanning", aspect="auto")
-        axes.set(xticks=[], yticks=[])
-        for spine in axes.spines.values():
-            spine.set(visible=True, color=frame, linewidth=thickness * 72 / _DPI)
+        _frame(axes, frame, thickness)
+
+    def cells(self, colors: np.ndarray, left: float, top: float, side: float) -> Axes:
+        """Draw a square of cells, `colors` ([K, K, 3] in [0, 1]); in the axes returned cells count from 0."""
+        axes = self.axes(left, top, side, side)
+        axes.imshow(colors, interpolation="nearest", aspect="auto")
+        _frame(axes, LINE, 1)
+        return axes
 
     def save(self, path: Path) -> None:
         """Write the sheet to `path` as PNG, whatever its suffix."""
@@ -149,6 +154,12 @@ def drawn_size(pixels: np.ndarray, side: int) -> tuple[int, int]:
     height, width = pixels.shape[:2]
     scale = side / max(height, width)
     return max(2, round(width * scale)), max(2, round(height * scale))
+
+
+def _frame(axes: Axes, color: str, thickness: float) -> None:
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=color, linewidth=thickness * 72 / _DPI)
 
 
 def _rgb(pixels: np.ndarray) -> np.ndarray:

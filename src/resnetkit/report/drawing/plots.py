@@ -13,11 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 
-from resnetkit.evaluation.metrics import num_correct, photos
-from resnetkit.models.choice import FIGURES, Choice
+from resnetkit.evaluation.metrics import confused, num_correct, photos
 from resnetkit.report.drawing.canvas import FAINT, INK, LINE, MARGIN, RIGHT, WRONG, Sheet, drawn_size, sheet
 from resnetkit.report.drawing.fonts import drawable, isolated
-from resnetkit.words import percent
 
 GRID_LIMIT = 48  # more pictures than this on one sheet are too small to judge
 AUGMENTED_LIMIT = (8, 8)  # rows and columns
@@ -27,30 +25,6 @@ _GAP = 16
 _LARGEST_SHEET = 1600
 _NAME_WIDTH = 210
 _SIGNS = "✗✓…"  # what we write ourselves beside names
-
-
-def history(rows: Sequence[Mapping[str, Any]], path: Path, *, choice: Choice | None = None) -> str | None:
-    """Draw loss and accuracy of both splits over the epochs from the rows of `results.csv`, the model's epoch marked.
-
-    Of several labels the mean average precision takes the place of accuracy.
-    Values may be numbers, text as read from the file, empty or None; a run without validation shows its training alone.
-    That is the one of `choice` or, without it, the last.
-    """
-    epochs = [int(row["epoch"]) for row in rows]
-    reached = "map" if any("val_map" in row for row in rows) else "top1"
-    accuracy = [_number(row.get(f"val_{reached}")) for row in rows]
-    model = epochs.index(choice.epoch) if choice is not None and choice.epoch in epochs else len(epochs) - 1
-    with sheet(path, texts=()) as drawn:
-        drawn.resize(1200, 520)
-        drawn.header(*_history_words(epochs, accuracy, model, choice, figure=reached))
-        for left, words, figure, factor in ((84, "loss", "loss", 1), (684, f"{FIGURES[reached]}, %", reached, 100)):
-            drawn.text(left, 108, words)
-            axes = drawn.axes(left, 128, 470, 320)
-            for split, name, color in (("train", "training", FAINT), ("val", "held-out", RIGHT)):
-                values = [factor * _number(row.get(f"{split}_{figure}")) for row in rows]
-                _curve(axes, epochs, values, name=name, color=color, ring=model if split == "val" else None)
-            _finish_curves(axes, epochs, highest=None if figure == "loss" else 100)
-    return drawn.warning
 
 
 def prediction_grid(
@@ -149,52 +123,6 @@ def speeds(rows: Sequence[Mapping[str, Any]], path: Path, *, machine: str) -> No
                 axes.annotate(f"{value:,.4g}", (value, row), xytext=(4, -4), textcoords="offset points", fontsize=9)
 
 
-def _number(value: object) -> float:
-    """Return a cell of results.csv as a number; what is empty or not finite is left out of a curve, as NaN."""
-    number = float(str(value)) if value not in (None, "") else math.nan
-    return number if math.isfinite(number) else math.nan
-
-
-def _history_words(
-    epochs: Sequence[int], accuracy: Sequence[float], model: int, choice: Choice | None, *, figure: str = "top1"
-) -> tuple[str, str]:
-    num = sum(epoch > 0 for epoch in epochs)  # epoch 0 is a fitted head, before any epoch
-    title = f"{num} epoch{'' if num == 1 else 's'}"
-    if all(math.isnan(value) for value in accuracy):
-        return title, "no held-out photos were scored"
-    marked = "the last epoch" if choice is None or not choice.selected else choice.short
-    of = "of the held-out photos named right" if figure == "top1" else f"{FIGURES[figure]} on the held-out photos"
-    reached = "" if math.isnan(accuracy[model]) else f", {percent(accuracy[model])} {of}"
-    return f"{title}; the model is {marked}{reached}", "the ring marks the epoch that is the model"
-
-
-def _curve(
-    axes: Axes, epochs: Sequence[int], values: Sequence[float], *, name: str, color: str, ring: int | None
-) -> None:
-    if all(math.isnan(value) for value in values):
-        return
-    dashes = "--" if name == "training" else "-"
-    marker = "o" if len(epochs) <= 40 else ""
-    axes.plot(epochs, values, dashes, marker=marker, markersize=4, linewidth=2, color=color, label=name, clip_on=False)
-    if ring is not None and not math.isnan(values[ring]):
-        look: dict[str, Any] = {"markersize": 13, "markeredgewidth": 2, "fillstyle": "none", "clip_on": False}
-        axes.plot(epochs[ring], values[ring], "o", color=WRONG, **look)
-
-
-def _finish_curves(axes: Axes, epochs: Sequence[int], *, highest: float | None) -> None:
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
-    axes.grid(axis="y")
-    axes.set_axisbelow(True)
-    axes.margins(x=0.04, y=0.12)
-    if len(set(epochs)) == 1:
-        axes.set(xlim=(epochs[0] - 1, epochs[0] + 1), xticks=epochs[:1])
-    if highest is not None and axes.get_ylim()[1] > highest:
-        axes.set_ylim(top=highest)
-    if axes.lines:
-        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0)
-
-
 def _grid(count: int) -> tuple[int, int]:
     """Return how many columns `count` pictures are drawn in, and their side in pixels."""
     columns = min(count, 8, max(3, math.ceil(math.sqrt(1.5 * count))))
@@ -249,13 +177,6 @@ def _cell_colors(matrix: np.ndarray) -> np.ndarray:
     return 1 - strength * (1 - target)
 
 
-def _matrix_image(axes: Axes, matrix: np.ndarray) -> None:
-    axes.imshow(_cell_colors(matrix), interpolation="nearest", aspect="auto")
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(visible=True, color=LINE)
-
-
 def _named_matrix(matrix: np.ndarray, names: Sequence[str], title: str, path: Path) -> str | None:
     """Draw a matrix small enough for the name of every class."""
     cell = min(96 if len(names) > 4 else 128, max(12, 1160 // len(names)))
@@ -269,9 +190,7 @@ def _named_matrix(matrix: np.ndarray, names: Sequence[str], title: str, path: Pa
         drawn.resize(max(640, left + side + MARGIN), top + side + below + 52)
         numbers = "numbers: photos; " if (count_size := _count_size(matrix, cell)) else ""
         drawn.header(title, f"{numbers}colour: share of the row, blue where right, orange where wrong")
-        axes = drawn.axes(left, top, side, side)
-        _matrix_image(axes, matrix)
-        _cell_lines(axes, len(names))
+        _cell_lines(drawn.cells(_cell_colors(matrix), left, top, side), len(names))
         if count_size:
             _counts(drawn, matrix, left, top, cell, size=count_size)
         for i, word in enumerate(words):
@@ -311,26 +230,17 @@ def _large_matrix(matrix: np.ndarray, names: Sequence[str], title: str, path: Pa
     """Draw a matrix of more classes than can be named, and beside it the pairs confused most often."""
     side = 900 if len(names) < 900 else min(1000, len(names))
     left, top = MARGIN + 56, _HEADER + 8
-    pairs = _most_confused(matrix, limit=14)
+    pairs = confused(matrix)[:14]
     texts = [names[i] for pair in pairs for i in pair[:2]]
     with sheet(path, texts=[*texts, _SIGNS]) as drawn:
         drawn.resize(left + side + 460, top + side + 70)
         drawn.header(title, "one dot per pair; colour: share of the row, blue where right, orange where wrong")
-        axes = drawn.axes(left, top, side, side)
-        _matrix_image(axes, matrix)
+        axes = drawn.cells(_cell_colors(matrix), left, top, side)
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(nbins=10, integer=True))
         axes.set(xlabel="predicted (place in the list of classes, from 0)", ylabel="true")
         _confused_list(drawn, pairs, names, left + side + 40, top)
     return drawn.warning
-
-
-def _most_confused(matrix: np.ndarray, *, limit: int) -> list[tuple[int, int, int]]:
-    """Return (true, predicted, count) of the largest counts off the diagonal, largest first."""
-    errors = matrix - np.diag(np.diag(matrix))
-    largest = np.argsort(-errors, axis=None, kind="stable")[:limit].tolist()
-    pairs = [(index // len(matrix), index % len(matrix)) for index in largest]
-    return [(row, column, int(errors[row, column])) for row, column in pairs if errors[row, column]]
 
 
 def _confused_list(

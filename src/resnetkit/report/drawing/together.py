@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 
 from resnetkit.evaluation.metrics import photos
-from resnetkit.report.drawing.canvas import INK, LINE, MARGIN, RIGHT, Sheet, sheet
+from resnetkit.report.drawing.canvas import INK, MARGIN, RIGHT, Sheet, sheet
 from resnetkit.report.drawing.fonts import drawable
 
 _TOP, _NAME_WIDTH, _MOST_SIDE = 150, 200, 620
@@ -52,11 +52,7 @@ def diagram(metrics: Mapping[str, Any], path: Path) -> str | None:
 def _matrix(drawn: Sheet, counts: np.ndarray, left: float, side: int, cell: int) -> None:
     of_row = np.diag(counts)[:, None]
     share = counts / np.maximum(of_row, 1)
-    axes = drawn.axes(left, _TOP, side, side)
-    axes.imshow(1 - share[..., None] * (1 - np.array(to_rgb(RIGHT))), interpolation="nearest", aspect="auto")
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(visible=True, color=LINE)
+    drawn.cells(1 - share[..., None] * (1 - np.array(to_rgb(RIGHT))), left, _TOP, side)
     if cell < 26:
         return
     for row, column in np.argwhere(of_row > 0 + np.zeros_like(counts)).tolist():

@@ -14,7 +14,7 @@ from resnetkit.checking.forecast import Forecast
 from resnetkit.checking.result import KINDS, Check, Finding
 from resnetkit.data.dataset import Split
 from resnetkit.errors import ResNetKitError
-from resnetkit.report.pages.charts import Axis, Chart, Line, lower
+from resnetkit.report.charts import Axis, Chart, Line, lower
 from resnetkit.report.pages.page import page_templates
 from resnetkit.report.pages.thumbnails import BUDGET, data_uri
 

@@ -19,7 +19,7 @@ from resnetkit.evaluation.metrics import (
     photos,
 )
 from resnetkit.models.choice import Choice, choice_in
-from resnetkit.report.pages import curves as page_charts
+from resnetkit.report import curves as run_curves
 from resnetkit.report.pages import labels as page_labels
 from resnetkit.report.pages import tables as page_tables
 from resnetkit.report.pages.tables import Answer
@@ -29,6 +29,8 @@ from resnetkit.words import percent, steers_terminal
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+    from resnetkit.report.charts import Chart
 
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
 _MOST_COUNTED = 30
@@ -127,8 +129,7 @@ def _values(content: Content) -> dict[str, Any]:
         "label_tables": page_labels.tables(metrics) if metrics and page_labels.is_of_labels(metrics) else [],
         "counts": _counts(content.counts, last="all labels" if several else "all classes"),
         "findings": _plain(content.findings), "commands": content.commands,
-        "curves": page_charts.curves(content.history, model_epoch=content.choice.epoch if content.choice else None),
-        "curves_words": _curves_words(content), "looks": _looks(metrics),
+        "curves": _curves(content), "curves_words": _curves_words(content), "looks": _looks(metrics),
         "photo_notes": content.notes, "heat_note": content.heat_note, "heat": [_heat(one) for one in content.heat],
         "trust": _trust(metrics or {}),
         **{name: content.facts[name] for name in ("training", "machine", "size", "speed", "versions")},
@@ -270,6 +271,12 @@ def _plain(findings: Sequence[str] | None) -> list[str] | None:
     return None if findings is None else [sentence.strip() for sentence in findings]
 
 
+def _curves(content: Content) -> list[Chart]:
+    """Return the charts of the epochs; one epoch alone has no curve."""
+    model_epoch = content.choice.epoch if content.choice else None
+    return run_curves.curves(content.history, model_epoch=model_epoch) if len(content.history) > 1 else []
+
+
 def _curves_words(content: Content) -> str:
     words = "" if content.choice is None else f"The model is {content.choice.words}. "
     return (words + (below_its_head(content.history) if content.choice and not content.choice.selected else "")).strip()
@@ -287,7 +294,7 @@ def _looks(metrics: Mapping[str, Any] | None) -> str:
 def _trust(metrics: Mapping[str, Any]) -> dict[str, Any]:
     words = [_temperature_words(metrics)] if metrics.get("calibration") else []
     return {
-        "charts": page_charts.trust(metrics),
+        "charts": run_curves.trust(metrics),
         "sentences": words,
         "tables": page_tables.folds(metrics) + page_tables.unsure(metrics),
     }

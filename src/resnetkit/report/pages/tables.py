@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
+from resnetkit.evaluation.metrics import confused
 from resnetkit.report.pages.thumbnails import Album, confident_errors
 from resnetkit.words import percent
 
@@ -96,10 +97,9 @@ class Matrix:
 
     @cached_property
     def _listed(self) -> list[tuple[int, int]]:
-        """Return the cells of errors, the fullest first, at most `MOST_PAIRS`."""
-        wrong = [(count, i, j) for i, row in enumerate(self.counts) for j, count in enumerate(row) if i != j and count]
-        wrong.sort(key=lambda cell: (-cell[0], cell[1], cell[2]))
-        return [(i, j) for _, i, j in wrong[:MOST_PAIRS]]
+        """Return the cells of errors, the fullest first; above `LARGEST_MATRIX` classes at most `MOST_PAIRS`."""
+        wrong = [(i, j) for i, j, _ in confused(self.counts)]
+        return wrong if len(self.names) <= LARGEST_MATRIX else wrong[:MOST_PAIRS]
 
     def pairs(self, most: int = MOST_PAIRS) -> list[dict[str, Any]]:
         """Return the classes that are confused most often."""
@@ -117,7 +117,7 @@ class Matrix:
         if self.album is None:
             return []
         every = [(i, i) for i in range(len(self.names))] if len(self.names) <= LARGEST_MATRIX else []
-        places = [*self._all_wrong(), *every]
+        places = [*self._listed, *every]
         found = []
         for i, j in places:
             anchor = self._anchor(i, j)
@@ -133,12 +133,6 @@ class Matrix:
                 "look": "small-ones" if i == j else "wrong-ones",
             })  # fmt: skip
         return found
-
-    def _all_wrong(self) -> list[tuple[int, int]]:
-        if len(self.names) > LARGEST_MATRIX:
-            return self._listed
-        wrong = Counter({(i, j): n for i, row in enumerate(self.counts) for j, n in enumerate(row) if i != j and n})
-        return [place for place, _ in wrong.most_common()]
 
 
 def with_a_place(metrics: Mapping[str, Any], rows: Sequence[Answer]) -> set[int]:

@@ -1,4 +1,4 @@
-"""Line charts for a page: where everything goes is worked out here, the template writes it as SVG."""
+"""Line charts: what they show is said once, a page's template writes it as SVG and `drawing` as PNG."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Chart:
-    """A chart in the pixels of its viewBox; `summary` says in words what it shows."""
+    """A chart; `summary` says in words what it shows, and the pixels are those of an SVG's viewBox."""
 
     title: str
     summary: str

@@ -1,13 +1,14 @@
-"""The charts of a run's page, from `results.csv` and `metrics.json`."""
+"""The charts of a run, from `results.csv` and `metrics.json`."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from resnetkit.evaluation.metrics import is_tempered
-from resnetkit.report.pages.charts import Axis, Chart, Line, Point, lower, upper
+from resnetkit.report.charts import Axis, Chart, Line, Point, lower, upper
 from resnetkit.words import percent
 
 _DIAGONAL = Line(name="as sure as right", points=((0.0, 0.0), (1.0, 1.0)), look="ideal")
@@ -15,11 +16,14 @@ _DOTTED_UP_TO = 40
 
 
 def curves(history: Sequence[Mapping[str, Any]], *, model_epoch: int | None) -> list[Chart]:
-    """Return loss and accuracy over the epochs; none for a run of fewer than two rows."""
-    if len(history) < 2:
-        return []
+    """Return loss and accuracy of both splits over the epochs, `model_epoch` ringed; what has no value is left out.
+
+    Of several labels the mean average precision takes the place of accuracy. Values may be numbers, text as read from
+    the file, empty or None.
+    """
     epochs = [float(row["epoch"]) for row in history]
-    across = Axis(label="epoch", low=min(epochs), high=max(epochs), whole=True)
+    alone = len(set(epochs)) == 1
+    across = Axis(label="epoch", low=max(0.0, min(epochs) - alone), high=max(epochs) + alone, whole=True)
     charts = []
     for figure, title in (("loss", "Loss"), ("top1", "Accuracy, %"), ("map", "Mean average precision, %")):
         lines = [
@@ -30,11 +34,10 @@ def curves(history: Sequence[Mapping[str, Any]], *, model_epoch: int | None) -> 
         values = [y for line in drawn for _, y in line.points]
         if not values:
             continue
-        percent = figure != "loss"
-        highest = upper([min(max(values), _most_loss(drawn))])
-        down = Axis(
-            label=title, low=lower(values) if percent else 0.0, high=1.0 if percent else highest, percent=percent
-        )
+        if figure == "loss":
+            down = Axis(label="", low=0.0, high=upper([min(max(values), _most_loss(drawn))]))
+        else:
+            down = Axis(label="", low=lower(values), high=1.0, percent=True)
         if max(values) > down.high:
             title += " (higher ones at the edge)"
         charts.append(Chart(title=title, summary=_curve_words(title, drawn), x=across, y=down, lines=drawn))
@@ -42,8 +45,13 @@ def curves(history: Sequence[Mapping[str, Any]], *, model_epoch: int | None) -> 
 
 
 def trust(metrics: Mapping[str, Any]) -> list[Chart]:
-    """Return reliability, accuracy against coverage, ROC and precision-recall, as far as `metrics` has them."""
-    return [*_reliability(metrics), *_coverage(metrics), *_per_class_curves(metrics)]
+    """Return what `confidence` does, ROC and precision-recall, as far as `metrics` has them."""
+    return [*confidence(metrics), *_per_class_curves(metrics)]
+
+
+def confidence(metrics: Mapping[str, Any]) -> list[Chart]:
+    """Return reliability and accuracy against coverage, as far as `metrics` has them."""
+    return [*_reliability(metrics), *_coverage(metrics)]
 
 
 def _most_loss(lines: Sequence[Line]) -> float:
@@ -52,9 +60,15 @@ def _most_loss(lines: Sequence[Line]) -> float:
 
 
 def _curve(history: Sequence[Mapping[str, Any]], column: str, *, name: str, look: Any, ringed: int | None) -> Line:
-    points = [(float(row["epoch"]), float(row[column])) for row in history if row.get(column) not in (None, "")]
+    points = [(float(row["epoch"]), value) for row in history if (value := number(row.get(column))) is not None]
     ring = next((point for point in points if ringed is not None and point[0] == ringed), None)
     return Line(name=name, points=points, look=look, dots=len(points) <= _DOTTED_UP_TO, ring=ring)
+
+
+def number(value: object) -> float | None:
+    """Return a cell of results.csv as a number, None where it is empty or not finite."""
+    number = float(str(value)) if value not in (None, "") else math.nan
+    return number if math.isfinite(number) else None
 
 
 def _curve_words(title: str, lines: Sequence[Line]) -> str:
