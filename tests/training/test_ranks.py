@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -165,6 +167,27 @@ def test_a_rank_that_stopped_by_itself_leaves_its_reason(two_beats: tuple[Heartb
     assert str(loss).endswith("stopped: b.zip: not a zip")
     assert loss.exit_code == 3
     assert one.speaks()
+
+
+def test_a_store_that_does_not_answer_ends_the_process_with_a_line(
+    two_beats: tuple[Heartbeat, Heartbeat], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, other = two_beats
+    left, hangs = Queue[int](), Event()
+
+    class Hung:
+        def set(self, key: str, value: str) -> None:
+            hangs.wait()
+
+    monkeypatch.setattr(heartbeats, "_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(os, "_exit", left.put)
+    store, other._store = other._store, Hung()  # type: ignore[assignment]
+    try:
+        assert left.get(timeout=10) == 5
+        assert capsys.readouterr().err == "resnetkit: the machine that keeps torchrun's store does not answer\n"
+    finally:
+        other._store = store
+        hangs.set()
 
 
 def test_nobody_is_lost_where_all_left_or_are_there(two_beats: tuple[Heartbeat, Heartbeat]) -> None:

@@ -41,7 +41,9 @@ class Heartbeat:
         self._hurried = False
         self._ended = threading.Event()
         self._lock = threading.Lock()
+        self._asked: float | None = None  # since when the store has been asked and has not answered
         self._thread = threading.Thread(target=self._watch, name="heartbeat", daemon=True)
+        self._guard = threading.Thread(target=self._watch_store, name="heartbeat of the store", daemon=True)
 
     def start(self) -> None:
         """Say that this rank is here, wait until all are, and begin to listen."""
@@ -54,6 +56,7 @@ class Heartbeat:
             missing = ", ".join(str(rank) for rank, key in enumerate(keys) if not self._store.check([key]))
             raise LostRankError(f"rank {missing} of {self.size} did not come in {_SECONDS_TO_COME:.0f} s") from None
         self._thread.start()
+        self._guard.start()
 
     def stop(self, word: str = "left") -> None:
         """End the thread and leave a last word to the others: `left`, or what `last_words` returns."""
@@ -80,6 +83,8 @@ class Heartbeat:
 
     def speaks(self) -> bool:
         """Tell whether this rank prints the line for all: the first that is not gone."""
+        if self.size in self._lost:  # of each machine one, as they no longer hear one another
+            return os.environ.get("LOCAL_RANK", "0") == "0"
         return self.rank == min((rank for rank in range(self.size) if rank not in self._silent), default=self.rank)
 
     def _error(self) -> LostRankError:
@@ -94,6 +99,18 @@ class Heartbeat:
     def _watch(self) -> None:
         while not self._lost and not self._ended.wait(_SECONDS_BETWEEN_BEATS):
             self._listen()
+        self._leave()
+
+    def _watch_store(self) -> None:
+        """Leave where the store does not answer: that of a machine that hangs stays connected, and no timeout ends."""
+        while not self._ended.wait(_SECONDS_BETWEEN_BEATS):
+            if (asked := self._asked) is not None and time.monotonic() - asked > _SECONDS_OF_SILENCE:
+                self._lost = {self.size: "the machine that keeps torchrun's store does not answer"}
+                self._leave()
+                return
+
+    def _leave(self) -> None:
+        """End the process under the main thread, unless that leaves by itself."""
         if not self._ended.wait(_GRACE_SECONDS):
             if self.speaks():
                 print(f"resnetkit: {self._error()}", file=sys.stderr, flush=True)
@@ -101,6 +118,7 @@ class Heartbeat:
 
     def _listen(self) -> None:
         """Beat, hear the others, and note who is lost."""
+        self._asked = time.monotonic()
         try:
             self._beat()
             with self._lock:
@@ -112,6 +130,7 @@ class Heartbeat:
                     self._hear(self._others if self._hurried else (self._others[self.rank :] or self._others)[:1])
         except dist.DistError:
             self._lost = {self.size: "torchrun is gone, which kept these processes together"}
+        self._asked = None
 
     def _hear(self, ranks: list[int]) -> None:
         now, limit = time.monotonic(), _SECONDS_OF_SILENCE_AFTER_A_BREAK if self._hurried else _SECONDS_OF_SILENCE
