@@ -102,7 +102,7 @@ def explained(
     model: Model, pictures: Dataset, *, label: str | None = None, method: str = "gradcam", top_k: int = 3
 ) -> Iterator[Explanation]:
     """Yield what `explain` does; wrong usage is told before the first picture is asked for."""
-    maker = Maker(model, method)
+    maker, pictures = Maker(model, method), pictures.on_page(model.header.preprocess.page)
     chosen = () if label is None else (maker.index_of(label),)
     if top_k < 1:
         raise UsageError(f"top_k must be at least 1, not {top_k}")
