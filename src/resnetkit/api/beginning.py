@@ -80,7 +80,7 @@ def start_of(asking: Asking) -> Start:
     from resnetkit.training.planning.duration import with_length
 
     request, watcher, ranks = asking.request, asking.watcher, asking.ranks
-    dataset = jobs.open_request_data(request, asking.data if request.data == (GIVEN,) else ())
+    dataset = jobs.open_request_data(request, asking.data if request.data == (GIVEN,) else ()).on_page(request.page)
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=asking.threads or machine.available_threads(), progress=progress)
     dataset = unite(dataset, surveyed.digests)

@@ -57,7 +57,9 @@ def check(
     if output is not None:
         _check_outside(dataset, Path(output))
     how = runtime.resolve(device=device, threads=threads)
-    opener = None if str(weights) == "none" or dataset.several else _opener(str(weights), how, watcher)
+    unasked = str(weights) == "none" or dataset.several
+    opener, page = (None, 1) if unasked else _opener(str(weights), how, watcher)
+    dataset = dataset.on_page(page)
     if dataset.several and str(weights) != "none":
         watcher.note("several labels per picture: they are not held against the pictures, and there is no forecast")
     found = doctor.check(dataset, threads=how.threads, watcher=watcher, backbone=opener)
@@ -71,12 +73,15 @@ def check(
     return found
 
 
-def _opener(weights: str, how: Runtime, watcher: Watcher) -> Callable[[int], Backbone]:
-    """Return what opens the backbone once the pictures' median side is known; one that is named is opened now."""
+def _opener(weights: str, how: Runtime, watcher: Watcher) -> tuple[Callable[[int], Backbone], int]:
+    """Return what opens the backbone once the pictures' median side is known, and which page of files it reads.
+
+    One that is named is opened now.
+    """
     if weights == "auto":
-        return lambda side: _backbone(TRUNK if side >= PHOTO_SIDE else "resnet20.cifar10", how, watcher)
+        return lambda side: _backbone(TRUNK if side >= PHOTO_SIDE else "resnet20.cifar10", how, watcher), 1
     opened = _backbone(weights, how, watcher)
-    return lambda side: opened
+    return lambda side: opened, opened.preprocess.page
 
 
 def _backbone(weights: str, how: Runtime, watcher: Watcher) -> Backbone:

@@ -204,7 +204,8 @@ def part_to_score(
     watcher = watcher or Watcher()
     labels: Labels = "several" if model.header.task == MULTILABEL else "one"
     dataset = _by_the_models_names(open_data(*data, rename=rename, limit=limit, labels=labels), model.header.aliases)
-    dataset, missing = without_columns(dataset, model.classes)
+    page = model.header.preprocess.page
+    dataset, missing = without_columns(dataset.on_page(page), model.classes)
     if missing:
         watcher.note(f"the list has no column for {', '.join(missing)}: nobody knows of these, and they are not scored")
     with watcher.counting("reading pictures") as progress:
@@ -233,7 +234,7 @@ def part_to_score(
             surveyed=surveyed,
         )
     part = prepared.parts[part_name]
-    said = [*notes, *said, *pages.noted(surveyed.several & {item.source for item in part.items})]
+    said = [*notes, *said, *pages.noted(surveyed.several & {item.source for item in part.items}, page)]
     return ToScore(part, chosen, said, not_counted(given, dataset, part=chosen))
 
 

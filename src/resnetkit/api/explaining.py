@@ -136,7 +136,7 @@ def _refuse_own_output(pictures: Dataset, folder: Path) -> None:
 
 def _explained(model: Model, pictures: Dataset, *, label: str | None, method: str, top_k: int) -> Iterator[Explanation]:
     """Yield what `explain` does; wrong usage is told before the first picture is asked for."""
-    maker = Maker(model, method)
+    maker, pictures = Maker(model, method), pictures.on_page(model.header.preprocess.page)
     chosen = () if label is None else (maker.index_of(label),)
     if top_k < 1:
         raise UsageError(f"top_k must be at least 1, not {top_k}")

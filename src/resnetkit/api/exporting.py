@@ -85,8 +85,8 @@ def export(
     _check_int8(int8, format, calibrate)
     source = locate(str(model), weights=weights, watcher=watcher)
     source.check()
-    pictures, whose = _pictures(images, run_of(model))
     header, tensors = source.tensors()
+    pictures, whose = _pictures(images, run_of(model), header.preprocess.page)
     _check_exportable(header, source.name, int8=int8)
     source.tell(header, watcher)
     memory = source.memory(header)
@@ -96,7 +96,7 @@ def export(
     if int8:
         calibrating = quantising.calibration(
             calibrate, classes=header.classes, memory=memory, name=source.name, watcher=watcher,
-            threads=runtime.threads,
+            threads=runtime.threads, page=header.preprocess.page,
         )  # fmt: skip
         seen = seen.and_calibrated(calibrating.keys)
     header = dataclasses.replace(header, trained_on=seen)
@@ -241,16 +241,16 @@ def _counting(pictures: Iterator[tuple[str, bytes]], progress: Count) -> Iterato
         progress(number, None)
 
 
-def _pictures(given: Sequence[str | Path], run: RunFolder | None) -> tuple[Iterator[tuple[str, bytes]], str]:
+def _pictures(given: Sequence[str | Path], run: RunFolder | None, page: int) -> tuple[Iterator[tuple[str, bytes]], str]:
     """Return up to `_MOST_COMPARED` picture files, spread over what there is, and whose they are, in words."""
     from resnetkit.data.sources import open_pictures
 
     if given:
-        return _spread(open_pictures(*given), "pictures that were given")
+        return _spread(open_pictures(*given), "pictures that were given", page)
     held_out = None if run is None else _held_out(run)
     if held_out is not None:
-        return _spread(held_out, "pictures that the run held out")
-    return _generated(), "generated pictures, none of yours (compare on yours with --images)"
+        return _spread(held_out, "pictures that the run held out", page)
+    return _generated(page), "generated pictures, none of yours (compare on yours with --images)"
 
 
 def _held_out(run: RunFolder) -> Dataset | None:
@@ -273,33 +273,35 @@ def _held_out(run: RunFolder) -> Dataset | None:
     return dataclasses.replace(data, items=items) if items else None
 
 
-def _spread(pictures: Dataset, whose: str) -> tuple[Iterator[tuple[str, bytes]], str]:
+def _spread(pictures: Dataset, whose: str, page: int) -> tuple[Iterator[tuple[str, bytes]], str]:
     count = min(len(pictures), _MOST_COMPARED)
     chosen = [pictures.items[number * len(pictures) // count] for number in range(count)]
     share = "" if count == len(pictures) else f"{count} of "
-    return (_content(pictures, item) for item in chosen), f"{share}the {len(pictures):,} {whose}"
+    return (_content(pictures, item, page) for item in chosen), f"{share}the {len(pictures):,} {whose}"
 
 
-def _content(pictures: Dataset, item: Item) -> tuple[str, bytes]:
+def _content(pictures: Dataset, item: Item, page: int) -> tuple[str, bytes]:
     content = pictures.read(item)
-    return item.source, content if isinstance(content, bytes) else _png(content)
+    return item.source, content if isinstance(content, bytes) else _file(content, page)
 
 
-def _generated() -> Iterator[tuple[str, bytes]]:
+def _generated(page: int) -> Iterator[tuple[str, bytes]]:
     """Yield smooth noise in several shapes."""
     import numpy as np
 
     generator = np.random.default_rng(0)
     for number, (height, width) in enumerate(((32, 32), (480, 640), (640, 480), (300, 1000), (97, 31), (1200, 1600))):
         coarse = generator.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
-        yield f"generated {number + 1}", _png(coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, :width])
+        yield f"generated {number + 1}", _file(coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, :width], page)
 
 
-def _png(pixels: np.ndarray) -> bytes:
+def _file(pixels: np.ndarray, page: int) -> bytes:
+    """Return a file that has the picture on that page."""
     from PIL import Image
 
     content = io.BytesIO()
-    Image.fromarray(pixels).save(content, format="PNG")
+    first, *others = [Image.new("L", (1, 1))] * (page - 1) + [Image.fromarray(pixels)]
+    first.save(content, format="TIFF", save_all=True, append_images=others)
     return content.getvalue()
 
 

@@ -35,7 +35,14 @@ class Calibration:
 
 
 def calibration(
-    data: Sequence[str | Path], *, classes: Sequence[str], memory: Memory, name: str, watcher: Watcher, threads: int
+    data: Sequence[str | Path],
+    *,
+    classes: Sequence[str],
+    memory: Memory,
+    name: str,
+    watcher: Watcher,
+    threads: int,
+    page: int = 1,
 ) -> Calibration:
     """Return the pictures to calibrate on, at most 300, and other ones to score: with their labels, none in both.
 
@@ -48,7 +55,7 @@ def calibration(
     from resnetkit.data.targets import class_targets
     from resnetkit.models.seen import packed
 
-    surveyed = survey(dataset := open_data(*data), threads=threads)
+    surveyed = survey(dataset := open_data(*data).on_page(page), threads=threads)
     dataset, notes = by_memory(dataset, surveyed, memory, name=name, asked="auto")
     parts = {item.split for item in dataset.items}
     scored = next((part for part in ("test", "val") if {part, "train"} <= parts), "all")

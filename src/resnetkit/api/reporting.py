@@ -191,7 +191,7 @@ class _Pictures:
                 self._data = open_data(
                     *map(self._place, self.request["data"]), rename=self.request["rename"],
                     labels=self.request.get("labels", "auto"),
-                )  # fmt: skip
+                ).on_page(self.preprocess.page)  # fmt: skip
             except ResNetKitError as problem:
                 self._problem = problem
                 raise

@@ -15,7 +15,7 @@ from resnetkit.data.dataset import Dataset, Item, decoded
 from resnetkit.data.decoded import contents
 from resnetkit.data.decoded.contents import Content
 from resnetkit.data.decoded.survey import reason
-from resnetkit.data.opening import images, signatures
+from resnetkit.data.opening import images, pages, signatures
 from resnetkit.data.opening.many_bands import ManyBands
 from resnetkit.errors import ResNetKitError, missing_extra
 from resnetkit.words import one_line
@@ -81,7 +81,7 @@ def look(dataset: Dataset, item: Item) -> Look:
         image = decoded(data, name=item.source)
         upright = images.convert(image, mode="RGB", depth=None)
         assert not isinstance(image, ManyBands), "these cannot be converted"
-        problems = [] if isinstance(data, np.ndarray) else _of_file(data, image, item)
+        problems = [] if isinstance(data, np.ndarray) else _of_file(data, image, item, dataset.page)
         bits = None if isinstance(data, np.ndarray) else images.bits(data, name=item.source)
     except ResNetKitError as error:
         return Look(digest=digest, problems=(("unreadable", reason(error, item)),))
@@ -92,19 +92,19 @@ def look(dataset: Dataset, item: Item) -> Look:
     )  # fmt: skip
 
 
-def _of_file(data: bytes, image: Image.Image, item: Item) -> list[tuple[str, str]]:
+def _of_file(data: bytes, image: Image.Image, item: Item, page: int) -> list[tuple[str, str]]:
     found = []
     kind = signatures.picture_format(data)
     suffix = os.path.splitext(item.source)[1].lower()
-    if kind is not None and suffix not in _SUFFIXES[kind]:
+    if kind is not None and page == 1 and suffix not in _SUFFIXES[kind]:
         found.append(("wrong suffix", f"is {kind}, not {suffix.removeprefix('.') or 'without a suffix'}"))
     turn = _TURNS.get(images.orientation(image))
     if turn:
         found.append(("rotated", f"EXIF says {turn}; programs that ignore it see it turned"))
     if image.mode in _MODES:
         found.append(("odd mode", f"holds {_MODES[image.mode]}"))
-    if images.has_several(data):
-        found.append(("several pages", "holds several pages or frames: the first is used"))
+    if page > 1 or images.has_several(data):
+        found.append(("several pages", f"holds several pages or frames: {pages.used(page)} is used"))
     if kind == "JPEG" and (damage := _scan_damage(data)):
         found.append(("damaged", damage))
     return found

@@ -31,7 +31,7 @@ KINDS = {
     "wrong suffix": "the suffix says another format",
     "rotated": "turned by EXIF alone",
     "odd mode": "neither RGB nor grey",
-    "several pages": "files of several pages or frames, of which the first is used",
+    "several pages": "files of several pages or frames, of which one is used",
     "same name": "names that differ by case alone",
     "few images": "far fewer images than the largest class",
 }

@@ -75,8 +75,8 @@ class Dataset:
     listed, `notes` sentences that a person should read, `roots` the folders given, `limit` how many pictures of each
     part were taken at most. Where `several`, a picture may have no label, one or several, else each has one; where it
     `unites`, files of one content are one picture with the labels of all. `columns` are labels that a list has a
-    column for: of others it says nothing. `origins` tells for each source who reads it,
-    under which key.
+    column for: of others it says nothing. `page`: which one of files of several is
+    read. `origins` tells for each source who reads it, under which key.
     """
 
     name: str
@@ -92,22 +92,31 @@ class Dataset:
     several: bool = False
     unites: bool = False
     columns: tuple[str, ...] = ()
+    page: int = 1
     origins: Mapping[str, tuple[Reader, str]] = field(repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.items)
 
     def read(self, item: Item) -> bytes | np.ndarray:
-        """Return the file's bytes, or the pixels where the source holds arrays; raises `DataError` naming it."""
+        """Return the file's bytes, those of its `page` alone, or the pixels where the source holds arrays.
+
+        Raises `DataError` naming it.
+        """
         reader, key = self.origins[item.source]
         try:
-            return reader.read(key)
+            data = reader.read(key)
         except OSError as error:
             raise DataError(f"{item.source}: cannot be read ({error.strerror or error})") from error
+        return data if isinstance(data, np.ndarray) else images.of_page(data, name=item.source, page=self.page)
 
     def open(self, item: Item) -> images.Opened:
         """Return the decoded picture; raises `DataError` naming the source."""
         return decoded(self.read(item), name=item.source)
+
+    def on_page(self, page: int) -> Dataset:
+        """Return the same pictures, of files of several that page, counted from 1."""
+        return self if page == self.page else replace(self, page=page)
 
     def as_part(self, split: Split) -> Dataset:
         """Return the same pictures with all of them in one part, to evaluate on everything there is."""

@@ -40,7 +40,7 @@ def prepare_training(
     a `--limit` that leaves nothing to hold out.
     """
     parts, trained = division.parts, set(division.trained)
-    dataset, surveyed = _united(dataset, surveyed, reading)
+    dataset, surveyed = _united(dataset.on_page(preprocess.page), surveyed, reading)
     wanted, notes = _chosen(dataset, (*SPLITS, "seen"), division.rows)
     wanted = _without_seen(wanted, trained)
     chosen = replace(wanted, items=tuple(item for item in wanted.items if item.split in parts))
@@ -97,7 +97,7 @@ def prepare_scoring(
 
     Raises `DataError` for a class that is not among them too.
     """
-    dataset, surveyed = _united(dataset, surveyed, reading)
+    dataset, surveyed = _united(dataset.on_page(preprocess.page), surveyed, reading)
     chosen, _ = _chosen(dataset, (part,), None)
     _check_labels(chosen, classes, (part,))
     step = _Steps(reading.progress, total=len(chosen) * (2 if surveyed is None else 1))
@@ -125,7 +125,7 @@ class _Found:
 
     def report(self, classes: Sequence[str], *, notes: Sequence[str], **more: Any) -> Report:
         """Return what is worth knowing of it."""
-        notes = (*notes, *pages.noted(self.surveyed.several - self.failed.keys()))
+        notes = (*notes, *pages.noted(self.surveyed.several - self.failed.keys(), self.dataset.page))
         return examine(
             self.dataset, {part: items for part, (items, _) in self.read.items()}, classes,
             digests=self.surveyed.identities, unreadable=self.failed,

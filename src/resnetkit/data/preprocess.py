@@ -36,7 +36,8 @@ class Preprocess:
     is meant in its own aspect: the picture covers it (`resize` is then its height), fits into it, or becomes it.
     Pillow's resize is the reference;
     it always antialiases, and `antialias` records that for exports. `depth`: the bits that 16-bit images use (None:
-    the smallest of 8, 10, 12, 14, 16 that holds the image's own maximum). `mean` and `std` are in units of [0, 1].
+    the smallest of 8, 10, 12, 14, 16 that holds the image's own maximum). `page`: which of a file's pages or frames,
+    counted from 1. `mean` and `std` are in units of [0, 1].
     """
 
     resize: int = 256
@@ -47,6 +48,7 @@ class Preprocess:
     antialias: bool = True
     channels: int = 3
     depth: int | None = None
+    page: int = 1
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
@@ -76,6 +78,8 @@ class Preprocess:
             raise UsageError(f"std must be above 0, not {self.std}")
         if self.depth is not None and not 8 <= self.depth <= 16:
             raise UsageError(f"depth must be 8 to 16 bits, not {self.depth}")
+        if type(self.page) is not int or self.page < 1:
+            raise UsageError(f"page must be a whole number from 1 on, not {self.page!r}")
 
     @classmethod
     def for_size(cls, size: int, *, width: int | None = None, channels: int = 3) -> Preprocess:
@@ -213,9 +217,8 @@ class Preprocess:
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""
         plain = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
-        if self.width is None:  # so that older versions read what they know
-            del plain["width"]
-        return plain
+        usual = {"width": None, "page": 1}  # left out, so that older versions read what they know
+        return {name: value for name, value in plain.items() if name not in usual or value != usual[name]}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Preprocess:

@@ -106,8 +106,8 @@ def compare(
     parity = Parity()
     for name, content in pictures:
         try:
-            image = images.decode(content, name=name)
-            theirs = read(content, preprocess.channels, preprocess.depth)
+            image = images.decode(images.of_page(content, name=name, page=preprocess.page), name=name)
+            theirs = read(content, preprocess.channels, preprocess.depth, preprocess.page)
             assert isinstance(image, Image.Image), "`read` refuses more bands than colours"
         except (ResNetKitError, OSError, SyntaxError, ValueError):
             parity.unreadable.append(name)

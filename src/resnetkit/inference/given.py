@@ -34,10 +34,13 @@ Given = str | os.PathLike[str] | Image.Image | np.ndarray | bytes | bytearray | 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture and what it is called; `open` raises `DataError` or `OSError` where it cannot be read."""
+    """A picture and what it is called; `open` takes the page that is read of a file, not of what is no file.
+
+    It raises `DataError` or `OSError` where it cannot be read.
+    """
 
     source: str
-    open: Callable[[], images.Opened]
+    open: Callable[[int], images.Opened]
 
 
 def picture_of(given: Given, *, source: str | None = None) -> Picture:
@@ -51,15 +54,15 @@ def picture_of(given: Given, *, source: str | None = None) -> Picture:
         found = _only(open_pictures(os.fspath(given)), os.fspath(given))
         return found if source is None else replace(found, source=source)
     if isinstance(given, Image.Image):
-        return Picture(source or str(getattr(given, "filename", "") or "<image>"), lambda: given)
+        return Picture(source or str(getattr(given, "filename", "") or "<image>"), lambda page: given)
     if isinstance(given, (bytes, bytearray, memoryview)):
         name = source or "<bytes>"
-        return Picture(name, lambda: images.decode(bytes(given), name=name))
+        return Picture(name, lambda page: _decoded(bytes(given), name, page))
     if hasattr(given, "read"):
         name = source or _name(given)
-        return Picture(name, lambda: images.decode(_content(given, name), name=name))
+        return Picture(name, lambda page: _decoded(_content(given, name), name, page))
     if hasattr(given, "__array__"):
-        return Picture(source or "<array>", lambda: _from_array(given))
+        return Picture(source or "<array>", lambda page: _from_array(given))
     raise UsageError(f"a picture is {_KINDS}, not {type(given).__name__}")
 
 
@@ -123,15 +126,22 @@ def _lazily(given: Iterable[Given]) -> Iterator[Picture]:
             yield Picture(os.fspath(one), _raising(error))
 
 
-def _raising(error: ResNetKitError) -> Callable[[], Image.Image]:
-    def fail() -> Image.Image:
+def _raising(error: ResNetKitError) -> Callable[[int], Image.Image]:
+    def fail(page: int) -> Image.Image:
         raise error
 
     return fail
 
 
 def _of_dataset(dataset: Dataset) -> Iterator[Picture]:
-    return (Picture(item.source, lambda item=item: dataset.open(item)) for item in dataset.items)  # type: ignore[misc]
+    return (
+        Picture(item.source, lambda page, item=item: dataset.on_page(page).open(item))  # type: ignore[misc]
+        for item in dataset.items
+    )
+
+
+def _decoded(data: bytes, name: str, page: int) -> images.Opened:
+    return images.decode(images.of_page(data, name=name, page=page), name=name)
 
 
 def _only(pictures: Dataset, path: str) -> Picture:

@@ -189,7 +189,7 @@ class Predictor:
         """Read and preprocess one picture; what is wrong with it becomes its one line."""
         source = picture.source
         try:
-            image = picture.open()
+            image = picture.open(self.preprocess.page)
             warnings = _warnings(image) + self._beyond_its_training(*image.size)
             return Read(source, pixels=self.preprocess.pixels(image), warnings=warnings)
         except (ResNetKitError, OSError, SyntaxError) as problem:  # Pillow's word for a broken PNG is SyntaxError

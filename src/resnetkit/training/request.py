@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError
 from resnetkit.models import catalog
 from resnetkit.models.spec import ResNetSpec
@@ -99,7 +100,7 @@ class Request:
                 )
             object.__setattr__(self, "weights", self.model)
         catalog.spec_of(self.architecture)
-        _ = self.spec_changes  # reading the settings checks them
+        _ = self.page  # reading the settings checks them
 
     @property
     def named(self) -> str | None:
@@ -122,6 +123,13 @@ class Request:
     def spec_changes(self) -> dict[str, Any]:
         """What the recipe and `--set model....` change in the network."""
         return with_settings(recipe_named(self.recipe or "scratch"), {}, self.settings).model
+
+    @property
+    def page(self) -> int:
+        """Which page of files of several is asked for: wanted before the pictures decide on the rest."""
+        changes: dict[str, Any] = {}
+        with_settings(recipe_named(self.recipe or "scratch"), changes, self.settings)
+        return Preprocess(page=changes.get("page", 1)).page
 
     @property
     def asked_side(self) -> int | None:

@@ -66,7 +66,7 @@ def take_up(
     if data or begun.moved_to:
         dataset = found_again(
             data or begun.moved_to, runs.read_contents(folder), read_items(folder.split, several=several),
-            run=folder.name, several=begun.classes if several else (),
+            run=folder.name, several=begun.classes if several else (), page=begun.preprocess.page,
             in_order=begun.contents_in_order, threads=runtime.threads, rename=request.rename,
             progress=progress,
         )  # fmt: skip

@@ -36,7 +36,7 @@ class Survey:
     `digests` and `depths` are by source; `unreadable` maps a source to the reason. `sizes` are the (width, height) of
     at most 2,000 pictures spread evenly over the data. `contents`: of each picture that could be decoded, by source.
     `kept`: the pictures themselves, as far as there is room for them; `prepare` uses them up. `several`: files
-    with several pages, of which the first is used.
+    with several pages, of which one is used.
     """
 
     digests: Mapping[str, str] = field(repr=False)
@@ -160,9 +160,8 @@ def _look(dataset: Dataset, item: Item, known: Mapping[str, Content], *, measure
     if isinstance(data, np.ndarray):
         return _Look(digest, depth, size, content, data)
     whole = pixels is not None and signatures.picture_format(data) != "JPEG"  # JPEGs may be asked for smaller
-    return _Look(
-        digest, depth, size, content, None if whole else data, pixels, several=images.has_several(data)
-    )  # fmt: skip
+    several = dataset.page > 1 or images.has_several(data)
+    return _Look(digest, depth, size, content, None if whole else data, pixels, several=several)
 
 
 def reason(error: ResNetKitError, item: Item) -> str:

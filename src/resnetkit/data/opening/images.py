@@ -8,6 +8,8 @@ import io
 import struct
 import unicodedata
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 from PIL import Image
@@ -86,6 +88,25 @@ def decode(data: bytes, *, name: str, at_least: int | None = None) -> Opened:
     `UsageError` when HEIC needs its extra.
     """
     return _read(data, name=name, load=True, at_least=at_least)
+
+
+def of_page(data: bytes, *, name: str, page: int) -> bytes:
+    """Return a file of one page or frame of a file, counted from 1, for `decode` and the rest; of the first `data`.
+
+    Raises as `decode` does, and `DataError` where there is no such page.
+    """
+    if page == 1:
+        return data
+    shown = _one_line(name)
+    kind = _recognised(data, shown)
+
+    def opened() -> Image.Image:
+        image = _open(data, kind)
+        _check_claimed_size(image, len(data))
+        return image
+
+    with _told(shown, kind):
+        return pages.alone(data, page, opened)
 
 
 def bits(data: bytes, *, name: str) -> int | None:
@@ -168,23 +189,30 @@ def orientation(image: Opened) -> int:
 def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) -> Opened:
     shown = _one_line(name)
     kind = _recognised(data, shown)
+    with _told(shown, kind):
+        if kind == "TIFF":
+            tags = bands.first_directory(data)
+            if (more := bands.beside(tags)) is not None:
+                return many_bands.read(data, more, most=MAX_PIXELS)
+            bands.check_numbers(tags)
+        image = _open(data, kind)
+        _check_claimed_size(image, len(data))
+        _check_not_raw(image)
+        if at_least and kind == "JPEG":
+            image.draft(None, (at_least, at_least))
+        if load:
+            _load(image, data, kind)
+            if pages.may_be_several(data, kind):
+                pages.check_first(image, lambda: _open(data, kind))
+        return image
+
+
+@contextmanager
+def _told(shown: str, kind: str) -> Iterator[None]:
+    """Make one line that names the file of whatever goes wrong while it is read."""
     try:
         with libraries_silenced():
-            if kind == "TIFF":
-                tags = bands.first_directory(data)
-                if (more := bands.beside(tags)) is not None:
-                    return many_bands.read(data, more, most=MAX_PIXELS)
-                bands.check_numbers(tags)
-            image = _open(data, kind)
-            _check_claimed_size(image, len(data))
-            _check_not_raw(image)
-            if at_least and kind == "JPEG":
-                image.draft(None, (at_least, at_least))
-            if load:
-                _load(image, data, kind)
-                if pages.may_be_several(data, kind):
-                    pages.check_first(image, lambda: _open(data, kind))
-            return image
+            yield
     except UsageError:  # an optional package is missing
         raise
     except DataError as error:

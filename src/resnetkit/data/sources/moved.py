@@ -21,18 +21,18 @@ from resnetkit.watcher import Progress
 def found_again(
     data: Sequence[Any], wanted: Sequence[tuple[str, str]], items: Mapping[str, Item], *, run: str, in_order: bool,
     threads: int, rename: Mapping[str, str] | None = None, progress: Progress | None = None,
-    several: Sequence[str] = (),
+    several: Sequence[str] = (), page: int = 1,
 ) -> Dataset:  # fmt: skip
     """Return `items` of a run, in the order of `wanted`, read from the pictures of the same content under `data`.
 
     `wanted` are (digest, source) of the run's pictures; the sources stay those of the run, so that all its files go on
-    naming each picture alike. `several`: the labels of a run whose pictures may have several. Where they are not
-    `in_order`, as in runs of older versions, they are put into that of folders: another order gives other bits. Of
-    several of one content each is taken once, as far as they go. Raises
+    naming each picture alike. `several`: the labels of a run whose pictures may have several. `page`: which
+    one it reads of files. Where they are not `in_order`, as in runs of older versions, they are put into that of
+    folders: another order gives other bits. Of several of one content each is taken once, as far as they go. Raises
     `DataError` that names the first picture whose content is not among them.
     """
     pair = pair_of(data)
-    pictures = open_pictures(*data) if pair is None else open_arrays(pair[0])
+    pictures = (open_pictures(*data) if pair is None else open_arrays(pair[0])).on_page(page)
     if not in_order:
         wanted = sorted(wanted, key=lambda row: natural_key(row[1]))
 

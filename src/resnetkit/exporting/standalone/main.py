@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from resnetkit.data.opening.pages import used
 from resnetkit.data.shape import check_shape
 from resnetkit.exporting.standalone.onnx_runtime import opened
 from resnetkit.exporting.standalone.pictures import holds_several, read
@@ -18,11 +19,11 @@ def main() -> None:
     preprocess = header["preprocess"]
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    run = opened(folder, record)
+    run, page = opened(folder, record), preprocess.get("page", 1)
     for path in sys.argv[1:]:
         try:
             data = Path(path).read_bytes()
-            picture = read(data, preprocess["channels"], preprocess["depth"])
+            picture = read(data, preprocess["channels"], preprocess["depth"], page)
             height, width, _ = picture.shape
             frame = preprocess["size"], preprocess.get("width") or preprocess["size"]
             check_shape(width, height, crop=preprocess["crop"], resize=preprocess["resize"], frame=frame)
@@ -31,7 +32,7 @@ def main() -> None:
             failed = True
             continue
         if holds_several(data):
-            print(f"{path}: holds several frames or pages: the first was used", file=sys.stderr)
+            print(f"{path}: holds several frames or pages: {used(page)} was used", file=sys.stderr)
         print(f"{path}: {answer(run(picture).tolist(), header)}")
     sys.exit(int(failed))
 

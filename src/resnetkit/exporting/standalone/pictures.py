@@ -8,18 +8,20 @@ from PIL import Image, ImageOps
 
 from resnetkit.data.opening.bands import check, in_one_plane
 from resnetkit.data.opening.bit_depth import check_values, eight_bits, keep_deep_colours, samples
-from resnetkit.data.opening.pages import check_first, count
+from resnetkit.data.opening.pages import alone, check_first, count
 from resnetkit.data.opening.silence import libraries_silenced
 
 
-def read(data: bytes, channels: int, depth: int | None = None) -> np.ndarray:
-    """Return `[H, W, channels]` uint8 of a picture file's bytes; the first of several frames.
+def read(data: bytes, channels: int, depth: int | None = None, page: int = 1) -> np.ndarray:
+    """Return `[H, W, channels]` uint8 of a picture file's bytes; `page` of several frames, counted from 1.
 
     `depth`: the bits that 16-bit pictures use; None finds the smallest of 8, 10, 12, 14 and 16 that hold the picture's
     own maximum. Raises `DataError` for values that have no place between black and white, for TIFFs with bands that are
-    neither colours nor transparency, and for an empty first page before one that is not; Pillow's errors for the rest.
+    neither colours nor transparency, for a page there is not, and for an empty first page before one that is not;
+    Pillow's errors for the rest.
     """
     with libraries_silenced():
+        data = alone(data, page, lambda: _opened(data))
         check(data)  # before Pillow, which has no words for many bands
         image = _opened(data)
         keep_deep_colours(image, lambda: _opened(data))

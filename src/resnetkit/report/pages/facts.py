@@ -41,6 +41,7 @@ def facts(
 def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) -> Pairs:
     # As it is written: an older run may have other settings than the classes of today.
     recipe, preprocess = page["recipe"], header.preprocess
+    of_page = f", page {preprocess.page}" if preprocess.page > 1 else ""
     network = name_of(header.spec) or Request.from_json(said["request"]).architecture
     optim, augment = recipe["optim"], recipe["augment"]
     changes = [
@@ -54,7 +55,10 @@ def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) 
     return [
         ("data", " ".join(page["data"]["sources"])),
         ("network", f"{network}, {header.spec.stem} stem"),
-        ("pictures", f"{preprocess.sides} pixels, {_COLOURS.get(preprocess.channels, f'{preprocess.channels} bands')}"),
+        (
+            "pictures",
+            f"{preprocess.sides} pixels, {_COLOURS.get(preprocess.channels, f'{preprocess.channels} bands')}{of_page}",
+        ),
         ("weights", "random" if page["weights"] == "none" else page["weights"]),
         ("trained on", header.trained_on.words()),
         *([("licence", header.license_in_short)] if header.license else []),

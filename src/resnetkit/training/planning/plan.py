@@ -316,7 +316,7 @@ def _preprocess(
     channels = changes.pop("channels", 3)
     base = Preprocess.for_size(size, channels=channels)
     if origin is not None and origin.preprocess.channels == channels:
-        base = origin.preprocess.changed(depth=None)
+        base = origin.preprocess.changed(depth=None, page=1)
         if whole or request.asked_side or size != min(base.frame):
             resize = size if whole else round(base.resize * (size / base.size))
             base = base.changed(size=size, width=None, resize=resize)
