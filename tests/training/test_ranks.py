@@ -172,7 +172,8 @@ def test_a_rank_that_stopped_by_itself_leaves_its_reason(two_beats: tuple[Heartb
 def test_a_store_that_does_not_answer_ends_the_process_with_a_line(
     two_beats: tuple[Heartbeat, Heartbeat], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, other = two_beats
+    one, other = two_beats
+    one.stop()
     left, hangs = Queue[int](), Event()
 
     class Hung:
