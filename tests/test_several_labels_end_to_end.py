@@ -220,7 +220,7 @@ def test_compare_shows_all_labels_right_and_the_mean_average_precision(
 
 
 @pytest.mark.parametrize(
-    ("cell", "why"), [("red;blue", r"every picture has every label \(blue, red\)"), ("", "no picture has a label")]
+    ("cell", "why"), [("red;blue", r"have every label that is known of them \(blue, red\)"), ("", "have no label;")]
 )
 def test_what_no_picture_differs_in_is_not_learnt(tmp_path: Path, cell: str, why: str) -> None:
     rows = ["image_path,label"]
@@ -229,4 +229,14 @@ def test_what_no_picture_differs_in_is_not_learnt(tmp_path: Path, cell: str, why
         rows.append(f"{number}.png,{cell}")
     (tmp_path / "list.csv").write_text("\n".join(rows))
     with pytest.raises(DataError, match=why):
+        rk.plan(str(tmp_path / "list.csv"), model="resnet8", weights="none", labels="several", quiet=True)
+
+
+def test_what_differs_between_parts_alone_is_not_learnt(tmp_path: Path) -> None:
+    rows = ["image_path,label,split"]
+    for number in range(12):
+        paint(["red"], tmp_path / f"{number}.png", seed=number)
+        rows.append(f"{number}.png,{'red' if number < 8 else ''},{'train' if number < 8 else 'val'}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match=r"the pictures to train on have every label that is known of them \(red\)"):
         rk.plan(str(tmp_path / "list.csv"), model="resnet8", weights="none", labels="several", quiet=True)

@@ -160,6 +160,12 @@ def test_a_slip_in_a_column_of_marks_is_named(tmp_path):
         listed(tmp_path, "image_path,a,b", *rows)
 
 
+def test_counts_beside_a_class_are_no_slips(tmp_path):
+    rows = [f"{number}.png,benign,{2 if number == 3 else number % 2}" for number in range(10)]
+    with pytest.raises(DataError, match="no column 'label'"):
+        listed(tmp_path, "image_path,diagnosis,lesions", *rows)
+
+
 def test_flags_beside_a_misspelt_label_are_asked_about(tmp_path):
     lines = ("image_path,lable,night,rain", "1.png,cat,1,0", "2.png,dog,0,1")
     with pytest.raises(DataError, match="no column 'label'; did you mean 'lable'"):

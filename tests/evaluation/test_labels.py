@@ -210,3 +210,16 @@ def test_rare_labels_share_a_threshold_for_f1() -> None:
     t[:4, 1] = 1
     alone = fit_thresholds(p, t, classes=CLASSES).of(3)[1]
     assert alone == 0.5  # what is not known of c is no picture with it
+
+
+def test_labels_without_a_picture_take_no_part_in_what_rare_ones_share() -> None:
+    p, t = simulated(60)
+    t[3:, 1] = t[:, 2] = 0
+    t[:3, 1] = 1
+    found = fit_thresholds(p, t, classes=CLASSES)
+    assert found.at[1:] == (0.5, 0.5)  # three in all
+    t[:4, 0] = 1
+    t[4:, 0] = 0
+    with_c, without = (fit_thresholds(p[:, :k], t[:, :k], classes=CLASSES[:k]).at for k in (3, 2))
+    assert with_c == (*without, 0.5)
+    assert with_c[0] == with_c[1] != 0.5

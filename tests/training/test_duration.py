@@ -67,5 +67,5 @@ def test_pictures_that_do_not_fit_the_memory_are_timed_fewer_at_a_time(monkeypat
     assert rk.plan(arrays(), **TINY)[0].seconds > 0
     assert max(counts) > 4 >= counts[-1]
     fits[0] = 0
-    with pytest.raises(ResourceError, match="one image does not fit"):
+    with pytest.raises(ResourceError, match="a single step does not fit"):
         rk.plan(arrays(), **TINY)

@@ -14,6 +14,7 @@ from resnetkit.api.remembering import Memory, of_training, trained_among, unknow
 from resnetkit.api.tasks import task_called
 from resnetkit.data.several import unite
 from resnetkit.data.sources.arrays import GIVEN
+from resnetkit.errors import UsageError
 from resnetkit.models.checkpoint import CLASSIFICATION, MULTILABEL
 from resnetkit.runtime import Runtime
 from resnetkit.training.planning.compiled import repays
@@ -81,6 +82,8 @@ def start_of(asking: Asking) -> Start:
 
     request, watcher, ranks = asking.request, asking.watcher, asking.ranks
     dataset = jobs.open_request_data(request, asking.data if request.data == (GIVEN,) else ()).on_page(request.page)
+    if dataset.page > 1 and dataset.items and not isinstance(dataset.read(dataset.items[0]), bytes):
+        raise UsageError(f"{dataset.name} holds arrays, which have no pages: leave preprocess.page out")
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=asking.threads or machine.available_threads(), progress=progress)
     dataset = unite(dataset, surveyed.digests)

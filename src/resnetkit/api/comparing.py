@@ -162,6 +162,8 @@ def _common(scored: Sequence[_Scored]) -> tuple[list[str], list[str]]:
     shared = [key for key in scored[0].rows if all(key in one.rows for one in scored)]
     fresh = _new_to_all(scored, shared)
     if not fresh:
+        if len(pages := {read_header(one.folder.best).preprocess.page for one in scored}) > 1:
+            raise UsageError(f"these runs read different pages of the files ({', '.join(map(str, sorted(pages)))})")
         counts = ", ".join(f"{one.folder.name} {len(one.rows)}" for one in scored)
         raise UsageError(
             f"no picture was scored by all of these runs and learnt by none (scored: {counts}): train them on the same "

@@ -57,18 +57,21 @@ def _one_of(members: list[Item]) -> Item:
 
 
 def check_differ(dataset: Dataset) -> None:
-    """Raise `DataError` for one class only, and where no picture lacks a label that another has."""
-    counts = Counter(label for item in dataset.items for label in item.labels or ())
+    """Raise `DataError` for one class only, and where no picture to learn from lacks a label that another has."""
+    items = [item for item in dataset.items if item.split in (None, "train") or not dataset.several]
+    counts = Counter(label for item in items for label in item.labels or ())
     if not dataset.several:
         if len(counts) < 2:
             raise DataError(
                 f"{dataset.name}: one class only ({next(iter(counts))}); there must be two or more to tell apart"
             )
         return
-    known = {name: sum(name not in item.unknown for item in dataset.items) for name in counts}
+    known = {name: sum(name not in item.unknown for item in items) for name in counts}
     if known == counts:
-        have = f"every picture has every label ({', '.join(sorted(counts))})" if counts else "no picture has a label"
-        raise DataError(f"{dataset.name}: {have}; a label is learnt from pictures with it and pictures without it")
+        have = f"have every label that is known of them ({', '.join(sorted(counts))})" if counts else "have no label"
+        raise DataError(
+            f"{dataset.name}: the pictures to train on {have}; a label is learnt from pictures with it and pictures without it"
+        )
 
 
 def counted_labels(items: Iterable[Item]) -> str:

@@ -27,12 +27,13 @@ def fit_thresholds(
     `probabilities`: `[N, K]` of held-out pictures; `targets`: `[N, K]` 1, 0 or NaN for what is not known. For a
     precision it is the lowest, for a recall the highest from which on a one-sided 84 % bound of it (Clopper and
     Pearson) holds. A label that cannot be brought there is said from the threshold that comes nearest, and named in
-    `unmet`. For F1 labels of fewer than 5 pictures share a threshold, a half where all of them have fewer. Raises
+    `unmet`. For F1 labels of 1 to 4 pictures share a threshold, a half where they have fewer than 5 together. Raises
     `UsageError` for an unknown goal.
     """
     name, wanted = goal_of(goal)
     at, unmet = [], []
-    few = (targets == 1).sum(axis=0) < (_FEWEST if name == "f1" else 0)
+    positives = (targets == 1).sum(axis=0)
+    few = (name == "f1") & (positives > 0) & (positives < _FEWEST)
     shared = np.isfinite(targets) & few
     at_few, _ = _threshold(probabilities[shared], targets[shared] == 1, name, wanted)
     for k, label in enumerate(classes):

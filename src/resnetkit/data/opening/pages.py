@@ -52,7 +52,9 @@ def alone(data: bytes, page: int, opened: Callable[[], Image.Image]) -> bytes:
     if is_deep(image):
         raise DataError("frames of 16 bits are not read; save the one that counts alone")
     image.load()
-    with suppress(OSError, SyntaxError, ValueError, TypeError, KeyError):  # broken notes: it is taken as it lies
+    with suppress(
+        OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error
+    ):  # broken notes: it is taken as it lies
         image = ImageOps.exif_transpose(image)
     if image.mode == "RGBa" or "transparency" in image.info:
         image = image.convert("RGBA")

@@ -140,15 +140,18 @@ def _check_marked(table: Table, marked: list[str], others: list[str], labels: La
 
 
 def _check_nearly_marked(table: Table, columns: list[str]) -> None:
-    """Raise `DataError` for a value in a column that says yes and no in all other rows but a few."""
+    """Raise `DataError` where all of these columns say yes and no but for a few values, with the first of them."""
+    slips = []
     for name in columns:
         said = [(line, row[name]) for line, row in table.rows if row[name]]
-        wrong = [(line, value) for line, value in said if _mark(value) not in _PRESENT | _ABSENT | _NOT_KNOWN]
-        if 0 < len(wrong) <= _MOST_SLIPS * len(said) and {_mark(value) for _, value in said} & _ABSENT:
-            raise table.wrong(
-                wrong[0][0],
-                f"column {name} says yes and no, but {wrong[0][1]!r} here: write 1 for yes, 0 for no, ? for not known",
-            )
+        wrong = [(line, name, value) for line, value in said if _mark(value) not in _PRESENT | _ABSENT | _NOT_KNOWN]
+        if len(wrong) > _MOST_SLIPS * len(said) or not {_mark(value) for _, value in said} & _ABSENT:
+            return
+        slips += wrong
+    if slips:
+        line, name, value = min(slips)
+        why = f"column {name} says yes and no, but {value!r} here: write 1 for yes, 0 for no, ? for not known"
+        raise table.wrong(line, why)
 
 
 def _no_labels(table: Table, columns: list[str]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The command: names pictures and prints the most probable classes."""
 
 import json
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def main() -> None:
             height, width, _ = picture.shape
             frame = preprocess["size"], preprocess.get("width") or preprocess["size"]
             check_shape(width, height, crop=preprocess["crop"], resize=preprocess["resize"], frame=frame)
-        except (OSError, SyntaxError, ValueError, TypeError, LookupError) as problem:
+        except (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error) as problem:
             print(f"{path}: {problem}", file=sys.stderr)
             failed = True
             continue

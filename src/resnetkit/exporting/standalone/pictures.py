@@ -34,7 +34,7 @@ def read(data: bytes, channels: int, depth: int | None = None, page: int = 1) ->
         try:
             flat.getexif().update(image.getexif())
             flat = ImageOps.exif_transpose(flat)
-        except (SyntaxError, OSError, ValueError, TypeError, KeyError):
+        except (SyntaxError, OSError, ValueError, TypeError, KeyError, struct.error):
             pass  # broken notes: the picture is taken as it lies
         array = np.asarray(flat)
     return array.reshape(*array.shape[:2], channels)

@@ -119,10 +119,11 @@ def _macs_per_second(
 
     while (of_more := _if_it_fits(taken, more)) is None:
         if more == fewest:
-            raise ResourceError("one image does not fit the device's memory: use a smaller --image-size")
+            raise ResourceError("a single step does not fit the device's memory: use a smaller --image-size")
         more = max(fewest, more // 2)
     few = max(fewest, more // 4)
-    a_picture = max(0.0, (of_more - taken(few)) / (more - few)) if few < more else of_more / more
+    of_few = _if_it_fits(taken, few) if few < more else None
+    a_picture = of_more / more if of_few is None else max(0.0, (of_more - of_few) / (more - few))
     return _STEP * most * each / max(of_more + a_picture * (most - more), 1e-6)
 
 

@@ -315,6 +315,12 @@ def _preprocess(
     """Return how pictures become pixels: `size` is the frame's shorter side, `resize` keeps its share of the height."""
     channels = changes.pop("channels", 3)
     base = Preprocess.for_size(size, channels=channels)
+    if origin is not None and origin.preprocess.page > 1 and "page" not in changes:
+        page = origin.preprocess.page
+        raise UsageError(
+            f"{origin.name} reads page {page} of every file, and other pages are other pictures: say which with "
+            f"--set preprocess.page={page}"
+        )
     if origin is not None and origin.preprocess.channels == channels:
         base = origin.preprocess.changed(depth=None, page=1)
         if whole or request.asked_side or size != min(base.frame):

@@ -130,7 +130,8 @@ class Heartbeat:
                     self._hear(self._others if self._hurried else (self._others[self.rank :] or self._others)[:1])
         except dist.DistError:
             self._lost = {self.size: "torchrun is gone, which kept these processes together"}
-        self._asked = None
+        finally:
+            self._asked = None
 
     def _hear(self, ranks: list[int]) -> None:
         now, limit = time.monotonic(), _SECONDS_OF_SILENCE_AFTER_A_BREAK if self._hurried else _SECONDS_OF_SILENCE
