@@ -241,7 +241,7 @@ def test_an_export_that_has_no_pictures_is_compared_on_generated_ones(run: rk.Ru
 
 
 def test_which_page_is_trained_on_is_said_anew_and_arrays_have_none(run: rk.Run, stacks: Path) -> None:
-    with pytest.raises(UsageError, match="reads page 2 of every file, .* --set preprocess.page=2"):
+    with pytest.raises(UsageError, match=r"reads page 2 of every file, .* --set preprocess\.page=2"):
         rk.plan(str(stacks), weights=str(run.path), quiet=True)
     with pytest.raises(UsageError, match="digits holds arrays, which have no pages"):
         rk.plan("digits", model="resnet8", limit=40, settings=("preprocess.page=2",), quiet=True)

@@ -70,7 +70,7 @@ def check_differ(dataset: Dataset) -> None:
     if known == counts:
         have = f"have every label that is known of them ({', '.join(sorted(counts))})" if counts else "have no label"
         raise DataError(
-            f"{dataset.name}: the pictures to train on {have}; a label is learnt from pictures with it and pictures without it"
+            f"{dataset.name}: the pictures to train on {have}; a label is learnt from pictures with it and without it"
         )
 
 
