@@ -1,0 +1,1 @@
+"""Networks that find objects: Faster R-CNN and Mask R-CNN on any ResNet of the family."""
