@@ -192,9 +192,9 @@ def test_a_trunk_without_head_and_classes_comes_back_as_it_was(tmp_path: Path, n
 
 def test_a_file_for_another_task_is_described_and_not_opened(tmp_path: Path) -> None:
     path = tmp_path / "detector.safetensors"
-    with_description(path, json.dumps({"format": 2, "task": "detection", "spec": {"neck": "fpn"}, "classes": ["car"]}))
+    with_description(path, json.dumps({"format": 2, "task": "pose", "spec": {"neck": "fpn"}, "classes": ["car"]}))
     assert read_description(path)["spec"] == {"neck": "fpn"}
-    with pytest.raises(DataError, match="for the task 'detection', this version knows classification, multilabel"):
+    with pytest.raises(DataError, match="for the task 'pose', this version knows classification, multilabel"):
         load(path)
 
 

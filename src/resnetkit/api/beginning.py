@@ -15,18 +15,17 @@ from resnetkit.api.tasks import task_called
 from resnetkit.data.several import unite
 from resnetkit.data.sources.arrays import GIVEN
 from resnetkit.errors import UsageError
-from resnetkit.models.checkpoint import CLASSIFICATION, MULTILABEL
+from resnetkit.models.checkpoint import CLASSIFICATION, DETECTION, MULTILABEL
 from resnetkit.runtime import Runtime
 from resnetkit.training.planning.compiled import repays
 from resnetkit.training.planning.plan import (
     Origin,
     Plan,
-    decide,
     may_be_near,
     mirrors,
+    num_to_train,
     precision_of,
     unmirrored,
-    weights_wanted,
 )
 from resnetkit.training.request import Request
 from resnetkit.watcher import Watcher
@@ -79,6 +78,7 @@ def start_of(asking: Asking) -> Start:
     from resnetkit.training import job as jobs
     from resnetkit.training.lineage import lineage
     from resnetkit.training.planning.duration import with_length
+    from resnetkit.training.task import Weights
 
     request, watcher, ranks = asking.request, asking.watcher, asking.ranks
     dataset = jobs.open_request_data(request, asking.data if request.data == (GIVEN,) else ()).on_page(request.page)
@@ -95,7 +95,7 @@ def start_of(asking: Asking) -> Start:
     if len(prepared.classes) != decided.spec.num_classes:
         decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
     ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
-    weights = None if begun is None else jobs.Weights(tensors=begun.network.state_dict(), spec=begun.network.spec)
+    weights = None if begun is None else Weights(tensors=begun.network.state_dict(), spec=begun.network.spec)
     decided = _mirroring(asking, decided, prepared, weights, runtime)
     runtime = _compiling(asking, decided, prepared, runtime)
     decided = with_length(decided, prepared, runtime, ranks=ranks.size)
@@ -109,16 +109,9 @@ def start_of(asking: Asking) -> Start:
 
 def _task_of(dataset: Dataset) -> Task:
     """Return what is to be learnt of pictures, as their labels say it."""
+    if dataset.objects != "none":
+        return task_called(DETECTION)
     return task_called(MULTILABEL if dataset.several else CLASSIFICATION)
-
-
-def _num_pictures(dataset: Dataset) -> int:
-    return sum(item.split in (None, "train") for item in dataset.items)
-
-
-def _side(surveyed: Survey) -> int:
-    """Return the pictures' median side; where none can be opened the preflight names each, and any side will do."""
-    return surveyed.median_short_side if surveyed.sizes else 224
 
 
 def _weights(asking: Asking, dataset: Dataset, surveyed: Survey) -> _Beginning | None:
@@ -126,7 +119,7 @@ def _weights(asking: Asking, dataset: Dataset, surveyed: Survey) -> _Beginning |
     if not surveyed.sizes:
         return None
     request = asking.request
-    wanted = weights_wanted(request, median_side=_side(surveyed), num_pictures=_num_pictures(dataset))
+    wanted = _task_of(dataset).weights_wanted(request, dataset, surveyed)
     if wanted is None:
         return None
     with asking.ranks.one_first_on_each_machine():
@@ -141,14 +134,11 @@ def _decided(asking: Asking, dataset: Dataset, surveyed: Survey, begun: _Beginni
     """Decide what the request leaves open; how near the pictures are to those of the weights is measured for it."""
     from resnetkit.training.planning.nearness import distance
 
-    request, origin, count = asking.request, None if begun is None else begun.origin, _num_pictures(dataset)
-    deciding = partial(
-        decide, request if surveyed.sizes else dataclasses.replace(request, recipe=None), origin=origin,
-        median_side=_side(surveyed), num_classes=max(1 if dataset.several else 2, len(dataset.classes)),
-        sizes=surveyed.sizes, num_pictures=count, choices=_task_of(dataset).choices,
-    )  # fmt: skip
+    origin, task = None if begun is None else begun.origin, _task_of(dataset)
+    deciding = partial(task.decide, asking.request, dataset, surveyed, origin=origin)
     decided = deciding()
-    if begun is None or not may_be_near(request, begun.origin, num_pictures=count):
+    count = num_to_train(dataset)
+    if begun is None or not task.nearness or not may_be_near(asking.request, begun.origin, num_pictures=count):
         return decided
     looking = machine.resolve(device=asking.device, threads=asking.threads)
     looking.apply()
@@ -217,7 +207,7 @@ def _mirroring(
     """Return the plan without mirroring where two classes are each other's mirror image."""
     from resnetkit.training.planning.mirrored import mirror_images, words_of
 
-    if not mirrors(decided, asking.request):
+    if prepared.several or not mirrors(decided, asking.request):
         return decided
     tensors, spec = (None, None) if weights is None else (weights.tensors, weights.spec)
     pairs = asking.ranks.by_first(lambda: mirror_images(prepared, tensors, spec, runtime=runtime))

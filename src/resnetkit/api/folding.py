@@ -62,6 +62,7 @@ def _job_of_fold(job: Job, number: int, watcher: Watcher) -> Job:
     from resnetkit.training.lineage import lineage, lineage_of
     from resnetkit.training.planning.checks import check_batches
     from resnetkit.training.planning.plan import Plan
+    from resnetkit.training.task import Weights
 
     folder, prepared = fold_folder(job.folder, number), without_fold(job.prepared, number)
     request = dataclasses.replace(job.request, folds=None)
@@ -79,7 +80,7 @@ def _job_of_fold(job: Job, number: int, watcher: Watcher) -> Job:
     folder.path.parent.mkdir(exist_ok=True)
     weights = None
     if start.begun.start_spec is not None and start.start:
-        weights = jobs.Weights(tensors=start.start, spec=start.begun.start_spec)
+        weights = Weights(tensors=start.start, spec=start.begun.start_spec)
     beginning = jobs.Start(
         request=request, plan=plan, prepared=prepared, runtime=job.runtime, ranks=job.ranks, weights=weights,
         lineage=lineage(prepared, before=job.lineage.before, license=job.lineage.license), task=job.task,

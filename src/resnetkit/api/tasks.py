@@ -5,12 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from resnetkit.models.checkpoint import CLASSIFICATION, MULTILABEL
+from resnetkit.models.checkpoint import CLASSIFICATION, DETECTION, MULTILABEL
 
 if TYPE_CHECKING:
     from resnetkit.training.task import Task
 
-TASKS = {CLASSIFICATION: "classification", MULTILABEL: "multilabel"}
+TASKS = {CLASSIFICATION: "classification", MULTILABEL: "multilabel", DETECTION: "detection"}
 
 
 def task_called(name: str) -> Task:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
@@ -9,11 +10,13 @@ from typing import Literal, Protocol
 import numpy as np
 from PIL import Image
 
+from resnetkit.data.marks import Object
 from resnetkit.data.opening import images
 from resnetkit.errors import DataError
 
 # `seen`: what weights to start from were trained on, and a part that selects or scores had: it is left out.
 Split = Literal["train", "val", "test", "seen"]
+Marked = Literal["none", "boxes", "masks"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
@@ -30,6 +33,7 @@ class Item:
 
     `labels` are the names that people gave it: none of them is `()`, and None says that nobody looked. `unknown` are
     names of which nobody knows whether it has them, where a picture may have several. Both are in the order of classes.
+    `marks` are the objects that people marked on it, where they did: `labels` are then what these are.
     """
 
     source: str
@@ -37,6 +41,7 @@ class Item:
     split: Split | None = None
     group: str | None = None
     unknown: tuple[str, ...] = ()
+    marks: tuple[Object, ...] | None = None
 
     @property
     def label(self) -> str | None:
@@ -53,6 +58,13 @@ class Item:
     def written(self) -> str:
         """Its labels as the cell of a table: `cat`, `cat;dog`, `cat;dog?` with an unknown one, empty for none."""
         return ";".join([*(self.labels or ()), *(f"{name}?" for name in self.unknown)])
+
+    @property
+    def said(self) -> str:
+        """All that people said of it, as text: its labels as written, and a digest of its marks where it has some."""
+        if not self.marks:
+            return self.written
+        return f"{self.written} {hashlib.blake2b(repr(self.marks).encode(), digest_size=8).hexdigest()}"
 
 
 def labels_written(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -75,7 +87,8 @@ class Dataset:
     listed, `notes` sentences that a person should read, `roots` the folders given, `limit` how many pictures of each
     part were taken at most. Where `several`, a picture may have no label, one or several, else each has one; where it
     `unites`, files of one content are one picture with the labels of all. `columns` are labels that a list has a
-    column for: of others it says nothing. `page`: which one of files of several is
+    column for: of others it says nothing. `objects`: whether these are marked, by `boxes` or by `masks`; such pictures
+    have `several` labels. `page`: which one of files of several is
     read. `origins` tells for each source who reads it, under which key.
     """
 
@@ -90,6 +103,7 @@ class Dataset:
     roots: tuple[str, ...] = ()
     limit: int | None = None
     several: bool = False
+    objects: Marked = "none"
     unites: bool = False
     columns: tuple[str, ...] = ()
     page: int = 1

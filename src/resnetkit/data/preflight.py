@@ -21,7 +21,7 @@ from resnetkit.data.opening import pages
 from resnetkit.data.prepared import Division, Pair, Part, Prepared, Reading
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.several import check_differ, unite
-from resnetkit.data.targets import class_targets, label_targets
+from resnetkit.data.targets import class_targets, label_targets, object_targets
 from resnetkit.errors import DataError, UsageError
 from resnetkit.watcher import Progress
 
@@ -134,7 +134,7 @@ class _Found:
 
     def prepared(self, names: tuple[str, ...], report: Report) -> Prepared:
         """Return the parts that have a picture, with targets in the order of `names`."""
-        return _prepared(names, self.read, report, self.surveyed, self.preprocess, several=self.dataset.several)
+        return _prepared(names, self.read, report, self.surveyed, self.preprocess, self.dataset)
 
 
 def _decoded(
@@ -366,22 +366,22 @@ def _prepared(
     report: Report,
     surveyed: Survey,
     preprocess: Preprocess,
-    *,
-    several: bool,
+    dataset: Dataset,
 ) -> Prepared:
-    targets_of = label_targets if several else class_targets
+    marked = dataset.objects != "none"
+    targets_of = object_targets if marked else label_targets if dataset.several else class_targets
     parts = {
         part: Part(
             items=items, targets=targets_of(items, names, where=part), pixels=pixels,
             content=content_of(surveyed.digests[item.source] for item in items),
-            contents=digests_of(items, surveyed),
+            contents=digests_of(items, surveyed), sizes=_sizes(items, surveyed) if marked else None,
         )
         for part, (items, pixels) in read.items()
         if items
     }  # fmt: skip
     records = tuple(
         sorted(
-            (item.source, surveyed.digests[item.source], item.written, str(item.split))
+            (item.source, surveyed.digests[item.source], item.said, str(item.split))
             for part in parts.values()
             for item in part.items
         )
@@ -393,5 +393,14 @@ def _prepared(
         fingerprint=fingerprint(records),
         preprocess=preprocess,
         records=records,
-        several=several,
+        several=dataset.several,
+        objects=dataset.objects,
     )
+
+
+def _sizes(items: Sequence[Item], surveyed: Survey) -> np.ndarray:
+    """Return the (width, height) of upright pictures, `[N, 2]`; raises `DataError` for one without a size."""
+    for item in items:
+        if item.source not in surveyed.contents:
+            raise DataError(f"{item.source}: objects are marked on a picture that has no colours: save it as PNG")
+    return np.array([surveyed.contents[item.source].size for item in items], np.int64).reshape(-1, 2)

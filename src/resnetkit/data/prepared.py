@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from resnetkit.data import splits
-from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
+from resnetkit.data.dataset import SPLITS, Dataset, Item, Marked, Split
 from resnetkit.data.decoded.cache import Pixels
 from resnetkit.data.findings import Report
 from resnetkit.data.fingerprint import Digests, Record
@@ -26,6 +26,8 @@ class Part:
 
     Targets are classes, `[N]` int64, or where pictures have several labels `[N, K]` float32 (`data.targets`).
     `content` is the same for the same files, whatever they are called; `contents` are the digests of each picture.
+    Where objects are marked, targets are `[N]` values `data.marks.Truth`, and `sizes`, `[N, 2]`, are the (width,
+    height) of the upright pictures that their boxes lie on.
     """
 
     items: tuple[Item, ...] = field(repr=False)
@@ -33,6 +35,7 @@ class Part:
     pixels: Pixels = field(repr=False)
     content: str | None = field(default=None, repr=False)
     contents: tuple[Digests, ...] = field(default=(), repr=False)
+    sizes: np.ndarray | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -43,7 +46,7 @@ class Prepared:
     """Data ready for training or evaluation. `records` is what `fingerprint` was made of.
 
     `left_out`: pictures of val and test that trained what the weights begin as; `folds`: None where a part is held out;
-    `several`: pictures may have none, one or several labels.
+    `several`: pictures may have none, one or several labels; `objects`: how these are marked.
     """
 
     classes: tuple[str, ...]
@@ -55,6 +58,7 @@ class Prepared:
     left_out: tuple[Item, ...] = field(default=(), repr=False)
     folds: Folds | None = None
     several: bool = False
+    objects: Marked = "none"
 
     @property
     def fold_of(self) -> dict[str, int] | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from resnetkit.data.classes import unknown_class
 from resnetkit.data.dataset import Item
+from resnetkit.data.marks import Truth
 
 
 def class_targets(items: Sequence[Item], classes: Sequence[str], *, where: str) -> np.ndarray:
@@ -34,6 +35,18 @@ def label_targets(items: Sequence[Item], classes: Sequence[str], *, where: str) 
     for row, item in zip(targets, items, strict=True):
         row[[index[name] for name in item.unknown if name in index]] = np.nan
         row[[index[name] for name in item.labels or ()]] = 1
+    return targets
+
+
+def object_targets(items: Sequence[Item], classes: Sequence[str], *, where: str) -> np.ndarray:
+    """Return `[N]` values `Truth`: the objects marked on each picture, none where it is background.
+
+    Raises `DataError` as `class_targets` does.
+    """
+    _check_known([one.label for item in items for one in item.marks or ()], classes, where=where)
+    targets = np.empty(len(items), object)
+    for number, item in enumerate(items):
+        targets[number] = Truth.of(item.marks or (), classes)
     return targets
 
 

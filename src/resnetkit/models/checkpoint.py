@@ -34,7 +34,8 @@ _READ = (1, FORMAT)  # the first had no `trained_on`, and refused keys that it d
 METADATA_KEY = "resnetkit"
 CLASSIFICATION = "classification"
 MULTILABEL = "multilabel"
-TASKS = (CLASSIFICATION, MULTILABEL)
+DETECTION = "detection"
+TASKS = (CLASSIFICATION, MULTILABEL, DETECTION)
 _TABLES = ("aliases", "metrics", "recipe", "data", "chosen")
 # Sides of pictures in pixels; more is a slip or a damaged file, and takes all memory.
 MAX_IMAGE_SIZE = 16_384

@@ -114,7 +114,7 @@ class ResNet(nn.Module):
     blocks from 9, and their stages round down).
     """
 
-    __jit_unused_properties__: Final = ["feature_info"]
+    __jit_unused_properties__: Final = ["body", "feature_info"]
 
     def __init__(self, spec: ResNetSpec) -> None:
         super().__init__()
@@ -168,6 +168,11 @@ class ResNet(nn.Module):
             x = self.get_submodule(stage.name)(x)
             stages[stage.name] = x
         return stages
+
+    @property
+    def body(self) -> "ResNet":
+        """The residual network in a network: here itself."""
+        return self
 
     @property
     def feature_info(self) -> tuple[FeatureInfo, ...]:

@@ -20,18 +20,26 @@ class Headless(nn.Module):
         return self.network.pool(last).flatten(1)
 
 
+def layers_before(network: ResNet, stage: str) -> nn.Sequential:
+    """Return the layers before `stage` (`layer1` to `layer4`, `head`); they are the network's own."""
+    stem = [network.conv1, network.bn1, network.relu, network.maxpool]
+    stages = [network.layer1, network.layer2, network.layer3, network.layer4]
+    if stage == "head":
+        return nn.Sequential(*stem, *stages, network.pool, nn.Flatten())
+    return nn.Sequential(*stem, *stages[: int(stage.removeprefix("layer")) - 1])
+
+
 def split(network: ResNet, stage: str) -> tuple[nn.Sequential, nn.Sequential]:
     """Return the layers before `stage` (`layer1` to `layer4`, `head`) and those from it on; they are the network's own.
 
     The second part makes of what the first puts out what the network makes of the pictures, bit for bit.
     """
-    stem = [network.conv1, network.bn1, network.relu, network.maxpool]
+    before = layers_before(network, stage)
+    if stage == "head":
+        return before, nn.Sequential(network.fc)
     stages = [network.layer1, network.layer2, network.layer3, network.layer4]
-    place = len(stages) if stage == "head" else int(stage.removeprefix("layer")) - 1
-    pooled = [network.pool, nn.Flatten()]
-    before = [*stem, *stages[:place], *(pooled if stage == "head" else ())]
-    since = [*stages[place:], *(() if stage == "head" else pooled), network.fc]
-    return nn.Sequential(*before), nn.Sequential(*since)
+    since = stages[int(stage.removeprefix("layer")) - 1 :]
+    return before, nn.Sequential(*since, network.pool, nn.Flatten(), network.fc)
 
 
 def replace_head(network: ResNet, num_classes: int) -> None:

@@ -82,7 +82,7 @@ def _with_parts(prepared: Prepared, parts: dict[Split, Part]) -> Prepared:
     """Return the data with other parts of the same pictures."""
     digests = {source: digest for source, digest, _, _ in prepared.records}
     items = [item for part in parts.values() for item in part.items]
-    records = tuple(sorted((item.source, digests[item.source], item.written, str(item.split)) for item in items))
+    records = tuple(sorted((item.source, digests[item.source], item.said, str(item.split)) for item in items))
     pictures = {part: len(of.items) for part, of in parts.items()}
     counts = _counts(prepared.classes, items)
     report = replace(prepared.report, counts=counts, pictures=pictures, across=(), near=())

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from resnetkit.data.batches import Batches
+from resnetkit.data.batches import Batches, Placer
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.decoded.survey import Survey
 from resnetkit.data.fingerprint import fingerprint
@@ -28,10 +28,8 @@ from resnetkit.errors import DataError, InterruptedRun, LostRankError, UsageErro
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.choice import Choice
-from resnetkit.models.resnet import ResNet
 from resnetkit.models.seen import LEFT_OUT, Seen
 from resnetkit.models.spec import ResNetSpec
-from resnetkit.models.surgery import adapt_input, replace_head
 from resnetkit.runtime import Runtime
 from resnetkit.training import run as runs
 from resnetkit.training import state as states
@@ -48,22 +46,13 @@ from resnetkit.training.state import State
 from resnetkit.training.steps.augmenter import build_augmenter, build_mixer
 from resnetkit.training.steps.head import first_row, words_of
 from resnetkit.training.steps.stored import stored
-from resnetkit.training.steps.whitening import whiten
 from resnetkit.training.stopping import StopRequest
-from resnetkit.training.task import Task
+from resnetkit.training.task import Task, Weights
 from resnetkit.training.together.ranks import Ranks
 from resnetkit.watcher import Watcher
 
 # Whole training pictures are kept this much larger than the network's input, for random crops.
 _WHOLE = 1.15
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Tensors that a run begins with, of a network as `spec` describes it; its head is replaced."""
-
-    tensors: Mapping[str, torch.Tensor]
-    spec: ResNetSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,24 +116,25 @@ class Job:
 
     def _loop(self, watch: Watcher) -> Loop:
         self.runtime.apply()
-        network = ResNet(self.spec)
+        network = self.spec.build()
         network = network.to(device=self.runtime.device, memory_format=self.runtime.memory_format())  # type: ignore[call-overload]
         if self.recipe.batchnorm == "sync" and self.ranks.size > 1:
             network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        task = self.learning(self.ranks)
         return Loop(
             network, state=self.ranks.by_first(self.going_on),
-            batches=stored(self.batches(), network, recipe=self.recipe, watch=watch), task=self.learning(self.ranks),
+            batches=stored(self.batches(task.place), network, recipe=self.recipe, watch=watch), task=task,
             recipe=self.recipe, runtime=self.runtime, folder=self.folder.state, watch=watch, on_saved=self.write,
             ranks=self.ranks,
         )  # fmt: skip
 
-    def batches(self) -> Batches:
-        """Return the training pictures as the network gets them."""
+    def batches(self, place: Placer | None = None) -> Batches:
+        """Return the training pictures as the network gets them, with targets where they lie then."""
         augment, device = self.recipe.augment, self.runtime.device
         return Batches(
             self.prepared.parts["train"], preprocess=self.preprocess,
             augment=build_augmenter(augment, self.preprocess, device=device),
-            mix=build_mixer(augment, num_classes=self.spec.num_classes), batch_size=self.recipe.batch_size,
+            mix=build_mixer(augment, num_classes=self.spec.num_classes), place=place, batch_size=self.recipe.batch_size,
             seed=self.request.seed, runtime=self.runtime, views=self.recipe.views,
         )  # fmt: skip
 
@@ -288,9 +278,7 @@ def _create(job: Job, start: Start, *, named: bool, command: str, watch: Watcher
     """Make the run folder with the first state in it, and return it."""
     plan, weights = start.plan, start.weights
     request, prepared, runtime = job.request, job.prepared, job.runtime
-    network = _first_network(plan, weights, seed=request.seed)
-    if weights is None and plan.spec.stem == "whitening":
-        whiten(network, prepared.parts["train"], preprocess=prepared.preprocess)
+    network = start.task.first_network(plan, weights, prepared, seed=request.seed)
     network = network.to(device=torch.device(runtime.device), memory_format=runtime.memory_format())  # type: ignore[call-overload]
     state = State(
         begun=Begun(
@@ -321,18 +309,6 @@ def _create(job: Job, start: Start, *, named: bool, command: str, watch: Watcher
         watch.note(f"{job.folder.path} was taken by another training meanwhile: this one is {folder.path}")
     job.ranks.remember("run", str(folder.path.resolve()))
     return folder
-
-
-def _first_network(plan: Plan, weights: Weights | None, *, seed: int) -> ResNet:
-    torch.manual_seed(seed)
-    if weights is None:
-        return ResNet(plan.spec)
-    network = ResNet(weights.spec)
-    network.load_state_dict(weights.tensors)
-    replace_head(network, plan.spec.num_classes)
-    if plan.spec.in_channels != weights.spec.in_channels:
-        adapt_input(network, plan.spec.in_channels)
-    return network
 
 
 def _contents(prepared: Prepared) -> list[tuple[str, str]]:

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from resnetkit.data.batches import Batch
+from resnetkit.data.batches import Batch, Placer
 from resnetkit.models.resnet import ResNet
 from resnetkit.training.choosing import Validation
 from resnetkit.watcher import Row
 
-Forward = Callable[[torch.Tensor], Any]
+Forward = Callable[..., Any]
 Figures = dict[str, torch.Tensor]
 
 
@@ -25,10 +25,12 @@ class Learning:
     all of them sums over the pictures; their means over an epoch are `train_*` of its row. `validate(network, check)`
     scores what is held out and calls `check()` between batches so that a signal is obeyed there too;
     `fit_head(network, check)` fits the head to features of the training pictures, alike on all ranks, and returns the
-    `train_*` figures of that.
+    `train_*` figures of that. `forward` passes on what is given after the pictures. `place`: where the targets lie in
+    a batch, if they lie anywhere on a picture.
     """
 
     figures: tuple[str, ...]
     learn: Callable[[Forward, Batch], tuple[torch.Tensor, Figures]]
     validate: Callable[[ResNet, Callable[[], None]], Validation]
     fit_head: Callable[[ResNet, Callable[[], None]], Row]
+    place: Placer | None = None

@@ -16,7 +16,7 @@ from torch import nn
 from resnetkit.data.batches import Batch, Batches
 from resnetkit.errors import DivergedError, InterruptedRun, ResourceError
 from resnetkit.models.resnet import ResNet
-from resnetkit.models.surgery import split
+from resnetkit.models.surgery import layers_before, split
 from resnetkit.runtime import Runtime
 from resnetkit.training import budget
 from resnetkit.training import state as states
@@ -47,11 +47,9 @@ class Loop:
         self.recipe, self.runtime, self.folder, self.watch = recipe, runtime, folder, watch
         self.on_saved, self.ranks = on_saved, ranks
         self.averaged = copy.deepcopy(network) if recipe.ema else network
-        whole = nn.Sequential(), network
-        self.frozen, learning = whole if recipe.train == "all" else split(network, recipe.train)
+        self.frozen = nn.Sequential() if recipe.train == "all" else layers_before(network.body, recipe.train)
         self.frozen.requires_grad_(False)
-        network.fc.requires_grad_(True)
-        learner = learning if recipe.views else network
+        learner = split(network, recipe.train)[1] if recipe.views else network
         self.forward = compiled(learner) if runtime.compiled else learner
         self.compiled_ahead = False
         self.optimizer = build_optimizer(network, recipe.optim)
@@ -106,7 +104,7 @@ class Loop:
         self.network.train()
         self.frozen.eval()
         if self.recipe.batchnorm == "frozen":
-            for module in self.network.modules():
+            for module in self.network.body.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
@@ -156,9 +154,9 @@ class Loop:
             loss, figures = loss + share.detach(), {name: figure + found[name] for name, figure in figures.items()}
         return loss, figures
 
-    def _outputs(self, images: torch.Tensor) -> Any:
+    def _outputs(self, images: torch.Tensor, *more: Any) -> Any:
         with self.runtime.autocast():
-            return self.forward(images)
+            return self.forward(images, *more)
 
     def _guard(self, loss: torch.Tensor, indices: Any) -> torch.Tensor:
         """Keep what is not finite from the weights: raise at once on a CPU, elsewhere zero the gradients."""

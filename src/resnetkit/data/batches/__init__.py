@@ -19,6 +19,8 @@ from resnetkit.runtime import Runtime
 
 Augmenter = Callable[[Pictures, Chances], torch.Tensor]
 # Mixes each picture but the first with the one before it; N + 1 pictures and targets come in, N go out.
+# What is to be learnt of pictures whose positions and shapes (height, width) are given, once chance has changed them.
+Placer = Callable[[np.ndarray, Sequence[tuple[int, int]], Chances], Sequence[Any]]
 Mixer = Callable[[torch.Tensor, torch.Tensor, Random], tuple[torch.Tensor, torch.Tensor]]
 
 _CACHED = 1 << 19  # bytes of float32 that stay in a core's cache through the steps of the normalisation
@@ -82,17 +84,18 @@ class Batches:
 
     How a picture is changed depends on (seed, epoch, picture) alone: not on the batch it is in, nor on the batch size.
 
+    `place`: where targets lie somewhere on a picture, it tells where they lie on what the network gets.
     With `views`, epoch e changes pictures as epoch e mod `views` did; their order is new all the same.
     Each epoch shows each image exactly once, in a new order. Batches are as even as can be and at most `batch_size`
     long, so that no batch is left with an image or two, on which BatchNorm would fail.
     """
 
     def __init__(
-        self, part: Part, *, preprocess: Preprocess, augment: Augmenter, mix: Mixer | None = None, batch_size: int,
-        seed: int, runtime: Runtime, views: int = 0,
+        self, part: Part, *, preprocess: Preprocess, augment: Augmenter, mix: Mixer | None = None,
+        place: Placer | None = None, batch_size: int, seed: int, runtime: Runtime, views: int = 0,
     ) -> None:  # fmt: skip
         self.part, self.preprocess, self.augment, self.runtime, self.seed = part, preprocess, augment, runtime, seed
-        self.mix, self.views = mix, views
+        self.mix, self.place, self.views = mix, place, views
         self.num_images = len(part.items)
         self.steps_per_epoch = -(-self.num_images // batch_size)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
@@ -119,8 +122,8 @@ class Batches:
     def get(self, indices: np.ndarray, epoch: int, step: int, *, share: slice = slice(None)) -> Batch:
         """Return the augmented, normalised `[N, C, S, S] float32` images and their targets on the device.
 
-        Targets are `[N] int64`, or `[N, K] float32` where pictures are mixed. `share`: which of them are wanted; they
-        look as they do among all, however many processes share the batch.
+        Targets are `[N] int64`, or `[N, K] float32` where pictures are mixed, or what `place` makes of them. `share`:
+        which of them are wanted; they look as they do among all, however many processes share the batch.
         """
         changed = self.changed(indices, epoch, step, share=share)
         images = normalise(changed.images, self.preprocess, memory_format=self.runtime.memory_format())
@@ -134,7 +137,11 @@ class Batches:
         images = indices[np.arange(start - before, stop) % len(indices)]
         taken = self.part.pixels.take(images)
         pictures = torch.from_numpy(taken) if isinstance(taken, np.ndarray) else [torch.from_numpy(t) for t in taken]
-        pixels = self.augment(pictures, Chances(seed=self.seed, epoch=self.view(epoch), images=images))
+        chances = Chances(seed=self.seed, epoch=self.view(epoch), images=images)
+        pixels = self.augment(pictures, chances)
+        if self.place:
+            shapes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
+            return Batch(pixels[before:], self.place(images, shapes, chances)[before:])
         targets = torch.from_numpy(self.part.targets[images]).to(self.runtime.device, non_blocking=True)
         if self.mix:
             return Batch(*self.mix(pixels, targets, Random(key(self.seed, epoch, step, "mix"))))

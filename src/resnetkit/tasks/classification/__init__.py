@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from resnetkit.data.targets import class_targets
@@ -11,6 +12,7 @@ from resnetkit.evaluation.metrics import headline
 from resnetkit.models.checkpoint import CLASSIFICATION
 from resnetkit.models.choice import OPTIMISTIC
 from resnetkit.models.decision import Decision
+from resnetkit.tasks import classifiers
 from resnetkit.tasks.classification.folds import folded
 from resnetkit.training.task import Task
 
@@ -39,10 +41,15 @@ def _fit(logits: np.ndarray, part: Part, *, classes: tuple[str, ...], where: str
     return fit_decision(logits, targets, groups if any(groups) else None)
 
 
+_CHOICES = ("top1", "balanced_accuracy", "loss")
 TASK = Task(
     name=CLASSIFICATION,
+    weights_wanted=classifiers.weights_wanted,
+    decide=partial(classifiers.decide, choices=_CHOICES),
+    nearness=True,
+    first_network=classifiers.first_network,
     figures=("train_top1", "val_loss", "val_top1"),
-    choices=("top1", "balanced_accuracy", "loss"),
+    choices=_CHOICES,
     columns=("source", "label", "predicted", "probability", "correct", "split"),
     optimistic=OPTIMISTIC,
     learning=_learning,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from resnetkit.evaluation.labels import headline
 from resnetkit.models.checkpoint import MULTILABEL
 from resnetkit.models.thresholds import Thresholds
+from resnetkit.tasks import classifiers
 from resnetkit.tasks.multilabel.scoring import fitted, folded, scored
 from resnetkit.training.task import Task
 
@@ -27,10 +29,15 @@ def _learning(recipe: Recipe, prepared: Prepared, *, runtime: Runtime, ranks: Ra
     )  # fmt: skip
 
 
+_CHOICES = ("map", "loss")
 TASK = Task(
     name=MULTILABEL,
+    weights_wanted=classifiers.weights_wanted,
+    decide=partial(classifiers.decide, choices=_CHOICES),
+    nearness=True,
+    first_network=classifiers.first_network,
     figures=("train_exact", "val_loss", "val_map"),
-    choices=("map", "loss"),
+    choices=_CHOICES,
     columns=("source", "labels", "predicted", "correct", "split", "probabilities"),
     optimistic=("map", "exact_match", "hamming", "micro_f1", "macro_f1", "loss", "per_class", "tta"),
     learning=_learning,

@@ -66,7 +66,7 @@ def mirror_images(
     `weights`: tensors of a network as `spec` describes it; None for random ones, which see nothing.
     """
     named = named_mirrors(prepared.classes)
-    if named or weights is None or "train" not in prepared.parts or prepared.several:
+    if named or weights is None or "train" not in prepared.parts:
         return named
     assert spec is not None
     network = without_values(spec)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from textwrap import fill
 from typing import Any
 
+from resnetkit.data.dataset import Dataset
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError
 from resnetkit.models import catalog
@@ -23,7 +24,6 @@ PHOTO_SIDE = 96
 # The weights that the package carries for photos, taken where nobody names a network.
 TRUNK = "resnet_2223.imagenet1k"
 _CIFAR_SIDE = 32
-_CHOICES = ("top1", "balanced_accuracy", "loss")
 # Settings, and rooms of them, that say how training beyond a head goes.
 _OF_TRAINING = {
     "optim", "schedule", "augment", "budget", "epochs", "batch_size", "train", "views", "head_first", "head_last",
@@ -58,6 +58,11 @@ class Plan:
     reasons: tuple[str, ...]
     folds: tuple[int, ...] = ()
     seconds: float | None = None
+
+
+def num_to_train(dataset: Dataset) -> int:
+    """Return how many pictures train, before a share of them is held out."""
+    return sum(item.split in (None, "train") for item in dataset.items)
 
 
 def precision_of(plan: Plan, *, device: str) -> Precision:
@@ -113,7 +118,8 @@ def _from_random(request: Request) -> bool:
 
 def decide(
     request: Request, *, origin: Origin | None, median_side: int, num_classes: int, num_pictures: int,
-    sizes: Sequence[tuple[int, int]] = (), distance: float | None = None, choices: Sequence[str] = _CHOICES,
+    sizes: Sequence[tuple[int, int]] = (), distance: float | None = None,
+    choices: Sequence[str] = ("top1", "balanced_accuracy", "loss"),
 ) -> Plan:  # fmt: skip
     """Decide network, image size, preprocessing and recipe; raises `UsageError` for contradictions, with the ways out.
 

@@ -1,0 +1,63 @@
+"""What all tasks share whose networks are classifiers: how they are decided and begun."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from resnetkit.training.planning import plan as planning
+
+if TYPE_CHECKING:
+    from resnetkit.data.dataset import Dataset
+    from resnetkit.data.decoded.survey import Survey
+    from resnetkit.data.prepared import Prepared
+    from resnetkit.models.resnet import ResNet
+    from resnetkit.training.planning.plan import Plan
+    from resnetkit.training.request import Request
+    from resnetkit.training.task import Weights
+
+
+def weights_wanted(request: Request, dataset: Dataset, surveyed: Survey) -> str | None:
+    """Return the weights to start from: a published name, a path, or None for random ones."""
+    count = planning.num_to_train(dataset)
+    return planning.weights_wanted(request, median_side=_side(surveyed), num_pictures=count)
+
+
+def decide(
+    request: Request, dataset: Dataset, surveyed: Survey, *, origin: planning.Origin | None,
+    distance: float | None = None, choices: Sequence[str],
+) -> Plan:  # fmt: skip
+    """Return the plan of a run; see `planning.decide`."""
+    return planning.decide(
+        request if surveyed.sizes else replace(request, recipe=None), origin=origin, median_side=_side(surveyed),
+        num_classes=max(1 if dataset.several else 2, len(dataset.classes)), sizes=surveyed.sizes,
+        num_pictures=planning.num_to_train(dataset), distance=distance, choices=choices,
+    )  # fmt: skip
+
+
+def _side(surveyed: Survey) -> int:
+    """Return the pictures' median side; where none can be opened the preflight names each, and any side will do."""
+    return surveyed.median_short_side if surveyed.sizes else 224
+
+
+def first_network(plan: Plan, weights: Weights | None, prepared: Prepared, *, seed: int) -> ResNet:
+    """Return the network before its first step: freshly drawn, or with a new head on given weights."""
+    import torch
+
+    from resnetkit.models.resnet import ResNet
+    from resnetkit.models.surgery import adapt_input, replace_head
+    from resnetkit.training.steps.whitening import whiten
+
+    torch.manual_seed(seed)
+    if weights is None:
+        network = ResNet(plan.spec)
+        if plan.spec.stem == "whitening":
+            whiten(network, prepared.parts["train"], preprocess=prepared.preprocess)
+        return network
+    network = ResNet(weights.spec)
+    network.load_state_dict(weights.tensors)
+    replace_head(network, plan.spec.num_classes)
+    if plan.spec.in_channels != weights.spec.in_channels:
+        adapt_input(network, plan.spec.in_channels)
+    return network
