@@ -27,14 +27,15 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~umask())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the rights that new files of this process do not get."""
     current = os.umask(0)
     os.umask(current)
     return current
@@ -94,6 +95,15 @@ class _Lines:
 
     def write(self, row: str) -> int:
         return self._stream.write(row.removesuffix("\r\n") + "\n")
+
+
+def numbered(stem: str, suffix: str) -> Iterator[str]:
+    """Yield names to try until one is free: `a.png`, `a_2.png`, `a_3.png`, ..."""
+    yield stem + suffix
+    number = 2
+    while True:
+        yield f"{stem}_{number}{suffix}"
+        number += 1
 
 
 def safe_name(text: str) -> str:

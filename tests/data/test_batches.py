@@ -143,4 +143,4 @@ def test_a_picture_can_be_seen_as_the_network_gets_it(mixed: bool) -> None:
     batches = real_batches(6, mixed=mixed)
     indices = batches.indices(2, 3)
     for place, image in enumerate(indices.tolist()):
-        assert torch.equal(batches.seen(image, 2), batches.changed(indices, 2, 3).images[place])
+        assert torch.equal(batches.seen(image, 2).images[0], batches.changed(indices, 2, 3).images[place])

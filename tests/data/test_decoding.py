@@ -22,6 +22,7 @@ from resnetkit.data.opening import images
 from resnetkit.data.prepared import Part, Prepared
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import open_data
+from resnetkit.data.threads import ordered
 from resnetkit.errors import DataError, ResourceError
 from tests.data.prepared import prepare
 
@@ -352,7 +353,7 @@ def test_a_walk_left_half_done_may_be_collected_in_one_of_its_own_threads():
             gone.set()
         return number
 
-    walks.append(survey.ordered(work, range(40), threads=2, progress=None, chunk=1))
+    walks.append(ordered(work, range(40), threads=2, progress=None, chunk=1))
     threading.Timer(0.2, go_on.set).start()
 
     def first() -> int:

@@ -144,14 +144,14 @@ def test_rows_of_columns_add_what_they_know(tmp_path):
     assert said(data) == {"1": "a;b;c?", "2": "a?;c?;d?", "3": "c;a?;b?;d?"}
 
 
-@pytest.mark.parametrize("labels", ["auto", "one"])
-def test_at_least_two_columns_are_labels(tmp_path, labels):
+@pytest.mark.parametrize("task", ["auto", "classification"])
+def test_at_least_two_columns_are_labels(tmp_path, task):
     with pytest.raises(
         DataError, match="line 1: no column 'label'; expected image_path,label, found image_path, a, age"
     ):
-        listed(tmp_path, "image_path,a,age", "1.png,1,54", "2.png,0,7", labels=labels)
+        listed(tmp_path, "image_path,a,age", "1.png,1,54", "2.png,0,7", task=task)
     with pytest.raises(DataError, match="no column 'label'"):
-        listed(tmp_path, "image_path,a,b", labels=labels)
+        listed(tmp_path, "image_path,a,b", task=task)
 
 
 def test_a_slip_in_a_column_of_marks_is_named(tmp_path):
@@ -170,20 +170,23 @@ def test_flags_beside_a_misspelt_label_are_asked_about(tmp_path):
     lines = ("image_path,lable,night,rain", "1.png,cat,1,0", "2.png,dog,0,1")
     with pytest.raises(DataError, match="no column 'label'; did you mean 'lable'"):
         listed(tmp_path, *lines)
-    assert listed(tmp_path, *lines, labels="several").classes == ("night", "rain")
+    assert listed(tmp_path, *lines, task="multilabel").classes == ("night", "rain")
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["image_path,label", "1.png,a;b"], r"line 2: label 'a;b' is several names .*: write one, or add --labels sev"),
-        (["image_path,a,b", "1.png,1,0"], r"line 1: has a column for each label \(a, b\): .*, or add --labels several"),
-        (["image_path,label", "1.png,a", "1.png,b"], "line 3: 1.png is listed again .*: keep one row, or add --labels"),
+        (["image_path,label", "1.png,a;b"], r"line 2: label 'a;b' is several names .*: write one, or add --task multi"),
+        (
+            ["image_path,a,b", "1.png,1,0"],
+            r"line 1: has a column for each label \(a, b\): .*, or add --task multilabel",
+        ),
+        (["image_path,label", "1.png,a", "1.png,b"], "line 3: 1.png is listed again .*: keep one row, or add --task"),
     ],
 )
 def test_who_asks_for_one_label_is_told_the_way_out(tmp_path, lines, message):
     with pytest.raises(DataError, match=message):
-        listed(tmp_path, *lines, labels="one")
+        listed(tmp_path, *lines, task="classification")
     assert listed(tmp_path, *lines).several
 
 
@@ -193,7 +196,7 @@ def test_who_asks_for_one_label_is_told_the_way_out(tmp_path, lines, message):
         (["image_path,label", "1.png,a", "2.png,a;"], "line 3: label 'a;' is several names .* write one, without ';'"),
         (["image_path,label", "1.png,a", "2.png,a|b"], r"line 3: label 'a\|b' .*: write a;b, or the name without '\|'"),
         (["image_path,label", "1.png,a", "2.png,\"['a', 'b']\""], "line 3: label .* is a list of names: write a;b"),
-        (["image_path,label", "1.png,a", "2.png,"], "line 3: 2.png has no label: write one, or add --labels several"),
+        (["image_path,label", "1.png,a", "2.png,"], "line 3: 2.png has no label: write one, or add --task multilabel"),
     ],
 )
 def test_what_is_not_plainly_several_is_one(tmp_path, lines, message):
@@ -203,7 +206,7 @@ def test_what_is_not_plainly_several_is_one(tmp_path, lines, message):
 
 def test_single_labels_stay_as_they_were(tmp_path):
     lines = ("image_path,label", "1.png,a", "2.png,what?", "1.png,a", "3.png,?")
-    for data in (listed(tmp_path, *lines), listed(tmp_path, *lines, labels="one")):
+    for data in (listed(tmp_path, *lines), listed(tmp_path, *lines, task="classification")):
         assert not data.several
         assert {item.label for item in data.items} == {"a", "what?", "?"}
         assert data.notes == ("1 row repeats an earlier one: each picture is used once",)
@@ -212,20 +215,20 @@ def test_single_labels_stay_as_they_were(tmp_path):
 
 
 def test_an_unknown_word_for_labels_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="--labels severl: expected auto, one, several; did you mean 'several'"):
-        open_data(write(tmp_path, "a/1.png", "b/2.png"), labels="severl")
+    with pytest.raises(UsageError, match=r"--task multilable: expected auto, .*, detection; did you mean 'multilabel'"):
+        open_data(write(tmp_path, "a/1.png", "b/2.png"), task="multilable")
 
 
 def test_arrays_may_have_several_names_where_that_is_said():
     images = np.zeros((4, 4, 4), np.uint8)
-    data = open_data((images, ["b;a", "", "?", "b"]), labels="several")
+    data = open_data((images, ["b;a", "", "?", "b"]), task="multilabel")
     assert [(item.source, item.labels) for item in data.items] == [
         ("<arrays>::0", ("a", "b")),
         ("<arrays>::1", ()),
         ("<arrays>::3", ("b",)),
     ]
     assert data.notes[1:] == ("left out, labels not known: 1 picture (first: <arrays>::2)",)
-    with pytest.raises(DataError, match=r"label 'a;b' is several names .* add --labels several"):
+    with pytest.raises(DataError, match=r"label 'a;b' is several names .* add --task multilabel"):
         open_data((images, ["a;b", "a", "b", "b"]))
     assert not open_data((images, [0, 1, 1, 0])).several
 
@@ -233,10 +236,10 @@ def test_arrays_may_have_several_names_where_that_is_said():
 def test_names_that_a_cell_cannot_hold_are_refused_until_renamed(tmp_path):
     tree = write(tmp_path, "a;b/1.png", "c?/1.png", "d/1.png")
     with pytest.raises(DataError, match="class 'a;b' has a ';', which parts labels: add --rename \"a;b=NAME\""):
-        open_data(tree, labels="several")
+        open_data(tree, task="multilabel")
     with pytest.raises(DataError, match=r"class 'c\?' has a '\?' at its end, which says that nobody knows: add --ren"):
-        open_data(tree, labels="several", rename={"a;b": "ab"})
-    assert open_data(tree, labels="several", rename={"a;b": "ab", "c?": "c"}).classes == ("ab", "c", "d")
+        open_data(tree, task="multilabel", rename={"a;b": "ab"})
+    assert open_data(tree, task="multilabel", rename={"a;b": "ab", "c?": "c"}).classes == ("ab", "c", "d")
 
 
 def test_rename_reaches_unknown_labels_and_empty_columns(tmp_path):
@@ -295,7 +298,7 @@ def test_pictures_of_one_content_are_one_with_all_labels():
 
 
 def test_a_tree_says_nothing_of_several_before_its_contents_are_known(tmp_path):
-    data = open_data(write(tmp_path, "a/1.png", "b/1.png"), labels="several")
+    data = open_data(write(tmp_path, "a/1.png", "b/1.png"), task="multilabel")
     assert (data.several, data.notes) == (True, ())
     one = united(data.items, {item.source: "same" for item in data.items})
     assert counted_labels(one) == "several labels per picture: 1 picture has several"

@@ -370,7 +370,7 @@ def test_a_csv_names_pictures_relative_to_itself(tmp_path, monkeypatch):
 )
 def test_a_wrong_csv_is_refused_with_the_line(tmp_path, lines, message):
     with pytest.raises(DataError, match=message):
-        open_data(csv(tmp_path / "list.csv", *lines), labels="one")
+        open_data(csv(tmp_path / "list.csv", *lines), task="classification")
 
 
 def test_names_with_commas_stay_names(tmp_path):

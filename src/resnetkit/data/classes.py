@@ -69,7 +69,7 @@ def check_writable(names: Iterable[str]) -> None:
 
 
 def renamed(items: tuple[Item, ...], rename: Mapping[str, str], *, more: Collection[str] = ()) -> tuple[Item, ...]:
-    """Return the items with class names replaced (`--rename old=new`), also of labels that are unknown.
+    """Return the items with class names replaced (`--rename old=new`), also of unknown labels and of marked objects.
 
     `more` are classes that no item has. Raises `UsageError` for an unknown old name.
     """
@@ -86,7 +86,8 @@ def renamed(items: tuple[Item, ...], rename: Mapping[str, str], *, more: Collect
 def _renamed(item: Item, table: Mapping[str, str]) -> Item:
     labels = None if item.labels is None else in_order(table.get(label, label) for label in item.labels)
     unknown = in_order({table.get(name, name) for name in item.unknown} - set(labels or ()))
-    return replace(item, labels=labels, unknown=unknown)
+    marks = item.marks and tuple(replace(one, label=table.get(one.label, one.label)) for one in item.marks)
+    return replace(item, labels=labels, unknown=unknown, marks=marks)
 
 
 def renamed_names(names: Iterable[str], rename: Mapping[str, str]) -> tuple[str, ...]:
@@ -147,7 +148,7 @@ def _why_several(label: str, sharing: Counter[str], *, tight: bool) -> str:
     if letter != ";":
         way_out = f"write a;b, or the name without {letter!r}"
     else:
-        way_out = "write one, or add --labels several" if len(parts) > 1 else "write one, without ';'"
+        way_out = "write one, or add --task multilabel" if len(parts) > 1 else "write one, without ';'"
     return (
         f"label {label!r} is several names with {letter!r} between them ({', '.join(map(repr, parts[:3]))}): {way_out}"
     )

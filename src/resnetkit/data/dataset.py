@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from PIL import Image
 
-from resnetkit.data.marks import Object
+from resnetkit.data.marks import Fault, Object
 from resnetkit.data.opening import images
 from resnetkit.errors import DataError
 
@@ -89,7 +89,7 @@ class Dataset:
     `unites`, files of one content are one picture with the labels of all. `columns` are labels that a list has a
     column for: of others it says nothing. `objects`: whether these are marked, by `boxes` or by `masks`; such pictures
     have `several` labels. `page`: which one of files of several is
-    read. `origins` tells for each source who reads it, under which key.
+    read. `faults` are what was left out of annotations. `origins` tells for each source who reads it, under which key.
     """
 
     name: str
@@ -107,6 +107,7 @@ class Dataset:
     unites: bool = False
     columns: tuple[str, ...] = ()
     page: int = 1
+    faults: tuple[Fault, ...] = field(default=(), repr=False)
     origins: Mapping[str, tuple[Reader, str]] = field(repr=False, compare=False)
 
     def __len__(self) -> int:

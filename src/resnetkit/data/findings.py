@@ -22,7 +22,8 @@ PART_NAMES: dict[Split, str] = {"train": "training", "val": "validation", "test"
 class Report:
     """Counts and findings; `str()` is a table at most 80 columns wide, `to_json` has every name in full.
 
-    `counts`: class -> part -> images; `pictures`: part -> images, of which each may count in `several` classes.
+    `counts`: class -> part -> images; `objects`: class -> part -> objects that are marked.
+    `pictures`: part -> images, of which each may count in `several` classes.
     `held_out`: the share of train that became val, None where val was given;
     `halved`: half of it became test.
     `across`: (part, other part, images of the first that are also in the second, one of them). `two_labels`: pairs of
@@ -33,6 +34,7 @@ class Report:
 
     name: str
     counts: dict[str, dict[Split, int]]
+    objects: dict[str, dict[Split, int]] = field(default_factory=dict)
     pictures: dict[Split, int] = field(default_factory=dict)
     several: bool = False
     held_out: float | None = None
@@ -69,7 +71,12 @@ class Report:
         return asdict(self)
 
     def __str__(self) -> str:
-        return "\n".join([*_table(self), *wrapped(_findings(self))])
+        images = ("images" if self.several else "total", [self.total(part) for part in self.parts])
+        table = _table("class", self.counts, self.parts, images)
+        if self.objects:
+            objects = ("objects", [sum(count[part] for count in self.objects.values()) for part in self.parts])
+            table += ["", *_table("objects of class", self.objects, self.parts, objects)]
+        return "\n".join([*table, *wrapped(_findings(self))])
 
 
 def examine(
@@ -99,6 +106,7 @@ def examine(
     return Report(
         name=dataset.name,
         counts=counts,
+        objects=_objects(by_part, classes) if dataset.objects != "none" else {},
         pictures={part: len(items) for part, items in by_part.items()},
         several=dataset.several,
         held_out=held_out,
@@ -160,25 +168,33 @@ def _two_labels(
                 yield (other.source, other.written), (item.source, item.written)
 
 
-def _table(report: Report) -> list[str]:
-    """Return one row for each class, or their extremes where there are more than fit a screen."""
-    rows = list(_rows(report))
-    # The labels of pictures that have several add up to more than there are pictures.
-    total = ("images" if report.several else "total", [report.total(part) for part in report.parts])
-    columns = [
-        max(len(part), *(len(f"{row[1][i]:,}") for row in [*rows, total])) for i, part in enumerate(report.parts)
-    ]
-    widest = max(cell_len(one_line(name)) for name, _ in [("class", []), *rows, total])
+def _objects(by_part: Mapping[Split, Sequence[Item]], classes: Sequence[str]) -> dict[str, dict[Split, int]]:
+    counts = {
+        part: Counter(mark.label for item in items for mark in item.marks or ()) for part, items in by_part.items()
+    }
+    return {name: {part: count[name] for part, count in counts.items()} for name in classes}
+
+
+def _table(
+    heading: str, counts: Mapping[str, Mapping[Split, int]], parts: Sequence[Split], total: tuple[str, list[int]]
+) -> list[str]:
+    """Return one row for each class, or their extremes where there are more than fit a screen.
+
+    The labels of pictures that have several add up to more than there are pictures.
+    """
+    rows = list(_rows(counts, parts))
+    columns = [max(len(part), *(len(f"{row[1][i]:,}") for row in [*rows, total])) for i, part in enumerate(parts)]
+    widest = max(cell_len(one_line(name)) for name, _ in [(heading, []), *rows, total])
     names = min(widest, WIDTH - sum(column + 2 for column in columns))
-    lines = [_cells("class", names) + "".join(f"  {part:>{columns[i]}}" for i, part in enumerate(report.parts))]
+    lines = [_cells(heading, names) + "".join(f"  {part:>{columns[i]}}" for i, part in enumerate(parts))]
     for name, numbers in [*rows, total]:
         line = _cells(name, names) + "".join(f"  {number:>{columns[i]},}" for i, number in enumerate(numbers))
         lines.append(line)
     return lines
 
 
-def _rows(report: Report) -> Iterator[tuple[str, list[int]]]:
-    counts = [(name, [count.get(part, 0) for part in report.parts]) for name, count in report.counts.items()]
+def _rows(counted: Mapping[str, Mapping[Split, int]], parts: Sequence[Split]) -> Iterator[tuple[str, list[int]]]:
+    counts = [(name, [count.get(part, 0) for part in parts]) for name, count in counted.items()]
     if len(counts) <= MOST_CLASSES:
         yield from counts
         return

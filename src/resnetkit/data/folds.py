@@ -28,11 +28,14 @@ class Folds:
     def check(self, targets: np.ndarray, classes: Sequence[str]) -> None:
         """Raise `DataError` where unreadable pictures leave a fold empty, or one that cannot learn a class.
 
-        `targets`: `[N]` classes, or `[N, K]` of several labels, of which a fold may know none: it learns the others.
+        `targets`: `[N]` classes, or `[N, K]` of several labels, or objects, of which a fold may know none of a class:
+        it learns the others.
         """
         for fold in range(1, self.count + 1):
             taught = targets[self.numbers != fold]
-            untaught = set() if targets.ndim == 2 else set(targets.tolist()) - set(taught.tolist())
+            untaught = (
+                set() if targets.ndim == 2 or targets.dtype == object else set(targets.tolist()) - set(taught.tolist())
+            )
             if untaught or not (self.numbers == fold).any():
                 what = f"all that is left of class {classes[min(untaught)]!r}" if untaught else "nothing"
                 raise DataError(

@@ -21,7 +21,7 @@ from resnetkit.data.opening import pages
 from resnetkit.data.prepared import Division, Pair, Part, Prepared, Reading
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.several import check_differ, unite
-from resnetkit.data.targets import class_targets, label_targets, object_targets
+from resnetkit.data.targets import class_targets, label_targets, object_targets, places
 from resnetkit.errors import DataError, UsageError
 from resnetkit.watcher import Progress
 
@@ -374,7 +374,7 @@ def _prepared(
         part: Part(
             items=items, targets=targets_of(items, names, where=part), pixels=pixels,
             content=content_of(surveyed.digests[item.source] for item in items),
-            contents=digests_of(items, surveyed), sizes=_sizes(items, surveyed) if marked else None,
+            contents=digests_of(items, surveyed), **(places(items, surveyed, preprocess) if marked else {}),
         )
         for part, (items, pixels) in read.items()
         if items
@@ -396,11 +396,3 @@ def _prepared(
         several=dataset.several,
         objects=dataset.objects,
     )
-
-
-def _sizes(items: Sequence[Item], surveyed: Survey) -> np.ndarray:
-    """Return the (width, height) of upright pictures, `[N, 2]`; raises `DataError` for one without a size."""
-    for item in items:
-        if item.source not in surveyed.contents:
-            raise DataError(f"{item.source}: objects are marked on a picture that has no colours: save it as PNG")
-    return np.array([surveyed.contents[item.source].size for item in items], np.int64).reshape(-1, 2)

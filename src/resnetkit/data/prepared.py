@@ -15,6 +15,7 @@ from resnetkit.data.findings import Report
 from resnetkit.data.fingerprint import Digests, Record
 from resnetkit.data.folds import Folds
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.view import View
 from resnetkit.watcher import Progress
 
 Pair = tuple[Item, Item]
@@ -26,8 +27,8 @@ class Part:
 
     Targets are classes, `[N]` int64, or where pictures have several labels `[N, K]` float32 (`data.targets`).
     `content` is the same for the same files, whatever they are called; `contents` are the digests of each picture.
-    Where objects are marked, targets are `[N]` values `data.marks.Truth`, and `sizes`, `[N, 2]`, are the (width,
-    height) of the upright pictures that their boxes lie on.
+    Where objects are marked, targets are `[N]` values `data.marks.Truth`; `sizes`, `[N, 2]`, are the (width, height) of
+    the upright pictures that their boxes lie on, and `views` tell where `Preprocess.pixels` shows them.
     """
 
     items: tuple[Item, ...] = field(repr=False)
@@ -36,6 +37,7 @@ class Part:
     content: str | None = field(default=None, repr=False)
     contents: tuple[Digests, ...] = field(default=(), repr=False)
     sizes: np.ndarray | None = field(default=None, repr=False)
+    views: tuple[View, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.items)

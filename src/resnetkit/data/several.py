@@ -57,7 +57,10 @@ def _one_of(members: list[Item]) -> Item:
 
 
 def check_differ(dataset: Dataset) -> None:
-    """Raise `DataError` for one class only, and where no picture to learn from lacks a label that another has."""
+    """Raise `DataError` for one class only, and where no picture to learn from lacks a label that another has.
+
+    Objects are told from what is around them: one class of them is enough.
+    """
     items = [item for item in dataset.items if item.split in (None, "train") or not dataset.several]
     counts = Counter(label for item in items for label in item.labels or ())
     if not dataset.several:
@@ -65,6 +68,10 @@ def check_differ(dataset: Dataset) -> None:
             raise DataError(
                 f"{dataset.name}: one class only ({next(iter(counts))}); there must be two or more to tell apart"
             )
+        return
+    if dataset.objects != "none":
+        if not counts:
+            raise DataError(f"{dataset.name}: no object is marked on the pictures to train on")
         return
     known = {name: sum(name not in item.unknown for item in items) for name in counts}
     if known == counts:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from resnetkit.data.classes import unknown_class
 from resnetkit.data.dataset import Item
 from resnetkit.data.marks import Truth
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.errors import DataError
+
+if TYPE_CHECKING:
+    from resnetkit.data.decoded.survey import Survey
 
 
 def class_targets(items: Sequence[Item], classes: Sequence[str], *, where: str) -> np.ndarray:
@@ -48,6 +54,15 @@ def object_targets(items: Sequence[Item], classes: Sequence[str], *, where: str)
     for number, item in enumerate(items):
         targets[number] = Truth.of(item.marks or (), classes)
     return targets
+
+
+def places(items: Sequence[Item], surveyed: Survey, preprocess: Preprocess) -> dict[str, Any]:
+    """Return `sizes` and `views` of a part; raises `DataError` for a picture without a size."""
+    for item in items:
+        if item.source not in surveyed.contents:
+            raise DataError(f"{item.source}: objects are marked on a picture that has no colours: save it as PNG")
+    sizes = [surveyed.contents[item.source].size for item in items]
+    return {"sizes": np.array(sizes, np.int64), "views": tuple(preprocess.view(*size) for size in sizes)}
 
 
 def _check_known(labels: Sequence[str], classes: Sequence[str], *, where: str) -> None:

@@ -147,12 +147,12 @@ class Batches:
             return Batch(*self.mix(pixels, targets, Random(key(self.seed, epoch, step, "mix"))))
         return Batch(pixels[before:], targets[before:])
 
-    def seen(self, image: int, epoch: int) -> torch.Tensor:
-        """Return `[S, S, C] uint8`: a picture of the training part as the network gets it in an epoch."""
+    def seen(self, image: int, epoch: int) -> Batch:
+        """Return a picture of the training part as the network gets it in an epoch, `[1, S, S, C] uint8`."""
         for step in range(self.steps_per_epoch):
             indices = self.indices(epoch, step)
             for place in np.flatnonzero(indices == image):
-                return self.changed(indices, epoch, step, share=slice(place, place + 1)).images[0].cpu()
+                return self.changed(indices, epoch, step, share=slice(place, place + 1))
         raise AssertionError(f"there is no picture {image}")
 
     def sources(self, indices: np.ndarray) -> list[str]:

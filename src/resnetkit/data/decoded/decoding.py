@@ -23,9 +23,10 @@ from resnetkit.data import preprocess, splits
 from resnetkit.data.dataset import Dataset, Item, Split, decoded
 from resnetkit.data.decoded import cache_files
 from resnetkit.data.decoded.cache import Pixels
-from resnetkit.data.decoded.survey import TOO_SMALL_FOR_THREADS, Survey, ordered, reason
+from resnetkit.data.decoded.survey import TOO_SMALL_FOR_THREADS, Survey, reason
 from resnetkit.data.opening import bands, bit_depth, images, many_bands, pages
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.threads import ordered
 from resnetkit.errors import DataError, ResNetKitError, ResourceError
 from resnetkit.watcher import Progress
 

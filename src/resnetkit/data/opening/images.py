@@ -67,7 +67,7 @@ _BROKEN = (
     zlib.error,
     Image.DecompressionBombError,
 )
-_UPRIGHT = {
+UPRIGHT = {  # what brings a picture of an EXIF orientation upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -76,6 +76,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_PNG_TURNED = (b"eXIf", b"exif", b"tiff:Orientation")  # what a PNG holds that says how it is turned
 
 
 def decode(data: bytes, *, name: str, at_least: int | None = None) -> Opened:
@@ -135,6 +136,19 @@ def size(data: bytes) -> tuple[int, int] | None:
         return None
 
 
+def frame(data: bytes, *, name: str) -> tuple[int, int, int]:
+    """Return width and height of the upright picture, and the EXIF orientation of the file, from its header.
+
+    The beginning of a JPEG is enough. Raises as `decode` does, where the header cannot be read.
+    """
+    kind = signatures.picture_format(data)
+    image = _read(data, name=name, load=False)
+    # Pillow decodes a whole PNG to look for notes, and swaps the sides of a TIFF itself.
+    turn = 1 if kind == "PNG" and not any(note in data for note in _PNG_TURNED) else orientation(image)
+    width, height = image.size
+    return (height, width, turn) if turn >= 5 and kind != "TIFF" else (width, height, turn)
+
+
 def has_several(data: bytes) -> bool:
     """Return whether a file holds several frames or pages, of which `decode` returns the first; raises nothing."""
     kind = signatures.picture_format(data)
@@ -161,7 +175,7 @@ def convert(image: Opened, *, mode: Literal["RGB", "L"], depth: int | None) -> I
     try:
         with libraries_silenced():
             image.load()
-            turn = _UPRIGHT.get(orientation(image))
+            turn = UPRIGHT.get(orientation(image))
             flat = _flat(bit_depth.eight_bits(image, depth=depth), mode)
             return flat if turn is None else flat.transpose(turn)
     except DataError as error:
@@ -175,6 +189,12 @@ def to_look_at(image: Opened) -> Image.Image:
     return image.first() if isinstance(image, ManyBands) else image
 
 
+def upright_size(image: Opened) -> tuple[int, int]:
+    """Return (width, height) of a picture when it is upright."""
+    width, height = image.size
+    return (height, width) if orientation(image) >= 5 else (width, height)  # from there on it lies on its side
+
+
 def orientation(image: Opened) -> int:
     """Return the EXIF orientation, 1 to 8; 1 where it is absent or the EXIF data are broken."""
     if isinstance(image, ManyBands):
@@ -183,7 +203,7 @@ def orientation(image: Opened) -> int:
         value: Any = image.getexif().get(0x0112, 1)
     except _BROKEN:
         return 1  # a photo is not refused for its notes
-    return value if isinstance(value, int) and value in _UPRIGHT else 1
+    return value if isinstance(value, int) and value in UPRIGHT else 1
 
 
 def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) -> Opened:

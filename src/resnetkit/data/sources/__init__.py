@@ -6,21 +6,22 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from resnetkit.data import classes
-from resnetkit.data.dataset import SPLITS, Dataset, Item, Reader, Split, decoded
+from resnetkit.data.dataset import SPLITS, Dataset, Item, Marked, Reader, Split, decoded
 from resnetkit.data.several import counted_labels
-from resnetkit.data.sources import arranging, arrays, folders, labelling, tables
+from resnetkit.data.sources import annotated, arranging, arrays, folders, labelling, tables
+from resnetkit.data.sources.annotated import Fault, Faulty, Recognised
 from resnetkit.data.sources.archives import is_archive
 from resnetkit.data.sources.folders import FolderReader, Tree
-from resnetkit.data.sources.labelling import Labels
+from resnetkit.data.sources.labelling import Asked, asked
 from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.files import hidden
 
-__all__ = ["SPLITS", "Dataset", "Item", "Labels", "Reader", "Split", "decoded", "open_data", "open_pictures"]
+__all__ = ["SPLITS", "Asked", "Dataset", "Item", "Reader", "Split", "asked", "decoded", "open_data", "open_pictures"]
 
-_KINDS = "a folder, .zip, .tar, .csv or .npz, or a name: " + ", ".join(sorted(arrays.NAMED))
+_KINDS = "a folder, .zip, .tar, .csv, .npz or COCO .json, or a name: " + ", ".join(sorted(arrays.NAMED))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -38,6 +39,8 @@ class _Collected:
     names: tuple[str, ...] = ()
     several: bool = False
     unites: bool = False
+    objects: Marked = "none"
+    faults: tuple[Fault, ...] = ()
 
     def add(self, reader: Reader, found: list[tuple[str, Item]]) -> None:
         """Add pictures; one that is there already is not added again."""
@@ -69,6 +72,8 @@ class _Collected:
             roots=tuple(self.roots),
             several=self.several,
             unites=self.unites,
+            objects=self.objects,
+            faults=self.faults,
             origins=self.origins,
         )
 
@@ -78,7 +83,8 @@ def open_data(
     group_by: str | None = None,
     rename: Mapping[str, str] | None = None,
     limit: int | None = None,
-    labels: Labels = "auto",
+    task: str = "auto",
+    faulty: Faulty = "stop",
 ) -> Dataset:
     """Open labelled pictures: `DATA/<class>/**`, `DATA/{train,val,test}/<class>/**`, or any other source.
 
@@ -87,18 +93,19 @@ def open_data(
     `group_by` is a CSV column or a regular expression with one group in parentheses, searched in each path: pictures
     of one group are never parted. `rename` maps wrong class names to right ones. `limit` keeps at most so many
     pictures of each part, the same number of each class as far as they go; which ones depends on their paths below
-    DATA alone. `labels` says whether a picture has one label or may have several; `auto` finds several where a CSV
-    plainly says so, see `labelling.read_list`.
+    DATA alone. `task` says whether a picture has one label or may have several, or objects that are marked on it;
+    `auto` finds several where a CSV plainly says so, see `labelling.read_list`, and objects where the pictures are
+    annotated, see `annotated.recognised`; for `multilabel` these have the names of their objects as labels. `faulty`:
+    whether faults of annotations stop, or are left out and counted.
 
     Raises `UsageError` for wrong calls and missing paths, `DataError` for data that cannot be used.
     """
-    if labels not in (known := get_args(Labels)):
-        raise UsageError(f"--labels {labels}: expected {', '.join(known)}{near_miss(str(labels), known)}")
+    asking = asked(task)
     if (given := arrays.pair_of(data)) is None:
         sources = [os.path.expanduser(path) for path in arrays.paths_of(data)]
-        collected = _collect(sources, group_by, labels)
+        collected = _collect(sources, group_by, asking, faulty)
     else:
-        sources, collected = [arrays.GIVEN], _given(*given, labels)
+        sources, collected = [arrays.GIVEN], _given(*given, asking)
     items, notes = tuple(collected.items), collected.notes
     columns = _columns(sources) if group_by else ()
     if group_by and group_by not in columns:
@@ -110,18 +117,26 @@ def open_data(
     names = arranging.checked_classes(sources, items, named=named)
     if collected.several:
         classes.check_writable(names)
+    marked = collected.objects != "none"
+    if marked:  # files name classes that no object is of
+        names, more = arranging.with_objects(names, items)
+        notes += more
     if limit is not None:
-        items, note = arranging.limited(items, limit, names, root=sources[0], several=collected.several)
+        root = sources[0] if _is_tree(sources[0]) or not collected.roots else collected.roots[0]
+        items, note = arranging.limited(items, limit, names, root=root, several=collected.several)
         notes += note
-    if collected.several and not _is_tree(sources[0]):  # which pictures of a tree are one is known by their content
+    if marked:
+        notes.insert(0, annotated.counted_objects(items, collected.objects))
+    elif collected.several and not collected.unites:  # which files are one picture is known by their content
         notes.insert(0, counted_labels(items))
     collected.items = list(items)
     return replace(collected.dataset(_name(sources)), classes=names, columns=named, limit=limit)
 
 
-def _given(images: Any, named: Any, labels: Labels) -> _Collected:
+def _given(images: Any, named: Any, task: Asked) -> _Collected:
     """Open arrays that were given."""
-    collected = _Collected(several=labels == "several")
+    collected = _Collected(several=task == "multilabel")
+    annotated.check_not_asked(task, arrays.GIVEN)
     reader, found = arrays.read_given(images, named, several=collected.several)
     if collected.several:
         found, collected.notes = labelling.parted(found)
@@ -129,21 +144,26 @@ def _given(images: Any, named: Any, labels: Labels) -> _Collected:
     return collected
 
 
-def _collect(sources: list[str], group_by: str | None, labels: Labels) -> _Collected:
-    collected = _Collected(several=labels == "several", unites=labels == "several")
+def _collect(sources: list[str], group_by: str | None, task: Asked, faulty: Faulty) -> _Collected:
+    collected = _Collected(several=task == "multilabel", unites=task == "multilabel")
     if not sources:
         raise UsageError(f"DATA is missing: {_KINDS}")
     if len(sources) > 1:
+        annotated.check_not_asked(task, " ".join(sources))
         for source in _several_folders(sources):
-            tree = folders.read_tree(source)
-            collected.add_tree(tree, folders.one_class(tree))
+            one = folders.read_tree(source)
+            collected.add_tree(one, folders.one_class(one))
         return collected
     (source,) = sources
-    if _is_tree(source):
-        tree = folders.read_tree(source)
+    tree = folders.read_tree(source) if _is_tree(source) else None
+    if (marked := annotated.recognised(source, tree)) is not None:
+        return _annotated(marked, task, faulty)
+    if os.path.exists(source) or source in arrays.NAMED:
+        annotated.check_not_asked(task, source)
+    if tree is not None:
         collected.add_tree(tree, folders.class_folders(tree))
     elif _suffix(source) == ".csv" and os.path.isfile(source):
-        listed = labelling.read_list(source, labels=labels, group_by=group_by)
+        listed = labelling.read_list(source, task=task, group_by=group_by)
         _add_listed(collected, listed.pictures, listed.table)
         collected.notes += listed.notes
         collected.names, collected.several, collected.unites = listed.names, listed.several, False
@@ -153,6 +173,24 @@ def _collect(sources: list[str], group_by: str | None, labels: Labels) -> _Colle
         raise UsageError(f"{source}: is no data set; DATA is {_KINDS}")
     else:
         raise _missing(source)
+    return collected
+
+
+def _annotated(found: Recognised, task: Asked, faulty: Faulty) -> _Collected:
+    """Open annotated pictures: with their objects, or with the names of these as labels."""
+    if task == "classification":
+        raise UsageError(
+            f"{found.name}: is a set of annotated pictures ({found.kind}), which have no one class: leave "
+            "--task classification out to find objects, or say --task multilabel to name what is on a picture"
+        )
+    said = annotated.read(found, faulty=faulty)
+    tree, pictures = said.tree, said.pictures
+    if task == "multilabel":
+        pictures = [(key, replace(item, marks=None)) for key, item in pictures]
+    collected = _Collected(several=True, objects="none" if task == "multilabel" else said.objects)
+    collected.faults = said.faults
+    collected.add_tree(tree, folders.Layout(labelled=pictures, outside=[], empty=[]))
+    collected.ignored, collected.names, collected.notes = list(said.ignored), said.classes, list(said.notes)
     return collected
 
 

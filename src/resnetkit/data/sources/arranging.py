@@ -53,6 +53,16 @@ def checked_classes(sources: list[str], items: tuple[Item, ...], *, named: Colle
     return everything
 
 
+def with_objects(names: tuple[str, ...], items: Collection[Item]) -> tuple[tuple[str, ...], list[str]]:
+    """Return the classes of which an object is marked, and what to say of the others that a file names."""
+    there = {label for item in items for label in item.labels or ()}
+    without = [name for name in names if name not in there]
+    if not without or not there:
+        return names, []
+    some = ", ".join(without[:3]) + (f" and {len(without) - 3} more" if len(without) > 3 else "")
+    return tuple(name for name in names if name in there), [f"named, but nowhere marked: {some}"]
+
+
 def limited(
     items: tuple[Item, ...], limit: int, names: tuple[str, ...], *, root: str, several: bool = False
 ) -> tuple[tuple[Item, ...], list[str]]:

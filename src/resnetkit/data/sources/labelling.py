@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from resnetkit.data.classes import in_order, normal_name, several_names
 from resnetkit.data.dataset import Item, labels_written
 from resnetkit.data.sources.tables import Cells, Table, check_columns, picture_path, read_table, split_of
-from resnetkit.errors import DataError, near_miss
+from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.words import counted
 
-Labels = Literal["auto", "one", "several"]
+Asked = Literal["auto", "classification", "multilabel", "detection"]  # the task, which says what labels mean
 Pictures = list[tuple[str, Item]]
 
 _NEEDED = ("image_path", "label")
@@ -54,11 +54,19 @@ class _Said:
         return replace(item, labels=in_order(self.labels), unknown=unknown)
 
 
-def read_list(path: str, *, labels: Labels, group_by: str | None) -> Listed:
+def asked(task: str) -> Asked:
+    """Return a task by its name; raises `UsageError` for another, with the nearest."""
+    for known in get_args(Asked):
+        if task == known:
+            return known
+    raise UsageError(f"--task {task}: expected {', '.join(get_args(Asked))}{near_miss(str(task), get_args(Asked))}")
+
+
+def read_list(path: str, *, task: Asked, group_by: str | None) -> Listed:
     """Read `image_path,label[,split][,group]`, or a column of marks for each label in place of `label`.
 
-    Paths are relative to the CSV's folder, backslashes are understood. `labels` as `auto` means several where a cell
-    has `;` between names, where there are columns of marks, or where a picture is listed again with another label.
+    Paths are relative to the CSV's folder, backslashes are understood. `task` as `auto` means several labels where a
+    cell has `;` between names, where there are columns of marks, or where a picture is listed again with another label.
     Raises `DataError` naming the line, for rows that contradict one another and for labels that cannot be understood.
     """
     table = read_table(path, needed=("image_path",), expected=_NEEDED)
@@ -66,7 +74,7 @@ def read_list(path: str, *, labels: Labels, group_by: str | None) -> Listed:
     others: list[str] = []
     if "label" not in table.columns:
         marked, others = _columns(table, besides={"image_path", "split", "group", "", group_by})
-        _check_marked(table, marked, others, labels)
+        _check_marked(table, marked, others, task)
     if not table.rows:
         raise DataError(f"{path}: has no rows below {','.join(table.columns)}; add one for each picture")
     group = group_by if group_by in table.columns else "group" if "group" in table.columns else None
@@ -75,7 +83,7 @@ def read_list(path: str, *, labels: Labels, group_by: str | None) -> Listed:
         names = in_order(map(normal_name, marked))
         notes = (*notes, *_no_labels(table, others))
         return Listed(table=table, pictures=pictures, several=True, names=names, notes=notes)
-    if labels == "several" or (labels == "auto" and _says_several(table)):
+    if task == "multilabel" or (task == "auto" and _says_several(table)):
         wrong = several_names((row["label"] for _, row in table.rows), parted=True)
         pictures, notes = _united(table, group, lambda line, row: _of_cell(table, line, row["label"], wrong))
         return Listed(table=table, pictures=pictures, several=True, notes=notes)
@@ -125,15 +133,15 @@ def _mark(value: str) -> str:
         return value
 
 
-def _check_marked(table: Table, marked: list[str], others: list[str], labels: Labels) -> None:
+def _check_marked(table: Table, marked: list[str], others: list[str], task: Asked) -> None:
     """Raise `DataError` for a table without a column `label` in which the other columns are no labels either."""
-    if labels == "one" and len(marked) > 1:
+    if task == "classification" and len(marked) > 1:
         raise DataError(
             f"{table.path}, line 1: has a column for each label ({_some(marked)}): write the name of one into a column "
-            "called label, or add --labels several"
+            "called label, or add --task multilabel"
         )
-    misspelt = labels == "auto" and near_miss("label", others)  # then what is marked may be anything
-    if len(marked) < (1 if labels == "several" else 2) or misspelt:
+    misspelt = task == "auto" and near_miss("label", others)  # then what is marked may be anything
+    if len(marked) < (1 if task == "multilabel" else 2) or misspelt:
         if not misspelt:
             _check_nearly_marked(table, others)
         check_columns(table.path, table.columns, _NEEDED)
@@ -253,7 +261,7 @@ def _single(table: Table, group_column: str | None) -> Pictures:
     for line, row in table.rows:
         path, item = _unlabelled(table, line, row, group_column)
         if not row["label"]:
-            raise table.wrong(line, f"{row['image_path']} has no label: write one, or add --labels several")
+            raise table.wrong(line, f"{row['image_path']} has no label: write one, or add --task multilabel")
         item = replace(item, labels=(normal_name(row["label"]),))
         earlier, _, other = first.setdefault(os.path.normpath(path), (line, path, item))
         if replace(item, source=other.source) != other:
@@ -265,4 +273,4 @@ def _contradiction(name: str, item: Item, other: Item, *, line: int) -> str:
     what = f"{name} is listed again (first in line {line})"
     if item.labels == other.labels:
         return f"{what} with another {'split' if item.split != other.split else 'group'}"
-    return f"{what}, as {item.written!r} and {other.written!r}: keep one row, or add --labels several"
+    return f"{what}, as {item.written!r} and {other.written!r}: keep one row, or add --task multilabel"

@@ -10,10 +10,10 @@ from typing import Any
 
 from resnetkit.data.classes import class_names, natural_key
 from resnetkit.data.dataset import Dataset, Item
-from resnetkit.data.decoded.survey import ordered
 from resnetkit.data.sources import open_arrays, open_data, open_pictures
 from resnetkit.data.sources.arrays import pair_of
 from resnetkit.data.splits import digest
+from resnetkit.data.threads import ordered
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.watcher import Progress
 
@@ -77,7 +77,7 @@ def _labels(
     try:
         return {
             item.source: item.labels
-            for item in open_data(*data, rename=rename, labels="several" if several else "one").items
+            for item in open_data(*data, rename=rename, task="multilabel" if several else "classification").items
         }
     except ResNetKitError:
         return {}
