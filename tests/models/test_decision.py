@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, UsageError
-from resnetkit.models.decision import Decision, softmax
+from resnetkit.models.decision import Decision, Question, softmax
 
 
 def test_softmax_equals_the_textbook_formula_and_adds_up_to_one():
@@ -27,7 +28,8 @@ def test_a_higher_temperature_tempers_confidence_and_keeps_the_order():
 
 def test_below_the_threshold_the_answer_is_not_sure():
     def status(decision, best):
-        return decision.answer(np.array([best, 1 - best]), ("a", "b"), top_k=1).status
+        asked = Question(classes=("a", "b"), top_k=1, size=(8, 8), preprocess=Preprocess())
+        return decision.answer(np.array([best, 1 - best]), asked).status
 
     assert status(Decision(), 0.51) == "ok"
     assert status(Decision(threshold=0.7), 0.69) == "not_sure"

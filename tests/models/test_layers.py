@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from resnetkit.models.catalog import architectures, build, spec_of
+from resnetkit.models import building
+from resnetkit.models.catalog import architectures, build, detector_of, spec_of
 from resnetkit.models.layers import activation_elements, layer_table, num_parameters
 from resnetkit.models.resnet import without_values
 
@@ -56,3 +57,17 @@ def test_the_activations_are_what_training_keeps(name: str, size: int, activatio
     assert logits.requires_grad
     estimate = activation_elements(layer_table(network.spec, (size, size)))
     assert estimate == pytest.approx(sum(kept.values()) / 4 / 2, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["fasterrcnn_resnet18_light", "maskrcnn_resnet18_fpn", "maskrcnn_resnet50_fpn_v2"])
+def test_the_layers_of_a_detector_hold_all_its_parameters(name: str) -> None:
+    spec = detector_of(name, num_classes=3)
+    layers = layer_table(spec, (96, 128))
+    assert num_parameters(layers) == sum(p.numel() for p in building.without_values(spec).parameters())
+    assert sum(layer.number is not None for layer in layers) == spec.num_layers - 1  # there is no classifier
+    by_name = {layer.name: layer for layer in layers}
+    assert by_name["rpn.head.cls_logits"].output == (3, 2, 2)  # on the last level
+    assert by_name["backbone.fpn.layer_blocks.0.0"].output == (spec.channels, 24, 32)
+    assert by_name["roi_heads.box_predictor.cls_score"].output == (spec.box_samples, 4)
+    if spec.masks:
+        assert by_name["roi_heads.mask_predictor.mask_fcn_logits"].output == (spec.box_samples // 4, 4, 28, 28)

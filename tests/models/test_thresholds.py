@@ -1,10 +1,16 @@
 import numpy as np
 import pytest
 
+from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, UsageError
+from resnetkit.models.decision import Question
 from resnetkit.models.thresholds import Thresholds, goal_of
 
 CLASSES = ("car", "dog", "tree")
+
+
+def asked(top_k: int) -> Question:
+    return Question(classes=CLASSES, top_k=top_k, size=(8, 8), preprocess=Preprocess())
 
 
 def test_each_label_is_present_from_its_own_threshold_on() -> None:
@@ -16,10 +22,10 @@ def test_each_label_is_present_from_its_own_threshold_on() -> None:
 
 def test_an_answer_holds_the_labels_and_the_most_probable_others() -> None:
     decision = Thresholds(at=(0.05, 0.9, 0.9))
-    told = decision.answer(np.array([0.1, 0.8, 0.7]), CLASSES, top_k=1)
+    told = decision.answer(np.array([0.1, 0.8, 0.7]), asked(1))
     assert told.labels == ("car",)
     assert told.top == (("dog", pytest.approx(0.8)), ("car", pytest.approx(0.1)))
-    assert decision.answer(np.array([0.0, 0.8, 0.7]), CLASSES, top_k=2).labels == ()
+    assert decision.answer(np.array([0.0, 0.8, 0.7]), asked(2)).labels == ()
 
 
 def test_probabilities_are_sigmoids_of_any_size() -> None:

@@ -1,4 +1,4 @@
-"""Names of networks and of their published weights. Needs no torch.
+"""Names of networks and of their published weights, detectors among them (`detection/names.py`). Needs no torch.
 
 Networks by name: resnet18/34/50/101/152 and wide_resnet50_2/101_2 as in torchvision, for ImageNet; plain18/34, the
 same without shortcuts; resnet_2223, a ResNet-18 with one block more in its last stage, whose ImageNet trunk is in this
@@ -15,13 +15,16 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError, near_miss
-from resnetkit.models.checkpoint import Header, read_header
+from resnetkit.models.checkpoint import DETECTION, Header, read_header
+from resnetkit.models.detection.names import form_of, named
+from resnetkit.models.detection.spec import DetectorSpec
+from resnetkit.models.detection.sureness import Sureness
 from resnetkit.models.safetensors_file import read_safetensors_header
 from resnetkit.models.spec import ResNetSpec
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from resnetkit.models.resnet import ResNet
 
 _FOLDER = Path(__file__).parent
+# The size that torchvision's detectors give pictures of 4:3, in whole steps of the last stage.
+_COCO_PREPROCESS = Preprocess(resize=800, size=800, width=1088, crop="pad")
 _BOTTLENECK = ResNetSpec(block="bottleneck", blocks=(3, 4, 6, 3))
 _NAMED: Mapping[str, ResNetSpec] = {
     "resnet18": ResNetSpec(blocks=(2, 2, 2, 2)),
@@ -83,8 +88,35 @@ def _cifar_spec(name: str) -> ResNetSpec | None:
     )
 
 
+def detector_of(name: str, **changes: Any) -> DetectorSpec:
+    """Return the spec of a detector by its name, with `changes` to its fields.
+
+    Raises `UsageError` for a name that is no detector's, an unknown network in it, one without an ImageNet stem, and an
+    unknown field.
+
+    >>> detector_of("maskrcnn_resnet18_fpn", num_classes=3).backbone.blocks
+    (2, 2, 2, 2)
+    """
+    said = named(name)
+    if said is None:
+        known = [*_published()["detectors"], "fasterrcnn_resnet_2223_light", "maskrcnn_resnet_2223_light"]
+        known = [each.partition(".")[0] for each in known]
+        raise UsageError(
+            f"no detector is called {name!r}{near_miss(name, known)}; known: {', '.join(known)}, and each with another "
+            "network in its middle"
+        )
+    return said.spec(spec_of(said.arch), **changes)
+
+
+def described(name: str) -> ResNetSpec | DetectorSpec:
+    """Return the spec of a network or of a detector by its name; raises `UsageError` for an unknown one."""
+    return detector_of(name) if named(name) else spec_of(name)
+
+
 def _unknown(name: str) -> str:
     arch, dot, _tag = name.partition(".")
+    if (said := named(arch)) is not None:
+        return f"{name!r} finds objects and is no network by itself; the network in it is {said.arch!r}"
     if dot and (arch in _NAMED or _cifar_spec(arch)):
         return f"{name!r} names published weights; the network alone is {arch!r}"
     listed = ", ".join(architectures())
@@ -125,7 +157,8 @@ class WeightsRecord:
 
     `name` is `ARCH.TAG`. Weights are at `url` with `checksum` (`sha256:` and the published digits), or inside this
     package at `path`. `top1` and `top5` are fractions on the ImageNet validation set (for those at `path`: the test
-    set of `data`; None for a trunk, which names nothing), `giga_macs` multiply-adds of one image in thousands of
+    set of `data`; None for a trunk, which names nothing, and for a detector, whose `metrics` are mean average
+    precisions on COCO's val2017: `box_map`, `mask_map`), `giga_macs` multiply-adds of one image in thousands of
     millions, `num_bytes` to download, `license` what is known of their licence, in a line.
     """
 
@@ -137,6 +170,7 @@ class WeightsRecord:
     data: str
     top1: float | None
     top5: float | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
     num_params: int | None = None
     giga_macs: float | None = None
     num_bytes: int | None = None
@@ -157,8 +191,33 @@ class WeightsRecord:
 
 
 def records() -> tuple[WeightsRecord, ...]:
-    """Return every record of published weights, in the order of the networks."""
+    """Return every record of published weights of networks that name pictures, in the order of the networks."""
     return tuple(_records().values())
+
+
+def detectors() -> tuple[WeightsRecord, ...]:
+    """Return every record of published weights of detectors."""
+    return tuple(_detectors().values())
+
+
+@functools.cache
+def _detectors() -> dict[str, WeightsRecord]:
+    return {name: _detector_record(name, values) for name, values in _published()["detectors"].items()}
+
+
+def _detector_record(name: str, values: Mapping[str, Any]) -> WeightsRecord:
+    return WeightsRecord(
+        name=name,
+        preprocess=_COCO_PREPROCESS,
+        data="COCO",
+        top1=None,
+        top5=None,
+        num_bytes=round(values["megabytes"] * 2**20),
+        license=_published()["coco_license"],
+        most_accurate=True,
+        best_for_transfer=True,
+        **{key: values[key] for key in ("url", "checksum", "metrics", "num_params", "giga_macs", "recipe")},
+    )
 
 
 @functools.cache
@@ -217,11 +276,11 @@ def _num_parameters(path: Path) -> int:
 
 def record(name: str) -> WeightsRecord:
     """Return the record `ARCH.TAG`; raises `UsageError` for an unknown one, naming the nearest or what there is."""
-    if name in _records():
-        return _records()[name]
+    if (found := _records().get(name) or _detectors().get(name)) is not None:
+        return found
     arch = name.partition(".")[0]
-    spec_of(arch)
-    tags = [each.name for each in records() if each.arch == arch]
+    described(arch)
+    tags = [each.name for each in (*records(), *detectors()) if each.arch == arch]
     if not tags:
         raise UsageError(
             f"no weights are published for {arch!r}; train it (resnetkit train DATA --model {arch}), "
@@ -237,8 +296,8 @@ def default_record(arch: str, *, purpose: Purpose) -> WeightsRecord | None:
     regularisers of V2's recipe raise ImageNet accuracy and make the features under the head worse for other tasks
     (https://arxiv.org/abs/1805.08974; `published.py` says more).
     """
-    spec_of(arch)
-    for each in records():
+    described(arch)
+    for each in (*records(), *detectors()):
         if each.arch == arch and (each.best_for_transfer if purpose == "transfer" else each.most_accurate):
             return each
     return None
@@ -248,6 +307,8 @@ def published_header(weights: WeightsRecord) -> Header:
     """Return what a checkpoint of these weights says about itself."""
     if weights.path is not None:
         return read_header(weights.path)
+    if named(weights.arch) is not None:
+        return _detector_header(weights)
     names = _published()["classes"]
     return Header(
         spec=spec_of(weights.arch),
@@ -261,17 +322,45 @@ def published_header(weights: WeightsRecord) -> Header:
     )
 
 
-def name_of(spec: ResNetSpec) -> str | None:
+def _detector_header(weights: WeightsRecord) -> Header:
+    classes = tuple(_published()["coco_classes"])
+    epsilon = _published()["detectors"][weights.name]["epsilon"]
+    return Header(
+        task=DETECTION,
+        spec=detector_of(weights.arch, num_classes=len(classes), epsilon=epsilon),
+        classes=classes,
+        preprocess=weights.preprocess,
+        metrics={"split": "val", "count": 5000, **weights.metrics},
+        decision=Sureness(),
+        recipe={"address": weights.recipe},
+        data={"name": weights.data, "weights": weights.name, "address": weights.url},
+        license=weights.license,
+    )
+
+
+def bare_detector(spec: DetectorSpec) -> Header:
+    """Return what a checkpoint says of another program's detector; its classes have torchvision's numbers, from 1."""
+    names = tuple(f"class {number}" for number in range(1, 1 + spec.num_classes))
+    return Header(task=DETECTION, spec=spec, classes=names, preprocess=_COCO_PREPROCESS, decision=Sureness())
+
+
+def name_of(spec: ResNetSpec | DetectorSpec) -> str | None:
     """Return the catalog's name of the network, whatever its classes, channels and stem; None where it has none."""
+    if isinstance(spec, DetectorSpec):
+        arch, form = name_of(spec.backbone), form_of(spec)
+        return f"{'maskrcnn' if spec.masks else 'fasterrcnn'}_{arch}_{form}" if arch and form else None
     three_alike = len(spec.blocks) == 3 and len(set(spec.blocks)) == 1
     cifar = (f"resnet{spec.num_layers}", f"plain{spec.num_layers}") if three_alike and spec.block == "basic" else ()
     return next((name for name in (*architectures(), *cifar) if alike(spec_of(name), spec)), None)
 
 
-def called(spec: ResNetSpec) -> str:
+def called(spec: ResNetSpec | DetectorSpec) -> str:
     """Return the catalog's name of the network, or its description."""
     if (name := name_of(spec)) is not None:
         return name
+    if isinstance(spec, DetectorSpec):
+        kind = f"{'Mask' if spec.masks else 'Faster'} R-CNN {spec.version} with a pyramid of {spec.channels}"
+        return f"a {kind} on {called(spec.backbone)}"
     blocks = "-".join(map(str, spec.blocks))
     return (
         f"a ResNet of {spec.num_layers} layers ({spec.block} blocks {blocks}, width {spec.width}, "

@@ -16,9 +16,11 @@ import numpy as np
 
 from resnetkit import files
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.errors import DataError, ResNetKitError, ResourceError
+from resnetkit.errors import DataError, ResNetKitError, ResourceError, UsageError
 from resnetkit.models.choice import choice_in
 from resnetkit.models.decision import Decision
+from resnetkit.models.detection.spec import BODY, DetectorSpec
+from resnetkit.models.detection.sureness import Sureness
 from resnetkit.models.safetensors_file import first_bytes, read_safetensors_header
 from resnetkit.models.seen import Seen
 from resnetkit.models.spec import ResNetSpec
@@ -27,7 +29,7 @@ from resnetkit.models.thresholds import Thresholds
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from resnetkit.models.resnet import ResNet
+    from resnetkit.models.building import Network
 
 FORMAT = 2
 _READ = (1, FORMAT)  # the first had no `trained_on`, and refused keys that it did not know
@@ -36,6 +38,11 @@ CLASSIFICATION = "classification"
 MULTILABEL = "multilabel"
 DETECTION = "detection"
 TASKS = (CLASSIFICATION, MULTILABEL, DETECTION)
+Spec = ResNetSpec | DetectorSpec
+Deciding = Decision | Thresholds | Sureness
+_DECISIONS: Mapping[str, type[Deciding]] = {
+    CLASSIFICATION: Decision, MULTILABEL: Thresholds, DETECTION: Sureness,
+}  # fmt: skip
 _TABLES = ("aliases", "metrics", "recipe", "data", "chosen")
 # Sides of pictures in pixels; more is a slip or a damaged file, and takes all memory.
 MAX_IMAGE_SIZE = 16_384
@@ -47,22 +54,22 @@ _NUMPY_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": 
 class Header:
     """What a checkpoint says about itself, as `docs/` and the design list it.
 
-    `spec`, `classes`, `preprocess` and `decision` are what the task makes of them: here those of classification.
-    `classes` in the order of the logits, NFC, unique ignoring case, none for a trunk; `aliases` other names of classes
-    (such as WordNet ids) to their class; `metrics` as in metrics.json; `decision` how logits become an answer; `data`
-    counts and a fingerprint; `trained_on` what the weights and their ancestors have seen; `license` what is known about
-    the weights' licence: a line in words, below it the text of one that copies must carry; `version` of the package
-    that wrote it; `chosen` which epoch it is and what chose it (`choice.Choice`), empty in older files; `more` keys
-    that a later version wrote, which are kept.
+    `spec`, `classes`, `preprocess` and `decision` are what the task makes of them: `spec` is a detector's where it is
+    detection. `classes` in the order of the logits, NFC, unique ignoring case, none for a trunk; `aliases` other names
+    of classes (such as WordNet ids) to their class; `metrics` as in metrics.json; `decision` how logits become an
+    answer; `data` counts and a fingerprint; `trained_on` what the weights and their ancestors have seen; `license` what
+    is known about the weights' licence: a line in words, below it the text of one that copies must carry; `version` of
+    the package that wrote it; `chosen` which epoch it is and what chose it (`choice.Choice`), empty in older files;
+    `more` keys that a later version wrote, which are kept.
     """
 
-    spec: ResNetSpec
+    spec: Spec
     classes: tuple[str, ...]
     preprocess: Preprocess
     task: str = CLASSIFICATION
     aliases: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    decision: Decision | Thresholds = field(default_factory=Decision)
+    decision: Deciding = field(default_factory=Decision)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     trained_on: Seen = field(default_factory=Seen)
@@ -77,12 +84,26 @@ class Header:
         if len({name.casefold() for name in self.classes}) != len(self.classes):
             twice = _first_double(self.classes)
             raise DataError(f"the class {twice!r} is there twice: class names must be unique, ignoring case")
+        if isinstance(self.spec, DetectorSpec) != (self.task == DETECTION):
+            raise DataError(f"its task is {self.task}, and its network is one for another task")
         if len(self.classes) != self.spec.num_classes:
             raise DataError(f"{len(self.classes)} class names for a network of {self.spec.num_classes} classes")
         if self.preprocess.channels != self.spec.in_channels:
             raise DataError(
                 f"preprocessing makes {self.preprocess.channels} channels, the network reads {self.spec.in_channels}"
             )
+
+    @property
+    def resnet(self) -> ResNetSpec:
+        """The network of a model that names pictures; raises `UsageError` for one that finds objects."""
+        self.check_names_pictures()
+        assert not isinstance(self.spec, DetectorSpec)
+        return self.spec
+
+    def check_names_pictures(self) -> None:
+        """Raise `UsageError` for a model that finds objects."""
+        if isinstance(self.spec, DetectorSpec):
+            raise UsageError("this model finds objects, and that is for models that name pictures")
 
     @property
     def license_in_short(self) -> str:
@@ -124,15 +145,19 @@ class Header:
             raise DataError(f"its description lacks {', '.join(sorted(missing))}: make it again")
         known = {item.name for item in fields(cls)} - {"more"}
         values["more"] = {name: values.pop(name) for name in set(values) - known}
-        values["spec"] = ResNetSpec.from_json(values["spec"])
+        values["spec"] = spec_from_json(values["spec"])
         values["preprocess"] = Preprocess.from_json(values["preprocess"])
         if not isinstance(values["classes"], list):
             raise DataError(f"its classes must be a list of texts, not {type(values['classes']).__name__}")
         values["classes"] = tuple(values["classes"])
-        deciding = Decision if task == CLASSIFICATION else Thresholds
-        values["decision"] = deciding.from_json(_table(values, "decision"))
+        values["decision"] = _DECISIONS[task].from_json(_table(values, "decision"))
         values["trained_on"] = Seen.from_json(_table(values, "trained_on"))
         return cls(**values)
+
+
+def spec_from_json(values: Mapping[str, Any]) -> Spec:
+    """Read what the `to_json` of a network's spec wrote; a detector's has a backbone."""
+    return (DetectorSpec if "backbone" in values else ResNetSpec).from_json(dict(values))
 
 
 def _table(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -255,12 +280,12 @@ def save_copy(source: str | Path, path: str | Path, header: Header) -> None:
         raise ResourceError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
 
 
-def load(path: str | Path) -> tuple[ResNet, Header]:
+def load(path: str | Path) -> tuple[Network, Header]:
     """Build the network of the checkpoint at `path`, in evaluation mode and fp32, and return it with its header.
 
     Raises `DataError` for a file that is no checkpoint of ours or is damaged.
     """
-    from resnetkit.models.resnet import without_values
+    from resnetkit.models.building import without_values
 
     path = Path(path)
     header = read_header(path)
@@ -306,7 +331,7 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _check_tensors(path: Path, spec: ResNetSpec) -> None:
+def _check_tensors(path: Path, spec: Spec) -> None:
     """Refuse tensors that cannot be those of `spec` before a network is built, which a false size makes endless.
 
     These few bind every size of the network to that of the file; loading compares all the others.
@@ -316,16 +341,23 @@ def _check_tensors(path: Path, spec: ResNetSpec) -> None:
         wanted = ("I64",) if name.endswith("num_batches_tracked") else _FLOATING
         if entry["dtype"] not in wanted:
             raise DataError(f"{path}: {name} holds {entry['dtype']}, not {' or '.join(wanted)}; make it again")
+    found = {name: entry["shape"] for name, entry in tensors.items()}
+    body, beyond = (spec.backbone, spec.bound) if isinstance(spec, DetectorSpec) else (spec, {})
+    fits = _fits(body, found, prefix=BODY if isinstance(spec, DetectorSpec) else "")
+    if not fits or any(found.get(name) != shape for name, shape in beyond.items()):
+        raise DataError(f"{path}: its tensors are not those it describes; fetch or make it again")
+
+
+def _fits(spec: ResNetSpec, found: Mapping[str, list[int]], *, prefix: str) -> bool:
     stem = spec.stem_convolution
     shapes = {
         "conv1.weight": [stem.channels, stem.in_channels, stem.filters.size, stem.filters.size],
         "fc.weight": [spec.num_classes, spec.num_features] if spec.num_classes else None,
     }
-    found = {name: tensors.get(name, {}).get("shape") for name in shapes}
-    inner = (tensors.get("layer1.0.conv1.weight", {}).get("shape") or [0])[0]
+    inner = (found.get(f"{prefix}layer1.0.conv1.weight") or [0])[0]
     counts = [
-        sum(re.fullmatch(rf"layer{i + 1}\.\d+\.conv1\.weight", name) is not None for name in tensors)
+        sum(re.fullmatch(rf"{re.escape(prefix)}layer{i + 1}\.\d+\.conv1\.weight", name) is not None for name in found)
         for i in range(len(spec.blocks))
     ]
-    if found != shapes or inner != spec.width * spec.widening or counts != list(spec.blocks):
-        raise DataError(f"{path}: its tensors are not those it describes; fetch or make it again")
+    stems = {name: found.get(prefix + name) for name in shapes}
+    return stems == shapes and inner == spec.width * spec.widening and counts == list(spec.blocks)

@@ -17,6 +17,7 @@ OPTIMISTIC = (
 )  # fmt: skip
 FIGURES = {
     "top1": "accuracy", "balanced_accuracy": "balanced accuracy", "loss": "loss", "map": "mean average precision",
+    "map50": "mean average precision at an overlap of a half",
 }  # fmt: skip
 
 

@@ -8,7 +8,10 @@ from typing import Any, Literal, TypeGuard
 
 import numpy as np
 
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.view import View
 from resnetkit.errors import DataError, UsageError
+from resnetkit.models.detection.detected import Detected
 
 # The rates and coverages that thresholds are fitted for, as text: they are keys in files.
 REJECTS = ("0.01", "0.02", "0.05", "0.1", "0.2")
@@ -19,23 +22,47 @@ _LEAST_FLOAT = 1e-30
 
 Status = Literal["ok", "not_sure"]
 Ranked = tuple[tuple[str, float], ...]
+# What a picture is told to be or to have: one class, none or several labels, objects in their places.
+Gives = Literal["class", "labels", "objects"]
+GIVEN: Mapping[Gives, str] = {"class": "one class", "labels": "several labels", "objects": "objects"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What is asked of one picture: `classes` in the order of the outputs, and how many of the best are told.
+
+    The network saw what `preprocess` makes of an upright picture of `size` (width, height).
+    """
+
+    classes: Sequence[str]
+    top_k: int
+    size: tuple[int, int]
+    preprocess: Preprocess
+
+    @property
+    def view(self) -> View:
+        """Where the pixels that the network saw lie on the picture."""
+        return self.preprocess.view(*self.size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What a model says of one picture: the most probable classes, best first, and the `labels` that it has.
+    """What a model says of one picture: the most probable classes, best first, and the `labels` or `objects` it has.
 
-    `labels` is None where a picture has one class, the first of `top`.
+    `labels` is None where a picture has one class, the first of `top`; `objects`, the surest first, are None where
+    none are looked for, and then there is a `top`.
     """
 
     status: Status
     top: Ranked
     labels: tuple[str, ...] | None = None
+    objects: tuple[Detected, ...] | None = None
     warnings: tuple[str, ...] = ()
 
 
 def ranked(probabilities: np.ndarray, classes: Sequence[str], *, top_k: int | None = None) -> Ranked:
     """Return names and probabilities, the `top_k` most probable first; equal ones in the order of `classes`."""
+    assert len(probabilities) == len(classes), f"{len(probabilities)} outputs, {len(classes)} classes"
     best = np.argsort(-probabilities, kind="stable")[:top_k]
     return tuple((classes[index], float(probabilities[index])) for index in best)
 
@@ -94,9 +121,10 @@ class Decision:
         """Return float32 `[N, K]` probabilities of `[N, K]` logits; every row adds up to 1."""
         return softmax(logits, temperature=self.temperature)
 
-    def answer(self, probabilities: np.ndarray, classes: Sequence[str], *, top_k: int) -> Answer:
+    def answer(self, probabilities: np.ndarray, question: Question) -> Answer:
         """Return what `[K]` probabilities say of a picture: the most probable classes, or those of its set."""
-        top = ranked(probabilities, classes, top_k=top_k)
+        top_k = question.top_k
+        top = ranked(probabilities, question.classes, top_k=top_k)
         status: Status = "not_sure" if self.threshold is not None and top[0][1] < self.threshold else "ok"
         if self.least is None:
             return Answer(status=status, top=top)
@@ -105,6 +133,11 @@ class Decision:
             return Answer(status=status, top=top[:members])
         warning = f"any of {members} classes is possible; top holds {top_k}"
         return Answer(status="not_sure", top=top[:members], warnings=(warning,))
+
+    @property
+    def gives(self) -> Gives:
+        """One class per picture."""
+        return "class"
 
     @property
     def words(self) -> str:

@@ -69,16 +69,31 @@ def read_state(path: str | Path) -> State:
 
 def read_foreign(path: str | Path, *, part: str | None = None) -> Foreign:
     """Return what `read_state` does, of the network called `part` where there are several, and what lies beside it."""
-    path = Path(path)
+    found = _read(Path(path))
+    return replace(_network_in(found, name=str(path), part=part), classes=class_names_in(found))
+
+
+def read_tensors(path: str | Path) -> State:
+    """Return all tensors of a file by the names that it has, those in dicts within it with dots between.
+
+    Raises as `read_state` does.
+    """
+    found = _read(Path(path))
+    tensors = {} if not isinstance(found, Mapping) else dict(_flat(found))
+    if not tensors:
+        raise DataError(f"{path}: holds no tensors by name; save model.state_dict()")
+    return _checked(tensors, str(path))
+
+
+def _read(path: Path) -> Any:
     start = first_bytes(path, 9)
     if start[8:9] == b"{":
-        return _network_in(load_tensors(path), name=str(path), part=part)
+        return load_tensors(path)
     if not start.startswith((b"PK", b"\x80")):
         raise DataError(
             f"{path}: not weights ({kind_of(start, path.stat().st_size)}); .pth or .safetensors files are wanted"
         )
-    found = _unpickle(path)
-    return replace(_network_in(found, name=str(path), part=part), classes=class_names_in(found))
+    return _unpickle(path)
 
 
 def _unpickle(path: Path) -> Any:

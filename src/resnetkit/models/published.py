@@ -20,6 +20,12 @@ ARCHITECTURES = (
     "wide_resnet50_2",
     "wide_resnet101_2",
 )
+DETECTORS = (
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "maskrcnn_resnet50_fpn",
+    "maskrcnn_resnet50_fpn_v2",
+)
 # torchvision gives these two classes one name; here a class is its name.
 SAME_NAMES = {264: "Cardigan (dog)", 474: "cardigan (garment)"}
 # V2 was trained with label smoothing, mixup and cutmix. Such regularisers raise ImageNet accuracy and make the features
@@ -27,10 +33,17 @@ SAME_NAMES = {264: "Cardigan (dog)", 474: "cardigan (garment)"}
 # CVPR 2019, https://arxiv.org/abs/1805.08974, abstract), and fine-tuning here starts from a head fitted on those
 # features. See also https://github.com/pytorch/vision/issues/8382. Literature, not a measurement of this package.
 TRANSFER_TAG = "imagenet1k_v1"
+# torchvision's first detectors were trained by a BatchNorm that adds nothing to the variances (`overwrite_eps` there).
+WITHOUT_EPSILON = ("fasterrcnn_resnet50_fpn.coco_v1", "maskrcnn_resnet50_fpn.coco_v1")
 LICENSE = (
     "none stated by the publisher (torchvision: code BSD-3-Clause; its weights 'may have their own licenses or terms "
     "and conditions derived from the dataset used for training', here ImageNet, whose terms of access allow "
     "non-commercial research and education)"
+)
+COCO_LICENSE = (
+    "none stated by the publisher (torchvision: code BSD-3-Clause; its weights 'may have their own licenses or terms "
+    "and conditions derived from the dataset used for training', here COCO, whose annotations are CC BY 4.0 and whose "
+    "pictures are under Flickr's terms of use, after weights of ImageNet)"
 )
 
 
@@ -46,6 +59,35 @@ def torchvision_records(wordnet_ids: Iterable[str]) -> dict[str, Any]:
         "license": LICENSE,
         "classes": dict(zip(wordnet_ids, names, strict=True)),
         "weights": {record.pop("name"): record for record in records},
+        "coco_license": COCO_LICENSE,
+        "coco_classes": _coco_classes(),
+        "detectors": {record.pop("name"): record for record in map(_detector_record, DETECTORS)},
+    }
+
+
+def _coco_classes() -> list[str]:
+    """Return COCO's categories by their numbers from 1 on; those that no category has get a name of their own."""
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+
+    names = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"][1:]
+    return [f"no category {number}" if name == "N/A" else name for number, name in enumerate(names, start=1)]
+
+
+def _detector_record(arch: str) -> dict[str, Any]:
+    from torchvision.models import get_model_weights
+
+    (weights,) = get_model_weights(arch)
+    meta, metrics, name = weights.meta, weights.meta["_metrics"]["COCO-val2017"], f"{arch}.{weights.name.lower()}"
+    return {
+        "name": name,
+        "url": weights.url,
+        "checksum": _checksum(weights.url),
+        "epsilon": 0.0 if name in WITHOUT_EPSILON else 1e-5,
+        "metrics": {figure: round(value / 100, 5) for figure, value in metrics.items()},
+        "num_params": meta["num_params"],
+        "giga_macs": meta["_ops"],
+        "megabytes": meta["_file_size"],
+        "recipe": meta["recipe"],
     }
 
 
@@ -53,12 +95,10 @@ def _record(arch: str, weights: Any, names: list[str]) -> dict[str, Any]:
     meta, metrics, preset = weights.meta, weights.meta["_metrics"]["ImageNet-1K"], weights.transforms()
     assert len(meta["categories"]) == len(names)
     tag = weights.name.lower()
-    prefix = re.search(r"-([0-9a-f]{8})\.pth$", weights.url)
-    assert prefix, f"{weights.url} names no checksum"
     return {
         "name": f"{arch}.{tag}",
         "url": weights.url,
-        "checksum": f"sha256:{prefix[1]}",
+        "checksum": _checksum(weights.url),
         "preprocess": {
             "resize": preset.resize_size[0],
             "size": preset.crop_size[0],
@@ -74,6 +114,12 @@ def _record(arch: str, weights: Any, names: list[str]) -> dict[str, Any]:
         "recipe": meta["recipe"],
         "best_for_transfer": tag == TRANSFER_TAG,
     }
+
+
+def _checksum(url: str) -> str:
+    prefix = re.search(r"-([0-9a-f]{8})\.pth$", url)
+    assert prefix, f"{url} names no checksum"
+    return f"sha256:{prefix[1]}"
 
 
 def main() -> None:

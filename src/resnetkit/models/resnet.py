@@ -1,6 +1,6 @@
 """The residual network of https://arxiv.org/abs/1512.03385."""
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from resnetkit.errors import UsageError
 from resnetkit.models.pooled import PooledBlock, initialise, whitening_stem
 from resnetkit.models.spec import MAX_STAGES, Block, Convolution, FeatureInfo, ResNetSpec
+
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 def convolution(given: Convolution, **made: Any) -> nn.Conv2d:
@@ -217,6 +219,11 @@ def without_values(spec: ResNetSpec) -> ResNet:
     """
     with torch.device("meta"):
         network = ResNet(spec)
+    return with_memory(network)
+
+
+def with_memory(network: _Network) -> _Network:
+    """Return a network that was made on PyTorch's `meta` device with memory for its weights and no values in it."""
     # `to_empty` does this too, but imports SymPy and half a thousand modules more on its first use (0.3 s).
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from resnetkit.errors import DataError, UsageError, near_miss
-
-if TYPE_CHECKING:
-    from resnetkit.models.resnet import ResNet
 
 BlockName = Literal["basic", "bottleneck", "pooled"]
 Stem = Literal["imagenet", "cifar", "whitening"]
@@ -240,11 +237,10 @@ class ResNetSpec:
         before = self.feature_info[int(stage.removeprefix("layer")) - 1]
         return (before.channels, *(self._side(before, side) for side in frame))
 
-    def build(self) -> ResNet:
-        """Return the network, freshly drawn."""
-        from resnetkit.models.resnet import ResNet
-
-        return ResNet(self)
+    @property
+    def body(self) -> ResNetSpec:
+        """The residual network in a network: here itself."""
+        return self
 
     def changed(self, **changes: Any) -> ResNetSpec:
         """Return a copy with some fields changed; raises `UsageError` for a field there is not."""

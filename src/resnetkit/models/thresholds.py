@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from resnetkit.errors import DataError, UsageError
-from resnetkit.models.decision import Answer, check_known, ranked
+from resnetkit.models.decision import Answer, Gives, Question, check_known, ranked
 
 _HALF = 0.5
 
@@ -38,6 +38,11 @@ class Thresholds:
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
                 raise UsageError(f"decision.at must be probabilities between 0 and 1, not {value!r:.40}")
         goal_of(self.goal)
+
+    @property
+    def gives(self) -> Gives:
+        """None, one or several labels per picture."""
+        return "labels"
 
     @property
     def temperature(self) -> None:
@@ -70,12 +75,12 @@ class Thresholds:
         present: np.ndarray = probabilities >= self.of(probabilities.shape[1])
         return present
 
-    def answer(self, probabilities: np.ndarray, classes: Sequence[str], *, top_k: int) -> Answer:
+    def answer(self, probabilities: np.ndarray, question: Question) -> Answer:
         """Return what `[K]` probabilities say of a picture: its labels, and the most probable classes with them."""
         present = self.answers(probabilities[None])[0]
-        top = ranked(probabilities, classes)
-        chosen = {name for name, is_there in zip(classes, present, strict=True) if is_there}
-        kept = tuple(entry for place, entry in enumerate(top) if place < top_k or entry[0] in chosen)
+        top = ranked(probabilities, question.classes)
+        chosen = {name for name, is_there in zip(question.classes, present, strict=True) if is_there}
+        kept = tuple(entry for place, entry in enumerate(top) if place < question.top_k or entry[0] in chosen)
         return Answer(status="ok", top=kept, labels=tuple(name for name, _ in top if name in chosen))
 
     def to_json(self) -> dict[str, Any]:

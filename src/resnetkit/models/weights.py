@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -14,9 +14,12 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources.fetch import sha256_of
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.models import catalog, checkpoint
+from resnetkit.models.building import without_values
 from resnetkit.models.catalog import WeightsRecord
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.class_names import numbered
+from resnetkit.models.detection.foreign import detector_in, infer_detector, read_detector
+from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.models.foreign import (
     Foreign,
     State,
@@ -29,9 +32,12 @@ from resnetkit.models.foreign import (
 )
 from resnetkit.models.hub import fetch_weights
 from resnetkit.models.parts import Shape, words_of
-from resnetkit.models.resnet import ResNet, without_values
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.watcher import Count
+
+if TYPE_CHECKING:
+    from resnetkit.models.building import Network
+    from resnetkit.models.detection.network import Detector
 
 HEAD = "fc."
 
@@ -68,22 +74,28 @@ def _text(shape: Shape) -> str:
 
 
 def load_weights(
-    network: ResNet,
+    network: Network,
     source: str | Path | Mapping[str, Tensor],
     *,
     head: Literal["strict", "replace"] = "strict",
 ) -> tuple[str, ...]:
     """Load a file (torchvision, timm, ours) or a state dict into `network`; return the names that were left out.
 
+    Of a detector all must fit: `detection.trunk.trunk_into` takes the trunk alone.
+
     `head="replace"` keeps the classifier of `network`, leaves the file's out, and the rest must fit. Raises
     `DataError` with the full difference and what would mend it, before any weight of `network` has changed.
     """
+    if isinstance(network.spec, DetectorSpec):
+        name = "the state dict" if isinstance(source, Mapping) else str(source)
+        state = detector_in(source) if isinstance(source, Mapping) else read_detector(source)
+        return _load(network, {} if state is None else state, name=name, head="strict")
     if isinstance(source, Mapping):
         return _load(network, clean(source, name="the state dict"), name="the state dict", head=head)
     return _load(network, read_state(source), name=str(source), head=head)
 
 
-def _load(network: ResNet, state: Mapping[str, Tensor], *, name: str, head: str) -> tuple[str, ...]:
+def _load(network: Network, state: Mapping[str, Tensor], *, name: str, head: str) -> tuple[str, ...]:
     left_out = tuple(key for key in state if head == "replace" and key.startswith(HEAD))
     kept = {key: value for key, value in state.items() if key not in left_out}
     difference = compare(network, kept, ignoring=HEAD if head == "replace" else None)
@@ -99,7 +111,7 @@ def _load(network: ResNet, state: Mapping[str, Tensor], *, name: str, head: str)
     return left_out
 
 
-def compare(network: ResNet, state: Mapping[str, Tensor], *, ignoring: str | None = None) -> Mismatch:
+def compare(network: Network, state: Mapping[str, Tensor], *, ignoring: str | None = None) -> Mismatch:
     """Return how the names and shapes of `state` differ from those of `network`, names that begin so ignored."""
     ours = {
         key: tuple(value.shape)
@@ -114,13 +126,15 @@ def compare(network: ResNet, state: Mapping[str, Tensor], *, ignoring: str | Non
     )
 
 
-def _mismatch(name: str, spec: ResNetSpec, state: Mapping[str, Tensor], difference: Mismatch) -> str:
+def _mismatch(name: str, spec: ResNetSpec | DetectorSpec, state: Mapping[str, Tensor], difference: Mismatch) -> str:
     fixes = [f"  {line}" for line in _fixes(spec, state)]
     return "\n".join([f"{name}: these weights do not fit the network", difference.describe(), *fixes])
 
 
-def _fixes(spec: ResNetSpec, state: Mapping[str, Tensor]) -> list[str]:
+def _fixes(spec: ResNetSpec | DetectorSpec, state: Mapping[str, Tensor]) -> list[str]:
     """Say what would make the weights fit; one line per thing that differs."""
+    if isinstance(spec, DetectorSpec):
+        return _detector_fixes(spec, state)
     note = tutorial_note(state)
     if note:
         return [f"why: {note}"]
@@ -134,6 +148,18 @@ def _fixes(spec: ResNetSpec, state: Mapping[str, Tensor]) -> list[str]:
     if any(getattr(theirs, field) != getattr(spec, field) for field in body):
         return [f"to fix it: these are the weights of {catalog.called(theirs)}; choose that network"]
     return _small_fixes(spec, theirs)
+
+
+def _detector_fixes(spec: DetectorSpec, state: Mapping[str, Tensor]) -> list[str]:
+    if detector_in(state) is None:
+        return ["why: these are no weights of a Faster R-CNN or Mask R-CNN"]
+    try:
+        theirs = infer_detector(state)
+    except ResNetKitError as error:
+        return [f"why: {error}"]
+    if catalog.called(theirs) == catalog.called(spec):
+        return [f"to fix it: build the network with num_classes={theirs.num_classes}"]
+    return [f"to fix it: these are the weights of {catalog.called(theirs)}; choose that network"]
 
 
 def _small_fixes(ours: ResNetSpec, theirs: ResNetSpec) -> list[str]:
@@ -150,19 +176,41 @@ def _small_fixes(ours: ResNetSpec, theirs: ResNetSpec) -> list[str]:
     return fixes
 
 
-def open_published(record: WeightsRecord, path: Path) -> tuple[ResNet, Header]:
+def open_published(record: WeightsRecord, path: Path) -> tuple[Network, Header]:
     """Return the network with the published weights that lie at `path`, in evaluation mode."""
     if record.path is not None:
         return checkpoint.load(path)
-    return _filled(catalog.published_header(record), read_state(path), path)
+    header = catalog.published_header(record)
+    return _filled(header, read_detector(path) if isinstance(header.spec, DetectorSpec) else read_state(path), path)
 
 
-def open_described(path: Path, header: Header) -> tuple[ResNet, Header]:
+def open_detector(path: str | Path) -> tuple[Detector, Header]:
+    """Return the detector in a file, in evaluation mode, and the header that a checkpoint of it has.
+
+    That is a checkpoint of ours, a file of published weights, or another state dict of torchvision's networks, whose
+    classes are then `class 1`, ... Raises `DataError` for any other file.
+    """
+    path = Path(path)
+    if checkpoint.is_checkpoint(path):
+        network, header = checkpoint.load(path)
+        if not isinstance(header.spec, DetectorSpec):
+            raise DataError(f"{path}: names pictures and finds no objects; as a backbone it works: --weights {path}")
+        return cast("Detector", network), header
+    state, record = read_detector(path), _record_of(path, catalog.detectors())
+    try:
+        header = catalog.bare_detector(infer_detector(state)) if record is None else catalog.published_header(record)
+    except ResNetKitError as error:
+        raise DataError(f"{path}: {error}") from error
+    return cast("tuple[Detector, Header]", _filled(header, state, path))
+
+
+def open_described(path: Path, header: Header) -> tuple[Network, Header]:
     """Return the network that `header` describes with the weights at `path`, in evaluation mode."""
-    return _filled(header, read_state(path), path)
+    state = read_detector(path) if isinstance(header.spec, DetectorSpec) else read_state(path)
+    return _filled(header, state, path)
 
 
-def published(name: str, progress: Count | None = None) -> tuple[ResNet, Header]:
+def published(name: str, progress: Count | None = None) -> tuple[Network, Header]:
     """Return the network with the published weights `ARCH.TAG` (a bare ARCH: its most accurate), in evaluation mode.
 
     Raises `UsageError` where none are published under that name, `NetworkError` where they cannot be had.
@@ -178,7 +226,7 @@ class Opened(NamedTuple):
     That is said of other programs' files alone.
     """
 
-    network: ResNet
+    network: Network
     header: Header
     beside: str = ""
 
@@ -228,7 +276,7 @@ def _read(
     path: Path, *, arch: str | None, fields: Mapping[str, str] | None, part: str | None, asked: ResNetSpec | None
 ) -> tuple[Header, Foreign]:
     """Return the header and the tensors of a file that is no checkpoint of ours."""
-    foreign, record = read_foreign(path, part=part), _record_of(path)
+    foreign, record = read_foreign(path, part=part), _record_of(path, catalog.records())
     if record is not None:
         header = catalog.published_header(record)
         _check_said(path, header.spec, arch=arch, fields=fields, part=part)
@@ -254,7 +302,7 @@ def _told(state: Mapping[str, Tensor], asked: ResNetSpec | None, fields: Mapping
 
 def _check_said(
     path: Path,
-    theirs: ResNetSpec,
+    theirs: ResNetSpec | DetectorSpec,
     *,
     arch: str | None,
     fields: Mapping[str, str] | None,
@@ -263,14 +311,15 @@ def _check_said(
     """Refuse to open a file that describes itself as another network than the one that was named."""
     if part is not None:
         raise UsageError(f"{path}: describes its one network itself: leave ::{part} out")
-    if arch is not None and not catalog.alike(catalog.spec_of(arch), theirs):
+    if arch is not None and (isinstance(theirs, DetectorSpec) or not catalog.alike(catalog.spec_of(arch), theirs)):
         raise DataError(
             f"{path}: these are the weights of {catalog.called(theirs)}, not of {arch}: name that network, or give the "
             "file alone"
         )
     for name, value in (fields or {}).items():
-        if getattr(theirs, name) != value:
-            raise DataError(f"{path}: says itself that its {name} is {getattr(theirs, name)}: leave {name}= out")
+        said = getattr(theirs.backbone if isinstance(theirs, DetectorSpec) else theirs, name)
+        if said != value:
+            raise DataError(f"{path}: says itself that its {name} is {said}: leave {name}= out")
 
 
 def _bare_header(spec: ResNetSpec, names: tuple[str, ...]) -> Header:
@@ -282,10 +331,10 @@ def _bare_header(spec: ResNetSpec, names: tuple[str, ...]) -> Header:
     )
 
 
-def _record_of(path: Path) -> WeightsRecord | None:
-    """Return the published record that a file is, by its digest."""
+def _record_of(path: Path, records: Iterable[WeightsRecord]) -> WeightsRecord | None:
+    """Return which of published records a file is, by its digest."""
     digest = f"sha256:{sha256_of(path)}"
-    return next((each for each in catalog.records() if each.checksum and digest.startswith(each.checksum)), None)
+    return next((each for each in records if each.checksum and digest.startswith(each.checksum)), None)
 
 
 def _adapted(spec: ResNetSpec, state: Mapping[str, Tensor]) -> ResNetSpec:
@@ -297,7 +346,7 @@ def _adapted(spec: ResNetSpec, state: Mapping[str, Tensor]) -> ResNetSpec:
     return spec
 
 
-def _filled(header: Header, state: Mapping[str, Tensor], path: Path) -> tuple[ResNet, Header]:
+def _filled(header: Header, state: Mapping[str, Tensor], path: Path) -> tuple[Network, Header]:
     network = without_values(header.spec)
     _load(network, state, name=str(path), head="strict")
     return network.eval(), header

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from resnetkit.data.marks import Mask
 from resnetkit.data.view import View
 
 BOX = 6  # numbers of an object before those of its mask: left, top, right, bottom, score, class
@@ -45,10 +46,19 @@ class Found:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def rows(self) -> np.ndarray:
+        """Return a row for each, `[D, 6]` or more, float32: its box, score and class, and the numbers of its mask."""
+        masks = [] if self.masks is None else [self.masks.reshape(len(self), -1)]
+        told = [self.boxes, self.scores[:, None], self.labels[:, None], *masks]
+        return np.concatenate(told, axis=1, dtype=np.float32)
+
     def from_score(self, at: float | np.ndarray) -> Found:
         """Return the objects that are at least so sure; `at` may be one score for each class, `[K]`."""
         least = at[self.labels] if isinstance(at, np.ndarray) else at
-        kept = self.scores >= least
+        return self.only(self.scores >= least)
+
+    def only(self, kept: np.ndarray) -> Found:
+        """Return those that `kept`, `[D]` bool, tells."""
         masks = None if self.masks is None else self.masks[kept]
         return Found(boxes=self.boxes[kept], scores=self.scores[kept], labels=self.labels[kept], masks=masks)
 
@@ -57,6 +67,18 @@ class Found:
 
         The rule is torchvision's `paste_masks_in_image`: a frame of one cell around the mask, then bilinear.
         """
+        pasted, left, top = self._pasted(number, width=width, height=height)
+        whole = np.zeros((height, width), bool)
+        whole[top : top + pasted.shape[0], left : left + pasted.shape[1]] = pasted
+        return whole
+
+    def mask(self, number: int, *, width: int, height: int) -> Mask:
+        """Return the same as run lengths; a large picture with many objects makes no large bitmaps."""
+        pasted, left, top = self._pasted(number, width=width, height=height)
+        return Mask.of(pasted, left=left, top=top, size=(height, width))
+
+    def _pasted(self, number: int, *, width: int, height: int) -> tuple[np.ndarray, int, int]:
+        """Return the pixels around an object, `[h, w]` bool, and how far from the left and the top they lie."""
         assert self.masks is not None, "this network finds no masks"
         padded = np.pad(self.masks[number], 1)
         scale = (MASK_SIDE + 2) / MASK_SIDE
@@ -65,7 +87,5 @@ class Found:
         (x0, y0), (x1, y1) = np.trunc(middle - half).astype(int), np.trunc(middle + half).astype(int)
         size = max(int(x1 - x0) + 1, 1), max(int(y1 - y0) + 1, 1)
         pasted = np.asarray(Image.fromarray(padded).resize(size, Image.Resampling.BILINEAR)) > 0.5
-        whole = np.zeros((height, width), bool)
         left, top, right, bottom = max(x0, 0), max(y0, 0), min(x0 + size[0], width), min(y0 + size[1], height)
-        whole[top:bottom, left:right] = pasted[top - y0 : bottom - y0, left - x0 : right - x0]
-        return whole
+        return pasted[top - y0 : bottom - y0, left - x0 : right - x0], int(left), int(top)
