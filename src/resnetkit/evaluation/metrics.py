@@ -205,7 +205,7 @@ def fold_lines(metrics: Mapping[str, Any]) -> list[str]:
     folds = metrics.get("folds")
     if not folds:
         return []
-    if "map" in folds:
+    if "top1" not in folds:
         among = f" (mean {_percent(folds['mean'])} % a fold)" if folds["mean"] is not None else ""
         what = "each photo" if metrics["split"] == "folds" else f"each of {folds['pictures']:,} other photos"
         return [f"By {folds['count']} folds: {what} was answered by a network that did not train on it{among}."]
