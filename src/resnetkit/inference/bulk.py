@@ -26,9 +26,9 @@ from resnetkit.errors import DataError, InterruptedRun, ResourceError, UsageErro
 from resnetkit.files import write_text
 from resnetkit.inference import output as outputs
 from resnetkit.inference.output import Tally
-from resnetkit.inference.predictor import Prediction, Predictor
-from resnetkit.models.decision import Decision
-from resnetkit.models.thresholds import Thresholds
+from resnetkit.inference.prediction import Prediction
+from resnetkit.inference.predictor import Predictor
+from resnetkit.models.decision import Decision, Gives
 from resnetkit.runtime import place
 from resnetkit.watcher import Count
 from resnetkit.words import counted
@@ -76,7 +76,12 @@ def shard_of(text: str | None) -> Shard:
 
 
 def is_folder(output: str) -> bool:
-    """Tell whether an --output means a folder of parts: `rows/`, one that is there, or a name without a suffix."""
+    """Tell whether an --output means a folder of parts: `rows/`, one that is there, or a name without a suffix.
+
+    `found.yolo/` means none: YOLO's label files are a folder by themselves.
+    """
+    if Path(output).suffix.lower() == ".yolo":
+        return False
     return output.endswith(("/", os.sep)) or os.path.isdir(output) or not Path(output).suffix
 
 
@@ -112,7 +117,7 @@ class Record:
     threshold: float | None = None
     least: float | None = None
     part_size: int = PART_SIZE
-    several: bool = False
+    gives: Gives = "class"
 
     def __post_init__(self) -> None:
         if self.pictures < 1 or self.part_size < 1:
@@ -162,7 +167,7 @@ def record_of(
     return Record(
         model=predictor.name, weights=_weights_digest(files), precision=precision, top_k=top_k, format=format,
         pictures=len(pictures), sources=_sources_digest(pictures.items),
-        several=isinstance(decision, Thresholds), threshold=of_one.threshold, least=of_one.least,
+        gives=decision.gives, threshold=of_one.threshold, least=of_one.least,
     )  # fmt: skip
 
 
@@ -241,7 +246,7 @@ class Bulk:
     def _write(self, part: int, rows: Sequence[Prediction]) -> None:
         path = self.folder / self.record.name(part)
         try:
-            with outputs.to_file(path, top_k=self.record.top_k, several=self.record.several) as write:
+            with outputs.to_file(path, top_k=self.record.top_k, gives=self.record.gives) as write:
                 for prediction in rows:
                     write(prediction)
         except OSError as error:
@@ -258,7 +263,7 @@ class Bulk:
         Raises `DataError` for a part that does not hold its rows.
         """
         shard, there = shard or Shard(), self.done()
-        everything, own = Tally(), Tally()
+        everything, own = Tally(self.record.gives), Tally(self.record.gives)
         problems: list[str] = []
         for part in there:
             tallies = (everything, own) if shard.takes(part) else (everything,)
@@ -273,7 +278,7 @@ class Bulk:
         return Summary(bulk=self, tally=everything, own=own, missing=missing, problems=tuple(problems))
 
     def _rows(self, part: int) -> Iterator[outputs.Row]:
-        """Yield the rows of a part; raises `DataError` after them where they are not as many as they should be."""
+        """Yield the answers of a part; raises `DataError` after them where they are not as many as they should be."""
         path, wanted = self.folder / self.record.name(part), self._num_pictures([part])
         try:
             there = 0
@@ -360,6 +365,8 @@ def _refuse_others(folder: Path) -> None:
 def _read(path: Path) -> Record:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        if values.get("several"):  # how older versions wrote it
+            values["gives"] = "labels"
         return Record(**{name.name: values[name.name] for name in fields(Record) if name.name in values})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: cannot be read; delete {path.parent}/ and begin again") from error

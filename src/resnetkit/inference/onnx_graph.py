@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -43,12 +44,24 @@ class Graph:
         self, operator: str, *inputs: Value, dtype: str | None = None, called: str | None = None, **attributes: Any
     ) -> Value:
         """Add a node; its output has the type of the first input where `dtype` names no other."""
+        name = called or f"{self.prefix}{operator}_{len(self.nodes)}"
+        self._node(operator, inputs, name, [name], attributes)
+        return Value(self, name, dtype or inputs[0].dtype)
+
+    def best(self, values: Value, count: int) -> tuple[Value, Value]:
+        """Add the `count` largest of each row, the largest first, and their places in the row."""
+        name = f"{self.prefix}TopK_{len(self.nodes)}"
+        names = [f"{name}.values", f"{name}.places"]
+        self._node("TopK", (values, self.constant(np.array([count]))), name, names, {"axis": -1})
+        return Value(self, names[0], values.dtype), Value(self, names[1], "int64")
+
+    def _node(
+        self, operator: str, inputs: Sequence[Value], name: str, outputs: list[str], attributes: dict[str, Any]
+    ) -> None:
         from onnx import helper
 
-        name = called or f"{self.prefix}{operator}_{len(self.nodes)}"
         names = [value.name for value in inputs]
-        self.nodes.append(helper.make_node(operator, names, [name], name=name, **attributes))
-        return Value(self, name, dtype or inputs[0].dtype)
+        self.nodes.append(helper.make_node(operator, names, outputs, name=name, **attributes))
 
     def model(self, output: Value, shape: list[int | str]) -> onnx.ModelProto:
         """Return the whole with one output; raises `onnx.checker.ValidationError` for what is no graph."""
@@ -127,7 +140,24 @@ class Value:
 
     def column(self) -> Value:
         """`[N]` as `[N, 1]`."""
-        return self.graph.add("Unsqueeze", self, self.graph.constant(np.array([1])))
+        return self.with_axis(1)
+
+    def with_axis(self, axis: int) -> Value:
+        """With an axis more, of one."""
+        return self.graph.add("Unsqueeze", self, self.graph.constant(np.array([axis])))
+
+    def shaped(self, *shape: int) -> Value:
+        """In another shape; a 0 takes the size that was there, -1 what is left."""
+        return self.graph.add("Reshape", self, self.graph.constant(np.array(shape)))
+
+    def part(self, start: int, end: int, *, axis: int, step: int = 1) -> Value:
+        """Every `step`-th of what lies between two places of an axis."""
+        where = (self.graph.constant(np.array([number])) for number in (start, end, axis, step))
+        return self.graph.add("Slice", self, *where)
+
+    def at(self, places: Value) -> Value:
+        """The things of each picture that lie at its own places: `[N, A, ...]` at `[N, P]` is `[N, P, ...]`."""
+        return self.graph.add("GatherND", self, places.with_axis(2), batch_dims=1)
 
     def row_sums(self) -> Value:
         """`[N, M]` summed to `[N, 1]`."""

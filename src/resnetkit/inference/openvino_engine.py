@@ -22,7 +22,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResourceError
 from resnetkit.inference import prepared
 from resnetkit.inference.engines import Answer, Engine
-from resnetkit.inference.graph import LOGITS
+from resnetkit.inference.graph_layers import LOGITS
 from resnetkit.inference.openvino_library import begins_to_compute, core, leave_to_parent, library, stranded
 from resnetkit.inference.prepared import Converted
 from resnetkit.inference.resizing import RESIZED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import html
 import itertools
 import os
 import struct
@@ -11,94 +10,41 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from resnetkit.data.dataset import Dataset
-from resnetkit.data.opening.images import Opened
+from resnetkit.data.opening.images import Opened, upright_size
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError, UsageError, problem_line
 from resnetkit.inference.engines import Engine, overlapped
 from resnetkit.inference.given import Given, Picture, picture_of, pictures_of
-from resnetkit.models.decision import Decision
+from resnetkit.inference.prediction import Prediction
+from resnetkit.models.decision import Decision, Question
+from resnetkit.models.detection.sureness import Sureness
 from resnetkit.models.thresholds import Thresholds
 from resnetkit.runtime import available_threads, refuse_forked
-from resnetkit.words import percent
 
 # For pictures of 32 pixels that is 96, from where on `train` takes pictures for photos.
 _FAR_LARGER = 3
 # So few pictures are named one by one: an engine takes longer to get ready for many.
 _FEW = 4
-Status = Literal["ok", "not_sure", "error"]
 Asked = TypeVar("Asked")
 Made = TypeVar("Made")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
-class Prediction:
-    """What a model says about one picture.
-
-    `label` and `probability` are the most probable class, also when the status is `not_sure`; both are None for an
-    `error`. `top` holds the most probable classes, best first, `label` included. Probabilities are in [0, 1].
-    `labels`, of a model of several labels, are those that the picture has, perhaps none; `top` holds them all.
-    """
-
-    source: str
-    status: Status
-    label: str | None = None
-    probability: float | None = None
-    top: tuple[tuple[str, float], ...] = ()
-    labels: tuple[str, ...] | None = None
-    warnings: tuple[str, ...] = ()
-    error: str | None = None
-
-    def __post_init__(self) -> None:
-        assert (self.status == "error") == (self.error is not None) == (self.label is None)
-        assert (self.label is None) == (self.probability is None)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a plain dict with every key; probabilities are rounded to 6 decimals."""
-        return {
-            "source": self.source,
-            "status": self.status,
-            "label": self.label,
-            "probability": None if self.probability is None else round(self.probability, 6),
-            "top": [{"label": label, "probability": round(probability, 6)} for label, probability in self.top],
-            **({} if self.labels is None else {"labels": list(self.labels)}),
-            "warnings": list(self.warnings),
-            "error": self.error,
-        }
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Prediction:
-        """Read what `to_json` wrote."""
-        top = tuple((entry["label"], entry["probability"]) for entry in values["top"])
-        labels = None if values.get("labels") is None else tuple(values["labels"])
-        return cls(**values | {"top": top, "labels": labels, "warnings": tuple(values["warnings"])})
-
-    def __repr__(self) -> str:
-        return f"Prediction({self.source!r}: {self._answer()})"
-
-    def _repr_html_(self) -> str:
-        return f'<span dir="auto"><b>{html.escape(self._answer())}</b> {html.escape(self.source)}</span>'
-
-    def _answer(self) -> str:
-        if self.error is not None:
-            return f"error: {self.error}"
-        if self.labels is not None:
-            return ", ".join(self.labels) or "none of the labels"
-        names = ", ".join(f"{label} {percent(probability)}" for label, probability in self.top[:3])
-        return f"not sure: {names}" if self.status == "not_sure" else names
-
-
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A picture that was read: `[S, S, C]` uint8 pixels as the network wants them, or `error`, why there are none."""
+    """A picture that was read: `[S, S, C]` uint8 pixels as the network wants them, or `error`, why there are none.
+
+    `size`: width and height of the upright original.
+    """
 
     source: str
     _: KW_ONLY
     pixels: np.ndarray | None = None
+    size: tuple[int, int] | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
 
@@ -119,7 +65,7 @@ class Predictor:
     _: KW_ONLY
     classes: Sequence[str]
     preprocess: Preprocess
-    decision: Decision | Thresholds = field(default_factory=Decision)
+    decision: Decision | Thresholds | Sureness = field(default_factory=Decision)
     name: str = "model"
     trained_side: int | None = None
 
@@ -191,7 +137,8 @@ class Predictor:
         try:
             image = picture.open(self.preprocess.page)
             warnings = _warnings(image) + self._beyond_its_training(*image.size)
-            return Read(source, pixels=self.preprocess.pixels(image), warnings=warnings)
+            pixels = self.preprocess.pixels(image)
+            return Read(source, pixels=pixels, size=upright_size(image), warnings=warnings)
         except (ResNetKitError, OSError, SyntaxError) as problem:  # Pillow's word for a broken PNG is SyntaxError
             return Read(source, error=problem_line(problem, source=source))
 
@@ -203,9 +150,9 @@ class Predictor:
         what = f"{self.name} knows only {len(self.classes)} classes of {side}x{side} pictures"
         return (f"{what}, and this one has {width}x{height} pixels: its answer may mean nothing",)
 
-    def _answers(self, batch: Sequence[Read], logits: np.ndarray | None, *, top_k: int) -> list[Prediction]:
-        """Return one prediction per picture, in order; `logits` are those of the ones that could be read."""
-        rows = iter(() if logits is None else self.decision.probabilities(logits))
+    def _answers(self, batch: Sequence[Read], outputs: np.ndarray | None, *, top_k: int) -> list[Prediction]:
+        """Return one prediction per picture, in order; `outputs` are those of the ones that could be read."""
+        rows = iter(() if outputs is None else self.decision.probabilities(outputs))
         return [
             Prediction(source=read.source, status="error", error=read.error)
             if read.pixels is None
@@ -213,20 +160,16 @@ class Predictor:
             for read in batch
         ]
 
-    def _decide(self, read: Read, probabilities: np.ndarray, *, top_k: int) -> Prediction:
-        """Make the prediction of one row of `[K]` probabilities."""
-        assert len(probabilities) == len(self.classes), f"{len(probabilities)} outputs, {len(self.classes)} classes"
-        if not np.isfinite(probabilities).all():
+    def _decide(self, read: Read, row: np.ndarray, *, top_k: int) -> Prediction:
+        """Make the prediction of what the decision found in the outputs for one picture."""
+        if not np.isfinite(row).all():
             error = (
                 f"{read.source}: {self.name} answers with numbers that are not finite: train it again or use another"
             )
             return Prediction(source=read.source, status="error", error=error)
-        told = self.decision.answer(probabilities, self.classes, top_k=top_k)
-        label, probability = told.top[0]
-        return Prediction(
-            source=read.source, status=told.status, label=label, probability=probability, top=told.top,
-            labels=told.labels, warnings=(*read.warnings, *told.warnings),
-        )  # fmt: skip
+        assert read.size is not None, "a picture that was read has a size"
+        question = Question(classes=self.classes, top_k=top_k, size=read.size, preprocess=self.preprocess)
+        return Prediction.of(self.decision.answer(row, question), read.source, size=read.size, warnings=read.warnings)
 
 
 def _stacked(batch: Sequence[Read]) -> np.ndarray | None:

@@ -29,8 +29,7 @@ def resized(graph: Graph, picture: Value, preprocess: Preprocess) -> Value:
     Across and then down, as Pillow up to version 12; what lies outside the picture is black.
     """
     graph.prefix = PREFIX
-    shape = graph.add("Shape", picture, dtype="int64")
-    height, width = (shape.graph.add("Gather", shape, graph.constant(np.array([axis]))) for axis in (1, 2))
+    height, width = _size(picture)
     new_height, new_width = _new_size(height, width, preprocess)
     planes = picture.transposed(0, 3, 1, 2)
     planes = _resampled(planes, width, new_width, preprocess, along="across")
@@ -38,6 +37,28 @@ def resized(graph: Graph, picture: Value, preprocess: Preprocess) -> Value:
     pixels = graph.add("Transpose", planes, called=RESIZED, perm=[0, 2, 3, 1])
     graph.prefix = ""
     return pixels
+
+
+def placement(graph: Graph, picture: Value, preprocess: Preprocess) -> tuple[Value, Value, Value]:
+    """Add width and height of a picture, what they are resized to, and where the frame begins on that: `[2] float32`.
+
+    The frame begins at negative places where there are bars.
+    """
+    height, width = _size(picture)
+    new_height, new_width = _new_size(height, width, preprocess)
+    down, across = preprocess.frame
+    start = _offset(new_width, across), _offset(new_height, down)
+    pairs = ((width, height), (new_width, new_height), start)
+    size, new_size, begin = (graph.add("Concat", *pair, axis=0).cast("float32") for pair in pairs)
+    return size, new_size, begin
+
+
+def _size(picture: Value) -> tuple[Value, Value]:
+    """Add height and width, `[1] int64`."""
+    graph = picture.graph
+    shape = graph.add("Shape", picture, dtype="int64")
+    height, width = (graph.add("Gather", shape, graph.constant(np.array([axis]))) for axis in (1, 2))
+    return height, width
 
 
 def _new_size(height: Value, width: Value, preprocess: Preprocess) -> tuple[Value, Value]:

@@ -16,11 +16,13 @@ from PIL import Image
 
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.errors import ResourceError, UsageError
-from resnetkit.files import safe_name
-from resnetkit.inference.predictor import Prediction
+from resnetkit.files import numbered, safe_name
+from resnetkit.inference.prediction import Prediction
 from resnetkit.words import counted
 
 NOT_SURE = "not_sure"
+# What an option makes of pictures, and what would happen to these if they were read as pictures.
+_MADE = {"--sort-into": ("copies", "sorted"), "--crops": ("crops", "cut up"), "--draw": ("drawings", "drawn on")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def sort_into(
             left_out += 1
             continue
         folder = NOT_SURE if prediction.status == "not_sure" else folders[prediction.label]
-        copies.append(Copy(item, folder, _base_name(item, pictures)))
+        copies.append(Copy(item, folder, base_name(item, pictures)))
         size += _bytes_of(item, pictures)
     _require_space(directory, size)
     counts = dict(sorted(Counter(copy.folder for copy in copies).items()))
@@ -86,8 +88,9 @@ def execute(plan: SortPlan, pictures: Dataset) -> Iterator[Path]:
     for copy in plan.copies:
         folder = plan.directory / copy.folder
         folder.mkdir(parents=True, exist_ok=True)
-        with _temporary_copy(copy.item, pictures, folder) as temporary:
-            placed = _place(temporary, folder, copy.name)
+        with hidden_file(folder) as temporary:
+            _write_copy(copy.item, pictures, temporary)
+            placed = place(temporary, folder, copy.name)
         yield placed
 
 
@@ -100,23 +103,24 @@ def class_folders(classes: Sequence[str]) -> dict[str, str]:
     taken, folders = {NOT_SURE}, {}
     for label in classes:
         name = safe_name(label)
-        folders[label] = next(free for free in _numbered(name, "") if free.casefold() not in taken)
+        folders[label] = next(free for free in numbered(name, "") if free.casefold() not in taken)
         taken.add(folders[label].casefold())
     return folders
 
 
-def refuse_own_output(pictures: Dataset, directory: Path) -> None:
+def refuse_own_output(pictures: Dataset, directory: Path, *, option: str = "--sort-into") -> None:
     """Raise `UsageError` where a picture lies inside `directory`, or that inside a folder that was given.
 
-    The copies would become part of the data. Worth asking before anything is predicted.
+    What is written would become part of the data. Worth asking before anything is predicted.
     """
     if directory.exists() and not directory.is_dir():
-        raise UsageError(f"--sort-into {directory}: is a file; name a folder")
+        raise UsageError(f"{option} {directory}: is a file; name a folder")
+    made, done = _MADE[option]
     inside = directory.resolve()
     for root in pictures.roots:
         if inside.is_relative_to(Path(root).resolve()):
             raise UsageError(
-                f"--sort-into {directory}: lies inside {root}, and the copies would become part of those pictures; "
+                f"{option} {directory}: lies inside {root}, and the {made} would become part of those pictures; "
                 "choose a folder outside the pictures"
             )
     parents: dict[str, bool] = {}
@@ -126,12 +130,12 @@ def refuse_own_output(pictures: Dataset, directory: Path) -> None:
             parents[parent] = Path(parent).resolve().is_relative_to(inside)
         if parents[parent]:
             raise UsageError(
-                f"--sort-into {directory}: {item.source} lies inside it and would be sorted again; "
+                f"{option} {directory}: {item.source} lies inside it and would be {done} again; "
                 "choose a folder outside the pictures"
             )
 
 
-def _base_name(item: Item, pictures: Dataset) -> str:
+def base_name(item: Item, pictures: Dataset) -> str:
     """Return a safe file name: the last part of the path as given, `.png` for arrays, which have no file."""
     file = _file_of(item)
     base = file.name if file is not None else Path(item.source.rpartition("::")[2]).name
@@ -158,13 +162,12 @@ def _file_of(item: Item) -> Path | None:
 
 
 @contextlib.contextmanager
-def _temporary_copy(item: Item, pictures: Dataset, folder: Path) -> Iterator[Path]:
-    """Yield a whole copy under a hidden name in `folder`; it is gone afterwards unless it was renamed."""
+def hidden_file(folder: Path) -> Iterator[Path]:
+    """Yield a new file under a hidden name in `folder`; it is gone afterwards unless it was renamed."""
     handle, name = tempfile.mkstemp(prefix=".sorting.", dir=folder)
     os.close(handle)
     temporary = Path(name)
     try:
-        _write_copy(item, pictures, temporary)
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
@@ -186,13 +189,13 @@ def _write_copy(item: Item, pictures: Dataset, target: Path) -> None:
     target.chmod(0o644)
 
 
-def _place(temporary: Path, folder: Path, name: str) -> Path:
-    """Give the copy its name, or the next free one; returns a present file where it holds the same bytes."""
+def place(temporary: Path, folder: Path, name: str) -> Path:
+    """Give a file in `folder` its name, or the next free one; returns a present file where it holds the same bytes."""
     stem, suffix = os.path.splitext(name)
-    for free in _numbered(stem, suffix):
+    for free in numbered(stem, suffix):
         target = folder / free
         try:
-            # The name is taken first, so that another process sorting into the same folder cannot be overwritten.
+            # The name is taken first, so that another process writing into the same folder cannot be overwritten.
             os.close(os.open(target, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
             if _same_bytes(temporary, target):
@@ -206,14 +209,6 @@ def _place(temporary: Path, folder: Path, name: str) -> Path:
 def _same_bytes(one: Path, other: Path) -> bool:
     same_size = other.is_file() and one.stat().st_size == other.stat().st_size
     return same_size and one.read_bytes() == other.read_bytes()
-
-
-def _numbered(stem: str, suffix: str) -> Iterator[str]:
-    yield stem + suffix
-    number = 2
-    while True:
-        yield f"{stem}_{number}{suffix}"
-        number += 1
 
 
 def _require_space(directory: Path, size: int) -> None:

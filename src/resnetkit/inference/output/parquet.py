@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from resnetkit.errors import DataError, missing_extra
-from resnetkit.inference.predictor import Prediction
+from resnetkit.inference.prediction import Prediction
 
 # Rows are kept until so many are there: a group is what Parquet compresses, and what a reader can skip.
 _ROWS_OF_A_GROUP = 1_000
+_NUMBERS = ("probability", "score", "left", "top", "right", "bottom")
+_READ_BACK = ("status", "object", "label", "labels", "error")
 
 
 def require() -> Any:
@@ -26,50 +28,46 @@ def require() -> Any:
 
 @contextlib.contextmanager
 def to_parquet(
-    path: Path, *, columns: list[str], row: Callable[[Prediction], list[str]]
+    path: Path, *, columns: list[str], rows: Callable[[Prediction], list[list[str]]]
 ) -> Iterator[Callable[[Prediction], None]]:
     """Yield the function that adds a prediction to `path`; the file can be read when the block has ended.
 
-    `row` makes the cells under `columns`, as text. Probabilities become float64, everything else text; an empty cell
-    is null.
+    `rows` makes the cells under `columns`, as text. Probabilities, scores and places become float64, the number of an
+    object int64, everything else text; an empty cell is null.
     """
     pyarrow = require()
-    kinds = [pyarrow.float64() if _is_probability(name) else pyarrow.string() for name in columns]
-    schema = pyarrow.schema(list(zip(columns, kinds, strict=True)))
-    rows: list[list[Any]] = []
+    kinds = {float: pyarrow.float64(), int: pyarrow.int64(), str: pyarrow.string()}
+    schema = pyarrow.schema([(name, kinds[_kind(name)]) for name in columns])
+    waiting: list[list[Any]] = []
 
     def write(prediction: Prediction) -> None:
-        rows.append([_value(name, cell) for name, cell in zip(columns, row(prediction), strict=True)])
-        if len(rows) == _ROWS_OF_A_GROUP:
+        for row in rows(prediction):
+            waiting.append([_kind(name)(cell) if cell else None for name, cell in zip(columns, row, strict=True)])
+        if len(waiting) >= _ROWS_OF_A_GROUP:
             flush()
 
     def flush() -> None:
-        if rows:
-            file.write_table(pyarrow.table(list(zip(*rows, strict=True)), schema=schema))
-            rows.clear()
+        if waiting:
+            file.write_table(pyarrow.table(list(zip(*waiting, strict=True)), schema=schema))
+            waiting.clear()
 
     with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as file:
         yield write
         flush()
 
 
-def _is_probability(column: str) -> bool:
-    return column == "probability" or column.startswith("probability_")
-
-
-def _value(column: str, cell: str) -> str | float | None:
-    if not cell:
-        return None
-    return float(cell) if _is_probability(column) else cell
+def _kind(column: str) -> type[float] | type[int] | type[str]:
+    if column == "object":
+        return int
+    return float if column in _NUMBERS or column.startswith("probability_") else str
 
 
 def answers(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield `status`, `label` or `labels`, and `error` of each row; raises `DataError` for a file that is none."""
+    """Yield of each row what `rows.read_back` asks for; raises `DataError` for a file that is none."""
     pyarrow = require()
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            named = "labels" if "labels" in file.schema_arrow.names else "label"
-            for batch in file.iter_batches(columns=["status", named, "error"]):
+            for batch in file.iter_batches(columns=[name for name in _READ_BACK if name in file.schema_arrow.names]):
                 yield from batch.to_pylist()
     except (OSError, KeyError, pyarrow.ArrowException) as error:
         raise DataError(f"{path}: is no whole Parquet file of predictions") from error

@@ -1,0 +1,114 @@
+"""Predictions as rows: the columns and cells of CSV and Parquet, and what such rows said, read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from resnetkit.inference.prediction import Prediction
+from resnetkit.models.decision import Gives
+
+_OF_OBJECTS = ("object", "label", "score", "left", "top", "right", "bottom")
+
+
+class Row(NamedTuple):
+    """What is counted of a picture: `labels` are its class, its labels or those of its objects."""
+
+    status: str
+    labels: Sequence[str]
+    error: str | None
+
+
+def csv_columns(top_k: int, *, gives: Gives = "class") -> list[str]:
+    """Return the header of the CSV; of several labels, those, and probabilities as JSON; of objects, a row each.
+
+    >>> ",".join(csv_columns(2))
+    'source,status,label,probability,label_2,probability_2,warnings,error'
+    >>> ",".join(csv_columns(2, gives="objects"))
+    'source,status,object,label,score,left,top,right,bottom,warnings,error'
+    """
+    further = [name for rank in range(2, top_k + 1) for name in (f"label_{rank}", f"probability_{rank}")]
+    between: dict[Gives, Sequence[str]] = {
+        "class": ["label", "probability", *further],
+        "labels": ["labels", "probabilities"],
+        "objects": _OF_OBJECTS,
+    }
+    return ["source", "status", *between[gives], "warnings", "error"]
+
+
+def csv_rows(prediction: Prediction, *, top_k: int, gives: Gives = "class") -> list[list[str]]:
+    """Return the rows of a picture under `csv_columns`: one, or one for each of several objects.
+
+    Several warnings are joined by "; ", nothing is an empty cell. Objects of a picture are numbered from 1, so that a
+    row without a number, or with a 1, begins the next picture.
+    """
+    warnings, error = "; ".join(prediction.warnings), prediction.error or ""
+    return [
+        [without_surrogates(cell) for cell in (prediction.source, prediction.status, *cells, warnings, error)]
+        for cells in _CELLS[gives](prediction, top_k)
+    ]
+
+
+def _of_class(prediction: Prediction, top_k: int) -> list[list[str]]:
+    pairs = [cell for label, probability in prediction.top[:top_k] for cell in (label, f"{probability:.6f}")]
+    return [pairs + [""] * (2 * top_k - len(pairs))]
+
+
+def _of_labels(prediction: Prediction, top_k: int) -> list[list[str]]:
+    reached = {label: round(probability, 6) for label, probability in prediction.top}
+    return [[";".join(prediction.labels or ()), json.dumps(reached, ensure_ascii=False) if reached else ""]]
+
+
+def _of_objects(prediction: Prediction, top_k: int) -> list[list[str]]:
+    rows = [
+        [str(number), one.label, f"{one.score:.6f}", *(f"{edge:.2f}" for edge in one.box)]
+        for number, one in enumerate(prediction.objects or (), start=1)
+    ]
+    return rows or [[""] * len(_OF_OBJECTS)]
+
+
+_CELLS: dict[Gives, Callable[[Prediction, int], list[list[str]]]] = {
+    "class": _of_class,
+    "labels": _of_labels,
+    "objects": _of_objects,
+}
+
+
+def without_surrogates(text: str) -> str:
+    """Escape what stands for bytes that are no UTF-8 (`surrogateescape`): such text could not be written."""
+    return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def read_back(rows: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+    """Yield what each picture was told to be, of the rows of CSV, JSON lines or Parquet.
+
+    Raises `KeyError` for rows that are none, `ValueError` where objects of a picture are missing.
+    """
+    last: tuple[Row, list[str]] | None = None
+    for row in rows:
+        if "object" not in row:
+            yield Row(str(row["status"]), _labels(row), row["error"] or None)
+            continue
+        number = int(row["object"] or 0)
+        if number <= 1:
+            if last is not None:
+                yield last[0]
+            labels: list[str] = []
+            last = Row(str(row["status"]), labels, row["error"] or None), labels
+        if last is None or number > 1 + len(last[1]):
+            raise ValueError("objects of a picture are missing")
+        if number:
+            last[1].append(row["label"])
+    if last is not None:
+        yield last[0]
+
+
+def _labels(row: Mapping[str, Any]) -> Sequence[str]:
+    """Return the labels of a row as it was written: JSON holds a list of several, a cell has `;` between them."""
+    if "objects" in row:
+        return [one["label"] for one in row["objects"]]
+    if "labels" not in row:
+        return [row["label"]] if row["label"] else []
+    labels = row["labels"] or []
+    return labels.split(";") if isinstance(labels, str) else labels
