@@ -8,9 +8,11 @@ from resnetkit.api.training import plan
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.catalog import spec_of
+from resnetkit.training.job import open_request_data
 from resnetkit.training.planning.plan import TRUNK, Origin, Plan, decide, precision_of, weights_wanted
 from resnetkit.training.recipes import RECIPES, scratch
 from resnetkit.training.request import Request
+from tests.data.annotated_sets import put, write_voc
 
 CIFAR_ORIGIN = Origin(name="runs/cifar", spec=spec_of("resnet20"), preprocess=Preprocess.for_size(32))
 TRUNK_ORIGIN = Origin(name=TRUNK, spec=spec_of("resnet_2223", num_classes=0), preprocess=Preprocess())
@@ -202,6 +204,15 @@ def test_a_request_survives_json() -> None:
     assert Request.from_json(json.loads(json.dumps(request.to_json()))) == request
 
 
+@pytest.mark.parametrize(
+    ("labels", "task"),
+    [("auto", "auto"), ("one", "classification"), ("several", "multilabel"), ("objects", "detection")],
+)
+def test_what_older_runs_say_of_labels_is_the_task(labels: str, task: str) -> None:
+    values = {k: v for k, v in Request(data=("x",)).to_json().items() if k != "task"}
+    assert Request.from_json(values | {"labels": labels}).task == task
+
+
 def test_a_recipe_made_for_a_network_brings_it_and_another_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     made = scratch().changed(network="resnet20")
     monkeypatch.setitem(RECIPES, "made", lambda: made)
@@ -279,3 +290,12 @@ def test_pictures_that_cannot_be_read_are_named_before_weights_are_fetched(recip
         (tmp_path / name / "1.jpg").write_text("no picture")
     with pytest.raises(DataError, match="2 of 2 images cannot be read"):
         plan(tmp_path, recipe=recipe)
+
+
+def test_bad_images_skip_leaves_out_faults_of_annotations(tmp_path: Path) -> None:
+    root = write_voc(tmp_path / "set")
+    put(root / "Annotations" / "empty.xml", "<annotation>")
+    with pytest.raises(DataError, match="or leave it out with --bad-images skip"):
+        open_request_data(Request(data=(str(root),)))
+    data = open_request_data(Request(data=(str(root),), bad_images="skip"))
+    assert (len(data), [Path(fault.file).name for fault in data.faults]) == (3, ["empty.xml"])

@@ -28,6 +28,7 @@ from resnetkit.training.stopping import StopRequest
 from resnetkit.training.together import heartbeat as heartbeats
 from resnetkit.training.together.heartbeat import Heartbeat, last_words
 from resnetkit.training.together.ranks import Ranks
+from tests.tasks.shapes import paint
 
 HERE = Path(__file__).parent
 # The second for pyarrow, which pandas brings and scikit-learn imports.
@@ -37,6 +38,10 @@ FROZEN = [*TRAIN, "--epochs", "2", "--set", "batchnorm=frozen", "--set", "precis
 LABELS = [
     "train", "list.csv", "--model", "resnet8", "--weights", "none", "--recipe", "scratch", "--threads", "1",
     *FROZEN[len(TRAIN) :],
+]  # fmt: skip
+OBJECTS = [
+    "train", "shapes", "--image-size", "48", "--batch-size", "4", "--epochs", "2", "--threads", "1", "--set",
+    "precision=fp32", "--model", "resnet18", "--weights", "none", "--set", "model.width=16",
 ]  # fmt: skip
 LONG = [*TRAIN, "--epochs", "8", "--set", "ema=0.9", "--set", "micro_batch=20"]
 
@@ -206,6 +211,8 @@ JOBS: dict[str, dict[str, Any]] = {
     "frozen-4": {"size": 4, "arguments": [*FROZEN, "--output", "frozen-4"]},
     "labels-1": {"size": 1, "arguments": [*LABELS, "--output", "labels-1"]},
     "labels-2": {"size": 2, "arguments": [*LABELS, "--output", "labels-2"]},
+    "objects-1": {"size": 1, "arguments": [*OBJECTS, "--output", "objects-1"]},
+    "objects-2": {"size": 2, "arguments": [*OBJECTS, "--output", "objects-2"]},
     "whole": {"size": 2, "arguments": [*LONG, "--output", "whole"]},
     "stopped": {
         "size": 2, "arguments": [*LONG, "--output", "stopped"], "run": "stopped", "rows": 3, "signal": signal.SIGTERM,
@@ -247,6 +254,7 @@ def test_the_claims_of_the_benchmark_hold_under_the_real_torchrun() -> None:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, generator = tmp_path_factory.mktemp("ranks"), np.random.default_rng(0)
+    paint(folder / "shapes", parts={"train": 8, "val": 6, "test": 4})
     rows = ["image_path,label"]
     for number in range(60):
         labels = [name for name, bit in (("a", 1), ("b", 2), ("c", 4)) if number & bit]
@@ -282,6 +290,15 @@ def test_several_labels_are_learnt_and_scored_alike_by_one_and_two(ends: dict[st
     one, two = (json.loads((place / f"labels-{size}" / "metrics.json").read_text()) for size in (1, 2))
     assert one["count"] == two["count"]
     assert one["map"] == pytest.approx(two["map"], abs=1e-3)
+
+
+def test_objects_are_learnt_and_scored_alike_by_one_and_two(ends: dict[str, Any], place: Path) -> None:
+    assert ends["objects-1"]["codes"] + ends["objects-2"]["codes"] == [0, 0, 0], ends["objects-2"]["said"]
+    for ours, theirs in zip(rows_of(place / "objects-2"), rows_of(place / "objects-1"), strict=True):
+        assert {"val_map50", "train_classifier_loss", "train_rpn_box_reg_loss"} < ours.keys()
+        assert {k: float(v) for k, v in ours.items()} == pytest.approx(
+            {k: float(v) for k, v in theirs.items()}, abs=1e-4
+        )
 
 
 def test_the_first_rank_writes_and_speaks_for_all(ends: dict[str, Any], place: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from resnetkit.errors import UsageError
 from resnetkit.training.planning import plan as planning
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 def weights_wanted(request: Request, dataset: Dataset, surveyed: Survey) -> str | None:
     """Return the weights to start from: a published name, a path, or None for random ones."""
+    if request.detector:
+        raise UsageError(
+            f"--model {request.named} finds objects, and these pictures have labels alone: give annotations, or use "
+            f"--model {request.architecture}"
+        )
     count = planning.num_to_train(dataset)
     return planning.weights_wanted(request, median_side=_side(surveyed), num_pictures=count)
 
@@ -41,23 +47,24 @@ def _side(surveyed: Survey) -> int:
     return surveyed.median_short_side if surveyed.sizes else 224
 
 
-def first_network(plan: Plan, weights: Weights | None, prepared: Prepared, *, seed: int) -> ResNet:
-    """Return the network before its first step: freshly drawn, or with a new head on given weights."""
+def first_network(plan: Plan, weights: Weights | None, prepared: Prepared, *, seed: int) -> tuple[ResNet, str]:
+    """Return the network before its first step, freshly drawn or a new head on given weights; nothing is said of it."""
     import torch
 
+    from resnetkit.models.detection.spec import trunk_of
     from resnetkit.models.resnet import ResNet
     from resnetkit.models.surgery import adapt_input, replace_head
     from resnetkit.training.steps.whitening import whiten
 
     torch.manual_seed(seed)
     if weights is None:
-        network = ResNet(plan.spec)
+        network = ResNet(plan.spec.body)
         if plan.spec.stem == "whitening":
             whiten(network, prepared.parts["train"], preprocess=prepared.preprocess)
-        return network
+        return network, ""
     network = ResNet(weights.spec)
-    network.load_state_dict(weights.tensors)
+    network.load_state_dict(trunk_of(weights.tensors) or weights.tensors)
     replace_head(network, plan.spec.num_classes)
     if plan.spec.in_channels != weights.spec.in_channels:
         adapt_input(network, plan.spec.in_channels)
-    return network
+    return network, ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resnetkit.data.preprocess import Preprocess
-from resnetkit.models.checkpoint import CLASSIFICATION
+from resnetkit.models.checkpoint import CLASSIFICATION, Spec, spec_from_json
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
 from resnetkit.training.request import Request
@@ -25,7 +25,7 @@ class Begun:
 
     request: Request
     cwd: str
-    spec: ResNetSpec
+    spec: Spec
     preprocess: Preprocess
     classes: tuple[str, ...]
     recipe: Mapping[str, Any]
@@ -69,7 +69,7 @@ class Begun:
         """Read what `to_json` wrote, here or in an older version."""
         start = values.get("start_spec")
         return cls(
-            request=Request.from_json(values["request"]), cwd=values["cwd"], spec=ResNetSpec.from_json(values["spec"]),
+            request=Request.from_json(values["request"]), cwd=values["cwd"], spec=spec_from_json(values["spec"]),
             preprocess=Preprocess.from_json(values["preprocess"]), classes=tuple(values["classes"]),
             recipe=values["recipe"], runtime=Runtime(**values["runtime"]), weights=values["weights"],
             fingerprint=values["fingerprint"], contents_in_order="contents_in_order" in values,

@@ -34,11 +34,18 @@ def better(row: Row, than: Row, select: str) -> bool:
 
     Equal accuracy is decided by the loss; equal in both, the earlier one stays.
     """
-    return select == "last" or row.get("val_loss") is None or _merit(row, select) > _merit(than, select)
+    if select == "last" or not is_scored(than):
+        return True
+    return is_scored(row) and _merit(row, select) > _merit(than, select)
+
+
+def is_scored(row: Row) -> bool:
+    """Tell whether held-out pictures scored the epoch of a row."""
+    return any(name.startswith("val_") and value is not None for name, value in row.items())
 
 
 def _merit(row: Row, select: str) -> tuple[float, float]:
-    loss = -float(row["val_loss"])
+    loss = -float(row.get("val_loss") or 0.0)
     if select == "loss":
         return loss, 0.0
     figure = row.get(f"val_{select}")
@@ -50,7 +57,7 @@ def choice(row: Row, rows: Sequence[Row], recipe: Mapping[str, Any], *, on: int)
 
     `recipe` is as a state holds it; one of before there was `last` names the figure that chose.
     """
-    by = recipe.get("select", "top1") if row.get("val_loss") is not None else "last"
+    by = recipe.get("select", "top1") if is_scored(row) else "last"
     selects = by != "last"
     return Choice(
         by=by, epoch=row["epoch"], done=rows[-1]["epoch"], of=recipe["epochs"], looks=len(rows) if selects else 1,
@@ -61,7 +68,7 @@ def choice(row: Row, rows: Sequence[Row], recipe: Mapping[str, Any], *, on: int)
 def stopped_by_patience(last: Row, best: Row | None, recipe: Mapping[str, Any]) -> bool:
     """Tell whether held-out pictures ended the run at its `last` row, by a recipe as a state holds it."""
     patience = recipe.get("budget", {}).get("patience")
-    if not patience or best is None or last.get("val_loss") is None:
+    if not patience or best is None or not is_scored(last):
         return False
     return last["epoch"] == recipe["epochs"] and last["epoch"] - best["epoch"] >= patience
 

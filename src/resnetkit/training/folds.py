@@ -74,7 +74,8 @@ def _only(part: Part, rows: np.ndarray, split: Split = "train") -> Part:
     contents = tuple(part.contents[row] for row in rows)
     return Part(
         items=items, targets=part.targets[rows], pixels=part.pixels.only(rows), contents=contents,
-        content=content_of(digests[0] for digests in contents),
+        content=content_of(digests[0] for digests in contents), sizes=None if part.sizes is None else part.sizes[rows],
+        views=tuple(part.views[row] for row in rows) if part.views else (),
     )  # fmt: skip
 
 

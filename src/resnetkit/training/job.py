@@ -26,10 +26,10 @@ from resnetkit.data.sources.arrays import GIVEN
 from resnetkit.data.splits import write_split
 from resnetkit.errors import DataError, InterruptedRun, LostRankError, UsageError
 from resnetkit.models import checkpoint
-from resnetkit.models.checkpoint import Header
+from resnetkit.models.building import build
+from resnetkit.models.checkpoint import Header, Spec
 from resnetkit.models.choice import Choice
 from resnetkit.models.seen import LEFT_OUT, Seen
-from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Runtime
 from resnetkit.training import run as runs
 from resnetkit.training import state as states
@@ -78,7 +78,7 @@ class Job:
 
     folder: RunFolder
     prepared: Prepared
-    spec: ResNetSpec
+    spec: Spec
     recipe: Recipe
     runtime: Runtime
     request: Request
@@ -116,7 +116,7 @@ class Job:
 
     def _loop(self, watch: Watcher) -> Loop:
         self.runtime.apply()
-        network = self.spec.build()
+        network = build(self.spec)
         network = network.to(device=self.runtime.device, memory_format=self.runtime.memory_format())  # type: ignore[call-overload]
         if self.recipe.batchnorm == "sync" and self.ranks.size > 1:
             network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
@@ -218,7 +218,7 @@ def open_request_data(request: Request, given: Sequence[Any] = ()) -> Dataset:
         )
     dataset = open_data(
         *(given or request.data), group_by=request.group_by, rename=request.rename, limit=request.limit,
-        labels=request.labels,
+        task=request.task, faulty=request.bad_images,
     )  # fmt: skip
     if not dataset.items:
         beside = f"{len(dataset.outside)} pictures lie beside them" if dataset.outside else "there are none at all"
@@ -278,7 +278,9 @@ def _create(job: Job, start: Start, *, named: bool, command: str, watch: Watcher
     """Make the run folder with the first state in it, and return it."""
     plan, weights = start.plan, start.weights
     request, prepared, runtime = job.request, job.prepared, job.runtime
-    network = start.task.first_network(plan, weights, prepared, seed=request.seed)
+    network, said = start.task.first_network(plan, weights, prepared, seed=request.seed)
+    if said:
+        watch.note(said)
     network = network.to(device=torch.device(runtime.device), memory_format=runtime.memory_format())  # type: ignore[call-overload]
     state = State(
         begun=Begun(

@@ -20,7 +20,7 @@ from resnetkit.models.surgery import layers_before, split
 from resnetkit.runtime import Runtime
 from resnetkit.training import budget
 from resnetkit.training import state as states
-from resnetkit.training.choosing import better, keep_answers
+from resnetkit.training.choosing import Validation, better, keep_answers
 from resnetkit.training.learning import Figures, Learning
 from resnetkit.training.planning.compiled import compiled
 from resnetkit.training.recipe import Recipe
@@ -212,7 +212,8 @@ class Loop:
             network = self._answering(stop)
             if self.recipe.head_last and position.epoch + 1 == self.recipe.epochs:
                 self.task.fit_head(network, lambda: self._check(stop))
-            held_out = self.task.validate(network, lambda: self._check(stop))
+            due = (position.epoch + 1) % self.recipe.score_every == 0 or position.epoch + 1 == self.recipe.epochs
+            held_out = self.task.validate(network, lambda: self._check(stop)) if due else Validation({})
         except Stopped as stopped:
             self._save_and_leave(stopped.signal_number)
         if not math.isfinite(held_out.figures.get("val_loss") or 0.0):

@@ -160,6 +160,7 @@ class Recipe:
     processes share it (on GPUs), or `frozen` ones; `recounted`: those of the batch while it trains, and after each
     epoch, where the network answers, those of training pictures for the weights as they then are.
     `compile`: `auto` compiles the training step where a table says that the run is long enough to repay it.
+    `score_every`: held-out pictures are scored after every so many epochs, and after the last.
     `save_minutes`: state is saved at least this often, and after each epoch. `val_share`: held out where the data has
     no validation part; `keep_together`: what then stays on one side, identical `files`, those of equal `pixels` too, or
     also `copies` that were saved again or resized. `tta`: views of each picture over which the final evaluation also
@@ -179,7 +180,7 @@ class Recipe:
     ema: float = 0.0
     clip_norm: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
-    select: Literal["last", "top1", "balanced_accuracy", "loss", "map"] = "last"
+    select: Literal["last", "top1", "balanced_accuracy", "loss", "map", "map50"] = "last"
     head_first: bool = False
     head_last: bool = False
     train: Literal["all", "layer2", "layer3", "layer4", "head"] = "all"
@@ -188,6 +189,7 @@ class Recipe:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     channels_last: bool = True
     compile: Literal["auto", "on", "off"] = "auto"
+    score_every: int = 1
     save_minutes: float = 10.0
     val_share: float = 0.2
     keep_together: KeepTogether = "copies"
@@ -198,7 +200,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _at_least(0 if self.head_first else 1, epochs=self.epochs)
-        _at_least(1, batch_size=self.batch_size)
+        _at_least(1, batch_size=self.batch_size, score_every=self.score_every)
         if self.micro_batch is not None:
             _at_least(1, micro_batch=self.micro_batch)
         _at_least(0, clip_norm=self.clip_norm, save_minutes=self.save_minutes, views=self.views)
@@ -223,7 +225,8 @@ class Recipe:
             raise UsageError(
                 f"select={self.select} is no figure of these pictures' labels: choose last, {', '.join(figures)}"
             )
-        return self.changed(select=figures[0]) if self.budget.patience and self.select == "last" else self
+        recipe = self.changed(select=figures[0]) if self.budget.patience and self.select == "last" else self
+        return recipe if recipe.select == "last" else recipe.changed(score_every=1)
 
     def gentle(self) -> Recipe:
         """Return the recipe at a tenth of its rate and with frozen statistics of BatchNorm.

@@ -124,10 +124,44 @@ def probe() -> Recipe:
     )
 
 
+def detect_light() -> Recipe:
+    """Train a light detector from a pretrained trunk, on a CPU: SGD at 0.02, frozen statistics, stem and layer1 frozen.
+
+    Pictures are mirrored, cropped to a half of their area at least and changed in colour; an average of the weights
+    answers. Reached 92.2 % mAP@.50 and 60.7 % mAP@.50:.95 of 72 blood photos (205 to train from, seed 0, 48 epochs,
+    mirrored top to bottom too) in 57 minutes of one core beside other programs, and 90.0 and 57.8 % in 14 epochs, 8.6
+    minutes of two (AMD EPYC, bf16).
+    """
+    return Recipe(
+        name="detect-light",
+        epochs=100,
+        batch_size=8,
+        budget=Budget(steps=2000),
+        optim=Optim(lr=0.02, weight_decay=1e-4),
+        schedule=Schedule(warmup_epochs=1),
+        augment=Augment(crop="random_resized", scale=0.5, colour=0.2),
+        clip_norm=10.0,
+        ema=0.99,
+        train="layer2",
+        batchnorm="frozen",
+        compile="off",
+    )
+
+
+def detect() -> Recipe:
+    """Train torchvision's detectors as its references do: SGD at 0.02 for 16 pictures, stem and layer1 frozen.
+
+    For a GPU: a step at 800 pixels takes a CPU about half a minute.
+    """
+    return detect_light().changed(
+        name="detect", epochs=26, batch_size=16, budget=Budget(), ema=0.0, augment=Augment(crop="random_resized")
+    )
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
     function.__name__.replace("_", "-"): function
     for function in (
-        scratch, probe, finetune, cifar10, cifar10_fast, cifar10_resnet,
+        scratch, probe, finetune, cifar10, cifar10_fast, cifar10_resnet, detect_light, detect,
     )
 }  # fmt: skip
 

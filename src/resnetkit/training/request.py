@@ -8,11 +8,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.sources import Asked, asked
 from resnetkit.errors import UsageError
 from resnetkit.models import catalog
+from resnetkit.models.detection.names import Named, named
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.training.recipe import with_settings
 from resnetkit.training.recipes import RECIPES, recipe_named
+
+# What tasks were called where `labels` was asked for.
+_TASKS: dict[str, Asked] = {"one": "classification", "several": "multilabel", "objects": "detection"}
 
 
 def sides_of(size: Any) -> tuple[int | None, int | None]:
@@ -61,7 +66,7 @@ class Request:
     split_from: str | None = None
     folds: int | None = None
     limit: int | None = None
-    labels: Literal["auto", "one", "several"] = "auto"
+    task: Asked = "auto"
     settings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -73,8 +78,7 @@ class Request:
             raise UsageError(
                 f"bad_images is stop or skip, stem auto, imagenet or cifar: {self.bad_images}, {self.stem}"
             )
-        if self.labels not in ("auto", "one", "several"):
-            raise UsageError(f"--labels is auto, one or several, not {self.labels}")
+        asked(self.task)
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be a whole number from 0 to 2**63 - 1, not {self.seed}")
         height, width = sides_of(self.image_size)
@@ -96,7 +100,7 @@ class Request:
             if self.weights not in ("auto", self.model):
                 raise UsageError(
                     f"--model {self.model} names weights, and so does --weights {self.weights}: "
-                    f"use --model {self.architecture}, or leave --weights out"
+                    f"use --model {self.named}, or leave --weights out"
                 )
             object.__setattr__(self, "weights", self.model)
         catalog.spec_of(self.architecture)
@@ -110,9 +114,14 @@ class Request:
         return None if name is None else name.partition(".")[0]
 
     @property
+    def detector(self) -> Named | None:
+        """What the name of a detector says, where one is `named`."""
+        return None if self.named is None else named(self.named)
+
+    @property
     def architecture(self) -> str:
-        """The network that is `named`, else the one to begin from random weights: resnet18."""
-        return self.named or "resnet18"
+        """The network that is `named`, or that in a detector, else the one to begin from random weights: resnet18."""
+        return self.detector.arch if self.detector else self.named or "resnet18"
 
     @property
     def spec(self) -> ResNetSpec:
@@ -142,7 +151,13 @@ class Request:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Request:
-        """Read what `to_json` wrote; a recipe that is gone is passed over, for a run carries all that it said."""
+        """Read what `to_json` wrote, here or in an older version.
+
+        A recipe that is gone is passed over, for a run carries all that it said.
+        """
+        values = dict(values)
         known: dict[str, Any] = {name: tuple(values[name]) for name in ("data", "settings")}
         known |= {"recipe": values["recipe"] if values["recipe"] in RECIPES else None}
-        return cls(**dict(values) | known)
+        if (labels := values.pop("labels", None)) is not None:
+            known |= {"task": _TASKS.get(labels, "auto")}
+        return cls(**values | known)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from resnetkit.data.prepared import Prepared, Reading
+from resnetkit.data.sources import asked
 from resnetkit.data.sources.arrays import GIVEN
 from resnetkit.data.sources.moved import found_again, seen_from
 from resnetkit.data.splits import read_folds, read_items, read_split
 from resnetkit.errors import DataError, UsageError
-from resnetkit.models.checkpoint import MULTILABEL
 from resnetkit.runtime import Runtime, resolve
 from resnetkit.training import run as runs
 from resnetkit.training import state as states
@@ -57,13 +57,16 @@ def take_up(
         _check_views(folder, begun)
         runtime = _among(ranks, runtime, folder, recipe, watch)
     request, start = begun.request, Path(begun.cwd)
-    rows, several = read_split(folder.split), begun.task == MULTILABEL
-    request = dataclasses.replace(request, labels="several" if several else "one")
+    rows, task = read_split(folder.split), task_called(begun.task)
+    several = task.name == "multilabel"
+    request = dataclasses.replace(request, task=asked(task.name))
     if start != Path.cwd():
         request = dataclasses.replace(request, data=tuple(seen_from(start, name) for name in request.data))
     plan = Plan(spec=begun.spec, preprocess=begun.preprocess, recipe=recipe, weights=begun.weights, reasons=())
     moved_to = tuple(os.path.abspath(name) for name in data if isinstance(name, (str, os.PathLike)))
-    if data or begun.moved_to:
+    if (data or begun.moved_to) and task.name == "detection":  # which lie in files beside the pictures
+        dataset = open_request_data(dataclasses.replace(request, data=moved_to or begun.moved_to))
+    elif data or begun.moved_to:
         dataset = found_again(
             data or begun.moved_to, runs.read_contents(folder), read_items(folder.split, several=several),
             run=folder.name, several=begun.classes if several else (), page=begun.preprocess.page,
@@ -90,7 +93,7 @@ def take_up(
         check_batches(plan, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
     return Job(
         folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request, ranks=ranks,
-        lineage=lineage_of(folder), task=task_called(begun.task), moved_to=moved_to,
+        lineage=lineage_of(folder), task=task, moved_to=moved_to,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnetkit import files, runtime
 from resnetkit.errors import DataError, ResNetKitError, UsageError, near_miss
-from resnetkit.models.checkpoint import MULTILABEL
+from resnetkit.models.checkpoint import CLASSIFICATION, DETECTION, MULTILABEL
 
 if TYPE_CHECKING:
     from resnetkit.training.state import State
@@ -97,14 +97,21 @@ class RunFolder:
         return found
 
 
+# The figure that people know a run of each task by, and what it is a share of.
+_KNOWN_BY = {
+    CLASSIFICATION: ("top1", "of"), MULTILABEL: ("map", "precision,"), DETECTION: ("map50", "mAP@.50,"),
+}  # fmt: skip
+
+
 def reached(metrics: Mapping[str, Any]) -> float:
-    """Return the figure that people know a run by: its accuracy, or of several labels the mean average precision."""
-    return float(metrics["map"] or 0.0) if metrics.get("task") == MULTILABEL else float(metrics["top1"])
+    """Return the figure that people know a run by: its accuracy, or the mean average precision of labels or objects."""
+    figure = metrics[_KNOWN_BY[metrics.get("task", CLASSIFICATION)][0]]
+    return float(figure or 0.0)
 
 
 def of_what(metrics: Mapping[str, Any]) -> str:
-    """Return what `reached` is a share of: `of 153`, or that it is the precision of labels."""
-    return f"precision, {metrics['count']}" if metrics.get("task") == MULTILABEL else f"of {metrics['count']}"
+    """Return what `reached` is a share of: `of 153`, or which precision it is."""
+    return f"{_KNOWN_BY[metrics.get('task', CLASSIFICATION)][1]} {metrics['count']}"
 
 
 def create(

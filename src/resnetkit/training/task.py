@@ -10,16 +10,15 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from resnetkit.models.decision import Decision
+    from resnetkit.models.checkpoint import Deciding
     from resnetkit.models.spec import ResNetSpec
-    from resnetkit.models.thresholds import Thresholds
     from resnetkit.training.learning import Learning
     from resnetkit.training.planning.plan import Plan
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Tensors that a run begins with, of a network as `spec` describes it; its head is replaced."""
+    """Tensors that a run begins with, and the residual network in them; the head of that is replaced."""
 
     tensors: Mapping[str, torch.Tensor]
     spec: ResNetSpec
@@ -29,31 +28,32 @@ class Weights:
 class Task:
     """What only a task knows. Its functions import torch when they are called, this value does not.
 
-    `weights_wanted(request, dataset, surveyed)` names the weights to start from, None for random ones;
-    `decide(request, dataset, surveyed, origin=)` makes the plan of a run, with `distance=` too where the task asks for
-    `nearness`: how far pictures are from those of the weights. `first_network(plan, weights, prepared, seed=)` is the
-    network before the first step, `learning(recipe, prepared, runtime=, ranks=)` what the training loop asks
-    (`training.learning.Learning`). `figures`: columns of `results.csv` that are its own, in order. `choices`: held-out
-    figures that may choose the epoch, the one that patience looks at first. `undecided`: how logits become answers
-    where no held-out pictures fitted it, `fit(logits, part, classes=, where=)` returns it fitted. `score(logits,
-    averaged, part, classes=, decision=, split=, tta=, own=)` returns the contents of `metrics.json` and of
-    `predictions.csv`, whose columns are `columns`; `headline(metrics)` says the former in plain words; `fold(logits,
-    part, numbers)` returns what `metrics.json` says of the folds that held out each picture. `optimistic`: figures of
-    `metrics.json` that are too good on pictures that chose the epoch.
+    `name`: what checkpoints and `--task` call it. `weights_wanted(request, dataset, surveyed)`
+    names the weights to start from, None for random ones; `decide(request, dataset, surveyed, origin=)` makes the
+    plan of a run, with `distance=` too where the task asks for `nearness`: how far pictures are from those of the
+    weights. `first_network(plan, weights, prepared, seed=)` is the network before the first step, with what is worth
+    saying of it, `learning(recipe, prepared, runtime=, ranks=)` what the training loop asks
+    (`training.learning.Learning`). `figures`: columns of `results.csv` that are its own, in order. `choices`:
+    held-out figures that may choose the epoch, the one that patience looks at first. `undecided`: how logits become
+    answers where no held-out pictures fitted it, `fit(logits, part, classes=, where=)` returns it fitted.
+    `score(logits, averaged, part, classes=, decision=, split=, tta=, own=)` returns the contents of `metrics.json`
+    and of `predictions.csv`, whose columns are `columns`; `headline(metrics)` says the former in plain words;
+    `fold(logits, part, numbers)` returns what `metrics.json` says of the folds that held out each picture.
+    `optimistic`: figures of `metrics.json` that are too good on pictures that chose the epoch.
     """
 
     name: str
     weights_wanted: Callable[..., str | None]
     decide: Callable[..., Plan]
     nearness: bool
-    first_network: Callable[..., nn.Module]
+    first_network: Callable[..., tuple[nn.Module, str]]
     figures: tuple[str, ...]
     choices: tuple[str, ...]
     columns: tuple[str, ...]
     optimistic: tuple[str, ...]
     learning: Callable[..., Learning]
-    undecided: Decision | Thresholds
-    fit: Callable[..., Decision | Thresholds]
+    undecided: Deciding
+    fit: Callable[..., Deciding]
     score: Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]
     headline: Callable[[Mapping[str, Any]], str]
     fold: Callable[..., dict[str, Any]]

@@ -17,7 +17,7 @@ from resnetkit.training.together.ranks import Ranks
 
 def check_plan(plan: Plan, *, holds_out: bool, runtime: Runtime, ranks: Ranks) -> None:
     """Raise `UsageError` for what contradicts each other whatever the pictures are; `holds_out`: some will be."""
-    recipe, spec, size = plan.recipe, plan.spec, min(plan.preprocess.frame)
+    recipe, spec, size = plan.recipe, plan.spec.body, min(plan.preprocess.frame)
     if recipe.budget.patience and not holds_out:
         raise UsageError("budget.patience judges by held-out pictures: hold some out with val_share, or leave it out")
     if recipe.select != "last" and not holds_out:
@@ -82,8 +82,8 @@ def check_batches(plan: Plan, count: int, *, runtime: Runtime, ranks: Ranks) -> 
     _check_batchnorm(plan, count, num_ranks=ranks.size)
     if plan.recipe.epochs:
         largest = ranks.longest_share(min(count, plan.recipe.batch_size))
-        check_memory(plan.spec, plan.recipe, frame=plan.preprocess.frame, count=largest, runtime=runtime)
-        check_room(plan.spec, plan.recipe, frame=plan.preprocess.frame, count=count)
+        check_memory(plan.spec.body, plan.recipe, frame=plan.preprocess.frame, count=largest, runtime=runtime)
+        check_room(plan.spec.body, plan.recipe, frame=plan.preprocess.frame, count=count)
 
 
 def _check_batchnorm(plan: Plan, count: int, *, num_ranks: int) -> None:
@@ -91,7 +91,7 @@ def _check_batchnorm(plan: Plan, count: int, *, num_ranks: int) -> None:
     recipe = plan.recipe
     smallest = max(1, count // -(-count // recipe.batch_size) // num_ranks)
     smallest //= -(-smallest // min(recipe.micro_batch or smallest, smallest))
-    one_pixel = plan.spec.last_side(max(plan.preprocess.frame)) == 1
+    one_pixel = plan.spec.body.last_side(max(plan.preprocess.frame)) == 1
     if smallest < 2 and one_pixel and recipe.batchnorm in ("batch", "recounted") and recipe.train != "head":
         raise UsageError(
             f"{count} pictures in batches of {recipe.batch_size} leave one picture alone, and BatchNorm needs two at "

@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional
 
 from resnetkit.data.batches import Batches
 from resnetkit.data.prepared import Prepared
 from resnetkit.errors import ResourceError
+from resnetkit.models.building import build
 from resnetkit.models.macs import macs_by_stage, num_macs
-from resnetkit.models.resnet import ResNet
 from resnetkit.runtime import Runtime
 from resnetkit.training.folds import words_of as words_of_folds
+from resnetkit.training.learning import Learning
 from resnetkit.training.planning.plan import Plan
 from resnetkit.training.steps.augmenter import build_augmenter
 from resnetkit.training.steps.recounting import MOST
@@ -32,22 +32,23 @@ _HOURS_S = 100 * 60
 
 
 def seconds(
-    plan: Plan, prepared: Prepared, *, runtime: Runtime, ranks: int = 1, clock: Callable[[], float] = time.monotonic
-) -> float:
+    plan: Plan, prepared: Prepared, *, runtime: Runtime, learning: Learning, ranks: int = 1,
+    clock: Callable[[], float] = time.monotonic,
+) -> float:  # fmt: skip
     """Return about how many seconds training and scoring take, of all folds and the last fit where there are some.
 
     The arithmetic of the run (`models.macs`, three times that of naming for each picture that trains) at the rate of
     steps of its own network on its own first pictures.
     """
-    each = num_macs(plan.spec, plan.preprocess.frame)
-    rate = _macs_per_second(plan, prepared, runtime=runtime, each=each, clock=clock) * ranks
+    each = num_macs(plan.spec.body, plan.preprocess.frame)
+    rate = _macs_per_second(plan, prepared, runtime=runtime, learning=learning, each=each, clock=clock) * ranks
     found, minutes = work(plan, prepared) * each / rate, plan.recipe.budget.minutes
     return _REST_S + (found if minutes is None else min(found, 60 * minutes))
 
 
-def with_length(plan: Plan, prepared: Prepared, runtime: Runtime, *, ranks: int) -> Plan:
+def with_length(plan: Plan, prepared: Prepared, runtime: Runtime, *, learning: Learning, ranks: int) -> Plan:
     """Return the plan with its folds and with how long all of it takes here, said in words too."""
-    taken = seconds(plan, prepared, runtime=runtime, ranks=ranks)
+    taken = seconds(plan, prepared, runtime=runtime, learning=learning, ranks=ranks)
     folds = prepared.folds
     said = [*([] if folds is None else [words_of_folds(folds)]), words_of(taken)]
     sizes = () if folds is None else tuple(folds.sizes)
@@ -81,31 +82,33 @@ def work(plan: Plan, prepared: Prepared) -> float:
     for train, val in fits:
         total += train * (frozen * passes + _STEP * (1 - frozen) * epochs) + recipe.head_last * train
         total += epochs * min(MOST, train) * (recipe.batchnorm == "recounted")
-        total += val * (frozen * min(epochs, 1) + (1 - frozen) * epochs) + recipe.head_first * (train + val) + val
+        scored = -(-epochs // recipe.score_every)
+        total += val * (frozen * min(scored, 1) + (1 - frozen) * scored) + recipe.head_first * (train + val) + val
     return total
 
 
 def _frozen_share(plan: Plan) -> float:
     """Return the share of the multiply-adds that lies before the first layer that learns."""
-    stages = macs_by_stage(plan.spec, plan.preprocess.frame)
+    stages = macs_by_stage(plan.spec.body, plan.preprocess.frame)
     before = list(stages)[: list(stages).index(plan.recipe.train)] if plan.recipe.train != "all" else []
     return sum(stages[name] for name in before) / sum(stages.values())
 
 
 def _macs_per_second(
-    plan: Plan, prepared: Prepared, *, runtime: Runtime, each: int, clock: Callable[[], float]
+    plan: Plan, prepared: Prepared, *, runtime: Runtime, learning: Learning, each: int, clock: Callable[[], float]
 ) -> float:
     """Return the rate of the run's training steps, from steps of fewer pictures that are not waited for.
 
     Part of a step is as long for one picture as for many: reading and writing the weights. Two lengths tell that part.
-    The network has the shape of the run's and other weights; the random numbers of the run are not touched. What does
-    not fit the device's memory is timed with fewer pictures, as training goes on with fewer; `ResourceError` where one
-    does not.
+    The network has the shape of the run's and other weights, `learning` is the run's; the random numbers of the run are
+    not touched. What does not fit the device's memory is timed with fewer pictures, as training goes on with fewer;
+    `ResourceError` where one does not.
     """
     runtime.apply()
-    step = _step(plan, prepared, runtime)
+    step = _step(plan, prepared, runtime, learning)
     most = min(plan.recipe.micro_batch or plan.recipe.batch_size, len(prepared.parts["train"]))
-    fewest = 1 if plan.spec.last_side(max(plan.preprocess.frame)) > 1 else 2  # of one number BatchNorm has no variance
+    alone = plan.spec.body.last_side(max(plan.preprocess.frame)) > 1
+    fewest = 1 if alone else 2  # of one number BatchNorm has no variance
     more = min(most, max(4 * fewest, _STEP_MACS // (_STEP * each)))
 
     def taken(count: int) -> float:
@@ -134,29 +137,27 @@ def _if_it_fits(taken: Callable[[int], float], count: int) -> float | None:
         return None
 
 
-def _step(plan: Plan, prepared: Prepared, runtime: Runtime) -> Callable[[int], None]:
+def _step(plan: Plan, prepared: Prepared, runtime: Runtime, learning: Learning) -> Callable[[int], None]:
     """Return what computes the gradients of as many pictures as it is told, augmentation included."""
     recipe = plan.recipe
-    with torch.device("meta"):
-        network: nn.Module = ResNet(plan.spec)
-    network = network.to_empty(device=runtime.device)
-    with torch.no_grad():
-        for tensor in (*network.parameters(), *network.buffers()):
-            tensor.fill_(0.01 if tensor.is_floating_point() else 0)
-    still = recipe.batchnorm == "frozen" or recipe.train == "head"  # BatchNorm has no need of two numbers then
-    network = network.to(memory_format=runtime.memory_format()).train(not still)
+    with torch.random.fork_rng(devices=[]):
+        network = build(plan.spec).to(runtime.device).to(memory_format=runtime.memory_format())
+    network.train()
+    if recipe.batchnorm == "frozen" or recipe.train == "head":  # BatchNorm has no need of two numbers then
+        network.body.eval()
     batches = Batches(
         prepared.parts["train"], preprocess=prepared.preprocess,
         augment=build_augmenter(recipe.augment, prepared.preprocess, device=runtime.device),
-        batch_size=recipe.batch_size, seed=0, runtime=runtime,
+        place=learning.place, batch_size=recipe.batch_size, seed=0, runtime=runtime,
     )  # fmt: skip
 
-    def step(count: int) -> None:
-        batch = batches.get(np.arange(count), 0, 0)
+    def forward(*given: Any) -> Any:
         with runtime.autocast():
-            outputs = network(batch.images)
-        functional.log_softmax(outputs.float(), dim=1).square().mean().backward()
-        if runtime.device != "cpu":
-            outputs.sum().item()  # which waits for the device
+            return network(*given)
+
+    def step(count: int) -> None:
+        loss, _ = learning.learn(forward, batches.get(np.arange(count), 0, 0))
+        loss.backward()
+        loss.item()  # which waits for the device
 
     return step

@@ -11,6 +11,7 @@ from resnetkit.data.dataset import Dataset
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError
 from resnetkit.models import catalog
+from resnetkit.models.checkpoint import Spec
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.runtime import Precision
 from resnetkit.training.planning import words as plan_words
@@ -51,7 +52,7 @@ class Plan:
     `folds`: how many pictures each holds out; `seconds`: about how long it all takes here.
     """
 
-    spec: ResNetSpec
+    spec: Spec
     preprocess: Preprocess
     recipe: Recipe
     weights: str | None
@@ -71,7 +72,7 @@ def precision_of(plan: Plan, *, device: str) -> Precision:
     There oneDNN 3.13 (torch 2.15) leaves old memory in the weight gradient: 30 of 30 trials were wrong for 3x3 and 7x7
     at stride 2 on 1x1 inputs, none of 30 at stride 1 or from 2x2 on (LOG.md).
     """
-    one_pixel = min(plan.preprocess.frame) <= plan.spec.feature_info[-2].stride
+    one_pixel = min(plan.preprocess.frame) <= plan.spec.body.feature_info[-2].stride
     return "fp32" if one_pixel and device == "cpu" else plan.recipe.precision
 
 
