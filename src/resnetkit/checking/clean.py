@@ -45,6 +45,10 @@ def check_place(dataset: Dataset, path: Path) -> None:
 
     Raises `UsageError`, also where the pictures lie in no file that a list could name.
     """
+    if dataset.objects != "none":
+        raise UsageError(
+            "--write-clean-list: a list has no place for objects; mend what is named, or train with --bad-images skip"
+        )
     if path.suffix.lower() != ".csv":
         raise UsageError(f"--write-clean-list {path}: name a file that ends in .csv")
     check_new(path, "--write-clean-list")

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from resnetkit.checking import labels, pictures
+from resnetkit.checking import labels, objects, pictures
 from resnetkit.checking.clean import left_out
 from resnetkit.checking.features import Backbone, describe
 from resnetkit.checking.forecast import ONE_CLASS, Forecast, forecast
@@ -21,7 +21,7 @@ from resnetkit.data.copies import open_to_compare
 from resnetkit.data.copies.near_copies import NearCopy, near_copies_among
 from resnetkit.data.copies.resaved import resaved_pairs
 from resnetkit.data.dataset import SPLITS, Dataset, Item
-from resnetkit.data.decoded.survey import ordered
+from resnetkit.data.threads import ordered
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.watcher import Progress, Watcher
 
@@ -57,7 +57,9 @@ def check(
         certain = _certain(dataset, items, looks)
         alike, notes = _alike(items, looks, progress)
     found += [*_identical(items, looks), *_near(items, certain, alike), *_groups_apart(items)]
-    found += _small_classes(items, readable)
+    marked, said = objects.findings(items, [one.size for one in looks])
+    found += [*_faults(dataset), *(marked if dataset.objects != "none" else _small_classes(items, readable))]
+    notes += said
     groups = _groups(items, looks, certain)
     told = None
     if backbone is not None:
@@ -94,17 +96,17 @@ def _by_features(
     return wrong, (*labels.left_out(few), *said, *why), told
 
 
-def _finding(kind: str, items: Sequence[Item], why: str, score: float | None = None) -> Finding:
-    return Finding(
-        kind=kind, sources=tuple(item.source for item in items), labels=tuple(item.written for item in items),
-        splits=tuple(str(item.split) for item in items), why=why, score=score,
-    )  # fmt: skip
+def _faults(dataset: Dataset) -> Iterator[Finding]:
+    """Yield the faults of annotations, each with the file that it is in."""
+    for fault in dataset.faults:
+        why = ": ".join(filter(None, [fault.where, f"{fault.why}; {fault.mend}"]))
+        yield Finding(kind="annotation", sources=(fault.file,), labels=("",), splits=("",), why=why)
 
 
 def _of_single_pictures(items: Sequence[Item], looks: Sequence[Look]) -> Iterator[Finding]:
     for item, one in zip(items, looks, strict=True):
         for kind, why in one.problems:
-            yield _finding(kind, [item], why)
+            yield Finding.of(kind, [item], why)
 
 
 def _unusual(items: Sequence[Item], looks: Sequence[Look]) -> Iterator[Finding]:
@@ -119,13 +121,13 @@ def _unusual(items: Sequence[Item], looks: Sequence[Look]) -> Iterator[Finding]:
     for number, (width, height) in sizes.items():
         if (width * height) ** 0.5 * _MUCH_SMALLER < middle:
             why = f"{width} x {height} pixels; the middle one has {middle:.0f} x {middle:.0f}"
-            yield _finding("tiny", [items[number]], why)
+            yield Finding.of("tiny", [items[number]], why)
         if max(width, height) > longest * min(width, height):
-            yield _finding("extreme shape", [items[number]], f"{width} x {height} pixels")
+            yield Finding.of("extreme shape", [items[number]], f"{width} x {height} pixels")
         below = (usual - sharp[number]) / spread if number in sharp else 0.0
         if len(sharp) >= _LEAST_TO_COMPARE and below > _MUCH_BLURRED:
             why = f"{np.exp(usual - sharp[number]):.0f} times less detail than the middle one"
-            yield _finding("blurred", [items[number]], why)
+            yield Finding.of("blurred", [items[number]], why)
 
 
 def _same_names(items: Sequence[Item]) -> Iterator[Finding]:
@@ -134,7 +136,7 @@ def _same_names(items: Sequence[Item]) -> Iterator[Finding]:
         by_name[item.source.casefold()].append(item)
     for alike in by_name.values():
         if len(alike) > 1:
-            yield _finding("same name", alike, "one hides the other on Windows and macOS")
+            yield Finding.of("same name", alike, "one hides the other on Windows and macOS")
 
 
 def _once(looks: Sequence[Look], numbers: Sequence[int]) -> list[int]:
@@ -189,11 +191,15 @@ def _identical(items: Sequence[Item], looks: Sequence[Look]) -> Iterator[Finding
             by_content[one.identity].append(item)
     for alike in by_content.values():
         if len(alike) > 1:
-            if len({item.labels for item in alike}) > 1:
-                kind = "two labels"
-            else:
-                kind = "identical across" if len({item.split for item in alike}) > 1 else "identical"
-            yield _finding(kind, alike, f"{len(alike)} files with the same picture")
+            yield Finding.of(_of_identical(alike), alike, f"{len(alike)} files with the same picture")
+
+
+def _of_identical(alike: Sequence[Item]) -> str:
+    across = len({item.split for item in alike}) > 1
+    if any(item.marks is not None for item in alike):
+        differ = len({item.said for item in alike}) > 1
+        return "identical across" if across else "marked differently" if differ else "identical"
+    return "two labels" if len({item.labels for item in alike}) > 1 else "identical across" if across else "identical"
 
 
 def _near(items: Sequence[Item], certain: Pairs, alike: Sequence[NearCopy]) -> Iterator[Finding]:
@@ -203,15 +209,16 @@ def _near(items: Sequence[Item], certain: Pairs, alike: Sequence[NearCopy]) -> I
         if both[0].split != both[1].split:
             kind = "near across"
         else:
-            kind = "near, two labels" if both[0].labels != both[1].labels else "near"
-        yield _finding(kind, both, "saved again or resized")
+            two = both[0].marks is None and both[0].labels != both[1].labels
+            kind = "near, two labels" if two else "near"
+        yield Finding.of(kind, both, "saved again or resized")
     known = set(certain)
     for one in sorted(alike, key=lambda pair: -pair.similarity):
         if (one.first, one.second) not in known:
             both = [items[one.first], items[one.second]]
             where = "in two parts; " if both[0].split != both[1].split else ""
             why = f"{where}{'mirrored; ' if one.mirrored else ''}details {one.similarity:.0%} alike"
-            yield _finding("doubtful", both, why, one.similarity)
+            yield Finding.of("doubtful", both, why, one.similarity)
 
 
 def _groups_apart(items: Sequence[Item]) -> Iterator[Finding]:
@@ -223,7 +230,7 @@ def _groups_apart(items: Sequence[Item]) -> Iterator[Finding]:
         parts = [part for part in SPLITS if any(item.split == part for item in members)]
         if len(parts) > 1:
             first = [next(item for item in members if item.split == part) for part in parts]
-            yield _finding("group across", first, f"group {group}: {len(members):,} pictures")
+            yield Finding.of("group across", first, f"group {group}: {len(members):,} pictures")
 
 
 def _small_classes(items: Sequence[Item], readable: Sequence[int]) -> Iterator[Finding]:
@@ -236,7 +243,7 @@ def _small_classes(items: Sequence[Item], readable: Sequence[int]) -> Iterator[F
     most = max((len(members) for members in by_class.values()), default=0)
     for label, members in by_class.items():
         if len(members) * _IMBALANCE <= most:
-            yield _finding("few images", members[:1], f"{label} has {len(members):,}, the largest class {most:,}")
+            yield Finding.of("few images", members[:1], f"{label} has {len(members):,}, the largest class {most:,}")
 
 
 def _report(dataset: Dataset, items: Sequence[Item], looks: Sequence[Look], certain: Pairs) -> of_the_set.Report:

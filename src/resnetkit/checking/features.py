@@ -10,8 +10,8 @@ import numpy as np
 
 from resnetkit.checking.pictures import Look
 from resnetkit.data.dataset import Dataset, Item
-from resnetkit.data.decoded.survey import ordered
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.threads import ordered
 from resnetkit.inference.engines import Engine, overlapped
 from resnetkit.models.seen import Seen
 from resnetkit.training.steps.linear import FOLDS, choose_penalty, out_of_fold

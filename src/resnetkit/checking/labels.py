@@ -71,7 +71,4 @@ def _finding(item: Item, target: int, probabilities: np.ndarray, names: Sequence
     other = int(probabilities.argmax())
     own = float(probabilities[target])
     why = f"looks like {names[other]} ({probabilities[other]:.0%}), not {names[target]} ({own:.1%})"
-    return Finding(
-        kind="label", sources=(item.source,), labels=(item.written,), splits=(str(item.split),), why=why,
-        score=round(own, 6),
-    )  # fmt: skip
+    return Finding.of("label", [item], why, round(own, 6))

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from resnetkit.checking.forecast import Forecast
 from resnetkit.data.dataset import Item
 from resnetkit.data.findings import Report
+from resnetkit.data.marks import Object
 
 # In the order in which they matter.
 KINDS = {
+    "annotation": "faults in the annotations: what they are of is left out",
     "unreadable": "cannot be read",
     "damaged": "the JPEG's data is damaged, though it decodes",
     "identical across": "identical pictures in two parts",
     "two labels": "identical pictures in two classes",
+    "marked differently": "identical pictures with other objects",
     "near across": "the same picture, saved again or resized, in two parts",
     "group across": "pictures of one group in two parts",
     "label": "the label may be wrong",
     "near, two labels": "the same picture, saved again or resized, in two classes",
     "identical": "identical pictures",
     "near": "the same picture, saved again or resized",
+    "marked twice": "two boxes of one class, nearly the same: one object marked twice?",
+    "two names": "two boxes of two classes, nearly the same",
+    "odd size": "objects much larger or smaller than others of their class",
+    "giant object": "objects that fill their picture",
+    "cut ones missing": "no object ends at the border, where by the other pictures some would: are cut ones left out?",
     "doubtful": "perhaps one photo, cut or mirrored; perhaps two that are alike",
     "blank": "nothing to be seen",
     "dark": "over-dark",
@@ -34,6 +43,10 @@ KINDS = {
     "several pages": "files of several pages or frames, of which one is used",
     "same name": "names that differ by case alone",
     "few images": "far fewer images than the largest class",
+    "few objects": "far fewer objects than the largest class",
+    "tiny object": "objects too small to be seen well by the light detector",
+    "crowded": "more objects than a detector returns",
+    "no object": "nothing is marked: taken as background",
 }
 
 
@@ -42,7 +55,8 @@ class Finding:
     """Something wrong with `sources` (one picture, or those that belong together), in words.
 
     `score`: how sure it is, for copies the similarity of details, for labels the probability that the given one is
-    right (small: it is wrong); None where it is certain.
+    right (small: it is wrong), for boxes how much they overlap, for objects missing at the border how likely that is by
+    chance; None where it is certain. `marks`: the objects that it is about, of one picture.
     """
 
     kind: str
@@ -51,6 +65,26 @@ class Finding:
     splits: tuple[str, ...]
     why: str
     score: float | None = None
+    marks: tuple[Object, ...] = ()
+
+    @classmethod
+    def of(
+        cls, kind: str, items: Sequence[Item], why: str, score: float | None = None, *, marks: Sequence[Object] = ()
+    ) -> Finding:
+        """Return what is found of pictures."""
+        return cls(
+            kind=kind, sources=tuple(item.source for item in items), labels=tuple(item.written for item in items),
+            splits=tuple(str(item.split) for item in items), why=why, score=score, marks=tuple(marks),
+        )  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values, with the boxes of its objects where it is about some."""
+        values = {
+            "kind": self.kind, "sources": self.sources, "labels": self.labels, "splits": self.splits, "why": self.why,
+            "score": self.score,
+        }  # fmt: skip
+        objects = [{"label": mark.label, "box": [round(side, 2) for side in mark.box]} for mark in self.marks]
+        return values | ({"objects": objects} if objects else {})
 
     def __post_init__(self) -> None:
         assert self.kind in KINDS
@@ -90,7 +124,7 @@ class Check:
         """Return everything as plain values: the content of check.json."""
         return {
             "data": self.name, "count": len(self.items), "counts": self.counts,
-            "findings": [asdict(finding) for finding in self.findings], "sentences": list(self.report.sentences),
+            "findings": [finding.to_json() for finding in self.findings], "sentences": list(self.report.sentences),
             "report": self.report.to_json(), "notes": list(self.notes), "left_out": self.left_out,
             "forecast": None if self.forecast is None else self.forecast.to_json(),
         }  # fmt: skip
