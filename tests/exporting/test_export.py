@@ -161,7 +161,7 @@ def test_the_card_says_what_it_is_how_good_and_how_to_use_it(file: Path, photos:
 def test_an_export_that_answers_otherwise_is_not_there(
     file: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resnetkit.inference.graph._EPSILON", 0.5)
+    monkeypatch.setattr("resnetkit.inference.graph_layers._EPSILON", 0.5)
     with pytest.raises(DataError, match=r"the export answers differently.*nothing was written"):
         rk.export(file, images=[photos], output=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -61,8 +61,8 @@ def test_an_int8_export_is_scored_on_pictures_it_was_not_calibrated_on(
 ) -> None:
     made = rk.export(file, int8=True, calibrate=[labelled], images=[labelled], max_loss=0.5, output=tmp_path / "out")
     assert made.cost is not None
-    assert (made.cost.calibrated_on, made.cost.pictures, made.cost.top1_fp32) == (30, 30, 1.0)
-    assert 0.6 <= made.cost.top1_int8 == made.cost.same_answer / 30
+    assert (made.cost.calibrated_on, made.cost.pictures, made.cost.fp32) == (30, 30, 1.0)
+    assert 0.6 <= made.cost.int8 == made.cost.same_answer / 30
     assert json.loads((made.folder / "parity.json").read_text())["int8"] == made.cost.to_json()
     assert "In int8, calibrated on 30 pictures" in " ".join((made.folder / "README.txt").read_text().split())
     operators = [node.get_type_name() for node in core().read_model(made.exported.model).get_ops()]
@@ -83,7 +83,7 @@ def test_an_int8_export_is_a_model_and_says_so(file: Path, labelled: Path, tmp_p
 def test_what_costs_too_much_is_refused(
     file: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cost = Cost(pictures=200, calibrated_on=100, top1_fp32=0.9, top1_int8=0.89, same_answer=190)
+    cost = Cost(pictures=200, calibrated_on=100, fp32=0.9, int8=0.89, same_answer=190)
     cost.check(max_loss=0.0101)
     with pytest.raises(DataError, match=r"89.0 % of 200 pictures are right, in fp32 90.0 %: 1.0 points less, 0.5 are"):
         cost.check(max_loss=0.005)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resnetkit import files
@@ -11,8 +11,9 @@ from resnetkit.exporting.folder import Exported
 from resnetkit.exporting.int8 import Cost
 from resnetkit.exporting.parity import Parity
 from resnetkit.exporting.script import needed
-from resnetkit.models.checkpoint import MULTILABEL, Header
+from resnetkit.models.checkpoint import DETECTION, MULTILABEL, Header
 from resnetkit.models.choice import choice_in
+from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.words import percent
 
 LICENSE = "LICENSE.txt"
@@ -23,9 +24,8 @@ _MOST_CLASSES = 20
 def write_card(exported: Exported, parity: Parity, whose: str, cost: Cost | None) -> None:
     """Write `README.txt`."""
     header = exported.header
-    same = "the labels are the same" if header.task == MULTILABEL else "the first class is the same"
     paragraphs = [
-        f"{exported.name}: a ResNet that names pictures, for {_RUNTIME[exported.format]}",
+        f"{exported.name}: {_what(header)}, for {_RUNTIME[exported.format]}",
         f"Use it:\n\n    pip install {needed(exported.format)}\n    python predict.py PHOTO...",
         _classes(header.classes),
         _accuracy(header.metrics),
@@ -35,8 +35,7 @@ def write_card(exported: Exported, parity: Parity, whose: str, cost: Cost | None
         f"Licence of the weights: {header.license_in_short}{', in full in ' + LICENSE if header.license_text else ''}.",
         _input(exported),
         "" if cost is None else _cost(cost),
-        f"Compared with the original on {whose}: {same} for {parity.same_top1} of "
-        f"{parity.pictures}, probabilities differ by at most {parity.largest_difference:.1e} (parity.json).",
+        f"Compared with the original on {whose}: {_same(header, parity)} (parity.json).",
     ]
     text = "\n\n".join(_wrapped(paragraph) for paragraph in paragraphs if paragraph)
     files.write_text(exported.folder / "README.txt", text + "\n")
@@ -49,6 +48,23 @@ def write_license(exported: Exported) -> None:
 
 
 _RUNTIME = {"openvino": "OpenVINO", "onnx": "ONNX Runtime", "torchvision": "torchvision"}
+
+
+def _what(header: Header) -> str:
+    if not isinstance(header.spec, DetectorSpec):
+        return "a ResNet that names pictures"
+    kind, finds = ("Mask R-CNN", "objects and their masks") if header.spec.masks else ("Faster R-CNN", "objects")
+    return f"a {kind} on a ResNet that finds {finds}"
+
+
+def _same(header: Header, parity: Parity) -> str:
+    if header.task == DETECTION:
+        return parity.words
+    same = "the labels are the same" if header.task == MULTILABEL else "the first class is the same"
+    return (
+        f"{same} for {parity.same_top1} of {parity.pictures}, probabilities differ by at most "
+        f"{parity.largest_difference:.1e}"
+    )
 
 
 def _wrapped(paragraph: str) -> str:
@@ -66,12 +82,11 @@ def _classes(classes: tuple[str, ...]) -> str:
 def _accuracy(metrics: Mapping[str, Any]) -> str:
     """Say the accuracy with its interval, where it was measured."""
     if metrics.get("map") is not None and metrics.get("count"):
-        return _precision(metrics)
+        return _found(metrics) if "map50" in metrics else _precision(metrics)
     top1, count = metrics.get("top1"), metrics.get("count")
     if top1 is None or not count:
         return "Accuracy: not measured."
-    interval = metrics.get("top1_interval")
-    between = f" (95 % interval {100 * interval[0]:.1f} to {percent(interval[1])})" if interval else ""
+    between = _between(metrics.get("top1_interval"))
     return (
         f"Accuracy: {percent(top1)} of {count:,} {_PART.get(metrics.get('split', ''), 'other')} pictures{between}."
         if "top1_counted" not in metrics
@@ -80,10 +95,22 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
     )
 
 
+def _found(metrics: Mapping[str, Any]) -> str:
+    """Say how well objects are found."""
+    return (
+        f"Mean average precision of its boxes: {percent(metrics['map50'])}{_between(metrics.get('map50_interval'))} at "
+        f"an overlap of .50, {percent(metrics['map'])}{_between(metrics.get('map_interval'))} over .50:.95, on "
+        f"{metrics['count']:,} {_PART.get(metrics.get('split', ''), 'other')} pictures."
+    )
+
+
+def _between(interval: Sequence[float] | None) -> str:
+    return f" (95 % interval {100 * interval[0]:.1f} to {percent(interval[1])})" if interval else ""
+
+
 def _precision(metrics: Mapping[str, Any]) -> str:
     """Say how well labels are told, where a picture may have several."""
-    low, high = metrics["map_interval"] or (None, None)
-    between = "" if low is None else f" (95 % interval {100 * low:.1f} to {percent(high)})"
+    between = _between(metrics["map_interval"])
     return (
         f"Mean average precision of its labels: {percent(metrics['map'])}{between} on {metrics['count']:,} "
         f"{_PART.get(metrics.get('split', ''), 'other')} pictures; all labels right on "
@@ -143,14 +170,13 @@ _PROOF = (
 
 
 def _cost(cost: Cost) -> str:
-    return (
-        f"In int8, calibrated on {cost.calibrated_on} pictures: {100 * cost.top1_int8:.2f} % of {cost.pictures:,} "
-        f"others right, in fp32 {100 * cost.top1_fp32:.2f} %; the same answer for {cost.same_answer:,}."
-    )
+    return f"In int8, calibrated on {cost.calibrated_on} pictures: {cost.words}."
 
 
 def _input(exported: Exported) -> str:
     preprocess = exported.header.preprocess
+    if exported.header.task == DETECTION:
+        return _detector_input(exported)
     last = "sigmoid" if exported.header.task == MULTILABEL else "softmax"
     if exported.reads == "picture":
         return (
@@ -160,4 +186,27 @@ def _input(exported: Exported) -> str:
     return (
         f"The model reads normalised images [N, {', '.join(map(str, (preprocess.channels, *preprocess.frame)))}] and "
         "answers with logits: preprocess.json says what comes before it, and predict.py does it."
+    )
+
+
+def _detector_input(exported: Exported) -> str:
+    header = exported.header
+    preprocess, masks = header.preprocess, getattr(header.spec, "masks", False)
+    row = f"left, top, right, bottom in pixels of the %s, score, class from 0{', 28 x 28 of a mask' if masks else ''}"
+    none = "rows of no object have the class -1; say those whose score is at least its class's in decision.at "
+    where = none + "(record.json; .5 where that is empty)"
+    if exported.reads == "picture":
+        return (
+            f"The model reads `picture`, a decoded upright picture [1, H, W, {preprocess.channels}] of bytes of any "
+            f"size, and answers with `objects`, the surest first: {row % 'picture'}; {where}."
+        )
+    if exported.torchvision is not None:
+        return (
+            f"The weights fit torchvision's {exported.torchvision} with anchors of its own: network_of in predict.py "
+            "builds it, and preprocess.json says what comes before it."
+        )
+    return (
+        f"The model reads normalised images [N, {', '.join(map(str, (preprocess.channels, *preprocess.frame)))}] and "
+        f"answers with `logits`, the surest first: {row % 'image'}; {where}. preprocess.json says what comes before "
+        "it, and predict.py does it."
     )

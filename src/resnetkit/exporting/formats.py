@@ -13,6 +13,8 @@ from resnetkit.exporting.folder import Exported
 from resnetkit.inference.graph import network_graph
 from resnetkit.inference.openvino_library import core, library
 from resnetkit.models import catalog
+from resnetkit.models.detection.names import Named, form_of
+from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.models.spec import ResNetSpec
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 # The networks of torchvision.models that a spec can be.
 _TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2")
 _KEY = "resnetkit"
+_EPSILON = 1e-5  # of torchvision's BatchNorm
 
 
 def torchvision_network(spec: ResNetSpec) -> str:
@@ -46,6 +49,28 @@ def torchvision_network(spec: ResNetSpec) -> str:
         )
     wide = f", width_per_group={64 * spec.widening}" if spec.widening > 1 else ""
     return f"ResNet({'BasicBlock' if is_basic else 'Bottleneck'}, {list(spec.blocks)}{wide})"
+
+
+def torchvision_detector(spec: DetectorSpec) -> str:
+    """Return what torchvision calls this detector: a function, or what its parts make of another of its ResNets.
+
+    Raises `UsageError` where it has none.
+
+    >>> torchvision_detector(DetectorSpec(backbone=catalog.spec_of("resnet18", num_classes=0)))
+    'fasterrcnn_resnet18_fpn'
+    """
+    form, trunk = form_of(spec), _trunk(spec.backbone)
+    usual = len(spec.levels) == 4 and spec.extra and spec.num_anchors == 3 and spec.epsilon == _EPSILON
+    if not usual or trunk is None or not (form == "fpn" or (form == "fpn_v2" and trunk == "resnet50")):
+        raise UsageError(
+            "torchvision has no such detector (its own are called fasterrcnn_resnet50_fpn, maskrcnn_resnet18_fpn and "
+            "so on): use --to onnx or --to openvino"
+        )
+    return str(Named(spec.masks, trunk, form))
+
+
+def _trunk(spec: ResNetSpec) -> str | None:
+    return next((name for name in _TORCHVISION if catalog.spec_of(name, num_classes=0) == spec), None)
 
 
 def write(exported: Exported, tensors: Mapping[str, np.ndarray], *, temperature: float | None) -> None:

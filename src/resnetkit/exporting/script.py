@@ -8,6 +8,7 @@ from importlib import resources
 
 from resnetkit import files
 from resnetkit.exporting.folder import Exported, Format
+from resnetkit.models.checkpoint import CLASSIFICATION, DETECTION
 
 _PACKAGE = "resnetkit.exporting.standalone"
 # No two define a name twice, but for the version that a decoder states.
@@ -33,16 +34,16 @@ def needed(format: Format) -> str:
 
 def write_script(exported: Exported) -> None:
     """Write `predict.py`: one file that needs the runtime, NumPy and Pillow."""
-    files.write_text(exported.folder / "predict.py", script(exported.format))
+    files.write_text(exported.folder / "predict.py", script(exported.format, exported.header.task))
 
 
-def script(format: Format) -> str:
-    """Return the text of `predict.py` for a format."""
-    names = ["pictures", "resizing", _RUNTIMES[format], "main"]
+def script(format: Format, task: str = CLASSIFICATION) -> str:
+    """Return the text of `predict.py` for a format and a task."""
+    found = format == "torchvision" and task == DETECTION
+    names = ["pictures", "resizing", "torchvision_detector" if found else _RUNTIMES[format], "main"]
     sources = [_text("resnetkit.data", name) for name in _DATA] + [_text(_PACKAGE, name) for name in names]
     docstring = (
-        '"""Name pictures with the model in this folder: python predict.py PHOTO...\n\n'
-        f'It needs: pip install {needed(format)}\n"""'
+        f'"""Use the model in this folder: python predict.py PHOTO...\n\nIt needs: pip install {needed(format)}\n"""'
     )
     return "\n\n".join([docstring, _imports(sources)]) + "\n\n\n" + "\n\n\n".join([_ERROR, *map(_body, sources)]) + "\n"
 

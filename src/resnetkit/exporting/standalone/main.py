@@ -1,4 +1,4 @@
-"""The command: names pictures and prints the most probable classes."""
+"""The command: names pictures and prints the most probable classes, or the objects on them."""
 
 import json
 import struct
@@ -38,9 +38,27 @@ def main() -> None:
     sys.exit(int(failed))
 
 
-def answer(probabilities: list[float], header: dict[str, Any]) -> str:
-    """Return the most probable classes in words; of several labels those that the picture has."""
-    classes, decision = header["classes"], header["decision"]
+def objects(rows: list[list[float]], header: dict[str, Any]) -> str:
+    """Return the objects in words, the surest first, a line each: class, score, and the edges of the box in pixels."""
+    classes = header["classes"]
+    least = header["decision"].get("at") or [0.5] * len(classes)
+    said = sorted((row for row in rows if row[5] >= 0 and row[4] >= least[int(row[5])]), key=lambda row: -row[4])
+    lines = [
+        f"  {classes[int(row[5])]} {100 * row[4]:.1f} % left {row[0]:.1f} top {row[1]:.1f} right {row[2]:.1f} "
+        f"bottom {row[3]:.1f}"
+        for row in said
+    ]
+    return "\n".join([f"{len(said)} objects" if len(said) != 1 else "1 object", *lines])
+
+
+def answer(told: list[Any], header: dict[str, Any]) -> str:
+    """Return the most probable classes in words; of several labels those that the picture has, of a detector objects.
+
+    `told`: the probability of each class, or rows of objects.
+    """
+    if header["task"] == "detection":
+        return objects(told, header)
+    probabilities, classes, decision = told, header["classes"], header["decision"]
     best = sorted(zip(probabilities, classes, strict=True), reverse=True)
     if header["task"] == "multilabel":
         least = dict(zip(classes, decision.get("at") or [0.5] * len(classes), strict=True))

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from resnetkit.exporting.standalone.resizing import images_of, probabilities_of
+from resnetkit.exporting.standalone.resizing import answer_of, images_of
 
 
 def opened(folder: Path, record: dict[str, Any]) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function from a `[H, W, C]` uint8 picture to `[K]` probabilities."""
+    """Return the function from a `[H, W, C]` uint8 picture to `[K]` probabilities, or to the rows of objects."""
     if "openvino" not in sys.modules:  # what reports its use would write into the home folder; it has a stand-in
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
@@ -23,4 +23,4 @@ def opened(folder: Path, record: dict[str, Any]) -> Callable[[np.ndarray], np.nd
         return lambda picture: run(picture[None])[0][0]
     header = record["header"]
     preprocess = header["preprocess"]
-    return lambda picture: probabilities_of(run(images_of(picture, preprocess))[0], header)
+    return lambda picture: answer_of(run(images_of(picture, preprocess))[0], picture, header)

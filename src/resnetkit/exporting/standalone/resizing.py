@@ -46,6 +46,29 @@ def _middle(length: int, size: int) -> int:
     return round((length - size) / 2) if length >= size else -((size - length) // 2)
 
 
+def answer_of(outputs: np.ndarray, picture: np.ndarray, header: dict[str, Any]) -> np.ndarray:
+    """Return the `[K]` probabilities of `[1, K]` logits, or the rows of objects in pixels of the picture."""
+    if header["task"] == "detection":
+        return objects_on(outputs[0], picture, header["preprocess"])
+    return probabilities_of(outputs, header)
+
+
+def objects_on(rows: np.ndarray, picture: np.ndarray, preprocess: dict[str, Any]) -> np.ndarray:
+    """Return rows of objects, whose boxes are in pixels of the frame, with boxes in those of the picture.
+
+    A row is left, top, right, bottom, score, class and, where there are masks, theirs.
+    """
+    height, width, _ = picture.shape
+    new = np.array(_new_size(width, height, preprocess))
+    down = preprocess["size"]
+    across = preprocess.get("width") or down
+    start = np.array([_middle(int(new[0]), across), _middle(int(new[1]), down)])
+    rows = rows[rows[:, 5] >= 0].astype(np.float32)
+    corners = (rows[:, :4].reshape(-1, 2, 2) + start) * (np.array([width, height]) / new)
+    rows[:, :4] = np.clip(corners, 0, [width, height]).reshape(-1, 4)
+    return rows[(rows[:, 2] > rows[:, 0]) & (rows[:, 3] > rows[:, 1])]
+
+
 def probabilities_of(logits: np.ndarray, header: dict[str, Any]) -> np.ndarray:
     """Return the `[K]` probabilities of `[1, K]` logits; of several labels each is one by itself."""
     if header["task"] == "multilabel":

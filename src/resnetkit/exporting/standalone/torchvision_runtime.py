@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from resnetkit.exporting.standalone.resizing import images_of, probabilities_of
+from resnetkit.exporting.standalone.resizing import answer_of, images_of
 
 
 def opened(folder: Path, record: dict[str, Any]) -> Callable[[np.ndarray], np.ndarray]:
@@ -27,6 +27,6 @@ def opened(folder: Path, record: dict[str, Any]) -> Callable[[np.ndarray], np.nd
     def run(picture: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
             logits = network(torch.from_numpy(images_of(picture, preprocess)))
-        return probabilities_of(logits.numpy(), header)
+        return answer_of(logits.numpy(), picture, header)
 
     return run
