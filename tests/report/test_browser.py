@@ -53,7 +53,7 @@ def visit(browser: Any, digits_run: rk.Run) -> Iterator[Any]:
 
 def errors_of(run: rk.Run) -> tuple[str, str, list[str]]:
     """The pair of classes confused most often, and the names of its files."""
-    rows = [row for row in _predictions(run.folder) if not row["correct"]]
+    rows = [row for row in _predictions(run.folder, run.metrics) if not row["correct"]]
     pairs = [(row["label"], row["predicted"]) for row in rows]
     label, predicted = max(pairs, key=pairs.count)
     names = [Path(row["source"]).name for row in rows if (row["label"], row["predicted"]) == (label, predicted)]

@@ -12,7 +12,7 @@ _DOT, _LARGEST_DOT = 3.2, 9.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 40
 
 Point = tuple[float, float]
-Look = Literal["own", "other", "ideal"]
+Look = Literal["own", "other", "ideal", "points", "first", "second", "third", "fourth", "fifth"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,9 +40,10 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """One line of a chart: `own` is drawn strong, `other` dashed, `ideal` faint.
+    """One line of a chart: `own` is drawn strong, `other` dashed, `ideal` faint, of `points` the dots alone.
 
-    `dots` marks its points, with areas by `weights` where these are given, and `ring` one of them.
+    `first` to `fifth` are told apart by colour and dashes. `dots` marks its points, with areas by `weights` where these
+    are given, and `ring` one of them, which is `ringed`.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Line:
     dots: bool = False
     weights: Sequence[float] = ()
     ring: Point | None = None
+    ringed: str = "the model"
 
     def radius(self, number: int) -> float:
         """Return the radius of the dot of a point, in pixels."""

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from resnetkit.evaluation.metrics import is_tempered
-from resnetkit.report.charts import Axis, Chart, Line, Point, lower, upper
+from resnetkit.report.charts import Axis, Chart, Line, Look, Point, lower, upper
 from resnetkit.words import percent
 
 _DIAGONAL = Line(name="as sure as right", points=((0.0, 0.0), (1.0, 1.0)), look="ideal")
@@ -18,23 +18,23 @@ _DOTTED_UP_TO = 40
 def curves(history: Sequence[Mapping[str, Any]], *, model_epoch: int | None) -> list[Chart]:
     """Return loss and accuracy of both splits over the epochs, `model_epoch` ringed; what has no value is left out.
 
-    Of several labels the mean average precision takes the place of accuracy. Values may be numbers, text as read from
-    the file, empty or None.
+    Of several labels and of objects the mean average precision takes the place of accuracy, and a loss that is a sum
+    has its parts beside it. Values may be numbers, text as read from the file, empty or None.
     """
     epochs = [float(row["epoch"]) for row in history]
     alone = len(set(epochs)) == 1
     across = Axis(label="epoch", low=max(0.0, min(epochs) - alone), high=max(epochs) + alone, whole=True)
     charts = []
-    for figure, title in (("loss", "Loss"), ("top1", "Accuracy, %"), ("map", "Mean average precision, %")):
+    for title, columns in _charts_of(history):
         lines = [
-            _curve(history, f"{part}_{figure}", name=name, look=look, ringed=model_epoch if part == "val" else None)
-            for part, name, look in (("val", "held-out", "own"), ("train", "training", "other"))
+            _curve(history, column, name=name, look=look, ringed=None if column.startswith("train_") else model_epoch)
+            for column, name, look in columns
         ]
         drawn = tuple(line for line in lines if line.points)
         values = [y for line in drawn for _, y in line.points]
         if not values:
             continue
-        if figure == "loss":
+        if title == "Loss":
             down = Axis(label="", low=0.0, high=upper([min(max(values), _most_loss(drawn))]))
         else:
             down = Axis(label="", low=lower(values), high=1.0, percent=True)
@@ -42,6 +42,28 @@ def curves(history: Sequence[Mapping[str, Any]], *, model_epoch: int | None) -> 
             title += " (higher ones at the edge)"
         charts.append(Chart(title=title, summary=_curve_words(title, drawn), x=across, y=down, lines=drawn))
     return charts
+
+
+Columns = tuple[tuple[str, str, Look], ...]  # of results.csv, with their names and looks
+_PARTS: tuple[Look, ...] = ("first", "second", "third", "fourth", "fifth")
+_OF_OBJECTS: Columns = (("val_map50", "overlap of .50", "own"), ("val_map", "mean of .50 to .95", "other"))
+
+
+def _charts_of(history: Sequence[Mapping[str, Any]]) -> list[tuple[str, Columns]]:
+    """Return the titles of the charts, and the columns that each shows."""
+    there = {column for row in history for column in row}
+    parts = sorted(each for each in there - {"train_loss"} if each.startswith("train_") and each.endswith("_loss"))
+    names = (each.removeprefix("train_").removesuffix("_loss").replace("_", " ") for each in parts)
+    summed: Columns = (("train_loss", "training", "own"), *zip(parts, names, _PARTS, strict=False))
+    return [
+        ("Loss", summed if parts else _both_parts("loss")),
+        ("Accuracy, %", _both_parts("top1")),
+        ("Mean average precision, %", _OF_OBJECTS if "val_map50" in there else _both_parts("map")),
+    ]
+
+
+def _both_parts(figure: str) -> Columns:
+    return (f"val_{figure}", "held-out", "own"), (f"train_{figure}", "training", "other")
 
 
 def trust(metrics: Mapping[str, Any]) -> list[Chart]:
@@ -61,8 +83,10 @@ def _most_loss(lines: Sequence[Line]) -> float:
 
 def _curve(history: Sequence[Mapping[str, Any]], column: str, *, name: str, look: Any, ringed: int | None) -> Line:
     points = [(float(row["epoch"]), value) for row in history if (value := number(row.get(column))) is not None]
-    ring = next((point for point in points if ringed is not None and point[0] == ringed), None)
-    return Line(name=name, points=points, look=look, dots=len(points) <= _DOTTED_UP_TO, ring=ring)
+    ring = next((point for point in points if look == "own" and point[0] == ringed), None)
+    return Line(
+        name=name, points=points, look=look, dots=len(points) <= _DOTTED_UP_TO and look not in _PARTS, ring=ring
+    )
 
 
 def number(value: object) -> float | None:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.image import BboxImage
 from matplotlib.patches import Rectangle
+from PIL import Image
 
 from resnetkit import files
 from resnetkit.report.drawing import fonts
@@ -129,12 +130,33 @@ class Sheet:
         place.set(fill=False, edgecolor=frame, linewidth=thickness * 72 / _DPI)
         self._figure.add_artist(place)
 
+    def ground(self, pixels: np.ndarray) -> None:
+        """Lay `pixels` ([h, w, 3] uint8) into the top left corner, each as it is."""
+        self._figure.figimage(pixels, 0, self.height - len(pixels), origin="upper")
+
+    def plate(self, words: str, left: float, top: float, *, size: float, fill: str, color: str) -> None:
+        """Write `words` on a filled plate as large as `plate_size` says."""
+        width, height = self.plate_size(words, size=size)
+        corner = left / self.width, 1 - (top + height) / self.height
+        place = (width / self.width, height / self.height)
+        self._figure.add_artist(Rectangle(corner, *place, transform=self._figure.transFigure, color=fill, linewidth=0))
+        self.text(left + size / 3, top + height / 2, words, size=size, color=color)
+
+    def plate_size(self, words: str, *, size: float) -> tuple[int, int]:
+        """Return width and height of a plate that holds `words`."""
+        return math.ceil(self.width_of(words, size=size) + 2 * size / 3), math.ceil(1.4 * size)
+
     def cells(self, colors: np.ndarray, left: float, top: float, side: float) -> Axes:
         """Draw a square of cells, `colors` ([K, K, 3] in [0, 1]); in the axes returned cells count from 0."""
         axes = self.axes(left, top, side, side)
         axes.imshow(colors, interpolation="nearest", aspect="auto")
         _frame(axes, LINE, 1)
         return axes
+
+    def picture(self) -> Image.Image:
+        """Return the sheet as a picture in colours."""
+        self._canvas.draw()
+        return Image.fromarray(np.asarray(self._canvas.buffer_rgba())[..., :3].copy())
 
     def save(self, path: Path) -> None:
         """Write the sheet to `path` as PNG, whatever its suffix."""
@@ -148,14 +170,20 @@ def sheet(path: Path, *, texts: Iterable[str]) -> Iterator[Sheet]:
 
     `Sheet.warning` is the line for the user when some characters can be shown by no font here.
     """
+    with blank_sheet(texts=texts) as drawn:
+        yield drawn
+        with files.replacing(path) as temporary:
+            drawn.save(temporary)
+
+
+@contextlib.contextmanager
+def blank_sheet(*, texts: Iterable[str]) -> Iterator[Sheet]:
+    """Yield such a sheet that is written nowhere: `picture` returns it before the block ends."""
     choice = fonts.choose(texts)
     style = {**_STYLE, "font.family": list(choice.families)}
     with _DRAWING, warnings.catch_warnings(), matplotlib.style.context(["default", style]):
         warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)  # said once, by the choice
-        drawn = Sheet(warning=choice.warning)
-        yield drawn
-        with files.replacing(path) as temporary:
-            drawn.save(temporary)
+        yield Sheet(warning=choice.warning)
 
 
 def drawn_size(pixels: np.ndarray, side: int) -> tuple[int, int]:

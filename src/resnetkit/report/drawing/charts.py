@@ -15,10 +15,17 @@ from resnetkit.report.drawing.canvas import FAINT, RIGHT, WRONG, Sheet, sheet
 from resnetkit.words import percent
 
 _LEFT, _TOP, _WIDTH, _HEIGHT, _APART = 84, 106, 480, 320, 600
+_NAMES, _ROW = 4, 14  # names of lines beside each other, and what one more row of them needs
 _LOOKS: dict[str, dict[str, Any]] = {
     "own": {"color": RIGHT, "linewidth": 2},
     "other": {"color": FAINT, "linewidth": 1.5, "linestyle": "--"},
     "ideal": {"color": FAINT, "linewidth": 0.8},
+    "points": {"color": RIGHT, "linewidth": 0},
+    "first": {"color": FAINT, "linewidth": 1.5},
+    "second": {"color": WRONG, "linewidth": 1.5, "linestyle": (0, (6, 2))},
+    "third": {"color": "#00795a", "linewidth": 1.5, "linestyle": (0, (2, 2))},
+    "fourth": {"color": "#8a3ffc", "linewidth": 1.5, "linestyle": (0, (8, 2, 2, 2))},
+    "fifth": {"color": "#a2661f", "linewidth": 1.5, "linestyle": (0, (4, 2, 1, 2))},
 }
 
 
@@ -45,27 +52,31 @@ def reliability(metrics: Mapping[str, Any], path: Path) -> None:
 def _history_words(rows: Mapping[int, Mapping[str, Any]], model: int, choice: Choice | None) -> tuple[str, str]:
     num = sum(epoch > 0 for epoch in rows)  # epoch 0 is a fitted head, before any epoch
     title = f"{num} epoch{'' if num == 1 else 's'}"
-    figure = "map" if any("val_map" in row for row in rows.values()) else "top1"
+    figure = next((name for name in ("map50", "map") if any(f"val_{name}" in row for row in rows.values())), "top1")
     accuracy = {epoch: curves.number(row.get(f"val_{figure}")) for epoch, row in rows.items()}
     if all(value is None for value in accuracy.values()):
         return title, "no held-out photos were scored"
     marked = "the last epoch" if choice is None or not choice.selected else choice.short
     of = "of the held-out photos named right" if figure == "top1" else f"{FIGURES[figure]} on the held-out photos"
-    reached = "" if accuracy[model] is None else f", {percent(accuracy[model])} {of}"
-    return f"{title}; the model is {marked}{reached}", "the ring marks the epoch that is the model"
+    if accuracy[model] is None:
+        return f"{title}; the model is {marked}", "no held-out photos were scored after it"
+    return (
+        f"{title}; the model is {marked}, {percent(accuracy[model])} {of}",
+        "the ring marks the epoch that is the model",
+    )
 
 
 def _draw(charts: Sequence[Chart], path: Path, title: str, note: str) -> None:
     """Draw charts beside each other."""
     with sheet(path, texts=()) as drawn:
-        drawn.resize(2 * _APART, _TOP + _HEIGHT + 114)
+        drawn.resize(max(2, len(charts)) * _APART, _TOP + _HEIGHT + 114)
         drawn.header(title, note)
         for number, chart in enumerate(charts):
             _chart(drawn, chart, _LEFT + number * _APART)
 
 
 def _chart(drawn: Sheet, chart: Chart, left: int) -> None:
-    drawn.text(left, _TOP, chart.title)
+    drawn.text(left, _TOP - (_ROW if len(chart.lines) > _NAMES else 0), chart.title)
     axes = drawn.axes(left, _TOP + 50, _WIDTH, _HEIGHT)
     for line in chart.lines:
         _line(axes, line, chart)
@@ -76,7 +87,7 @@ def _chart(drawn: Sheet, chart: Chart, left: int) -> None:
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     tight: dict[str, Any] = {"borderpad": 0, "borderaxespad": 0, "columnspacing": 1.2}
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.03), ncols=4, fontsize="small", labelcolor=FAINT, **tight)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.03), ncols=_NAMES, fontsize="small", labelcolor=FAINT, **tight)
 
 
 def _line(axes: Axes, line: Line, chart: Chart) -> None:
@@ -92,4 +103,4 @@ def _line(axes: Axes, line: Line, chart: Chart) -> None:
     if line.ring:
         x, y = line.ring
         ring: dict[str, Any] = {"s": 180, "edgecolors": WRONG, "facecolors": "none", "linewidths": 2}
-        axes.scatter(x, min(y, chart.y.high), label="the model", **ring, **above)
+        axes.scatter(x, min(y, chart.y.high), label=line.ringed, **ring, **above)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from resnetkit.data.dataset import labels_written
 from resnetkit.evaluation.metrics import photos
-from resnetkit.report.pages.thumbnails import Album, confident_errors
+from resnetkit.report.pages.content import Answer, Content, Opener, Sections
+from resnetkit.report.pages.tables import MOST_ERRORS, picture
+from resnetkit.report.pages.thumbnails import ERROR_SIDE, Album, album, confident_errors
 from resnetkit.words import percent
 
 MOST_TOGETHER = 20
 _DASH = "–"
-
-
-def is_of_labels(metrics: Mapping[str, Any] | None) -> bool:
-    """Tell whether figures are those of several labels per picture."""
-    return metrics is not None and metrics.get("task") == "multilabel"
 
 
 def headline(metrics: Mapping[str, Any], *, choice: str) -> dict[str, Any]:
@@ -112,7 +111,43 @@ def _together(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     }]  # fmt: skip
 
 
-def shown(rows: Sequence[Mapping[str, Any]], found: Album | None, *, most: int) -> list[int]:
-    """Return the numbers of the most confident errors that have a picture."""
-    here = found.pictures if found else {}
-    return [number for number in confident_errors(rows) if number in here][:most]
+def values(content: Content) -> dict[str, Any]:
+    """Return the tables, and the pictures of the most confident errors."""
+    assert content.metrics is not None
+    here = content.album.pictures if content.album else {}
+    shown = [number for number in confident_errors(content.rows) if number in here][:MOST_ERRORS]
+    return {
+        "label_tables": tables(content.metrics), "any_errors": any(not row["correct"] for row in content.rows),
+        "confident": [picture(content.rows[number], here[number]) for number in shown],
+    }  # fmt: skip
+
+
+def _told(row: Mapping[str, str]) -> dict[str, Any]:
+    """Return truth and answer in words; the probability is that of the wildest error."""
+    reached = json.loads(row["probabilities"])
+    labels, unknown = labels_written(row["labels"])
+    off = [abs(p - (name in labels)) for name, p in reached.items() if name not in unknown]
+    return {
+        "label": ", ".join(labels) or "none", "predicted": row["predicted"].replace(";", ", ") or "none",
+        "probability": max(off, default=0.0), "truths": labels, "correct": row["correct"] == "true",
+        "differing": differing(labels, unknown, row["predicted"], reached),
+    }  # fmt: skip
+
+
+def differing(labels: Sequence[str], unknown: Sequence[str], predicted: str, reached: Mapping[str, float]) -> list[str]:
+    """Return the labels that an answer has wrong, the wildest first."""
+    said = set(predicted.split(";")) - {""}
+    wrong = (said ^ set(labels)) - set(unknown)
+    return sorted(wrong, key=lambda name: (-abs(reached[name] - (name in labels)), name))
+
+
+def _album(
+    rows: Sequence[Answer], opener: Opener, *, metrics: Mapping[str, Any] | None, seconds: float | None
+) -> Album:
+    among = set(confident_errors(rows)[:MOST_ERRORS])
+    return album(rows, lambda row: opener(row, at_least=2 * ERROR_SIDE), among=among, seconds=seconds)
+
+
+SECTIONS = Sections(
+    unit="labels", headline=headline, tiles=tiles, values=values, told=_told, album=_album, explained=True
+)

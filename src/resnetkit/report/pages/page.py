@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnetkit import files
-from resnetkit.evaluation.metrics import (
-    counted,
-    fold_lines,
-    is_corrected,
-    is_optimistic,
-    is_tempered,
-    num_correct,
-    photos,
-)
-from resnetkit.models.choice import Choice, choice_in
+from resnetkit.evaluation.metrics import fold_lines, is_optimistic, is_tempered
+from resnetkit.models.checkpoint import CLASSIFICATION, DETECTION, MULTILABEL
+from resnetkit.models.choice import choice_in
 from resnetkit.report import curves as run_curves
-from resnetkit.report.pages import labels as page_labels
+from resnetkit.report.pages import classes, labels, objects
 from resnetkit.report.pages import tables as page_tables
-from resnetkit.report.pages.tables import Answer
-from resnetkit.report.pages.thumbnails import Album, confident_errors
+from resnetkit.report.pages.content import Content, HeatOnError, Sections
 from resnetkit.training.choosing import below_its_head
 from resnetkit.words import percent, steers_terminal
 
@@ -37,44 +28,17 @@ _MOST_COUNTED = 30
 _CRISP_SIDE = 40
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HeatOnError:
-    """A wrong row with the heat maps of what was said and what it is.
-
-    `picture` and the `uri` of each of `maps` are data addresses; a map has label, probability, verdict, deletion and
-    random (deletion of random maps).
-    """
-
-    row: Answer
-    picture: str
-    maps: tuple[Mapping[str, Any], ...]
+_SECTIONS = {CLASSIFICATION: classes.SECTIONS, MULTILABEL: labels.SECTIONS, DETECTION: objects.SECTIONS}
+# What the template shows of scored pictures, where a task has nothing of that kind.
+_NOTHING: dict[str, Any] = {
+    "classes": [], "galleries": [], "worst_pairs": [], "matrix": None, "label_tables": [], "confident": [],
+    "any_errors": None, "objects": None,
+}  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Content:
-    """What a run's files say, as plain values; None or empty where a run lacks it.
-
-    `counts`: class -> part -> pictures; `trained_on`: how many. `findings`: what the pass over the data found, None
-    where it was not kept. `album`: None without photos. `notes`: sentences about pictures, `heat_note` why there are no
-    heat maps. `facts` has pairs for the lists `training`, `machine`, `size`, `speed`, `versions`.
-    """
-
-    name: str
-    version: str
-    metrics: Mapping[str, Any] | None
-    rows: Sequence[Answer]
-    history: Sequence[Mapping[str, Any]]
-    choice: Choice | None
-    counts: Mapping[str, Mapping[str, int]]
-    findings: Sequence[str] | None
-    facts: Mapping[str, Sequence[tuple[str, str]]]
-    commands: Sequence[str]
-    trained_on: int
-    album: Album | None
-    notes: Sequence[str] = ()
-    heat: Sequence[HeatOnError] = ()
-    heat_note: str = ""
-    picture_side: int = 224
+def sections_of(metrics: Mapping[str, Any] | None) -> Sections:
+    """Return what the task of these figures says on the page; without figures what all tasks do."""
+    return _SECTIONS[(metrics or {}).get("task", CLASSIFICATION)]
 
 
 def write_page(content: Content, path: Path) -> None:
@@ -101,7 +65,7 @@ def page_templates() -> Environment:
     return templates
 
 
-_OWN = {"style": "style.css", "script": "script.js"}
+_OWN = {"style": "style.css", "objects_style": "objects.css", "script": "script.js"}
 
 
 def _own_text(templates: Any, file: str) -> Any:
@@ -121,92 +85,30 @@ def _tame(value: Any) -> Any:
 
 def _values(content: Content) -> dict[str, Any]:
     """Return everything the template shows."""
-    metrics, several = content.metrics, page_labels.is_of_labels(content.metrics)
+    metrics, own = content.metrics, sections_of(content.metrics)
     values = {
         "name": content.name, "version": content.version, "what": _what(content),
         "crisp": content.picture_side <= _CRISP_SIDE, "footer": f"Written by ResNetKit {content.version}.",
-        "headline": _headline(metrics) if metrics else None, "tiles": _tiles(metrics) if metrics else [],
-        "label_tables": page_labels.tables(metrics) if metrics and page_labels.is_of_labels(metrics) else [],
-        "counts": _counts(content.counts, last="all labels" if several else "all classes"),
+        "headline": own.headline(metrics, choice=_choice(metrics)) if metrics else None,
+        "tiles": own.tiles(metrics) if metrics else [], "counts": _counts(content.counts, last=f"all {own.unit}"),
         "findings": _plain(content.findings), "commands": content.commands,
         "curves": _curves(content), "curves_words": _curves_words(content), "looks": _looks(metrics),
         "photo_notes": content.notes, "heat_note": content.heat_note, "heat": [_heat(one) for one in content.heat],
         "trust": _trust(metrics or {}),
         **{name: content.facts[name] for name in ("training", "machine", "size", "speed", "versions")},
     }  # fmt: skip
-    values |= _tables(content) if metrics else {"classes": [], "galleries": []}
+    values |= _NOTHING | (own.values(content) if metrics else {})
     return values | {"contents": list(_contents(values))}
-
-
-def _tables(content: Content) -> dict[str, Any]:
-    assert content.metrics is not None
-    if page_labels.is_of_labels(content.metrics):
-        return _errors_in_labels(content)
-    matrix = page_tables.Matrix(content.metrics, page_tables.cells(content.rows), content.album)
-    wrong, here = confident_errors(content.rows), content.album.pictures if content.album else {}
-    shown = [number for number in wrong if number in here][: page_tables.MOST_ERRORS]
-    return {
-        "classes": page_tables.classes(content.metrics), "class_count": len(content.metrics["classes"]),
-        "matrix": matrix.table, "pairs": matrix.pairs(), "worst_pairs": matrix.pairs(5), "any_errors": bool(wrong),
-        "confident": [page_tables.picture(content.rows[number], here[number]) for number in shown],
-        "galleries": matrix.galleries(content.rows),
-        "gallery_words": _gallery_words(len(content.metrics["classes"])),
-    }  # fmt: skip
-
-
-def _errors_in_labels(content: Content) -> dict[str, Any]:
-    shown = page_labels.shown(content.rows, content.album, most=page_tables.MOST_ERRORS)
-    return {
-        "classes": [], "galleries": [], "worst_pairs": [], "matrix": None,
-        "any_errors": any(not row["correct"] for row in content.rows),
-        "confident": [page_tables.picture(content.rows[number], content.album.pictures[number])
-                      for number in shown if content.album is not None],
-    }  # fmt: skip
-
-
-def _gallery_words(num_classes: int) -> str:
-    if num_classes > page_tables.LARGEST_MATRIX:
-        return f"Of {num_classes:,} classes, those of the pairs that are confused most often; predictions.csv has all."
-    return "Errors first, the most confident before all; right answers begin with the least sure."
 
 
 def _what(content: Content) -> str:
     training = dict(content.facts["training"])
-    several = page_labels.is_of_labels(content.metrics)
-    what = "labels" if several else "classes"
-    return f"{training['network']}, trained on {content.trained_on:,} pictures of {len(content.counts):,} {what}"
+    unit = sections_of(content.metrics).unit
+    return f"{training['network']}, trained on {content.trained_on:,} pictures of {len(content.counts):,} {unit}"
 
 
-def _headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    choice = " ".join(filter(None, [*fold_lines(metrics), _words_of_choice(metrics)]))
-    if page_labels.is_of_labels(metrics):
-        return page_labels.headline(metrics, choice=choice)
-    low, high = metrics["top1_interval"]
-    majority = metrics["majority"]
-    warning = ""
-    if low <= majority["top1"]:
-        warning = "That lies inside the interval: the model is not clearly better than always giving that answer."
-    return {
-        "percent": percent(metrics["top1"]),
-        "words": _words_of_accuracy(metrics),
-        "choice": choice,
-        "legend": "Dot: accuracy. Band: 95 % interval. Upright line: always answering the largest class.",
-        "interval": f"95 % interval {100 * low:.1f} to {percent(high)}.",
-        "majority": f"Always answering “{majority['label']}” would be right for {percent(majority['top1'])}.",
-        "warning": warning, "at": round(100 * metrics["top1"], 2), "low": round(100 * low, 2),
-        "width": round(100 * (high - low), 2), "majority_at": round(100 * majority["top1"], 2),
-    }  # fmt: skip
-
-
-def _words_of_accuracy(metrics: Mapping[str, Any]) -> str:
-    if not is_corrected(metrics):
-        return f"named right: {num_correct(metrics):,} of {photos(metrics['split'], metrics['count'])}"
-    chosen = choice_in(metrics.get("chosen") or {})
-    among = "" if chosen is None else f" among {chosen.looks:,} epochs"
-    return (
-        f"of new photos, corrected for the choice{among} on these {metrics['count']:,} photos, of which the chosen one "
-        f"has {percent(counted(metrics))} right"
-    )
+def _choice(metrics: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, [*fold_lines(metrics), _words_of_choice(metrics)]))
 
 
 def _words_of_choice(metrics: Mapping[str, Any]) -> str:
@@ -218,40 +120,6 @@ def _words_of_choice(metrics: Mapping[str, Any]) -> str:
     if metrics.get("optimistic"):
         return f"{words} The photos scored here chose it: all figures but this accuracy are too good.".strip()
     return words
-
-
-def _tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    if page_labels.is_of_labels(metrics):
-        return page_labels.tiles(metrics)
-    intervals = metrics.get("intervals") or {}
-    areas = (metrics.get("roc_auc") or {}).get("macro")
-    calibration = metrics.get("calibration") or {}
-    balanced = _between(intervals, "balanced_accuracy") or "mean over classes"
-    tiles = [
-        ("balanced accuracy", percent(metrics["balanced_accuracy"]), balanced),
-        ("loss", f"{metrics['loss']:.3f}", _between(intervals, "loss", factor=1) or "cross-entropy, nats"),
-    ]  # fmt: skip
-    if metrics.get("top5") is not None:
-        tiles.append(("among first five", percent(metrics["top5"]), _between(intervals, "top5") or "the right name"))
-    if areas is not None:
-        tiles.append(
-            ("area under ROC", f"{areas:.3f}", _between(intervals, "roc_auc", factor=1) or "mean over classes")
-        )
-    if calibration:
-        tempered = is_tempered(calibration)
-        before = f"; {100 * calibration['before']['ece']:.1f} before its temperature" if tempered else ""
-        off = 100 * calibration["after" if tempered else "before"]["ece"]
-        tiles.append(("off in confidence", f"{off:.1f} points", f"calibration error{before}"))
-    if "tta" in metrics:
-        tiles.append(("with averaging", percent(metrics["tta"]["top1"]), f"over views ({metrics['tta']['views']})"))
-    return [{"name": name, "value": value, "note": note} for name, value, note in tiles]
-
-
-def _between(intervals: Mapping[str, Any], key: str, *, factor: int = 100) -> str:
-    if not intervals.get(key):
-        return ""
-    low, high = (factor * bound for bound in intervals[key])
-    return f"{low:.1f} to {high:.1f} %" if factor == 100 else f"{low:.3f} to {high:.3f}"
 
 
 def _counts(counts: Mapping[str, Mapping[str, int]], *, last: str) -> dict[str, Any]:
@@ -332,9 +200,18 @@ def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     there = (
         ("result", "Result", True), ("setup", "Setup and data", True), ("curves", "Curves", values["curves"]),
         ("classes", "Classes", values["classes"]), ("labels", "Labels", values["label_tables"]),
-        ("confusion", "Confusion", values["classes"]),
-        ("errors", "Errors", values["headline"]), ("heat", "Heat maps", values["heat"]),
+        ("confusion", "Confusion", values["classes"]), *_of_objects(values["objects"]),
+        ("errors", "Errors", values["any_errors"] is not None), ("heat", "Heat maps", values["heat"]),
         ("confidence", "Confidence", any(values["trust"].values())),
         ("galleries", "Pictures", values["galleries"]), ("speed", "Speed", True), ("again", "The same again", True),
     )  # fmt: skip
     return [(anchor, words) for anchor, words, shown in there if shown]
+
+
+def _of_objects(values: Mapping[str, Any] | None) -> list[tuple[str, str, Any]]:
+    if values is None:
+        return []
+    return [
+        ("classes", "Classes", True), ("counts", "Counts", True), ("mistakes", "Mistakes", True),
+        ("pictures", "Pictures", values["whole"]),
+    ]  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from resnetkit.evaluation.metrics import confused
+from resnetkit.report.pages.content import Answer
 from resnetkit.report.pages.thumbnails import Album, confident_errors
 from resnetkit.words import percent
 
@@ -16,7 +17,8 @@ LARGEST_MATRIX = 30
 MOST_PAIRS = 40
 MOST_ERRORS = 12
 _REJECTED = ("false_reject", "threshold", "answered", "accuracy")
-Answer = Mapping[str, Any]
+# The figure that folds are known by, and what it is called.
+_OF_FOLDS = (("map50", "mAP@.50"), ("map", "mean average precision"), ("top1", "named right"))
 Cells = dict[tuple[str, str], list[int]]
 
 
@@ -154,7 +156,7 @@ def folds(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = metrics.get("folds")
     if not found:
         return []
-    figure, words = ("map", "mean average precision") if "map" in found else ("top1", "named right")
+    figure, words = next(pair for pair in _OF_FOLDS if pair[0] in found)
     rows = [(f"{one['fold']}", [f"{one['count']:,}", percent(one[figure])]) for one in found["each"]]
     rows.append(("mean (sd)", ["", f"{percent(found['mean'])} ({100 * (found['sd'] or 0):.1f})"]))
     return [{

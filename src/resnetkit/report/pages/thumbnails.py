@@ -28,9 +28,12 @@ Opener = Callable[[Mapping[str, Any]], Image.Image]
 
 @dataclass(kw_only=True, slots=True)
 class Album:
-    """The pictures that got in, as data URIs by the number of their row, and how many did not and why."""
+    """The pictures that got in, by the number of their row or by what they show, and how many did not and why.
 
-    pictures: dict[int, str] = field(default_factory=dict)
+    They are data URIs.
+    """
+
+    pictures: dict[Any, str] = field(default_factory=dict)
     unreadable: int = 0
     too_many: int = 0
     too_late: int = 0
@@ -38,7 +41,7 @@ class Album:
 
     @property
     def left_out(self) -> int:
-        """The rows without a picture."""
+        """Those that would be shown and have no picture."""
         return self.unreadable + self.too_many + self.too_late
 
 
@@ -56,23 +59,37 @@ def album(
 
     Errors come first, the most confident before all, larger than the others; then right answers, class by class.
     """
-    found, began, spent = Album(), time.monotonic(), 0
     order = [number for number in _in_order(rows) if among is None or number in among]
-    for place, number in enumerate(order):
+
+    def thumbnail(number: int) -> str:
+        return data_uri(opener(rows[number]), side=RIGHT_SIDE if rows[number]["correct"] else ERROR_SIDE)
+
+    return filled(order, thumbnail, seconds=seconds, budget=budget)
+
+
+def filled(
+    order: Sequence[Any], uri: Callable[[Any], str], *, seconds: float | None = None, budget: int = BUDGET
+) -> Album:
+    """Return the pictures of what is in `order`, by it, until `seconds` are over or `budget` bytes full.
+
+    `uri(one)` makes a picture, and raises `ResNetKitError` where it cannot be had.
+    """
+    found, began, spent = Album(), time.monotonic(), 0
+    for place, one in enumerate(order):
         if seconds is not None and time.monotonic() - began > seconds:
             found.too_late = len(order) - place
             break
         try:
-            uri = data_uri(opener(rows[number]), side=RIGHT_SIDE if rows[number]["correct"] else ERROR_SIDE)
+            made = uri(one)
         except ResNetKitError as problem:
             found.unreadable += 1
             found.problem = found.problem or " ".join(str(problem).split())
             continue
-        spent += len(uri) + _AROUND
+        spent += len(made) + _AROUND
         if spent > budget:
             found.too_many = len(order) - place
             break
-        found.pictures[number] = uri
+        found.pictures[one] = made
     return found
 
 

@@ -1,0 +1,113 @@
+"""What a run's page says of one class per picture, where that of labels or objects says other things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from resnetkit.evaluation.metrics import counted, is_corrected, is_tempered, num_correct, photos
+from resnetkit.models.choice import choice_in
+from resnetkit.report.pages import tables
+from resnetkit.report.pages.content import Answer, Content, Opener, Sections
+from resnetkit.report.pages.thumbnails import ERROR_SIDE, Album, album, confident_errors
+from resnetkit.words import percent
+
+
+def headline(metrics: Mapping[str, Any], *, choice: str) -> dict[str, Any]:
+    """Return the accuracy at the top of the page, with its interval and what the largest class alone would get."""
+    low, high = metrics["top1_interval"]
+    majority = metrics["majority"]
+    warning = ""
+    if low <= majority["top1"]:
+        warning = "That lies inside the interval: the model is not clearly better than always giving that answer."
+    return {
+        "percent": percent(metrics["top1"]),
+        "words": _words_of_accuracy(metrics),
+        "choice": choice,
+        "legend": "Dot: accuracy. Band: 95 % interval. Upright line: always answering the largest class.",
+        "interval": f"95 % interval {100 * low:.1f} to {percent(high)}.",
+        "majority": f"Always answering “{majority['label']}” would be right for {percent(majority['top1'])}.",
+        "warning": warning, "at": round(100 * metrics["top1"], 2), "low": round(100 * low, 2),
+        "width": round(100 * (high - low), 2), "majority_at": round(100 * majority["top1"], 2),
+    }  # fmt: skip
+
+
+def _words_of_accuracy(metrics: Mapping[str, Any]) -> str:
+    if not is_corrected(metrics):
+        return f"named right: {num_correct(metrics):,} of {photos(metrics['split'], metrics['count'])}"
+    chosen = choice_in(metrics.get("chosen") or {})
+    among = "" if chosen is None else f" among {chosen.looks:,} epochs"
+    return (
+        f"of new photos, corrected for the choice{among} on these {metrics['count']:,} photos, of which the chosen one "
+        f"has {percent(counted(metrics))} right"
+    )
+
+
+def tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the figures beside that at the top."""
+    intervals = metrics.get("intervals") or {}
+    areas = (metrics.get("roc_auc") or {}).get("macro")
+    calibration = metrics.get("calibration") or {}
+    balanced = _between(intervals, "balanced_accuracy") or "mean over classes"
+    found = [
+        ("balanced accuracy", percent(metrics["balanced_accuracy"]), balanced),
+        ("loss", f"{metrics['loss']:.3f}", _between(intervals, "loss", factor=1) or "cross-entropy, nats"),
+    ]  # fmt: skip
+    if metrics.get("top5") is not None:
+        found.append(("among first five", percent(metrics["top5"]), _between(intervals, "top5") or "the right name"))
+    if areas is not None:
+        found.append(
+            ("area under ROC", f"{areas:.3f}", _between(intervals, "roc_auc", factor=1) or "mean over classes")
+        )
+    if calibration:
+        tempered = is_tempered(calibration)
+        before = f"; {100 * calibration['before']['ece']:.1f} before its temperature" if tempered else ""
+        off = 100 * calibration["after" if tempered else "before"]["ece"]
+        found.append(("off in confidence", f"{off:.1f} points", f"calibration error{before}"))
+    if "tta" in metrics:
+        found.append(("with averaging", percent(metrics["tta"]["top1"]), f"over views ({metrics['tta']['views']})"))
+    return [{"name": name, "value": value, "note": note} for name, value, note in found]
+
+
+def _between(intervals: Mapping[str, Any], key: str, *, factor: int = 100) -> str:
+    if not intervals.get(key):
+        return ""
+    low, high = (factor * bound for bound in intervals[key])
+    return f"{low:.1f} to {high:.1f} %" if factor == 100 else f"{low:.3f} to {high:.3f}"
+
+
+def values(content: Content) -> dict[str, Any]:
+    """Return the tables, and the pictures behind each of their cells."""
+    assert content.metrics is not None
+    matrix = tables.Matrix(content.metrics, tables.cells(content.rows), content.album)
+    wrong, here = confident_errors(content.rows), content.album.pictures if content.album else {}
+    shown = [number for number in wrong if number in here][: tables.MOST_ERRORS]
+    return {
+        "classes": tables.classes(content.metrics), "class_count": len(content.metrics["classes"]),
+        "matrix": matrix.table, "pairs": matrix.pairs(), "worst_pairs": matrix.pairs(5), "any_errors": bool(wrong),
+        "confident": [tables.picture(content.rows[number], here[number]) for number in shown],
+        "galleries": matrix.galleries(content.rows),
+        "gallery_words": _gallery_words(len(content.metrics["classes"])),
+    }  # fmt: skip
+
+
+def _gallery_words(num_classes: int) -> str:
+    if num_classes > tables.LARGEST_MATRIX:
+        return f"Of {num_classes:,} classes, those of the pairs that are confused most often; predictions.csv has all."
+    return "Errors first, the most confident before all; right answers begin with the least sure."
+
+
+def _told(row: Mapping[str, str]) -> dict[str, Any]:
+    return {"probability": float(row["probability"]), "correct": row["correct"] == "true"}
+
+
+def _album(
+    rows: Sequence[Answer], opener: Opener, *, metrics: Mapping[str, Any] | None, seconds: float | None
+) -> Album:
+    among = None if metrics is None else tables.with_a_place(metrics, rows)
+    return album(rows, lambda row: opener(row, at_least=2 * ERROR_SIDE), among=among, seconds=seconds)
+
+
+SECTIONS = Sections(
+    unit="classes", headline=headline, tiles=tiles, values=values, told=_told, album=_album, explained=True
+)
