@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from resnetkit.api.evaluation import Evaluation, evaluate, headline
     from resnetkit.api.explaining import Explanation, explain, explain_into
     from resnetkit.api.exporting import Export, export
+    from resnetkit.api.making import Beside, beside
     from resnetkit.api.model import Model, load, predict
     from resnetkit.api.renaming import Renamed, rename
     from resnetkit.api.reporting import report
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from resnetkit.api.training import plan, resume, train
 
 __all__ = [
+    "Beside",
     "Check",
     "Compared",
     "Comparison",
@@ -30,6 +32,7 @@ __all__ = [
     "Renamed",
     "Run",
     "benchmark",
+    "beside",
     "cached",
     "check",
     "clear_cache",
@@ -62,6 +65,7 @@ _HOMES = {
     "evaluation": ("Evaluation", "evaluate", "headline"),
     "explaining": ("Explanation", "explain", "explain_into"),
     "exporting": ("Export", "export"),
+    "making": ("Beside", "beside"),
     "model": ("Model", "load", "predict"),
     "renaming": ("Renamed", "rename"),
     "reporting": ("report",),

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from resnetkit.data.dataset import Dataset
     from resnetkit.data.decoded.survey import Survey
     from resnetkit.data.prepared import Prepared
+    from resnetkit.models.building import Network
     from resnetkit.models.checkpoint import Header
-    from resnetkit.models.resnet import ResNet
     from resnetkit.training.job import Start
     from resnetkit.training.task import Task
     from resnetkit.training.together.ranks import Ranks
@@ -59,7 +59,7 @@ class _Beginning:
     """The weights that a run begins with, and what they have seen."""
 
     source: Source
-    network: ResNet
+    network: Network
     header: Header
     memory: Memory
     origin: Origin
@@ -79,9 +79,11 @@ def start_of(asking: Asking) -> Start:
     from resnetkit.training.lineage import lineage
     from resnetkit.training.planning.duration import with_length
     from resnetkit.training.task import Weights
+    from resnetkit.training.together.ranks import Ranks
 
     request, watcher, ranks = asking.request, asking.watcher, asking.ranks
     dataset = jobs.open_request_data(request, asking.data if request.data == (GIVEN,) else ()).on_page(request.page)
+    _check_named(request, dataset)
     if dataset.page > 1 and dataset.items and not isinstance(dataset.read(dataset.items[0]), bytes):
         raise UsageError(f"{dataset.name} holds arrays, which have no pages: leave preprocess.page out")
     with watcher.counting("reading pictures") as progress:
@@ -95,15 +97,17 @@ def start_of(asking: Asking) -> Start:
     if len(prepared.classes) != decided.spec.num_classes:
         decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
     ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
-    weights = None if begun is None else Weights(tensors=begun.network.state_dict(), spec=begun.network.spec)
+    weights = None if begun is None else Weights(tensors=begun.network.state_dict(), spec=begun.network.spec.body)
     decided = _mirroring(asking, decided, prepared, weights, runtime)
     runtime = _compiling(asking, decided, prepared, runtime)
-    decided = with_length(decided, prepared, runtime, ranks=ranks.size)
+    task = _task_of(dataset)
+    learning = task.learning(decided.recipe, prepared, runtime=runtime, ranks=Ranks())
+    decided = with_length(decided, prepared, runtime, learning=learning, ranks=ranks.size)
     watcher.note("\n".join(decided.reasons[-1 - bool(prepared.folds) :]))
     before, license = (None, None) if begun is None else (begun.memory.tells, begun.license)
     return jobs.Start(
         request=request, plan=decided, prepared=prepared, runtime=runtime, ranks=ranks, weights=weights,
-        lineage=lineage(prepared, before=before, license=license), task=_task_of(dataset),
+        lineage=lineage(prepared, before=before, license=license), task=task,
     )  # fmt: skip
 
 
@@ -112,6 +116,17 @@ def _task_of(dataset: Dataset) -> Task:
     if dataset.objects != "none":
         return task_called(DETECTION)
     return task_called(MULTILABEL if dataset.several else CLASSIFICATION)
+
+
+def _check_named(request: Request, dataset: Dataset) -> None:
+    """Refuse a detector for pictures on which nothing is marked, or whose objects are taken as labels."""
+    if request.detector is not None and dataset.objects == "none":
+        asked = request.task not in ("auto", DETECTION)
+        why = f"--task {request.task} finds none" if asked else f"nothing is marked on the pictures of {dataset.name}"
+        raise UsageError(
+            f"--model {request.named} finds objects, and {why}: "
+            f"{'leave --task out' if asked else 'give annotated pictures'}, or use --model {request.architecture}"
+        )
 
 
 def _weights(asking: Asking, dataset: Dataset, surveyed: Survey) -> _Beginning | None:
@@ -126,7 +141,7 @@ def _weights(asking: Asking, dataset: Dataset, surveyed: Survey) -> _Beginning |
         source = locate(wanted, watcher=asking.watcher, purpose="transfer")
         network, header, beside = source.open_trunk(asked=request.spec)
         memory = source.memory(header)
-    origin = Origin(name=source.name, spec=network.spec, preprocess=header.preprocess, beside=beside)
+    origin = Origin(name=source.name, spec=network.spec.body, preprocess=header.preprocess, beside=beside)
     return _Beginning(source=source, network=network, header=header, memory=memory, origin=origin)
 
 
@@ -144,7 +159,7 @@ def _decided(asking: Asking, dataset: Dataset, surveyed: Survey, begun: _Beginni
     looking.apply()
     with asking.watcher.counting("comparing pictures with those of the weights") as progress:
         measure = partial(
-            distance, begun.network, dataset, surveyed, preprocess=begun.origin.preprocess, runtime=looking
+            distance, begun.network.body, dataset, surveyed, preprocess=begun.origin.preprocess, runtime=looking
         )
         return deciding(distance=asking.ranks.by_first(lambda: measure(progress=progress)))
 
@@ -227,7 +242,7 @@ def _compiling(asking: Asking, decided: Plan, prepared: Prepared, runtime: Runti
         check_batches(decided, count, runtime=runtime, ranks=ranks)
     compiled = ranks.by_first(
         lambda: repays(
-            decided.recipe, decided.spec, pixels=math.prod(decided.preprocess.frame),
+            decided.recipe, decided.spec.body, pixels=math.prod(decided.preprocess.frame),
             num_images=ranks.longest_share(total), device=runtime.device,
         )
     )  # fmt: skip

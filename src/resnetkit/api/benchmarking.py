@@ -18,12 +18,15 @@ from resnetkit.api.model import Model, load
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.sources import open_data, open_pictures
 from resnetkit.errors import ResNetKitError, UsageError
-from resnetkit.inference.output import names_of
 from resnetkit.inference.speed import keep_speed, measure
+from resnetkit.models.detection.sureness import Sureness
 from resnetkit.watcher import Watcher
 
 # A way that names so many pictures as the reference does may be recommended.
 _SAME_ENOUGH = 0.99
+_HALF = 0.5
+# What is said of one picture: names, or of each object its name and the four edges of its box.
+Told = list[Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +35,8 @@ class Measured:
 
     `load_s` from the beginning of loading to the first answer; `cold_start_s` the whole command `resnetkit predict` for
     one photo, prepared before; `memory_bytes` the most its process held; `agreement` with the first row's answers and
-    `accuracy`, where the pictures have labels, on the data that were given.
+    `accuracy`, where the pictures have labels, on the data that were given: of detectors the share of objects that both
+    find, and the mAP@.50.
     """
 
     model: str
@@ -75,7 +79,7 @@ def benchmark(
         open_pictures(*data)  # what is missing is said before anything is measured
     ways = [(str(model), *way) for model in models for way in _ways(str(model), device, watcher)]
     rows: list[Measured] = []
-    answers: list[list[list[str]]] = []
+    answers: list[list[Told]] = []
     with tempfile.TemporaryDirectory() as folder, watcher.counting("measuring") as progress:
         for number, (model, engine, precision) in enumerate(ways, start=1):
             asked = {
@@ -110,7 +114,7 @@ def _ways(model: str, device: str, watcher: Watcher) -> list[tuple[str, str]]:
     return [(engine, precision) for engine in engines for precision in precisions]
 
 
-def _measured_apart(asked: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[list[str]]]:
+def _measured_apart(asked: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[Told]]:
     """Measure one way in a process of its own: nothing loaded before, and its memory alone."""
     call = "import sys; from resnetkit.api.benchmarking import worker; worker(sys.argv[1])"
     ran = subprocess.run([sys.executable, "-c", call, json.dumps(asked)], capture_output=True, text=True)
@@ -173,14 +177,32 @@ def _cold_start(asked: dict[str, Any], page: int, folder: Path) -> float:
     return min(times)
 
 
-def _answered(model: Model, data: Sequence[str]) -> tuple[list[list[str]], float | None]:
-    """Return what the model calls each picture, and how many of them it calls right where they have labels."""
+def _answered(model: Model, data: Sequence[str]) -> tuple[list[Told], float | None]:
+    """Return what the model says of each picture, and how many of them it calls right where they have labels.
+
+    Of a detector the objects, and its mAP@.50 where they are marked.
+    """
     pictures = _pictures(data, model)
-    named = [sorted(names_of(answer)) for answer in model.predictor.predict_many(pictures, top_k=1)]
+    if isinstance(model.decision, Sureness):
+        return _found(model, model.decision, pictures)
+    named: list[Told] = [sorted(answer.names) for answer in model.predictor.predict_many(pictures, top_k=1)]
     labels = [None if item.labels is None else sorted(item.labels) for item in pictures.items]
     if None in labels:
         return named, None
     return named, sum(label == name for label, name in zip(labels, named, strict=True)) / len(named)
+
+
+def _found(model: Model, decision: Sureness, pictures: Dataset) -> tuple[list[Told], float | None]:
+    from resnetkit.api.int8 import map50_of
+
+    everything = Sureness(at=(0.0,) * len(model.classes))
+    answers = list(replace(model.predictor, decision=everything).predict_many(pictures))
+    least = dict(zip(model.classes, decision.of(len(model.classes)), strict=True))
+    told: list[Told] = [
+        [[one.label, *one.box] for one in answer.objects or () if one.score >= least[one.label]] for answer in answers
+    ]
+    marked = pictures.objects != "none" and any(item.marks for item in pictures.items)
+    return told, map50_of(pictures.items, answers, model.classes) if marked else None
 
 
 def _pictures(data: Sequence[str], model: Model) -> Dataset:
@@ -188,18 +210,42 @@ def _pictures(data: Sequence[str], model: Model) -> Dataset:
     from resnetkit.evaluation.evaluate import choose_split
 
     try:
-        labelled = open_data(*data, labels="several" if model.several else "one")
+        labelled = open_data(*data, task=model.header.task)
     except ResNetKitError:
         return open_pictures(*data)
-    if not set(labelled.classes) <= set(model.classes):
+    unmarked = model.gives == "objects" and labelled.objects == "none"
+    if unmarked or not set(labelled.classes) <= set(model.classes):
         return open_pictures(*data)
     part = choose_split("auto", {item.split or "train" for item in labelled.items})
     items = tuple(item for item in labelled.items if part == "all" or item.split == part)
     return replace(labelled, items=items)
 
 
-def _agreement(reference: list[list[str]], named: list[list[str]]) -> float | None:
-    """Return the share of pictures that two ways call the same; None where none were given."""
+def _agreement(reference: list[Told], named: list[Told]) -> float | None:
+    """Return the share of pictures that two ways call the same, or of objects that both find; None where none are."""
     if not named or len(reference) != len(named):
         return None
-    return sum(a == b for a, b in zip(reference, named, strict=True)) / len(named)
+    pairs = list(zip(reference, named, strict=True))
+    if all(isinstance(one, str) for told in (*reference, *named) for one in told):
+        return sum(a == b for a, b in pairs) / len(named)
+    either = sum(max(len(a), len(b)) for a, b in pairs)
+    return sum(_both(a, b) for a, b in pairs) / either if either else 1.0
+
+
+def _both(reference: Told, named: Told) -> int:
+    """Return how many objects of one class overlap by half, each counted once."""
+    import numpy as np
+
+    from resnetkit.evaluation.detection.overlaps import box_overlaps
+
+    if not reference or not named:
+        return 0
+    boxes, others = (np.array([one[1:] for one in told], float) for told in (reference, named))
+    same = np.array([[one[0] == other[0] for other in named] for one in reference])
+    overlap, count = box_overlaps(boxes, others) * same, 0
+    for row in overlap:
+        nearest = int(row.argmax())
+        if row[nearest] >= _HALF:
+            count += 1
+            overlap[:, nearest] = 0
+    return count

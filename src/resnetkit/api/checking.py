@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from resnetkit import runtime
 from resnetkit.api.locating import locate
 from resnetkit.checking.result import Check
-from resnetkit.errors import UsageError
+from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.files import write_text
 from resnetkit.inference.engines import TorchEngine
 from resnetkit.runtime import Runtime
@@ -21,9 +21,11 @@ from resnetkit.watcher import Watcher
 __all__ = ["Check", "check"]
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from resnetkit.checking.features import Backbone
     from resnetkit.data.dataset import Dataset
-    from resnetkit.data.sources import Labels
+    from resnetkit.data.sources import Asked
 
 
 def check(
@@ -34,14 +36,15 @@ def check(
     rename: Mapping[str, str] | None = None,
     weights: str | Path = "auto",
     limit: int | None = None,
-    labels: Labels = "auto",
+    task: Asked = "auto",
     device: str = "auto",
     threads: int | None = None,
     watcher: Watcher | None = None,
 ) -> Check:
     """Say what is wrong with labelled pictures: files, single pictures, copies, parts, classes, labels.
 
-    And what twice as many of them would bring, by the learning curve of a linear head (`Check.forecast`). The files
+    Of annotated pictures also faults of the annotations, and objects to look at again: marked twice, tiny, of odd
+    sizes. And what twice as many of them would bring, by the learning curve of a linear head (`Check.forecast`). Files
     check.json and check.html go to the folder `output`, a list to train from to `clean_list` (.csv). The pictures stay
     as they are. Labels are held against the features of `weights`, a MODEL: auto are those of the package: the ImageNet
     trunk for photos, the CIFAR-10 ResNet-20 for pictures below 96 pixels; none leaves labels and forecast out. Raises
@@ -51,7 +54,10 @@ def check(
     from resnetkit.data.sources import open_data
 
     watcher = watcher or Watcher()
-    dataset = open_data(*data, group_by=group_by, rename=rename, limit=limit, labels=labels)
+    try:
+        dataset = open_data(*data, group_by=group_by, rename=rename, limit=limit, task=task, faulty="skip")
+    except DataError as error:
+        raise _with_all_faults(error, data) from None
     if clean_list is not None:
         clean.check_place(dataset, Path(clean_list))
     if output is not None:
@@ -61,7 +67,8 @@ def check(
     opener, page = (None, 1) if unasked else _opener(str(weights), how, watcher)
     dataset = dataset.on_page(page)
     if dataset.several and str(weights) != "none":
-        watcher.note("several labels per picture: they are not held against the pictures, and there is no forecast")
+        why = "objects are marked" if dataset.objects != "none" else "several labels per picture"
+        watcher.note(f"{why}: labels are not held against the pictures, and there is no forecast")
     found = doctor.check(dataset, threads=how.threads, watcher=watcher, backbone=opener)
     if clean_list is not None:
         found = replace(found, left_out=found.left_out | clean.nameless(found))
@@ -92,9 +99,20 @@ def _backbone(weights: str, how: Runtime, watcher: Watcher) -> Backbone:
     network, header, _ = source.open_trunk()
     how.apply()
     return Backbone(
-        name=source.name, engine=TorchEngine(Headless(network), header.preprocess, how), preprocess=header.preprocess,
-        seen=source.memory(header).known,
+        name=source.name, engine=TorchEngine(Headless(network.body), header.preprocess, how),
+        preprocess=header.preprocess, seen=source.memory(header).known,
     )  # fmt: skip
+
+
+def _with_all_faults(error: DataError, data: Sequence[Any]) -> DataError:
+    """Return an error with all faults of annotations that leave no picture, where these are why."""
+    from resnetkit.data.sources.annotated import faults_of
+
+    try:
+        faults = faults_of(data[0]) if len(data) == 1 and isinstance(data[0], str | Path) else []
+    except ResNetKitError:
+        return error
+    return DataError("\n  ".join([f"{error}; all of them:", *map(str, faults)])) if len(faults) > 1 else error
 
 
 def _check_outside(dataset: Dataset, folder: Path) -> None:
@@ -107,9 +125,16 @@ def _check_outside(dataset: Dataset, folder: Path) -> None:
 
 
 def _write(found: Check, dataset: Dataset, folder: Path) -> None:
-    from resnetkit.data.opening.images import to_look_at
+    from resnetkit.data.opening.images import convert, to_look_at
     from resnetkit.report.pages.check import write_check_page
 
     write_text(folder / "check.json", json.dumps(found.to_json(), ensure_ascii=False, indent=1) + "\n")
     items = {item.source: item for item in dataset.items}
-    write_check_page(found, folder / "check.html", opener=lambda source: to_look_at(dataset.open(items[source])))
+
+    def opened(source: str) -> Image.Image:
+        picture = dataset.open(items[source])
+        if dataset.objects != "none":  # boxes lie on the upright picture
+            picture = convert(picture, mode="RGB", depth=None)
+        return to_look_at(picture)
+
+    write_check_page(found, folder / "check.html", opener=opened)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from resnetkit.api.judging import Judge, Lead, judge_of
 from resnetkit.api.locating import RUNS
 from resnetkit.api.model import load
 from resnetkit.api.remembering import memory_of
-from resnetkit.data.dataset import labels_written
 from resnetkit.errors import DataError, UsageError
 from resnetkit.files import check_new, csv_writer, write_text
 from resnetkit.models.checkpoint import read_header
@@ -33,25 +32,31 @@ class Compared:
     """One run of a comparison; fractions, seconds, decoded pictures per second that its network names on this machine.
 
     `top1` is the share that is right, of several labels that with all labels right, beside whose ranking `map` (mean
-    average precision) stands. `worst` is the class found least often and how often; `difference` (None for the first
-    run): how much more often it is right than the first, with `interval` of that and `p_value`, which allows for the
-    number of comparisons; they are None where one of the two chose its epoch (`chosen`) on the pictures compared
-    (`chosen_here`).
+    average precision) stands; of objects it is None, and `map50`, `map` and `f1`, where the run works, stand in its
+    place. `worst` is the class found least often and how often, of objects that with the least AP@.50; `difference`
+    (None for the first run): how much more often it is right than the first, or higher its `map50`, with `interval` of
+    that and `p_value`, which allows for the number of comparisons; they are None where one of the two chose its epoch
+    (`chosen`) on the pictures compared (`chosen_here`), and where too few pictures tell. `leads`: the same of each
+    figure.
     """
 
     run: str
     network: str
-    top1: float
-    top1_interval: tuple[float, float]
+    top1: float | None = None
+    top1_interval: tuple[float, float] | None = None
     worst: tuple[str, float]
     training_seconds: float
     images_per_second: float
     map: float | None = None
+    map50: float | None = None
+    map50_interval: tuple[float, float] | None = None
+    f1: float | None = None
     chosen: str = ""
     chosen_here: bool = False
     difference: float | None = None
     interval: tuple[float, float] | None = None
     p_value: float | None = None
+    leads: Mapping[str, Lead] = field(default_factory=dict)
     verdict: str = ""
 
 
@@ -76,12 +81,13 @@ class Comparison:
 class _Scored:
     """A run's own evaluation: digest of a picture -> row of predictions.csv, what it has seen, and what chose it.
 
-    `chosen_here`: whether the scored pictures did; `folds`: how many networks said it, each of pictures new to it, 0
-    where the model that ships did.
+    `metrics`: its figures; `chosen_here`: whether the scored pictures chose; `folds`: how many networks said it, each
+    of pictures new to it, 0 where the model that ships did.
     """
 
     folder: RunFolder
     rows: dict[str, dict[str, str]]
+    metrics: Mapping[str, Any]
     seen: Seen
     chosen: str
     chosen_here: bool
@@ -110,12 +116,23 @@ def compare(*runs: str | Path | Run, output: str | Path | None = None, **computi
         names = [str(one.folder.path) for one in scored]
     tasks = {read_header(one.folder.best).task for one in scored}
     if len(tasks) > 1:
-        raise UsageError("compare: some of these runs name one class per picture and others several labels")
-    common, notes = _common(scored)
+        raise UsageError(f"compare: {_other_things(scored, names)}: their figures have nothing in common")
+    judge = judge_of(task := tasks.pop())
+    common, notes = _common(scored, judge)
+    found = [
+        judge.read(list(one.rows.values()), one.metrics, numbers=[list(one.rows).index(key) for key in common])
+        for one in scored
+    ]
+    rows = _compared(scored, names, common, found, judge, computing)
     if output is not None:
-        write_text(Path(output), _marks(scored, names, common))
-    rows = _compared(scored, names, common, _speeds(scored, computing))
-    return Comparison(rows=tuple(rows), count=len(common), task=tasks.pop(), notes=tuple(notes))
+        write_text(Path(output), _marks(scored, names, common, judge))
+    return Comparison(rows=tuple(rows), count=len(common), task=task, notes=tuple(notes))
+
+
+def _other_things(scored: Sequence[_Scored], names: Sequence[str]) -> str:
+    """Say what each of the runs does, in the words of its task."""
+    does = [judge_of(read_header(one.folder.best).task).does for one in scored]
+    return ", ".join(f"{name} {what}" for name, what in zip(names, does, strict=True))
 
 
 def _scored(folder: RunFolder) -> _Scored:
@@ -133,7 +150,7 @@ def _scored(folder: RunFolder) -> _Scored:
     seen = _seen_before(folder) if folds else memory_of(read_header(folder.best), path=folder.best, run=folder).known
     chosen = choice_of_run(folder)
     here = bool((with_choice(metrics, chosen) or {}).get("optimistic"))
-    return _Scored(folder, rows, seen, chosen.short if chosen else "", here, folds)
+    return _Scored(folder, rows, metrics, seen, chosen.short if chosen else "", here, folds)
 
 
 def _seen_before(folder: RunFolder) -> Seen:
@@ -157,7 +174,7 @@ def _new_to_all(scored: Sequence[_Scored], shared: Sequence[str]) -> list[str]:
     return [key for key in untrained if "chose" not in of_picture[key]] or untrained
 
 
-def _common(scored: Sequence[_Scored]) -> tuple[list[str], list[str]]:
+def _common(scored: Sequence[_Scored], judge: Judge) -> tuple[list[str], list[str]]:
     """Return the pictures to compare on, in the first run's order, and what was left out."""
     shared = [key for key in scored[0].rows if all(key in one.rows for one in scored)]
     fresh = _new_to_all(scored, shared)
@@ -170,12 +187,9 @@ def _common(scored: Sequence[_Scored]) -> tuple[list[str], list[str]]:
             "split (--split-from RUN) or on data with a test part"
         )
     for key in fresh:
-        labels = {_truth(one.rows[key]) for one in scored}
-        if len(labels) > 1:
-            raise DataError(
-                f"{scored[0].rows[key]['source']}: is {' and '.join(sorted(labels))} to these runs: compare runs of "
-                "the same classes"
-            )
+        truths = {judge.truth(one.rows[key]) for one in scored}
+        if len(truths) > 1:
+            raise DataError(f"{scored[0].rows[key]['source']}: {judge.disagree(truths)}")
     notes = []
     for one in scored:
         if others := len(one.rows) - len(fresh):
@@ -206,46 +220,65 @@ def _speeds(scored: Sequence[_Scored], computing: Mapping[str, Any]) -> list[flo
 
 
 def _compared(
-    scored: Sequence[_Scored], names: Sequence[str], common: Sequence[str], speeds: Sequence[float]
-) -> list[Compared]:
-    from resnetkit.evaluation.pairs import adjusted, is_real, paired_difference
-    from resnetkit.evaluation.uncertainty import accuracy_interval
+    scored: Sequence[_Scored], names: Sequence[str], common: Sequence[str], found: Sequence[Any], judge: Judge,
+    computing: Mapping[str, Any],
+) -> list[Compared]:  # fmt: skip
     from resnetkit.models import catalog
 
-    right = [np.array([one.rows[key]["correct"] == "true" for key in common]) for one in scored]
     groups = [next((one.rows[key]["group"] for one in scored if one.rows[key].get("group")), None) for key in common]
     of_pictures = groups if any(groups) else None
     honest = [number for number in range(1, len(scored)) if not (scored[0].chosen_here or scored[number].chosen_here)]
-    differences = {number: paired_difference(right[0], right[number], of_pictures) for number in honest}
-    p_values = dict(zip(honest, adjusted([differences[number].p_value for number in honest]), strict=True))
+    leads = _adjusted({number: judge.leads(found[0], found[number], of_pictures) for number in honest})
     rows = []
-    for number, (one, name, correct) in enumerate(zip(scored, names, right, strict=True)):
-        header = read_header(one.folder.best)
-        interval = accuracy_interval(correct, of_pictures)
+    for number, (one, name, speed) in enumerate(zip(scored, names, _speeds(scored, computing), strict=True)):
         plain: dict[str, Any] = {
             "run": name,
-            "network": catalog.called(header.spec),
-            "top1": float(correct.mean()),
-            "top1_interval": (interval.low, interval.high),
-            "worst": _worst([one.rows[key] for key in common]),
-            "map": _map([one.rows[key] for key in common]),
+            "network": catalog.called(read_header(one.folder.best).spec),
+            **judge.figures(found[number], of_pictures),
             "training_seconds": _seconds(one.folder),
-            "images_per_second": speeds[number],
+            "images_per_second": speed,
             "chosen": one.chosen,
             "chosen_here": one.chosen_here,
         }
-        if number in differences:
-            found, p_value = differences[number], p_values[number]
-            plain |= {
-                "difference": found.share,
-                "interval": (found.interval.low, found.interval.high),
-                "p_value": p_value,
-                "verdict": _verdict(name, names[0], found.share, found.interval, p_value, real=is_real(p_value)),
-            }
+        if number in leads:
+            plain |= _lead(leads[number], name, names[0], judge)
         elif number:
             plain["verdict"] = _no_verdict(name, names[0], [one for one in (scored[0], one) if one.chosen_here])
         rows.append(Compared(**plain))
     return rows
+
+
+def _adjusted(leads: Mapping[int, Mapping[str, Lead | None]]) -> dict[int, dict[str, Lead | None]]:
+    """Return the leads with p-values that allow for the number of runs, figure by figure."""
+    from resnetkit.evaluation.pairs import adjusted
+
+    found: dict[int, dict[str, Lead | None]] = {number: dict(each) for number, each in leads.items()}
+    for figure in {name for each in leads.values() for name in each}:
+        there = {number: lead for number, each in leads.items() if (lead := each[figure]) is not None}
+        p_values = adjusted([lead.p_value for lead in there.values()])
+        for (number, lead), p_value in zip(there.items(), p_values, strict=True):
+            found[number][figure] = replace(lead, p_value=p_value)
+    return found
+
+
+def _lead(leads: Mapping[str, Lead | None], name: str, first: str, judge: Judge) -> dict[str, Any]:
+    """Return what a row says of its lead, by the first of the figures and, in words, by the others."""
+    main = next(iter(leads.values()))
+    if main is None:
+        return {"verdict": f"No verdict on {name} and {first}: fewer than 3 pictures have objects of some class."}
+    verdict = " ".join([_verdict(name, first, main, judge.by), *_by_others(leads, judge)])
+    told = {figure: lead for figure, lead in leads.items() if lead is not None}
+    return {
+        "difference": main.share, "interval": main.interval, "p_value": main.p_value, "leads": told, "verdict": verdict,
+    }  # fmt: skip
+
+
+def _by_others(leads: Mapping[str, Lead | None], judge: Judge) -> list[str]:
+    said = [
+        f"{words} {_points(lead)} ({_chance(lead.p_value)})"
+        for figure, words in judge.others.items() if (lead := leads[figure]) is not None
+    ]  # fmt: skip
+    return [f"Beside it {', '.join(said)}."] if said else []
 
 
 def _no_verdict(name: str, first: str, choosers: Sequence[_Scored]) -> str:
@@ -256,49 +289,30 @@ def _no_verdict(name: str, first: str, choosers: Sequence[_Scored]) -> str:
     )
 
 
-def _verdict(name: str, first: str, share: float, interval: Any, p_value: float, *, real: bool) -> str:
-    low, high = (f"{100 * bound:+.1f}" for bound in (interval.low, interval.high))
-    chance = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
-    if real:
-        how = "better" if share > 0 else "worse"
+def _verdict(name: str, first: str, lead: Lead, by: str) -> str:
+    from resnetkit.evaluation.pairs import is_real
+
+    points = f"{100 * lead.share:+.1f} points{' of ' * bool(by)}{by}"
+    between = " to ".join(f"{100 * bound:+.1f}" for bound in lead.interval)
+    if is_real(lead.p_value):
+        how = "better" if lead.share > 0 else "worse"
         return (
-            f"{name} is {how} than {first}: {100 * share:+.1f} points (95 % interval {low} to {high}), and that is no "
-            f"chance ({chance})."
+            f"{name} is {how} than {first}: {points} (95 % interval {between}), and that is no "
+            f"chance ({_chance(lead.p_value)})."
         )
     return (
-        f"Whether {name} or {first} is better is not shown: {100 * share:+.1f} points (95 % interval {low} to {high}, "
-        f"taken by itself), which chance does as well ({chance})."
+        f"Whether {name} or {first} is better is not shown: {points} (95 % interval {between}, "
+        f"taken by itself), which chance does as well ({_chance(lead.p_value)})."
     )
 
 
-def _worst(rows: Sequence[Mapping[str, str]]) -> tuple[str, float]:
-    """Return the class, or the label, that is found least often of those that there are, and how often; "-" of none."""
-    found: dict[str, list[bool]] = {}
-    for row in rows:
-        said = row["predicted"].split(";") if "labels" in row else [row["predicted"]]
-        for label in labels_written(row["labels"])[0] if "labels" in row else [row["label"]]:
-            found.setdefault(label, []).append(label in said)
-    name = min(sorted(found), key=lambda label: sum(found[label]) / len(found[label]), default=None)
-    return ("-", 0.0) if name is None else (name, sum(found[name]) / len(found[name]))
+def _points(lead: Lead) -> str:
+    low, high = lead.interval
+    return f"{100 * lead.share:+.1f} points, {100 * low:+.1f} to {100 * high:+.1f}"
 
 
-def _map(rows: Sequence[Mapping[str, str]]) -> float | None:
-    """Return the mean average precision of several labels."""
-    from resnetkit.evaluation.labels import map_of
-
-    if "labels" not in rows[0]:
-        return None
-    probabilities = [json.loads(row["probabilities"]) for row in rows]
-    classes, items = list(probabilities[0]), [labels_written(row["labels"]) for row in rows]
-    targets = [
-        [1.0 if name in labels else np.nan if name in unknown else 0.0 for name in classes] for labels, unknown in items
-    ]
-    return map_of(np.array([list(each.values()) for each in probabilities]), np.array(targets))
-
-
-def _truth(row: Mapping[str, str]) -> str:
-    """Return the class of a row of predictions.csv, or its labels."""
-    return (row["labels"] or "none") if "labels" in row else row["label"]
+def _chance(p_value: float) -> str:
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
 
 
 def _seconds(folder: RunFolder) -> float:
@@ -306,13 +320,13 @@ def _seconds(folder: RunFolder) -> float:
         return sum(float(row["seconds"]) for row in csv.DictReader(file))
 
 
-def _marks(scored: Sequence[_Scored], names: Sequence[str], common: Sequence[str]) -> str:
-    """Return a CSV: source, label, and for each run what it predicted and whether that is right."""
+def _marks(scored: Sequence[_Scored], names: Sequence[str], common: Sequence[str], judge: Judge) -> str:
+    """Return a CSV: source, truth, and for each run what it said and whether, or of how much, that is right."""
     text = io.StringIO()
     writer = csv_writer(text)
-    writer.writerow(["source", "label", *(f"{name} {what}" for name in names for what in ("predicted", "correct"))])
+    writer.writerow(["source", judge.column, *(f"{name} {what}" for name in names for what in judge.said)])
     for key in common:
         first = scored[0].rows[key]
-        said = [one.rows[key][what] for one in scored for what in ("predicted", "correct")]
-        writer.writerow([first["source"], _truth(first), *said])
+        said = [one.rows[key][what] for one in scored for what in judge.said]
+        writer.writerow([first["source"], judge.written(first), *said])
     return text.getvalue()

@@ -10,11 +10,12 @@ from resnetkit.api.locating import RUNS, copied, finished, locate, run_of, said_
 from resnetkit.api.remembering import memory_of
 from resnetkit.models import catalog
 from resnetkit.models.checkpoint import CLASSIFICATION, TASKS, Header, is_checkpoint, read_description, read_header
+from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.watcher import Watcher
 
 
-def describe(model: str) -> tuple[ResNetSpec, Header | None]:
+def describe(model: str) -> tuple[ResNetSpec | DetectorSpec, Header | None]:
     """Return what a MODEL is: its spec and, for trained ones, its header.
 
     That needs torch for files of other programs alone, whose tensors are all they say of themselves.
@@ -33,7 +34,7 @@ def describe(model: str) -> tuple[ResNetSpec, Header | None]:
     if "." in model:
         header = catalog.published_header(catalog.record(model))
         return header.spec, header
-    return catalog.spec_of(model), None
+    return catalog.described(model), None
 
 
 def of_another_task(model: str) -> dict[str, Any] | None:

@@ -15,10 +15,10 @@ from resnetkit.api.tasks import task_called
 from resnetkit.data.classes import renamed
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.several import without_columns
-from resnetkit.data.sources import Labels, called, open_data
+from resnetkit.data.sources import called, open_data
 from resnetkit.errors import DataError, UsageError
-from resnetkit.models.checkpoint import CLASSIFICATION, MULTILABEL
-from resnetkit.models.thresholds import Thresholds
+from resnetkit.models.checkpoint import CLASSIFICATION, Deciding
+from resnetkit.models.decision import GIVEN, Decision
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from resnetkit.data.prepared import Part
     from resnetkit.evaluation.averaging import Views
     from resnetkit.evaluation.evaluate import Scored
-    from resnetkit.models.decision import Decision
     from resnetkit.training.run import RunFolder
 
 
@@ -78,7 +77,7 @@ def evaluate(
     reaches is reported beside the figures without it. `outliers` are pictures of something else: for each threshold of
     the model, how many of them get an answer all the same is reported. `calibrated` is where a copy of the model goes
     whose temperature and thresholds are fitted on the pictures scored, which must not be test pictures; of a model of
-    several labels `goal` says what for: `f1`, `precision 0.9`, `recall 0.9`. `computing` are
+    several labels or of objects `goal` says what for: `f1`, `precision 0.9`, `recall 0.9`. `computing` are
     the options of `load` that say what computes: device, engine, precision, threads. The files go to `output`; without
     it to `evaluations/` of the run, where the model is one.
     """
@@ -91,6 +90,7 @@ def evaluate(
     if not isinstance(model, Model):
         model = load(model, watcher=watcher, **computing)
     model.check_classes()
+    _check_asked(model, tta=tta, outliers=outliers, calibrated=calibrated, goal=goal)
     if model.computes:
         watcher.note(model.computes)
     folder = model.run
@@ -103,8 +103,6 @@ def evaluate(
         watcher.note(note)
     if calibrated is not None:
         _check_calibrating(part, chosen, model)
-    if goal is not None and (calibrated is None or not model.several):
-        raise UsageError("--goal says what the thresholds of several labels are for: give it with --calibrated FILE")
     place = Path(output) if output is not None else None if folder is None else _evaluation_path(folder, data)
     logits = part_logits(model.engine, part, tta=views)
     more: dict[str, Any] = {"not_counted": missing} if missing else {}
@@ -117,12 +115,26 @@ def evaluate(
     return dataclasses.replace(result, notes=tuple(notes))
 
 
+def _check_asked(
+    model: Model, *, tta: str, outliers: str | Path | None, calibrated: str | Path | None, goal: str | None
+) -> None:
+    """Raise `UsageError` for what has no meaning for the answers of a model, before any picture is read."""
+    gives = f"{model.name} gives {GIVEN[model.gives]}"
+    if tta != "none" and model.gives == "objects":
+        raise UsageError(f"--tta {tta} averages probabilities over views of a picture, and {gives}: leave it out")
+    if outliers is not None and model.gives != "class":
+        raise UsageError(f"--outliers: is for models of one class per picture, and {gives}")
+    if goal is not None and model.gives == "class":
+        raise UsageError(f"--goal: is for the thresholds of several labels or of objects, and {gives}")
+    if goal is not None and calibrated is None:
+        raise UsageError("--goal says what thresholds are fitted for: give it with --calibrated FILE")
+
+
 def _answered(outliers: str | Path, model: Model, watcher: Watcher) -> dict[str, Any]:
     """Return the share of pictures of something else that each threshold of the model lets through."""
     from resnetkit.data.sources import open_pictures
 
-    if isinstance(model.decision, Thresholds):
-        raise UsageError(f"--outliers: is for models of one class per picture, and {model.name} gives several labels")
+    assert isinstance(model.decision, Decision), "which was asked"
     rejects = model.decision.rejects
     if not rejects:
         model.decision.asked(reject=0.05, name=model.name)
@@ -167,9 +179,7 @@ def _check_calibrating(part: Part, split: Scored, model: Model) -> None:
         raise UsageError(f"--calibrated takes no pictures that chose {model.name} among its epochs: give others")
 
 
-def fitted(
-    logits: np.ndarray, part: Part, model: Model, *, split: Scored, goal: str | None = None
-) -> Decision | Thresholds:
+def fitted(logits: np.ndarray, part: Part, model: Model, *, split: Scored, goal: str | None = None) -> Deciding:
     """Return the temperature and thresholds that the logits of a part, which did not train the model, allow."""
     more = {} if goal is None else {"goal": goal}
     decision = task_called(model.header.task).fit(logits, part, classes=model.classes, where=split, **more)
@@ -202,12 +212,12 @@ def part_to_score(
     from resnetkit.evaluation.evaluate import choose_split
 
     watcher = watcher or Watcher()
-    labels: Labels = "several" if model.header.task == MULTILABEL else "one"
-    dataset = _by_the_models_names(open_data(*data, rename=rename, limit=limit, labels=labels), model.header.aliases)
+    opened = open_data(*data, rename=rename, limit=limit, task=model.header.task, faulty=bad_images)  # type: ignore[arg-type]
+    dataset = _by_the_models_names(opened, model.header.aliases)
     page = model.header.preprocess.page
     dataset, missing = without_columns(dataset.on_page(page), model.classes)
     if missing:
-        watcher.note(f"the list has no column for {', '.join(missing)}: nobody knows of these, and they are not scored")
+        watcher.note(f"{dataset.name} does not know {', '.join(missing)}: what is said of these is not scored")
     with watcher.counting("reading pictures") as progress:
         surveyed = survey(dataset, threads=model.runtime.threads, progress=progress)
     _check_named(model, dataset)

@@ -154,6 +154,11 @@ def open_explainable(
     watcher = watcher or Watcher()
     source = locate(str(model), watcher=watcher)
     network, header = source.open()
+    if header.decision.gives == "objects":
+        raise UsageError(
+            f"{source.name} finds objects, which explain has no maps for: predict --draw DIR shows what it finds, and "
+            "predict --crops DIR makes pictures for a classifier, which can be explained"
+        )
     source.tell(header, watcher)
     runtime = machine.resolve(device=device, precision="fp32", threads=threads)
     return Model(network, header, name=source.name, runtime=runtime, run=run_of(model), files=source.files)
@@ -168,10 +173,11 @@ class Maker:
         from resnetkit.runtime import Runtime
 
         self.method: Method = known_method(method)
+        model.header.check_names_pictures()
         self.model, self.preprocess, self.decision = model, model.header.preprocess, model.decision
         runtime = Runtime(device=model.runtime.device, dtype="fp32", threads=model.runtime.threads)
         runtime.apply()
-        self.explainer: Explainer = Explainer(model.network, self.preprocess, device=runtime.device)
+        self.explainer: Explainer = Explainer(model.network.body, self.preprocess, device=runtime.device)
         self.engine = TorchEngine(self.explainer.network, self.preprocess, runtime)
 
     def index_of(self, label: str) -> int:

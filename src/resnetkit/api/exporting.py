@@ -21,7 +21,10 @@ from resnetkit.api import int8 as quantising
 from resnetkit.api.locating import Source, locate, run_of
 from resnetkit.errors import ResNetKitError, ResourceError, UsageError, missing_extra
 from resnetkit.exporting.folder import FORMATS, Exported, Format, Reads
-from resnetkit.models.checkpoint import MULTILABEL, read_header
+from resnetkit.models.checkpoint import DETECTION, MULTILABEL, read_header
+from resnetkit.models.detection.found import Found
+from resnetkit.models.detection.spec import DetectorSpec
+from resnetkit.models.detection.sureness import Sureness
 from resnetkit.runtime import Runtime, available_threads
 from resnetkit.watcher import Watcher
 
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
     from resnetkit.data.dataset import Dataset, Item
     from resnetkit.exporting.int8 import Cost
-    from resnetkit.exporting.parity import Differ, Parity
+    from resnetkit.exporting.parity import Differ, Parity, Reference
     from resnetkit.models.checkpoint import Header
     from resnetkit.training.run import RunFolder
     from resnetkit.watcher import Count
@@ -65,7 +68,7 @@ def export(
     images: Sequence[str | Path] = (),
     int8: bool = False,
     calibrate: Sequence[str | Path] = (),
-    max_loss: float = 0.01,
+    max_loss: float | None = None,
     output: str | Path | None = None,
     weights: str | Path | None = None,
     threads: int | None = None,
@@ -77,7 +80,8 @@ def export(
     answers with probabilities; outside it is the bare network, and `preprocess.json` says what comes before it
     (torchvision: always). `images` are the pictures to compare on: without any those that the model's run held out,
     and generated ones where there are none. With `int8` the graph is calibrated and scored on the labelled pictures
-    `calibrate`, and may lose `max_loss` (a fraction) of its accuracy. Raises `DataError`, and writes nothing, where the
+    `calibrate`, and may lose `max_loss` (a fraction; 0.01, of a detector 0.005) of its accuracy, of a detector of
+    its mAP@.50. Raises `DataError`, and writes nothing, where the
     export answers otherwise than the model, or loses more.
     """
     watcher = watcher or Watcher()
@@ -96,7 +100,7 @@ def export(
     if int8:
         calibrating = quantising.calibration(
             calibrate, classes=header.classes, memory=memory, name=source.name, watcher=watcher,
-            threads=runtime.threads, page=header.preprocess.page,
+            threads=runtime.threads, page=header.preprocess.page, task=header.task,
         )  # fmt: skip
         seen = seen.and_calibrated(calibrating.keys)
     header = dataclasses.replace(header, trained_on=seen)
@@ -158,9 +162,12 @@ def _known(to: str, preprocess: str) -> tuple[Format, Reads]:
 
 
 def _torchvision(format: Format, header: Header) -> str | None:
-    from resnetkit.exporting.formats import torchvision_network
+    from resnetkit.exporting.formats import torchvision_detector, torchvision_network
 
-    return torchvision_network(header.spec) if format == "torchvision" else None
+    if format != "torchvision":
+        return None
+    spec = header.spec
+    return torchvision_detector(spec) if isinstance(spec, DetectorSpec) else torchvision_network(spec)
 
 
 def _write(made: Exported, tensors: Mapping[str, np.ndarray], calibrating: Dataset | None) -> None:
@@ -176,19 +183,26 @@ def _write(made: Exported, tensors: Mapping[str, np.ndarray], calibrating: Datas
     made.write_record()
 
 
-def _reference(source: Source, runtime: Runtime) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what maps `[1, S, S, C] uint8` pixels to `[K]` probabilities: PyTorch in fp32."""
+def _reference(source: Source, runtime: Runtime) -> Reference:
+    """Return what maps `[1, S, S, C] uint8` pixels, and the picture's size, to an answer: PyTorch in fp32."""
     from resnetkit.inference.engines import TorchEngine
 
     network, header = source.open()
     runtime.apply()
     engine = TorchEngine(network, header.preprocess, runtime)
-    return lambda pixels: header.decision.probabilities(engine.logits(pixels))[0]
+    if header.task != DETECTION:
+        return lambda pixels, size: header.decision.probabilities(engine.logits(pixels))[0]
+
+    def found(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        width, height = size
+        [row] = engine.logits(pixels)
+        return Found.of(row, header.preprocess.view(width, height), width=width, height=height).rows()
+
+    return found
 
 
 def _compared(
-    made: Exported, reference: Callable[[np.ndarray], np.ndarray], pictures: Iterator[tuple[str, bytes]],
-    watcher: Watcher,
+    made: Exported, reference: Reference, pictures: Iterator[tuple[str, bytes]], watcher: Watcher
 ) -> Parity:  # fmt: skip
     from resnetkit.exporting.parity import compare
 
@@ -197,20 +211,23 @@ def _compared(
         counted = _counting(pictures, progress)
         parity = compare(
             counted, reference=reference, exported=runtime, preprocess=made.header.preprocess,
-            differ=_differ(made.header),
+            differ=_differ(made), of_objects=made.header.task == DETECTION,
         )  # fmt: skip
     if made.precision == "fp32":
         parity.check()
     return parity
 
 
-def _differ(header: Header) -> Differ:
-    """Return how two answers differ: by the first class, or by the labels above their thresholds."""
-    from resnetkit.exporting.parity import by_first_class, by_labels
+def _differ(made: Exported) -> Differ:
+    """Return how two answers differ: by the first class, or by the labels or objects above their thresholds."""
+    from resnetkit.exporting.parity import by_first_class, by_labels, by_objects
     from resnetkit.models.thresholds import Thresholds
 
-    if isinstance(header.decision, Thresholds):
-        return by_labels(header.decision.of(len(header.classes)))
+    decision, count = made.header.decision, len(made.header.classes)
+    if isinstance(decision, Thresholds):
+        return by_labels(decision.of(count))
+    if isinstance(decision, Sureness):
+        return by_objects(decision.of(count), exact=made.precision == "fp32")
     return by_first_class
 
 
@@ -230,6 +247,10 @@ def _runtime_of(made: Exported) -> Callable[[np.ndarray], np.ndarray]:
         begins_to_compute()
         library()  # without what reports its use, before the code of `predict.py` imports it
         return opened_openvino(made.folder, record)
+    if made.header.task == DETECTION:
+        from resnetkit.exporting.standalone.torchvision_detector import opened as opened_detector
+
+        return opened_detector(made.folder, record)
     from resnetkit.exporting.standalone.torchvision_runtime import opened as opened_torchvision
 
     return opened_torchvision(made.folder, record)
@@ -263,8 +284,7 @@ def _held_out(run: RunFolder) -> Dataset | None:
 
     described = tomllib.loads((run.path / "recipe.toml").read_text(encoding="utf-8"))
     try:
-        several = read_header(run.best).task == MULTILABEL
-        data = open_data(*described["data"]["sources"], labels="several" if several else "auto")
+        data = open_data(*described["data"]["sources"], task=read_header(run.best).task)
     except ResNetKitError:
         return None
     parts = read_split(run.split)

@@ -130,6 +130,8 @@ def _record(result: Evaluation, model: Model, job: Job) -> None:
         "selective",
         "together",
         "together_answered",
+        "counting",
+        "mask_per_class",
     )
     figures = {name: value for name, value in result.metrics.items() if name not in tables}
     checkpoint.save(job.folder.best, model.network, dataclasses.replace(model.header, metrics=figures))

@@ -122,7 +122,7 @@ def score_folds(job: Job, model: Model, *, folder: Path, watcher: Watcher) -> tu
     from resnetkit.training.folds import held_out
 
     part, numbers = held_out(job.prepared)
-    logits = _logits(job, numbers, num_classes=len(model.classes))
+    logits = _logits(job, numbers)
     more = job.task.fold(logits[0], part, numbers)
     seen = model.header.trained_on.and_calibrated(job.lineage.held_out)
     decision = fitted(logits[0], part, model, split="folds")
@@ -135,20 +135,22 @@ def score_folds(job: Job, model: Model, *, folder: Path, watcher: Watcher) -> tu
     return model, result
 
 
-def _logits(job: Job, numbers: np.ndarray, *, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return float32 `[N, K]` logits of the pictures that folds hold out, each by its own, plain and averaged."""
+def _logits(job: Job, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what networks say of the pictures that their folds hold out, `[N, ...]` float32, plain and averaged."""
     from resnetkit.evaluation.evaluate import part_logits
     from resnetkit.training.folds import without_fold
 
-    plain = np.empty((len(numbers), num_classes), np.float32)
-    averaged = np.empty_like(plain)
+    found: tuple[list[np.ndarray], list[np.ndarray]] = [], []
+    order = []
     for fold in np.unique(numbers).tolist():
         model = load(
             fold_folder(job.folder, fold).path, device=job.runtime.device, threads=job.runtime.threads, engine="torch",
             precision="fp32",
         )  # fmt: skip
-        own = numbers == fold
-        plain[own], averaged[own] = part_logits(
-            model.engine, without_fold(job.prepared, fold).parts["val"], tta=job.recipe.tta
-        )
+        order.append(np.flatnonzero(numbers == fold))
+        held_out = without_fold(job.prepared, fold).parts["val"]
+        for into, logits in zip(found, part_logits(model.engine, held_out, tta=job.recipe.tta), strict=True):
+            into.append(logits)
+    back = np.argsort(np.concatenate(order))
+    plain, averaged = (np.concatenate(each)[back] for each in found)
     return plain, averaged

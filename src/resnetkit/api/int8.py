@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from resnetkit.api.locating import Source
 from resnetkit.api.model import Model, prepared_model
 from resnetkit.api.remembering import Memory, by_memory, without_choosers
-from resnetkit.data.dataset import Dataset
+from resnetkit.data.dataset import Dataset, Item
 from resnetkit.data.fingerprint import digests_of
 from resnetkit.data.sources import open_data
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.exporting.folder import Exported
 from resnetkit.exporting.int8 import MOST_CALIBRATING, Cost
 from resnetkit.inference.openvino_engine import OpenVINOEngine
+from resnetkit.inference.prediction import Prediction
+from resnetkit.models.checkpoint import CLASSIFICATION, DETECTION, Header
+from resnetkit.models.detection.found import Found
+from resnetkit.models.detection.sureness import Sureness
 from resnetkit.runtime import Runtime
 from resnetkit.watcher import Watcher
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +46,7 @@ def calibration(
     watcher: Watcher,
     threads: int,
     page: int = 1,
+    task: str = CLASSIFICATION,
 ) -> Calibration:
     """Return the pictures to calibrate on, at most 300, and other ones to score: with their labels, none in both.
 
@@ -52,7 +56,7 @@ def calibration(
     know and where there are not two pictures, `UsageError` where it has seen them all.
     """
     from resnetkit.data.decoded.survey import survey
-    from resnetkit.data.targets import class_targets
+    from resnetkit.data.targets import class_targets, object_targets
     from resnetkit.models.seen import packed
 
     surveyed = survey(dataset := open_data(*data).on_page(page), threads=threads)
@@ -71,7 +75,10 @@ def calibration(
         others = tuple(item for number, item in enumerate(dataset.items) if number % step)
     if not ours or not others:
         raise DataError("--calibrate: two pictures at least are needed, one to calibrate on and one to score")
-    class_targets(others, classes, where="--calibrate")
+    if task == DETECTION:
+        object_targets(others, classes, where="--calibrate")
+    else:
+        class_targets(others, classes, where="--calibrate")
     step = -(-len(ours) // MOST_CALIBRATING)
     return Calibration(
         ours=dataclasses.replace(dataset, items=ours[::step]), keys=packed(digests_of(ours[::step], surveyed)),
@@ -81,8 +88,6 @@ def calibration(
 
 def inputs(pictures: Dataset, exported: Exported) -> Iterator[np.ndarray]:
     """Yield what the graph reads of each picture that can be opened."""
-    import numpy as np
-
     from resnetkit.exporting.standalone.resizing import images_of
 
     preprocess = exported.header.preprocess
@@ -102,29 +107,75 @@ def cost(
     whole = _answers(source, pictures, runtime, watcher, "fp32")
     quantised = _answers(Source(path=made.model, name=made.name, exported=made), pictures, runtime, watcher, "int8")
     rows = [
-        (item.label, before, after)
+        (item, before, after)
         for item, before, after in zip(pictures.items, whole, quantised, strict=True)
-        if before is not None
+        if before.error is None and after.error is None
     ]
     if not rows:
         raise UsageError("--calibrate: none of the pictures to score can be read")
+    items, before, after = zip(*rows, strict=True)
+    score = _objects if isinstance(made.header.decision, Sureness) else _classes
+    figures, same = score(items, (before, after), made.header)
     return Cost(
-        pictures=len(rows),
-        calibrated_on=calibrated_on,
-        top1_fp32=sum(label == before for label, before, _ in rows) / len(rows),
-        top1_int8=sum(label == after for label, _, after in rows) / len(rows),
-        same_answer=sum(before == after for _, before, after in rows),
-    )
+        pictures=len(rows), calibrated_on=calibrated_on, fp32=figures[0], int8=figures[1], same_answer=same,
+        figure="map50" if score is _objects else "top1",
+    )  # fmt: skip
 
 
-def _answers(source: Source, pictures: Dataset, runtime: Runtime, watcher: Watcher, what: str) -> list[str | None]:
+Both = tuple[Sequence[Prediction], Sequence[Prediction]]
+
+
+def _classes(items: Sequence[Item], answers: Both, header: Header) -> tuple[list[float], int]:
+    """Return the shares of right classes, and on how many pictures the class is the same."""
+    labels = [[each.label for each in one] for one in answers]
+    right = [sum(item.label == label for item, label in zip(items, one, strict=True)) / len(items) for one in labels]
+    return right, sum(first == second for first, second in zip(*labels, strict=True))
+
+
+def _objects(items: Sequence[Item], answers: Both, header: Header) -> tuple[list[float], int]:
+    """Return the precisions at half overlap, and on how many pictures there are as many objects of each class."""
+    assert isinstance(header.decision, Sureness)
+    least = dict(zip(header.classes, header.decision.of(len(header.classes)), strict=True))
+    counts = [
+        [Counter(one.label for one in each.objects or () if one.score >= least[one.label]) for each in told]
+        for told in answers
+    ]
+    same = sum(first == second for first, second in zip(*counts, strict=True))
+    return [map50_of(items, told, header.classes) for told in answers], same
+
+
+def map50_of(items: Sequence[Item], answers: Sequence[Prediction], classes: Sequence[str]) -> float:
+    """Return the precision of boxes at an overlap of half; raises `DataError` where there is nothing to find."""
+    from resnetkit.data.targets import object_targets
+    from resnetkit.evaluation.detection.metrics import map_of
+
+    index = {name: number for number, name in enumerate(classes)}
+    founds = []
+    for answer in answers:
+        found = answer.objects or ()
+        founds.append(
+            Found(
+                boxes=np.array([one.box for one in found], np.float32).reshape(-1, 4),
+                scores=np.array([one.score for one in found], np.float32),
+                labels=np.array([index[one.label] for one in found], np.int64),
+            )
+        )
+    reached = map_of(list(object_targets(items, classes, where="--calibrate")), founds, num_classes=len(classes))[1]
+    if reached is None:
+        raise DataError("--calibrate: there is no object on the pictures to score")
+    return reached
+
+
+def _answers(source: Source, pictures: Dataset, runtime: Runtime, watcher: Watcher, what: str) -> list[Prediction]:
+    """Return what a model says of each picture, a detector all that it finds, however unsure."""
     found = prepared_model(source, watcher)
-    model = Model(
-        source.network, found.header, name=source.name, runtime=runtime, engine=OpenVINOEngine(found, runtime)
-    )
+    header = found.header
+    if header.task == DETECTION:
+        header = dataclasses.replace(header, decision=Sureness(at=(0.0,) * len(header.classes)))
+    model = Model(source.network, header, name=source.name, runtime=runtime, engine=OpenVINOEngine(found, runtime))
     answers = []
     with watcher.counting(f"scoring in {what}") as progress:
         for number, prediction in enumerate(model.predictor.predict_many(pictures, top_k=1), start=1):
-            answers.append(prediction.label)
+            answers.append(prediction)
             progress(number, len(pictures))
     return answers

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from resnetkit.models.resnet import ResNet
+    from resnetkit.models.building import Network
     from resnetkit.models.weights import Opened
     from resnetkit.training.run import RunFolder
 
@@ -76,7 +76,7 @@ class Source:
     def _said(self) -> bool:
         return bool(self.arch or self.fields or self.part)
 
-    def open(self) -> tuple[ResNet, Header]:
+    def open(self) -> tuple[Network, Header]:
         """Return the network, in evaluation mode, and what is known about it."""
         opened = self.open_trunk()
         return opened.network, self._with_classes(opened.header, opened.beside)
@@ -96,11 +96,11 @@ class Source:
             )
         return weights.open_weights(self.path, arch=self.arch, fields=self.fields, part=self.part, asked=asked)
 
-    def network(self) -> ResNet:
+    def network(self) -> Network:
         """Return the network of `open` alone."""
         return self.open()[0]
 
-    def trunk_network(self) -> ResNet:
+    def trunk_network(self) -> Network:
         """Return the network of `open_trunk` alone."""
         return self.open_trunk().network
 

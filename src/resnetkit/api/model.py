@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from resnetkit import runtime as machine
 from resnetkit.api.locating import NamesNothingError, Source, locate, run_of
@@ -19,18 +19,19 @@ from resnetkit.inference.engines import Engine, EngineName, TorchEngine, choose
 from resnetkit.inference.given import Given
 from resnetkit.inference.openvino_engine import OpenVINOEngine, prepare, prepare_exported
 from resnetkit.inference.openvino_library import core
-from resnetkit.inference.predictor import Prediction, Predictor
-from resnetkit.models.checkpoint import MULTILABEL, Header
-from resnetkit.models.decision import Decision
-from resnetkit.models.thresholds import Thresholds
+from resnetkit.inference.prediction import Prediction
+from resnetkit.inference.predictor import Predictor
+from resnetkit.models.checkpoint import MULTILABEL, Deciding, Header
+from resnetkit.models.decision import GIVEN, Decision, Gives
 from resnetkit.runtime import Precision, Runtime
 from resnetkit.watcher import Count, Watcher
 
 if TYPE_CHECKING:
     import torch
+    from PIL import Image
 
     from resnetkit.inference.prepared import Converted
-    from resnetkit.models.resnet import ResNet
+    from resnetkit.models.building import Network
     from resnetkit.training.run import RunFolder
 
 
@@ -44,7 +45,7 @@ class Model:
 
     def __init__(
         self,
-        network: ResNet | Callable[[], ResNet],
+        network: Network | Callable[[], Network],
         header: Header,
         *,
         name: str,
@@ -65,11 +66,11 @@ class Model:
         self.header, self.name, self.runtime, self.run, self.computes = header, name, runtime, run, computes
 
     @cached_property
-    def network(self) -> ResNet:
+    def network(self) -> Network:
         """The `torch.nn.Module`, in evaluation mode."""
-        from resnetkit.models.resnet import ResNet
+        from torch import nn
 
-        return self._network if isinstance(self._network, ResNet) else self._network()
+        return cast("Network", self._network) if isinstance(self._network, nn.Module) else self._network()
 
     def check_classes(self) -> None:
         """Raise `UsageError` for a trunk, which has features and no classes."""
@@ -113,13 +114,24 @@ class Model:
         return self.header.task == MULTILABEL
 
     @property
-    def decision(self) -> Decision | Thresholds:
+    def gives(self) -> Gives:
+        """What it says of a picture: its class, its labels or the objects on it."""
+        return self.decision.gives
+
+    @property
+    def decision(self) -> Deciding:
         """Temperature and threshold of the checkpoint."""
         return self.header.decision
 
     def predict(self, picture: Given, *, top_k: int = 5) -> Prediction:
         """Name one picture: a path, a PIL image, a uint8 array `[H, W]` or `[H, W, 3]`, bytes or an open file."""
         return self.predictor.predict(picture, top_k=top_k)
+
+    def draw(self, picture: Given) -> Image.Image:
+        """Return a picture with the objects that a detector finds on it: boxes, masks, names and scores."""
+        from resnetkit.api.making import drawing_of
+
+        return drawing_of(picture, self.predictor)
 
     def predict_many(
         self, sources: Given | Iterable[Given], *, top_k: int = 5, batch_size: int | None = None
@@ -259,9 +271,10 @@ def _deciding(
     """Return the header with the thresholds that were asked for; one that too few pictures fixed is told."""
     if reject is None and coverage is None:
         return header
-    if isinstance(header.decision, Thresholds):
+    if not isinstance(header.decision, Decision):
         option = "--reject" if reject is not None else "--coverage"
-        raise UsageError(f"{option}: is for models of one class per picture, and {name} gives several labels")
+        gives = GIVEN[header.decision.gives]
+        raise UsageError(f"{option}: is for models of one class per picture, and {name} gives {gives}")
     decision = header.decision.asked(reject=reject, coverage=coverage, name=name)
     few = f"the {decision.fitted_on} pictures that {name} was held against are too few to promise that:"
     if reject is not None and decision.threshold == 0:

@@ -30,7 +30,9 @@ def _words(figures: Mapping[str, float]) -> str:
     'loss 0.521 top-1 93.1 %'
     """
     return " ".join(
-        f"{name} {value:.3f}" if name.startswith("loss") else f"{'top-1' if name == 'top1' else name} {percent(value)}"
+        f"{name.replace('_', ' ')} {value:.3f}"
+        if name.endswith("loss")
+        else f"{'top-1' if name == 'top1' else name} {percent(value)}"
         for name, value in figures.items()
     )
 
@@ -89,7 +91,10 @@ class ConsoleWatcher(Watcher):
     def epoch(self, row: dict[str, Any]) -> None:
         """Print a finished epoch as one line."""
         training = {name.removeprefix("train_"): row[name] for name in row if name.startswith("train_")}
-        held_out = {name: row[f"val_{name}"] for name in training if row.get(f"val_{name}") is not None}
+        scored = {
+            name.removeprefix("val_"): row[name] for name in row if name.startswith("val_") and row[name] is not None
+        }
+        held_out = {name: scored[name] for name in training if name in scored} or scored
         validation = f"   held-out {_words(held_out)}" if held_out else ""
         self.note(f"epoch {row['epoch']:>3}  {_words(training)}{validation}   {duration(row['seconds'])}")
 

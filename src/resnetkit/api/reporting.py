@@ -23,19 +23,18 @@ from resnetkit.data.dataset import labels_written
 from resnetkit.data.opening.images import Opened, to_look_at
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.files import check_new
-from resnetkit.models.checkpoint import MULTILABEL, Header, read_header
+from resnetkit.models.checkpoint import CLASSIFICATION, Header, read_header
+from resnetkit.report.pages.content import Content, HeatOnError
 from resnetkit.report.pages.facts import facts
-from resnetkit.report.pages.labels import is_of_labels
-from resnetkit.report.pages.page import Content, HeatOnError, write_page
-from resnetkit.report.pages.tables import MOST_ERRORS, with_a_place
-from resnetkit.report.pages.thumbnails import ERROR_SIDE, Album, album, confident_errors, data_uri
+from resnetkit.report.pages.page import sections_of, write_page
+from resnetkit.report.pages.thumbnails import Album, confident_errors, data_uri
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from resnetkit.data.dataset import Dataset
-    from resnetkit.report.pages.tables import Answer
+    from resnetkit.report.pages.content import Answer
     from resnetkit.runtime import Runtime
     from resnetkit.training.run import RunFolder
 
@@ -116,13 +115,16 @@ def _gathered(folder: RunFolder, effort: _Effort, *, photos: bool, watcher: Watc
     if not folder.best.is_file():
         raise UsageError(f"{folder.path} has no finished epoch yet: go on with resnetkit resume {folder.path}")
     said, header = states.describe(folder.state), read_header(folder.best)
-    rows, history = _predictions(folder), _table(folder.path / "results.csv")
     choice = choice_of_run(folder)
     metrics = with_choice(folder.metrics(), choice)
+    own = sections_of(metrics)
+    rows, history = _predictions(folder, metrics), _table(folder.path / "results.csv")
     pictures = _Pictures(said["request"]["request"], Path(said["request"]["cwd"]), header) if photos and rows else None
     with watcher.counting("drawing the page"):
-        found = None if pictures is None else _album(rows, pictures, metrics, effort)
-        maps, heat_note = ([], "") if pictures is None else _heat(folder, rows, pictures, effort)
+        found = None
+        if pictures is not None:
+            found = own.album(rows, pictures.look, metrics=metrics, seconds=effort.thumbnails)
+        maps, heat_note = _heat(folder, rows, pictures, effort) if pictures and own.explained else ([], "")
     said_of = facts(folder, said["request"], header, history)
     said_of["speed"] += _predicting(folder, header, effort)
     return Content(
@@ -176,13 +178,14 @@ class _Pictures:
             raise DataError(f"{row['source']}: is no longer there")
         return decoded(data.read(item), name=item.source, at_least=at_least)
 
-    def thumbnail(self, row: Mapping[str, Any]) -> Image.Image:
-        """Return the upright picture in colours a page can show, at least as large as thumbnails are."""
-        return to_look_at(self.preprocess.convert(self.open(row, at_least=2 * ERROR_SIDE)))
+    def look(self, row: Mapping[str, Any], *, at_least: int | None = None) -> Image.Image:
+        """Return the upright picture in colours a page can show, whole or at least as large as asked."""
+        return to_look_at(self.preprocess.convert(self.open(row, at_least=at_least)))
 
     def _opened(self) -> Dataset:
         """Open the data once; where they cannot be opened, every picture has that reason."""
         from resnetkit.data.sources import open_data
+        from resnetkit.training.request import Request
 
         if self._problem is not None:
             raise self._problem
@@ -190,7 +193,7 @@ class _Pictures:
             try:
                 self._data = open_data(
                     *map(self._place, self.request["data"]), rename=self.request["rename"],
-                    labels=self.request.get("labels", "auto"),
+                    task=Request.from_json(self.request).task,
                 ).on_page(self.preprocess.page)  # fmt: skip
             except ResNetKitError as problem:
                 self._problem = problem
@@ -255,15 +258,6 @@ def _heat_on(row: Answer, image: Opened, maker: Maker) -> HeatOnError:
     return HeatOnError(row=row, picture=data_uri(picture, side=_HEAT_SIDE), maps=drawn)
 
 
-def _album(rows: Sequence[Answer], pictures: _Pictures, metrics: Mapping[str, Any] | None, effort: _Effort) -> Album:
-    if is_of_labels(metrics):
-        return album(
-            rows, pictures.thumbnail, among=set(confident_errors(rows)[:MOST_ERRORS]), seconds=effort.thumbnails
-        )
-    among = None if metrics is None else with_a_place(metrics, rows)
-    return album(rows, pictures.thumbnail, among=among, seconds=effort.thumbnails)
-
-
 def _notes(found: Album | None, folder: RunFolder) -> list[str]:
     """Say how many pictures the page lacks, and why."""
     if found is None or not found.left_out:
@@ -290,32 +284,11 @@ def _reading(path: Path) -> AbstractContextManager[None]:
     return reading(path)
 
 
-def _predictions(folder: RunFolder) -> list[dict[str, Any]]:
+def _predictions(folder: RunFolder, metrics: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return the rows of predictions.csv with their numbers and truths as such."""
-    path = folder.path / "predictions.csv"
+    path, told = folder.path / "predictions.csv", sections_of(metrics).told
     with _reading(path):
-        return [{**row, **_told(row), "correct": row["correct"] == "true"} for row in _table(path)]
-
-
-def _told(row: Mapping[str, str]) -> dict[str, Any]:
-    """Return truth, answer and probability of a row; of several labels the probability is that of the wildest error."""
-    if "labels" not in row:
-        return {"probability": float(row["probability"])}
-    reached = json.loads(row["probabilities"])
-    labels, unknown = labels_written(row["labels"])
-    off = [abs(p - (name in labels)) for name, p in reached.items() if name not in unknown]
-    return {
-        "label": ", ".join(labels) or "none", "predicted": row["predicted"].replace(";", ", ") or "none",
-        "probability": max(off, default=0.0), "truths": labels,
-        "differing": differing(labels, unknown, row["predicted"], reached),
-    }  # fmt: skip
-
-
-def differing(labels: Sequence[str], unknown: Sequence[str], predicted: str, reached: Mapping[str, float]) -> list[str]:
-    """Return the labels that an answer has wrong, the wildest first."""
-    said = set(predicted.split(";")) - {""}
-    wrong = (said ^ set(labels)) - set(unknown)
-    return sorted(wrong, key=lambda name: (-abs(reached[name] - (name in labels)), name))
+        return [{**row, **told(row)} for row in _table(path)]
 
 
 def _trained_on(folder: RunFolder) -> int:
@@ -329,7 +302,7 @@ def _counts(folder: RunFolder, header: Header) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     with _reading(folder.split):
         for row in _table(folder.split):
-            labels = labels_written(row["label"])[0] or () if header.task == MULTILABEL else (row["label"],)
+            labels = (row["label"],) if header.task == CLASSIFICATION else labels_written(row["label"])[0]
             for label in labels:
                 counts[label][row["split"]] += 1
     return {label: dict(of) for label, of in counts.items()}

@@ -55,7 +55,7 @@ def train(
     DATA may be one pair of arrays: `train((images, labels))`, images `[N, H, W]` or `[N, H, W, 3]` uint8, labels whole
     numbers or names. At a terminal or in a notebook the findings and the progress are shown, but for `quiet`.
     `options` are the fields of `Request`: model, weights, recipe, epochs, batch_size, image_size, stem, seed,
-    bad_images, group_by, rename, split_from, folds, limit, labels, settings. `on_epoch(row)` hears of each row of
+    bad_images, group_by, rename, split_from, folds, limit, task, settings. `on_epoch(row)` hears of each row of
     `results.csv`, those of folds with `fold` in them.
     Under torchrun the processes train together; the first of them hears of the epochs and writes.
     Raises `DataError` for data that cannot be used (exit code 3), `UsageError` for contradictions, `InterruptedRun`
@@ -111,7 +111,8 @@ def _request(data: Sequence[Any], options: Mapping[str, Any]) -> Request:
     known = [field.name for field in dataclasses.fields(Request) if field.name != "data"]
     for name in options:
         if name not in known:
-            raise UsageError(f"train has no option {name!r}{near_miss(name, known) or ': ' + ', '.join(known)}")
+            now = ": it is task now" if name == "labels" else ""
+            raise UsageError(f"train has no option {name!r}{now or near_miss(name, known) or ': ' + ', '.join(known)}")
     if pair_of(data) is not None:
         return Request(data=(GIVEN,), **options)
     paths = tuple(paths_of(data))
@@ -205,8 +206,9 @@ class _Also(Watcher):
 def _network_of(request: Request, plan: Plan) -> str:
     """Return the network that a run is called after: the one that was named, else that of its weights."""
     if request.named or plan.weights is None:
-        return request.architecture
-    return name_of(plan.spec) or f"resnet_{'_'.join(map(str, plan.spec.blocks))}"
+        return request.named or request.architecture
+    body = plan.spec.body
+    return name_of(plan.spec) or f"resnet_{'_'.join(map(str, body.blocks))}"
 
 
 def _run_path(name: str | None, output: str | Path | None, *, data: Sequence[str], model: str) -> Path:

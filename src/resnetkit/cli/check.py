@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ _MOST_ROWS = 50
     "--weights", default="auto", metavar="auto|none|MODEL",
     help="Network for wrong labels and the forecast; none leaves both out.",
 )  # fmt: skip
-@options.labels
+@options.task
 @click.option("--limit", type=int, help="Look at no more than this many pictures of each part.")
 @options.format_option("table", "json")
 @options.device
@@ -42,7 +43,8 @@ def check(data: tuple[str, ...], rename: tuple[str, ...], form: str, quiet: bool
 
     Files that cannot be read or decode to damage, odd, blank, dark and blurred pictures, identical files and
     near-copies within and across parts, groups, classes, and labels that may be wrong; and what twice as many pictures
-    would bring. What is found is no failure: the exit code is 0, and 3 where no picture can be read.
+    would bring. Of annotated pictures: faults of the annotations, objects marked twice, tiny, of odd sizes. What is
+    found is no failure: the exit code is 0, and 3 where no picture can be read.
     """
     from resnetkit import api
 
@@ -63,12 +65,14 @@ def _show(found: Check) -> None:
 
     click.echo(found.report)
     click.echo()
-    if len(found.findings) > _MOST_ROWS:
+    _show_faults(found.of_kind("annotation"))
+    others = [finding for finding in found.findings if finding.kind != "annotation"]
+    if len(others) > _MOST_ROWS:
         print_table(("found", "what", "as"), list(_summary(found)))
-    elif found.findings:
-        widest = max(len(finding.kind) for finding in found.findings)
-        print_table(("what", "picture", "why"), [_row(finding, 80 - 4 - widest) for finding in found.findings])
-    else:
+    elif others:
+        widest = max(len(finding.kind) for finding in others)
+        print_table(("what", "picture", "why"), [_row(finding, 80 - 4 - widest) for finding in others])
+    elif not found.findings:
         nothing = "Nothing else is wrong" if found.report.sentences else "Nothing is wrong"
         click.echo(f"{nothing} with these {len(found.items):,} images.")
     for line in wrapped(one_line(note) for note in found.notes):
@@ -76,6 +80,20 @@ def _show(found: Check) -> None:
     if found.forecast is not None:
         for line in wrapped(one_line(words) for words in ("How many more pictures?", *found.forecast.sentences)):
             click.echo(line)
+
+
+def _show_faults(faults: Sequence[Finding]) -> None:
+    """Print the faults of annotations in full: what is to be mended, and how, does not fit a row of a table."""
+    from resnetkit.data.findings import wrapped
+    from resnetkit.words import counted, one_line
+
+    if not faults:
+        return
+    said = [f"  {one_line(f'{fault.sources[0]}: {fault.why}')}" for fault in faults[:_MOST_ROWS]]
+    more = [f"  and {len(faults) - len(said):,} more: --output DIR names them"] if len(faults) > len(said) else []
+    for line in list(wrapped([f"{counted(len(faults), 'fault')} in the annotations:", *said, *more]))[1:]:
+        click.echo(line)
+    click.echo()
 
 
 def _row(finding: Finding, width: int) -> tuple[str, str, str]:
@@ -90,6 +108,8 @@ def _row(finding: Finding, width: int) -> tuple[str, str, str]:
 
 def _summary(found: Check) -> Any:
     for kind, count in found.counts.items():
+        if kind == "annotation":
+            continue
         yield f"{count:,}", kind, _end(found.of_kind(kind)[0].sources[0], 50)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from resnetkit.cli import options
 from resnetkit.cli.progress import watching
 from resnetkit.cli.tables import print_table
 from resnetkit.words import percent
+
+if TYPE_CHECKING:
+    from resnetkit.api import Compared
 
 
 @click.command()
@@ -28,10 +31,9 @@ def compare(runs: tuple[str, ...], output: str | None, form: str, quiet: bool, *
     if form == "json":
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
         return
-    several = found.task == "multilabel"
-    figures = ["all right", "95 %", "mean AP", "worst label"] if several else ["accuracy", "95 %", "worst class"]
+    figures = _FIGURES[found.task]
     print_table(
-        ["run", "network", "model", *figures, "trained", "photos/s"], [_cells(row, several) for row in found.rows]
+        ["run", "network", "model", *figures, "trained", "photos/s"], [_cells(row, figures) for row in found.rows]
     )
     click.echo(f"\n{found.count:,} pictures that all runs were scored on and none was trained on.")
     for line in (*found.notes, *(row.verdict for row in found.rows[1:])):
@@ -40,19 +42,24 @@ def compare(runs: tuple[str, ...], output: str | None, form: str, quiet: bool, *
         click.echo(f"What each run said of each picture: {output}")
 
 
-def _cells(row: object, several: bool) -> list[str]:
-    from resnetkit.api import Compared
+_FIGURES = {
+    "classification": ("accuracy", "95 %", "worst class"),
+    "multilabel": ("all right", "95 %", "mean AP", "worst label"),
+    "detection": ("mAP@.50", "95 %", "mAP@.50:.95", "F1", "worst class"),
+}
 
-    assert isinstance(row, Compared)
-    low, high = row.top1_interval
+
+def _cells(row: Compared, figures: tuple[str, ...]) -> list[str]:
+    reached, interval = (row.top1, row.top1_interval) if row.map50 is None else (row.map50, row.map50_interval)
     name, share = row.worst
+    more = {"mean AP": percent(row.map), "mAP@.50:.95": percent(row.map), "F1": percent(row.f1)}
     return [
         row.run,
         row.network,
         row.chosen,
-        percent(row.top1) + (", too good" if row.chosen_here else ""),
-        f"{100 * low:.1f}-{100 * high:.1f}",
-        *([percent(row.map)] if several else []),
+        percent(reached) + (", too good" if row.chosen_here else ""),
+        f"{100 * interval[0]:.1f}-{100 * interval[1]:.1f}" if interval else "-",
+        *(more[figure] for figure in figures if figure in more),
         f"{name} {100 * share:.0f} %",
         f"{row.training_seconds / 60:.1f} min",
         f"{row.images_per_second:,.0f}",

@@ -28,7 +28,7 @@ from resnetkit.cli.progress import watching
     "--calibrated", metavar="FILE",
     help="Write a copy of the model whose temperature and thresholds are fitted on the pictures scored.",
 )  # fmt: skip
-@click.option("--goal", metavar="AIM", help="Of several labels: thresholds for f1, 'precision 0.9' or 'recall 0.9'.")
+@click.option("--goal", metavar="AIM", help="Of labels or objects: thresholds for f1, 'precision 0.9' or 'recall 0.9'.")
 @options.engine
 @options.format_option("table", "json")
 @options.computing

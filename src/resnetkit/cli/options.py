@@ -55,7 +55,16 @@ def renamed(pairs: tuple[str, ...]) -> dict[str, str]:
     return dict(pair.split("=") for pair in pairs)
 
 
-labels = click.option(
-    "--labels", type=click.Choice(["auto", "one", "several"]), default="auto",
-    help="Whether a picture has one class, or none, one or several labels; auto: as the list says.",
+def _say_task(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        names = {"one": "classification", "several": "multilabel"}
+        raise click.UsageError(f"--labels {value} is --task {names.get(value, 'NAME')} now", context)
+
+
+task = stacked(
+    click.option(
+        "--task", type=click.Choice(["auto", "classification", "multilabel", "detection"]), default="auto",
+        metavar="NAME", help="classification, multilabel or detection; auto: as the data say.",
+    ),
+    click.option("--labels", hidden=True, expose_value=False, callback=_say_task),
 )  # fmt: skip

@@ -15,7 +15,7 @@ from resnetkit.cli.progress import ConsoleWatcher, watching
 from resnetkit.runtime import place
 
 if TYPE_CHECKING:
-    from resnetkit.api import Model
+    from resnetkit.api import Beside, Model
     from resnetkit.data.dataset import Dataset
     from resnetkit.inference.bulk import Shard, Summary
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 @click.option("--batch-size", type=click.IntRange(min=1), help="Pictures per pass; default: what suits the device.")
 @click.option(
     "--output", metavar="FILE|DIR/",
-    help="Write .csv, .json, .jsonl or .parquet in place of stdout; for millions, a folder of parts that the same "
-    "command goes on with: rows/ (CSV), rows.jsonl/, rows.parquet/.",
+    help="Write .csv, .json, .jsonl or .parquet in place of stdout, of detectors also .coco.json and labels.yolo/; for "
+    "millions, a folder of parts that the same command goes on with: rows/ (CSV), rows.jsonl/, rows.parquet/.",
 )  # fmt: skip
 @click.option("--shard", metavar="I/N", help="Make only the parts of process I of N; under torchrun: by rank.")
 @click.option(
@@ -41,32 +41,36 @@ if TYPE_CHECKING:
     help="Name as many classes as hold the true one so often: 0.8, 0.9, 0.95 or 0.99.",
 )  # fmt: skip
 @click.option("--sort-into", metavar="DIR", help="Copy the pictures into a folder per predicted class.")
+@click.option("--draw", metavar="DIR", help="Draw what a detector finds: boxes, masks, names and scores, a PNG each.")
+@click.option("--crops", metavar="DIR", help="Cut what a detector finds out, into a folder per class.")
 @options.engine
 @options.format_option("table", "json", "jsonl", "csv")
 @options.computing
 def predict(
     sources: tuple[str, ...], model: str | None, top_k: int, batch_size: int | None, output: str | None,
-    shard: str | None, sort_into: str | None, form: str, quiet: bool, **given: Any,
+    shard: str | None, sort_into: str | None, draw: str | None, crops: str | None, form: str, quiet: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Name what is on pictures: files, folders, archives, lists, globs.
 
     Pictures that cannot be read are reported and the rest go on; the exit code is then 4 (3 when none could be read).
     """
+    from resnetkit import api
     from resnetkit.data.sources import open_pictures
     from resnetkit.inference import bulk, sorting
 
     in_bulk = output is not None and bulk.is_folder(output)
-    _refuse_contradictions(output, form, in_bulk=in_bulk, shard=shard, sort_into=sort_into)
+    folders = {"--sort-into": sort_into, "--draw": draw, "--crops": crops}
+    _refuse_contradictions(output, form, in_bulk=in_bulk, shard=shard, folders=folders)
     part_of_work = bulk.shard_of(shard)
     pictures = open_pictures(*sources)
-    if sort_into is not None:
-        sorting.refuse_own_output(pictures, Path(sort_into))
+    for option, folder in folders.items():
+        if folder is not None:
+            sorting.refuse_own_output(pictures, Path(folder), option=option)
     with watching(quiet=quiet) as console:
         opened = _opened(model, given, console)
-        if sort_into is not None and opened.several:
-            raise click.UsageError(
-                f"--sort-into: {opened.name} gives pictures several labels: --output FILE lists them"
-            )
+        if sort_into is not None and opened.gives != "class":
+            raise click.UsageError(f"--sort-into: {opened.name} {_NOT_SORTED[opened.gives]}")
+        making = api.beside(opened.predictor, pictures, crops=crops, drawings=draw)
         _note_what_is_left_out(pictures, console)
         if output is not None and in_bulk:
             with console.counting("naming pictures") as show:
@@ -76,18 +80,29 @@ def predict(
             return _told(summary, part_of_work, form, console)
         return _one_by_one(
             opened, pictures, console, top_k=top_k, batch_size=batch_size, output=output, form=form,
-            sort_into=sort_into,
+            sort_into=sort_into, making=making,
         )  # fmt: skip
 
 
+_NOT_SORTED = {
+    "labels": "gives pictures several labels: --output FILE lists them",
+    "objects": "finds objects, and a picture with several belongs into no one folder: --crops DIR cuts them out",
+}
+_MADE_OF_PICTURES = {
+    "--sort-into": "sorts what one command names",
+    "--draw": "draws what one command finds",
+    "--crops": "cuts out what one command finds",
+}
+
+
 def _refuse_contradictions(
-    output: str | None, form: str, *, in_bulk: bool, shard: str | None, sort_into: str | None
+    output: str | None, form: str, *, in_bulk: bool, shard: str | None, folders: dict[str, str | None]
 ) -> None:
     """Raise `UsageError` before anything is read."""
-    from resnetkit.files import check_new
     from resnetkit.inference import bulk
     from resnetkit.inference import output as outputs
 
+    _refuse_drawings_among_crops(folders["--draw"], folders["--crops"])
     if output is not None and in_bulk:
         bulk.format_of(Path(output))
         if form not in ("table", "json"):
@@ -95,8 +110,8 @@ def _refuse_contradictions(
                 f"--format {form} contradicts --output {output}: stdout gets a summary, and the suffix of the folder "
                 "sets the format of its parts"
             )
-        if sort_into is not None:
-            raise click.UsageError(f"--sort-into sorts what one command names: give it without --output {output}")
+        for option in (option for option, folder in folders.items() if folder is not None):
+            raise click.UsageError(f"{option} {_MADE_OF_PICTURES[option]}: give it without --output {output}")
         return
     if shard is not None or place().size > 1:
         divided = f"--shard {shard} divides" if shard is not None else "several processes divide"
@@ -105,7 +120,15 @@ def _refuse_contradictions(
         wanted = outputs.format_of(Path(output))
         if form not in ("table", wanted):
             raise click.UsageError(f"--format {form} contradicts --output {output}: the suffix sets the format")
-        check_new(Path(output), "--output")
+        outputs.check_new(Path(output))
+
+
+def _refuse_drawings_among_crops(draw: str | None, crops: str | None) -> None:
+    if draw is None or crops is None:
+        return
+    one, other = Path(draw).resolve(), Path(crops).resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise click.UsageError("--draw and --crops: one lies in the other; give each a folder of its own")
 
 
 def _opened(model: str | None, given: dict[str, Any], console: ConsoleWatcher) -> Model:
@@ -163,28 +186,33 @@ def _told(summary: Summary, shard: Shard, form: str, console: ConsoleWatcher) ->
 
 def _one_by_one(
     opened: Model, pictures: Dataset, console: ConsoleWatcher, *, top_k: int, batch_size: int | None,
-    output: str | None, form: str, sort_into: str | None,
+    output: str | None, form: str, sort_into: str | None, making: Beside,
 ) -> int:  # fmt: skip
-    """Write the rows to stdout or to one file, sort copies where asked, and return the exit code."""
+    """Write the rows to stdout or to one file, make what is asked for beside them, and return the exit code."""
     from resnetkit.inference import output as outputs
 
-    predictions, tally = [], outputs.Tally()
+    predictions, tally = [], outputs.Tally(opened.gives)
     with contextlib.ExitStack() as stack:
+        how: dict[str, Any] = {"top_k": top_k, "gives": opened.gives}
         if output is not None:
-            write = stack.enter_context(outputs.to_file(Path(output), top_k=top_k, several=opened.several))
+            write = stack.enter_context(outputs.to_file(Path(output), classes=opened.classes, **how))
         else:
-            write = stack.enter_context(outputs.to_stream(sys.stdout, format=form, top_k=top_k, several=opened.several))  # type: ignore[arg-type]
+            write = stack.enter_context(outputs.to_stream(sys.stdout, format=form, **how))  # type: ignore[arg-type]
         show = stack.enter_context(console.counting("naming pictures"))
-        for prediction in opened.predictor.predict_many(
+        answers = opened.predictor.predict_many(
             pictures, top_k=top_k, batch_size=batch_size, threads=opened.runtime.threads
-        ):
+        )
+        for prediction, item in zip(answers, pictures.items, strict=True):
             write(prediction)
+            making.add(prediction, item)
             tally.add(prediction)
             show(tally.total, len(pictures))
             if sort_into is not None:
                 predictions.append(prediction)
     if output is not None or tally.errors:
         console.note(f"{tally}" + (f"; rows in {output}" if output else ""))
+    for note in making.notes():
+        console.note(note)
     if sort_into is not None:
         _sort(predictions, Path(sort_into), pictures, opened.classes, console)
     return tally.exit_code

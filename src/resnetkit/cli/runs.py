@@ -22,21 +22,22 @@ def runs(folder: str, form: str) -> None:
     """List the runs of FOLDER: name, data, accuracy, date, newest first."""
     from resnetkit import api
 
-    rows = [_row(run) for run in api.runs(folder)]
+    found = [_row(run) for run in api.runs(folder)]
+    rows = [row for row, _ in found]
     if form == "json":
         click.echo(json.dumps(rows, ensure_ascii=False, indent=1))
     elif rows:
         table = [
-            [row["name"], ", ".join(row["data"]), _accuracy(row), row["epoch"] or "", row["started"][:16]]
-            for row in rows
+            [row["name"], ", ".join(row["data"]), _accuracy(row, metrics), row["epoch"] or "", row["started"][:16]]
+            for row, metrics in found
         ]
         print_table(["run", "data", "accuracy", "model", "started"], table)
     else:
         click.echo(f"no runs in {folder}/: resnetkit train DATA makes one", err=True)
 
 
-def _row(run: Any) -> dict[str, Any]:
-    """Return what a run says of itself; a file that is broken is named on stderr and stops no other run."""
+def _row(run: Any) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return what a run says of itself, and its figures; a broken file is named on stderr and stops no other run."""
     found: dict[str, Any] = {
         "metrics": None, "choice": None, "header": None,
         "description": dict.fromkeys(("epochs", "epochs_done", "folds", "folds_begun")) | {"data": [], "started": ""},
@@ -57,7 +58,7 @@ def _row(run: Any) -> dict[str, Any]:
     metrics, said, chosen = found["metrics"], found["description"], found["choice"]
     for problem in problems:
         click.echo(f"resnetkit: {problem}", err=True)
-    return {
+    row = {
         "name": run.name,
         "path": str(run.path),
         "data": said["data"],
@@ -66,7 +67,7 @@ def _row(run: Any) -> dict[str, Any]:
         "folds": said["folds"],
         "folds_begun": said["folds_begun"],
         "top1": metrics and metrics.get("top1"),
-        **({"map": metrics["map"]} if metrics and "map" in metrics else {}),
+        **{name: metrics[name] for name in ("map", "map50") if metrics and name in metrics},
         "count": metrics and metrics["count"],
         "split": metrics and metrics["split"],
         "epoch": chosen and chosen.short,
@@ -75,6 +76,7 @@ def _row(run: Any) -> dict[str, Any]:
         "started": said["started"],
         "problem": "; ".join(problems) or None,
     }
+    return row, metrics
 
 
 def _header(run: Any) -> Any:
@@ -91,12 +93,13 @@ def _judged(metrics: dict[str, Any]) -> str:
     return "too good: they chose the epoch" if {"top1", "map"} & {*metrics.get("optimistic", ())} else ""
 
 
-def _accuracy(row: dict[str, Any]) -> str:
+def _accuracy(row: dict[str, Any], metrics: dict[str, Any] | None) -> str:
+    from resnetkit.training.run import of_what
+    from resnetkit.training.run import reached as reached_by
+
     part = f"by {row['folds']} folds" if row["split"] == "folds" else row["split"]
     judged = f"{part}, {row['judged']}" if row["judged"] else part
-    reached = None if row["top1"] is None else f"{percent(row['top1'])} of {row['count']} ({judged})"
-    if "map" in row:
-        reached = f"{percent(row['map'])} precision, {row['count']} ({judged})"
+    reached = f"{percent(reached_by(metrics))} {of_what(metrics)} ({judged})" if metrics else None
     if row["problem"] is not None:
         return f"{reached}, the rest unreadable" if reached else "unreadable"
     if reached is None and row["folds"] and not row["epochs_done"]:

@@ -26,7 +26,7 @@ from resnetkit.runtime import place
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same bits.")
 @click.option("--name", help="Name of the run, in runs/.")
 @click.option("--output", metavar="DIR", help="Folder of the run, in place of --name.")
-@options.labels
+@options.task
 @click.option("--bad-images", type=click.Choice(["stop", "skip"]), default="stop", help="When a file is unreadable.")
 @click.option("--group-by", metavar="REGEX|COLUMN", help="Keep pictures of one group in one part.")
 @click.option("--split-from", metavar="RUN", help="Hold out the pictures that RUN held out.")
@@ -42,7 +42,7 @@ def train(data: tuple[str, ...], rename: tuple[str, ...], **given: Any) -> None:
 
     DATA is a folder with a folder per class (or with train/ and val/ of such), a .zip or .tar of one, two or more
     folders (one class each), a CSV (image_path,label; a;b in a cell or a column per label: several), a MedMNIST .npz,
-    or a name: cifar10, digits.
+    a name (cifar10, digits), or pictures with marked objects: COCO .json, Pascal VOC, YOLO, pictures of masks.
     """
     from resnetkit import api
 
