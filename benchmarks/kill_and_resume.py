@@ -1,6 +1,7 @@
 """Kill a training run with SIGKILL at random moments, resume it, and compare with the run nobody touched.
 
     python benchmarks/kill_and_resume.py --kills 20
+    python benchmarks/kill_and_resume.py --kills 10 --objects ../shared/data/bccd
 
 Half of the kills wait for a moment inside a save (a temporary file lies in state/). "The same bits" means the tensors
 of best, last and state, and results.csv without its timing columns. Prints a line for each kill and leaves with 1 on a
@@ -37,6 +38,13 @@ def train(data: Path, run: Path) -> list[str]:
         "train", str(data), "--model", "resnet8", "--epochs", str(EPOCHS), "--limit", "400", "--threads", "2",
         "--set", "precision=bf16", "--set", "ema=0.9", "--set", "augment.flip=none", "--set", "save_minutes=0",
         "--output", str(run),
+    )  # fmt: skip
+
+
+def train_detector(data: Path, run: Path) -> list[str]:
+    return command(
+        "train", str(data), "--epochs", "3", "--limit", "12", "--image-size", "64", "--batch-size", "4", "--threads",
+        "2", "--set", "save_minutes=0", "--output", str(run),
     )  # fmt: skip
 
 
@@ -84,14 +92,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--objects", type=Path, help="an annotated set: a detector is trained on it")
     options = parser.parse_args()
     chance = random.Random(options.seed)
     place = Path(tempfile.mkdtemp(prefix="kill-and-resume-"))
-    write_digits(place / "digits")
+    data, begin = options.objects, train_detector
+    if data is None:
+        data, begin = place / "digits", train
+        write_digits(data)
     started = time.monotonic()
-    subprocess.run(train(place / "digits", place / "whole"), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(begin(data, place / "whole"), check=True, stdout=subprocess.DEVNULL)
     print(f"uninterrupted: {time.monotonic() - started:.1f} s, {len(results(place / 'whole'))} epochs")
-    probe = subprocess.Popen(train(place / "digits", place / "probe"), stdout=subprocess.DEVNULL)
+    probe = subprocess.Popen(begin(data, place / "probe"), stdout=subprocess.DEVNULL)
     while not (place / "probe" / "state").is_dir():
         time.sleep(0.01)
     first = time.monotonic()
@@ -103,7 +115,7 @@ def main() -> None:
         where = ""
         while not where:  # one that had ended before the kill does not count
             shutil.rmtree(run, ignore_errors=True)
-            process = subprocess.Popen(train(place / "digits", run), stdout=subprocess.DEVNULL)
+            process = subprocess.Popen(begin(data, run), stdout=subprocess.DEVNULL)
             moment = chance.uniform(0, 0.8 * length)
             where = kill_at(process, run, seconds=moment, inside_save=number % 2 == 1)
         states = [path.name for path in saved(run / "state")]
