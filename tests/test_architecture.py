@@ -37,7 +37,15 @@ NEED_TORCH = {
     "data.batches",
     "data.batches.mixing",
     "explaining.heatmaps",
+    "exporting.standalone.torchvision_detector",
     "exporting.standalone.torchvision_runtime",
+    "models.building",
+    "models.detection.foreign",
+    "models.detection.losses",
+    "models.detection.network",
+    "models.detection.pooling",
+    "models.detection.targets",
+    "models.detection.trunk",
     "models.foreign",
     "models.layers",
     "models.pooled",
@@ -64,11 +72,23 @@ NEED_TORCH = {
     "training.steps.stored",
     "training.steps.whitening",
     "tasks.classification.learning",
+    "tasks.detection.learning",
+    "tasks.detection.placing",
     "tasks.held_out",
     "tasks.multilabel.learning",
 }
 BANNED_NAMES = {"util", "utils", "common", "helper", "helpers", "misc", "base", "manager", "managers"}
-OPTIONAL = {"captum", "cleanlab", "simplejpeg", "pillow_heif", "mplfonts", "nncf", "pyarrow", "tifffile"}
+OPTIONAL = {
+    "captum",
+    "cleanlab",
+    "faster_coco_eval",
+    "simplejpeg",
+    "pillow_heif",
+    "mplfonts",
+    "nncf",
+    "pyarrow",
+    "tifffile",
+}
 MOST_LINES = 400
 
 

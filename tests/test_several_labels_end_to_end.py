@@ -193,7 +193,7 @@ def test_folders_of_several_labels_unite_files_of_one_content(listed: Path, tmp_
         for label in filter(None, row["label"].split(";")):
             (tmp_path / "tree" / label).mkdir(parents=True, exist_ok=True)
             shutil.copy(listed.parent / row["image_path"], tmp_path / "tree" / label)
-    decided, report = rk.plan(str(tmp_path / "tree"), labels="several", model="resnet8", weights="none", quiet=True)
+    decided, report = rk.plan(str(tmp_path / "tree"), task="multilabel", model="resnet8", weights="none", quiet=True)
     assert decided.spec.num_classes == 3
     labelled = sum(bool(row["label"]) for row in rows_of(listed))
     assert report.total("train") + report.total("val") == labelled
@@ -229,7 +229,7 @@ def test_what_no_picture_differs_in_is_not_learnt(tmp_path: Path, cell: str, why
         rows.append(f"{number}.png,{cell}")
     (tmp_path / "list.csv").write_text("\n".join(rows))
     with pytest.raises(DataError, match=why):
-        rk.plan(str(tmp_path / "list.csv"), model="resnet8", weights="none", labels="several", quiet=True)
+        rk.plan(str(tmp_path / "list.csv"), model="resnet8", weights="none", task="multilabel", quiet=True)
 
 
 def test_what_differs_between_parts_alone_is_not_learnt(tmp_path: Path) -> None:
@@ -239,4 +239,4 @@ def test_what_differs_between_parts_alone_is_not_learnt(tmp_path: Path) -> None:
         rows.append(f"{number}.png,{'red' if number < 8 else ''},{'train' if number < 8 else 'val'}")
     (tmp_path / "list.csv").write_text("\n".join(rows))
     with pytest.raises(DataError, match=r"the pictures to train on have every label that is known of them \(red\)"):
-        rk.plan(str(tmp_path / "list.csv"), model="resnet8", weights="none", labels="several", quiet=True)
+        rk.plan(str(tmp_path / "list.csv"), model="resnet8", weights="none", task="multilabel", quiet=True)
