@@ -99,8 +99,7 @@ def detector_of(name: str, **changes: Any) -> DetectorSpec:
     """
     said = named(name)
     if said is None:
-        known = [*_published()["detectors"], "fasterrcnn_resnet_2223_light", "maskrcnn_resnet_2223_light"]
-        known = [each.partition(".")[0] for each in known]
+        known = _known_detectors()
         raise UsageError(
             f"no detector is called {name!r}{near_miss(name, known)}; known: {', '.join(known)}, and each with another "
             "network in its middle"
@@ -113,6 +112,11 @@ def described(name: str) -> ResNetSpec | DetectorSpec:
     return detector_of(name) if named(name) else spec_of(name)
 
 
+def _known_detectors() -> list[str]:
+    known = [*_published()["detectors"], "fasterrcnn_resnet_2223_light", "maskrcnn_resnet_2223_light"]
+    return [each.partition(".")[0] for each in known]
+
+
 def _unknown(name: str) -> str:
     arch, dot, _tag = name.partition(".")
     if (said := named(arch)) is not None:
@@ -120,7 +124,8 @@ def _unknown(name: str) -> str:
     if dot and (arch in _NAMED or _cifar_spec(arch)):
         return f"{name!r} names published weights; the network alone is {arch!r}"
     listed = ", ".join(architectures())
-    return f"no network is called {name!r}{nearest(name)}; known: {listed}, and any resnet{{6n+2}}"
+    hint = nearest(name) or near_miss(name, _known_detectors())
+    return f"no network is called {name!r}{hint}; known: {listed}, and any resnet{{6n+2}}"
 
 
 def nearest(name: str, *, also: Iterable[str] = ()) -> str:
