@@ -255,3 +255,15 @@ def test_a_published_file_opens_as_the_detector_of_its_record(
         assert all(torch.equal(value, state[name]) for name, value in network.state_dict().items())
         assert network.body.bn1.eps == (0 if first else 1e-5)
         assert detector_in(network.state_dict()) is not None
+
+
+def test_published_detectors_are_listed_with_what_they_reach(resnetkit: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _ = resnetkit("models")
+    [boxes] = [line for line in out.splitlines() if line.startswith("fasterrcnn_resnet50_fpn.coco_v1")]
+    [masks] = [line for line in out.splitlines() if line.startswith("maskrcnn_resnet50_fpn_v2.coco_v1")]
+    assert code == 0
+    assert boxes.split()[1:] == ["37.0", "%", "-", "41.8", "M", "168", "MB"]
+    assert masks.split()[1:] == ["47.4", "%", "41.8", "%", "46.4", "M", "186", "MB"]
+    told = json.loads(resnetkit("models", "--format", "json")[1])["detectors"]
+    assert [each["name"] for each in told] == [each.name for each in catalog.detectors()]
+    assert told[0]["box_map"] == 0.37

@@ -45,8 +45,14 @@ def _list(form: str) -> None:
     records = catalog.records()
     if form == "json":
         click.echo(
-            json.dumps({"networks": catalog.architectures(), "weights": [_record(r) for r in records]}, indent=1)
-        )
+            json.dumps(
+                {
+                    "networks": catalog.architectures(), "weights": [_record(r) for r in records],
+                    "detectors": [_detector(r) for r in catalog.detectors()],
+                },
+                indent=1,
+            )
+        )  # fmt: skip
         return
     speeds = kept_speeds()
     rows = [
@@ -60,10 +66,36 @@ def _list(form: str) -> None:
     print_table(["weights", "top-1", "parameters", "GMACs", "file", "speed here"], rows)
     if not any(record.name in speeds for record in records):
         click.echo("\nspeed here: measured by resnetkit benchmark NAME")
+    click.echo()
+    _list_detectors()
     trained = {r.arch for r in records}
     others = [name for name in catalog.architectures() if name not in trained]
     click.echo("\nwithout published weights, and any other resnet{6n+2} or plain{6n+2}:")
     click.echo(textwrap.fill(", ".join(others), 78, initial_indent="  ", subsequent_indent="  "))
+
+
+def _list_detectors() -> None:
+    from resnetkit.models import catalog
+
+    rows = [
+        [
+            r.name, percent(r.metrics["box_map"]), percent(r.metrics["mask_map"]) if "mask_map" in r.metrics else "-",
+            f"{(r.num_params or 0) / 1e6:.1f} M", f"{(r.num_bytes or 0) / 1e6:.0f} MB",
+        ]
+        for r in catalog.detectors()
+    ]  # fmt: skip
+    print_table(["weights of detectors", "boxes", "masks", "parameters", "file"], rows)
+    click.echo(
+        "\nboxes, masks: mAP@.50:.95 on COCO. Any network with an ImageNet stem may stand\n"
+        "  in the middle (maskrcnn_resnet18_fpn), and _light at the end, for a CPU"
+    )
+
+
+def _detector(record: Any) -> dict[str, Any]:
+    return {
+        "name": record.name, **record.metrics, "data": record.data, "url": record.url, "parameters": record.num_params,
+        "giga_macs": record.giga_macs, "bytes": record.num_bytes, "license": record.license,
+    }  # fmt: skip
 
 
 def _record(record: Any) -> dict[str, Any]:
