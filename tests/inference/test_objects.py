@@ -76,7 +76,7 @@ def test_what_is_below_the_threshold_or_of_no_size_is_never_told(finder: Predict
 
 
 def test_thresholds_for_other_classes_are_refused(finder: Predictor, scene: Paint) -> None:
-    with pytest.raises(DataError, match="2 scores for 3 classes"):
+    with pytest.raises(DataError, match="2 thresholds for 3 classes"):
         replace(finder, decision=Sureness(at=(0.5, 0.5))).predict(scene("a.png", TWO))
 
 

@@ -199,9 +199,9 @@ def test_sureness_is_a_score_for_each_class_and_half_where_none_is_fitted() -> N
     assert Sureness().to_json() == {}
     assert fitted.temperature is None
     assert fitted.words == "a least score for each class, fitted for recall 0.95"
-    with pytest.raises(DataError, match="has 2 scores for 3 classes"):
+    with pytest.raises(DataError, match="has 2 thresholds for 3 classes"):
         fitted.of(3)
-    with pytest.raises(UsageError, match="scores between 0 and 1"):
+    with pytest.raises(UsageError, match="numbers between 0 and 1"):
         Sureness(at=(2.0,))
     with pytest.raises(DataError, match="unknown fields"):
         Sureness.from_json({"nms": 1})

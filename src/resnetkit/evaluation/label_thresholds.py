@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from resnetkit.evaluation.calibration import folds
-from resnetkit.models.thresholds import Thresholds, goal_of
+from resnetkit.models.cut_offs import goal_of
+from resnetkit.models.thresholds import Thresholds
 
 _FOLDS = 5
 # Fewer pictures with a label do not say where its F1 is largest: such labels share a threshold. coco128, 20 held-out

@@ -1,0 +1,85 @@
+"""From which number on each class is told: a cut-off a class, fitted on held-out pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from resnetkit.errors import DataError, UsageError
+from resnetkit.models.decision import check_known
+
+_HALF = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CutOffs:
+    """A class is told where its number, a score or a probability, is `at` least so much.
+
+    `at`: one for each class, empty for a half. They were fitted for a `goal`, `f1`, `precision 0.9` or `recall 0.9`, on
+    `fitted_on` held-out pictures, whose content is `fitted_to`; `unmet` are the classes that could not be brought
+    there.
+    """
+
+    at: tuple[float, ...] = ()
+    goal: str = "f1"
+    unmet: tuple[str, ...] = ()
+    fitted_on: int | None = None
+    fitted_to: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("at", "unmet"):
+            if not isinstance(getattr(self, name), list | tuple):
+                raise UsageError(f"decision.{name} must be a list, not {getattr(self, name)!r:.40}")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for value in self.at:
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+                raise UsageError(f"decision.at must be numbers between 0 and 1, not {value!r:.40}")
+        goal_of(self.goal)
+
+    @property
+    def temperature(self) -> None:
+        """None: no softmax, each number by itself."""
+        return
+
+    def of(self, num_classes: int) -> np.ndarray:
+        """Return the cut-off of each class, `[K]` float32; raises `DataError` for another number of classes."""
+        if not self.at:
+            return np.full(num_classes, _HALF, np.float32)
+        if len(self.at) != num_classes:
+            raise DataError(f"its decision has {len(self.at)} thresholds for {num_classes} classes: make it again")
+        return np.array(self.at, np.float32)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the `decision` dict of a checkpoint's header: what differs from the defaults."""
+        default = type(self)()
+        plain = {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read a header's `decision` dict; an empty one means the defaults.
+
+        Raises `DataError` for unknown fields, which would change the answers, `UsageError` for impossible values.
+        """
+        check_known(values, cls)
+        return cls(**values)
+
+
+def goal_of(text: str) -> tuple[str, float]:
+    """Return what cut-offs shall reach, and how much of it: `("f1", 1.0)`, `("precision", 0.9)`, `("recall", 0.9)`.
+
+    Raises `UsageError` for anything else.
+    """
+    name, _, share = text.strip().partition(" ")
+    try:
+        wanted = float(share) if share else 1.0
+    except ValueError:
+        wanted = -1.0
+    if (name == "f1" and share) or name not in ("f1", "precision", "recall") or not 0 < wanted <= 1:
+        raise UsageError(f"--goal {text!r}: choose f1, 'precision 0.9' or 'recall 0.9'")
+    if name != "f1" and not share:
+        raise UsageError(f"--goal {text}: say how much, as in '{name} 0.9'")
+    return name, wanted
