@@ -7,29 +7,21 @@ from typing import Any
 
 from resnetkit.evaluation.metrics import counted, is_corrected, is_tempered, num_correct, photos
 from resnetkit.models.choice import choice_in
-from resnetkit.report.pages import tables
+from resnetkit.report.pages import figures, tables
 from resnetkit.report.pages.content import Answer, Content, Opener, Sections
+from resnetkit.report.pages.figures import bounds
 from resnetkit.report.pages.thumbnails import ERROR_SIDE, Album, album, confident_errors
 from resnetkit.words import percent
 
 
 def headline(metrics: Mapping[str, Any], *, choice: str) -> dict[str, Any]:
     """Return the accuracy at the top of the page, with its interval and what the largest class alone would get."""
-    low, high = metrics["top1_interval"]
-    majority = metrics["majority"]
-    warning = ""
-    if low <= majority["top1"]:
-        warning = "That lies inside the interval: the model is not clearly better than always giving that answer."
-    return {
-        "percent": percent(metrics["top1"]),
-        "words": _words_of_accuracy(metrics),
-        "choice": choice,
-        "legend": "Dot: accuracy. Band: 95 % interval. Upright line: always answering the largest class.",
-        "interval": f"95 % interval {100 * low:.1f} to {percent(high)}.",
-        "majority": f"Always answering “{majority['label']}” would be right for {percent(majority['top1'])}.",
-        "warning": warning, "at": round(100 * metrics["top1"], 2), "low": round(100 * low, 2),
-        "width": round(100 * (high - low), 2), "majority_at": round(100 * majority["top1"], 2),
-    }  # fmt: skip
+    label, right = metrics["majority"]["label"], metrics["majority"]["top1"]
+    return figures.headline(
+        metrics["top1"], metrics["top1_interval"], figure="accuracy", words=_words_of_accuracy(metrics), choice=choice,
+        chance=right, chance_words=f"Always answering “{label}” would be right for {percent(right)}.",
+        line="always answering the largest class", than="always giving that answer",
+    )  # fmt: skip
 
 
 def _words_of_accuracy(metrics: Mapping[str, Any]) -> str:
@@ -48,17 +40,15 @@ def tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     intervals = metrics.get("intervals") or {}
     areas = (metrics.get("roc_auc") or {}).get("macro")
     calibration = metrics.get("calibration") or {}
-    balanced = _between(intervals, "balanced_accuracy") or "mean over classes"
+    balanced = bounds(intervals.get("balanced_accuracy")) or "mean over classes"
     found = [
         ("balanced accuracy", percent(metrics["balanced_accuracy"]), balanced),
-        ("loss", f"{metrics['loss']:.3f}", _between(intervals, "loss", factor=1) or "cross-entropy, nats"),
+        ("loss", f"{metrics['loss']:.3f}", _plain(intervals.get("loss")) or "cross-entropy, nats"),
     ]  # fmt: skip
     if metrics.get("top5") is not None:
-        found.append(("among first five", percent(metrics["top5"]), _between(intervals, "top5") or "the right name"))
+        found.append(("among first five", percent(metrics["top5"]), bounds(intervals.get("top5")) or "the right name"))
     if areas is not None:
-        found.append(
-            ("area under ROC", f"{areas:.3f}", _between(intervals, "roc_auc", factor=1) or "mean over classes")
-        )
+        found.append(("area under ROC", f"{areas:.3f}", _plain(intervals.get("roc_auc")) or "mean over classes"))
     if calibration:
         tempered = is_tempered(calibration)
         before = f"; {100 * calibration['before']['ece']:.1f} before its temperature" if tempered else ""
@@ -69,11 +59,8 @@ def tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{"name": name, "value": value, "note": note} for name, value, note in found]
 
 
-def _between(intervals: Mapping[str, Any], key: str, *, factor: int = 100) -> str:
-    if not intervals.get(key):
-        return ""
-    low, high = (factor * bound for bound in intervals[key])
-    return f"{low:.1f} to {high:.1f} %" if factor == 100 else f"{low:.3f} to {high:.3f}"
+def _plain(interval: Sequence[float] | None) -> str:
+    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
 
 
 def values(content: Content) -> dict[str, Any]:

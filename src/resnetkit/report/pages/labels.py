@@ -8,32 +8,24 @@ from typing import Any
 
 from resnetkit.data.dataset import labels_written
 from resnetkit.evaluation.metrics import photos
+from resnetkit.report.pages import figures
 from resnetkit.report.pages.content import Answer, Content, Opener, Sections
+from resnetkit.report.pages.figures import between, bounds, least_first, share
 from resnetkit.report.pages.tables import MOST_ERRORS, picture
 from resnetkit.report.pages.thumbnails import ERROR_SIDE, Album, album, confident_errors
 from resnetkit.words import percent
 
 MOST_TOGETHER = 20
-_DASH = "–"
 
 
 def headline(metrics: Mapping[str, Any], *, choice: str) -> dict[str, Any]:
     """Return the figure at the top of the page, with its interval and what noise would get."""
-    reached, chance = metrics["map"] or 0.0, metrics["chance_map"] or 0.0
-    low, high = metrics["map_interval"] or (reached, reached)
-    inside = "That lies inside the interval: the model is not clearly better than noise." if low <= chance else ""
-    return {
-        "percent": percent(metrics["map"]),
-        "words": (
-            f"mean average precision of {_counted(metrics)} labels on {photos(metrics['split'], metrics['count'])}"
-        ),
-        "choice": choice,
-        "interval": f"95 % interval {100 * low:.1f} to {percent(high)}." if metrics["map_interval"] else "",
-        "majority": f"Noise would get {percent(chance)}.",
-        "legend": "Dot: mean average precision. Band: 95 % interval. Upright line: what noise would get.",
-        "warning": inside, "at": round(100 * reached, 2), "low": round(100 * low, 2),
-        "width": round(100 * (high - low), 2), "majority_at": round(100 * chance, 2),
-    }  # fmt: skip
+    noise = metrics["chance_map"] or 0.0
+    return figures.headline(
+        metrics["map"], metrics["map_interval"], figure="mean average precision", choice=choice,
+        words=f"mean average precision of {_counted(metrics)} labels on {photos(metrics['split'], metrics['count'])}",
+        chance=noise, chance_words=f"Noise would get {percent(noise)}.", line="what noise would get", than="noise",
+    )  # fmt: skip
 
 
 def _counted(metrics: Mapping[str, Any]) -> str:
@@ -43,10 +35,9 @@ def _counted(metrics: Mapping[str, Any]) -> str:
 
 def tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the figures beside that at the top."""
-    between = metrics.get("exact_match_interval")
     found = [
         ("all labels right", percent(metrics["exact_match"]),
-         f"{100 * between[0]:.1f} to {percent(between[1])}" if between else "of the pictures"),
+         bounds(metrics.get("exact_match_interval")) or "of the pictures"),
         ("wrong labels", percent(metrics["hamming"]), "of all known ones"),
         ("F1", percent(metrics["macro_f1"]), "mean over labels"),
         ("F1 of all", percent(metrics["micro_f1"]), "labels of all kinds together"),
@@ -60,36 +51,23 @@ def tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
 def tables(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the table of labels, and of which come together."""
     aim = metrics.get("thresholds", {}).get("goal", "f1")
-    each = {
+    each = sorted(metrics["per_class"], key=lambda one: least_first(one["ap"]))
+    by_label = {
         "title": "Label by label", "header": [
             "label", "pictures", "average precision", "noise", "right when said", "found", "F1", "said from",
         ],
         "words": f"Least average precision first. Each label is said from its own probability on, fitted for {aim}.",
-        "rows": [(one["class"], _figures(one)) for one in sorted(metrics["per_class"], key=_by_precision)],
+        "rows": [(one["class"], _figures(one)) for one in each],
     }  # fmt: skip
-    return [each, *_together(metrics)]
-
-
-def _by_precision(one: Mapping[str, Any]) -> tuple[bool, float]:
-    return one["ap"] is None, one["ap"] or 0.0
+    return [by_label, *_together(metrics)]
 
 
 def _figures(one: Mapping[str, Any]) -> list[str]:
     return [
-        f"{one['positives']:,}", _between(one["ap"], one["ap_interval"]), _share(one["chance"]),
-        _between(one["precision"], one["precision_interval"]), _between(one["recall"], one["recall_interval"]),
-        _share(one["f1"]), percent(one["threshold"]),
+        f"{one['positives']:,}", between(one["ap"], one["ap_interval"]), share(one["chance"]),
+        between(one["precision"], one["precision_interval"]), between(one["recall"], one["recall_interval"]),
+        share(one["f1"]), percent(one["threshold"]),
     ]  # fmt: skip
-
-
-def _share(value: float | None) -> str:
-    return _DASH if value is None else percent(value)
-
-
-def _between(value: float | None, interval: Sequence[float] | None) -> str:
-    if value is None or not interval:
-        return _share(value)
-    return f"{percent(value)} ({100 * interval[0]:.0f}–{100 * interval[1]:.0f})"
 
 
 def _together(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

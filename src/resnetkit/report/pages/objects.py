@@ -8,12 +8,13 @@ from typing import Any
 from resnetkit.evaluation.detection.mistakes import KINDS, Kind, Mistake
 from resnetkit.evaluation.metrics import photos
 from resnetkit.report import object_charts
+from resnetkit.report.pages import figures
 from resnetkit.report.pages.content import Content, Sections
+from resnetkit.report.pages.figures import DASH, between, bounds, least_first, share
 from resnetkit.report.pages.object_pictures import album, name_of
 from resnetkit.report.pages.tables import folds
 from resnetkit.words import counted, percent
 
-_DASH = "–"
 _OF_AP = "AP@.50 and AP, the mean over overlaps of .50 to .95, need no such score."
 _KINDS: dict[Kind, tuple[str, str]] = {
     "missed": ("Missed", "Objects that nothing was said of, the least seen first: in brackets how sure it was."),
@@ -27,22 +28,16 @@ _KINDS: dict[Kind, tuple[str, str]] = {
 
 def headline(metrics: Mapping[str, Any], *, choice: str) -> dict[str, Any]:
     """Return the figure at the top of the page, with its interval and what noise would get."""
-    reached, chance = metrics["map50"] or 0.0, (metrics["noise"] or {}).get("map50") or 0.0
-    low, high = metrics["map50_interval"] or (reached, reached)
-    inside = "That lies inside the interval: the model is not clearly better than noise." if low <= chance else ""
-    return {
-        "percent": percent(metrics["map50"]),
-        "words": (
+    noise = (metrics["noise"] or {}).get("map50") or 0.0
+    return figures.headline(
+        metrics["map50"], metrics["map50_interval"], figure="mAP@.50", choice=choice,
+        words=(
             f"mAP@.50, mean average precision at an overlap of a half, of {counted(metrics['objects'], 'object')} of "
             f"{_classes(metrics)} on {photos(metrics['split'], metrics['count'])}"
         ),
-        "choice": choice,
-        "interval": f"95 % interval {100 * low:.1f} to {percent(high)}." if metrics["map50_interval"] else "",
-        "majority": f"Noise would get {percent(chance)}." if metrics["noise"] else "",
-        "legend": "Dot: mAP@.50. Band: 95 % interval. Upright line: what noise would get.",
-        "warning": inside, "at": round(100 * reached, 2), "low": round(100 * low, 2),
-        "width": round(100 * (high - low), 2), "majority_at": round(100 * chance, 2),
-    }  # fmt: skip
+        chance=noise, chance_words=f"Noise would get {percent(noise)}." if metrics["noise"] else "",
+        line="what noise would get", than="noise",
+    )  # fmt: skip
 
 
 def _classes(metrics: Mapping[str, Any]) -> str:
@@ -54,10 +49,10 @@ def tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the figures beside that at the top: how exact boxes are, and what a person gets at the working point."""
     alarms, counting = metrics["false_alarms_interval"], metrics["counting"]
     found = [
-        ("mAP@.50:.95", percent(metrics["map"]), _interval(metrics["map_interval"]) or "how exact boxes are"),
+        ("mAP@.50:.95", percent(metrics["map"]), bounds(metrics["map_interval"]) or "how exact boxes are"),
         *_of_masks(metrics),
-        ("found", percent(metrics["recall"]), _interval(metrics["recall_interval"]) or "of the objects"),
-        ("right when said", percent(metrics["precision"]), _interval(metrics["precision_interval"]) or "of the boxes"),
+        ("found", percent(metrics["recall"]), bounds(metrics["recall_interval"]) or "of the objects"),
+        ("right when said", percent(metrics["precision"]), bounds(metrics["precision_interval"]) or "of the boxes"),
         ("false alarms", _figure(metrics["false_alarms"]),
          f"per picture; {alarms[0]:.2g} to {alarms[1]:.2g}" if alarms else "per picture"),
         ("off in counts", _figure(counting["mean_error"]), _side(counting["bias"])),
@@ -69,17 +64,13 @@ def _of_masks(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if "mask_map50" not in metrics:
         return []
     return [
-        (f"mask {name}", percent(metrics[f"mask_{key}"]), _interval(metrics[f"mask_{key}_interval"]) or "by outlines")
+        (f"mask {name}", percent(metrics[f"mask_{key}"]), bounds(metrics[f"mask_{key}_interval"]) or "by outlines")
         for name, key in (("mAP@.50", "map50"), ("mAP@.50:.95", "map"))
     ]
 
 
 def _figure(value: float | None) -> str:
-    return _DASH if value is None else f"{value:.2f}"
-
-
-def _interval(interval: Sequence[float] | None) -> str:
-    return f"{100 * interval[0]:.1f} to {percent(interval[1])}" if interval else ""
+    return DASH if value is None else f"{value:.2f}"
 
 
 def _side(bias: float | None) -> str:
@@ -107,7 +98,7 @@ def values(content: Content) -> dict[str, Any]:
 
 def _class_table(metrics: Mapping[str, Any]) -> dict[str, Any]:
     masks = metrics.get("mask_per_class") or {}
-    each = sorted(metrics["per_class"].items(), key=lambda one: (one[1]["ap50"] is None, one[1]["ap50"] or 0.0))
+    each = sorted(metrics["per_class"].items(), key=lambda one: least_first(one[1]["ap50"]))
     more = ["mask AP@.50", "mask AP"] if masks else []
     return {
         "title": "Figures of each class",
@@ -119,21 +110,11 @@ def _class_table(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def _figures(one: Mapping[str, Any], mask: Mapping[str, Any] | None) -> list[str]:
     return [
-        f"{one['support']:,}", _share(one["ap50"]), _share(one["ap"]),
-        *([_share(mask["ap50"]), _share(mask["ap"])] if mask else []),
-        _between(one["recall"], one["recall_interval"]), _between(one["precision"], one["precision_interval"]),
-        _share(one["f1"]), percent(one["threshold"]),
+        f"{one['support']:,}", share(one["ap50"]), share(one["ap"]),
+        *([share(mask["ap50"]), share(mask["ap"])] if mask else []),
+        between(one["recall"], one["recall_interval"]), between(one["precision"], one["precision_interval"]),
+        share(one["f1"]), percent(one["threshold"]),
     ]  # fmt: skip
-
-
-def _share(value: float | None) -> str:
-    return _DASH if value is None else percent(value)
-
-
-def _between(value: float | None, interval: Sequence[float] | None) -> str:
-    if value is None or not interval:
-        return _share(value)
-    return f"{percent(value)} ({100 * interval[0]:.0f}–{100 * interval[1]:.0f})"
 
 
 def _curves_words(metrics: Mapping[str, Any]) -> str:
@@ -166,7 +147,7 @@ def _count_table(metrics: Mapping[str, Any]) -> dict[str, Any]:
     rows = [
         (name, [
             f"{one['true']:,}", f"{one['said']:,}", _figure(one["mean_error"]),
-            _DASH if one["bias"] is None else f"{one['bias']:+.2f}", _share(one["right"]),
+            DASH if one["bias"] is None else f"{one['bias']:+.2f}", share(one["right"]),
         ])
         for name, one in metrics["counting"]["per_class"].items()
     ]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 
 from resnetkit.evaluation.metrics import confused
 from resnetkit.report.pages.content import Answer
+from resnetkit.report.pages.figures import DASH, least_first
 from resnetkit.report.pages.thumbnails import Album, confident_errors
 from resnetkit.words import percent
 
@@ -31,13 +32,13 @@ def classes(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         for i, (name, figures) in enumerate(metrics["per_class"].items())
         if figures["support"] or figures["predicted"]
     ]
-    met.sort(key=lambda entry: (entry[1]["recall"] is None, entry[1]["recall"] or 0.0))
+    met.sort(key=lambda entry: least_first(entry[1]["recall"]))
     return [
         {
             "name": name, "support": f"{figures['support']:,}", "recall": percent(figures["recall"]),
             "share": None if figures["recall"] is None else round(100 * figures["recall"], 1),
             "precision": percent(figures["precision"]), "f1": percent(figures["f1"]),
-            "auc": (f"{areas[name]:.3f}" if areas.get(name) is not None else "–") if areas else None,
+            "auc": (f"{areas[name]:.3f}" if areas.get(name) is not None else DASH) if areas else None,
             "taken_for": _taken_for(name, names, row),
         }
         for name, figures, row in met
