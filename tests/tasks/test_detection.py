@@ -195,6 +195,7 @@ def test_a_classifier_becomes_the_backbone_and_says_what_came_along(
         ({"settings": ("batchnorm=recounted",)}, "of a detector it is frozen, batch, sync"),
         ({"model": "maskrcnn_resnet_2223_light"}, "these annotations are boxes"),
         ({"settings": ("select=top1",)}, "choose last, map50, map"),
+        ({"settings": ("budget.patience=4", "select=last")}, "choose by select=map50 or map"),
     ],
 )
 def test_what_has_no_meaning_for_objects_is_refused_in_one_line(shapes: Path, options: Any, why: str) -> None:

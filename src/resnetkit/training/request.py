@@ -141,6 +141,11 @@ class Request:
         return Preprocess(page=changes.get("page", 1)).page
 
     @property
+    def set_keys(self) -> frozenset[str]:
+        """The keys that settings name, as `optim.lr`."""
+        return frozenset(setting.partition("=")[0] for setting in self.settings)
+
+    @property
     def asked_side(self) -> int | None:
         """The shorter side of the pictures that the network is to see, where one was asked for."""
         return self.image_size if self.image_width is None else min(self.image_size or 1, self.image_width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from resnetkit.models.detection.frames import FULL_AREA, LIGHT_AREA, SIDE, frame
 from resnetkit.models.detection.names import Named
 from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.training.planning import words as plan_words
-from resnetkit.training.planning.plan import TRUNK, Origin, Plan, num_to_train
-from resnetkit.training.recipe import Recipe, with_settings
+from resnetkit.training.planning.plan import TRUNK, Origin, Plan, num_to_train, settled
+from resnetkit.training.recipe import Recipe
 from resnetkit.training.recipes import recipe_named
 from resnetkit.training.request import Request
 
@@ -40,18 +41,9 @@ def decide(request: Request, dataset: Dataset, surveyed: Survey, *, origin: Orig
     """Decide detector, frame, anchors and recipe; raises `UsageError` for contradictions."""
     require()
     light = request.detector is None or request.detector.form == "light"
-    changes: dict[str, object] = {}
-    recipe = with_settings(
-        recipe_named(request.recipe or ("detect-light" if light else "detect")), changes, request.settings
-    )
     count = num_to_train(dataset)
-    recipe = recipe.changed(batch_size=request.batch_size or recipe.batch_size)
-    recipe = recipe.with_epochs(request.epochs) if request.epochs else recipe.for_count(count)
-    if not any(setting.startswith("schedule.") for setting in request.settings):
-        recipe = recipe.with_warmup_of_half_at_most()
-    if not any(setting.startswith("score_every=") for setting in request.settings):
-        recipe = recipe.changed(score_every=max(1, recipe.epochs // _VALIDATIONS))
-    recipe = recipe.choosing(CHOICES)
+    named = recipe_named(request.recipe or ("detect-light" if light else "detect"))
+    recipe, changes = settled(named, request, num_pictures=count, choices=CHOICES, validations=_VALIDATIONS)
     _check(recipe)
     sizes = np.array(surveyed.sizes or [(4, 3)], np.float64)
     preprocess, said = _preprocess(request, origin, sizes, changes, light=light)
@@ -90,7 +82,7 @@ def _check(recipe: Recipe) -> None:
 
 
 def _preprocess(
-    request: Request, origin: Origin | None, sizes: np.ndarray, changes: dict[str, object], *, light: bool
+    request: Request, origin: Origin | None, sizes: np.ndarray, changes: dict[str, Any], *, light: bool
 ) -> tuple[Preprocess, str]:
     """Return how pictures become pixels, whole within a frame, and what is said of it."""
     aspect = float(np.median(sizes[:, 0] / sizes[:, 1]))

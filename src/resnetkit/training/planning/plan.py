@@ -144,20 +144,11 @@ def decide(
         size = side
         if request.image_width is None:
             size_reason = f"{side} pixels{enlarged} (median side {median_side})"
-    changes: dict[str, Any] = {}
-    recipe = recipe_named(recipe_name)
-    recipe = with_settings(recipe.gentle() if gentle else recipe, changes, request.settings)
-    recipe = recipe.changed(batch_size=request.batch_size or recipe.batch_size)
-    recipe = recipe.with_epochs(request.epochs) if request.epochs else recipe.for_count(num_pictures)
+    named = recipe_named(recipe_name)
+    recipe, changes = settled(
+        named.gentle() if gentle else named, request, num_pictures=num_pictures, choices=choices
+    )  # fmt: skip
     recipe = recipe.for_pictures(median_side=median_side, size=size)
-    if not any(setting.startswith("schedule.") for setting in request.settings):
-        recipe = recipe.with_warmup_of_half_at_most()
-    if recipe.budget.patience and "select=last" in request.settings:
-        raise UsageError(
-            "budget.patience keeps the best epoch, and select=last the last one: leave one of them out, or choose by "
-            f"select={', '.join(choices[:-1])} or {choices[-1]}"
-        )
-    recipe = recipe.choosing(choices)
     if recipe.head_first and origin is None:
         raise UsageError(
             f"recipe {recipe.name} starts from pretrained weights, and there are none here: "
@@ -184,18 +175,40 @@ def decide(
     )
 
 
+def settled(
+    recipe: Recipe, request: Request, *, num_pictures: int, choices: Sequence[str], validations: int | None = None
+) -> tuple[Recipe, dict[str, Any]]:
+    """Return the recipe with what was asked, its epochs and what chooses one, and the settings of `Preprocess`.
+
+    `validations`: how often the run scores held-out pictures where nothing is said of it; None: as the recipe says.
+    Raises `UsageError` for contradictions.
+    """
+    changes: dict[str, Any] = {}
+    recipe = with_settings(recipe, changes, request.settings)
+    recipe = recipe.changed(batch_size=request.batch_size or recipe.batch_size)
+    recipe = recipe.with_epochs(request.epochs) if request.epochs else recipe.for_count(num_pictures)
+    if not any(key.startswith("schedule.") for key in request.set_keys):
+        recipe = recipe.with_warmup_of_half_at_most()
+    if validations is not None and "score_every" not in request.set_keys:
+        recipe = recipe.changed(score_every=max(1, recipe.epochs // validations))
+    if recipe.budget.patience and "select=last" in request.settings:
+        raise UsageError(
+            "budget.patience keeps the best epoch, and select=last the last one: leave one of them out, or choose by "
+            f"select={', '.join(choices[:-1])} or {choices[-1]}"
+        )
+    return recipe.choosing(choices), changes
+
+
 def mirrors(plan: Plan, request: Request) -> bool:
     """Tell whether training or scoring would mirror pictures without having been asked to by a setting."""
-    asked = {setting.partition("=")[0] for setting in request.settings}
-    return plan.recipe.augment.flip != "none" and "augment.flip" not in asked
+    return plan.recipe.augment.flip != "none" and "augment.flip" not in request.set_keys
 
 
 def unmirrored(plan: Plan, request: Request, why: str) -> Plan:
     """Return the plan without mirrored pictures, for a reason `why`, nor averages with them but for a setting's."""
-    asked = {setting.partition("=")[0] for setting in request.settings}
     recipe, flip = plan.recipe, plan.recipe.augment.flip
     recipe = recipe.changed(
-        augment=replace(recipe.augment, flip="none"), tta=recipe.tta if "tta" in asked else "none"
+        augment=replace(recipe.augment, flip="none"), tta=recipe.tta if "tta" in request.set_keys else "none"
     )  # fmt: skip
     line = f"mirroring off: {why}; --set augment.flip={flip} to mirror all the same"
     said = fill(line, 100, subsequent_indent=" " * 10, break_long_words=False, break_on_hyphens=False)
@@ -209,17 +222,17 @@ def may_be_near(request: Request, origin: Origin | None, *, num_pictures: int) -
 
     Measured for networks with an ImageNet stem.
     """
-    rate = {"optim.lr", "optim.name"} & {setting.partition("=")[0] for setting in request.settings}
+    rate = {"optim.lr", "optim.name"} & request.set_keys
     free = request.recipe in (None, "finetune") and not rate
     known = origin is not None and origin.spec.stem == "imagenet" and origin.preprocess.channels == 3
-    bands = any(setting.startswith("preprocess.channels=") for setting in request.settings)
+    bands = "preprocess.channels" in request.set_keys
     return free and known and not bands and is_near(0.0, num_pictures=num_pictures)
 
 
 def _is_open(request: Request) -> bool:
     """Tell whether nothing was said of how to train."""
     named = request.recipe or request.epochs or request.batch_size
-    said = {setting.partition("=")[0].partition(".")[0] for setting in request.settings}
+    said = {key.partition(".")[0] for key in request.set_keys}
     return named is None and not said & _OF_TRAINING
 
 
