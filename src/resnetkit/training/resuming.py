@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from resnetkit.data.dataset import Dataset
 from resnetkit.data.prepared import Prepared, Reading
 from resnetkit.data.sources import asked
 from resnetkit.data.sources.arrays import GIVEN
@@ -24,6 +25,7 @@ from resnetkit.training.planning.checks import check_batches, check_ranks
 from resnetkit.training.planning.compiled import check_compiler
 from resnetkit.training.planning.plan import Plan
 from resnetkit.training.recipe import Budget, Recipe
+from resnetkit.training.request import Request
 from resnetkit.training.run import RunFolder
 from resnetkit.training.state import State
 from resnetkit.training.task import Task
@@ -45,56 +47,76 @@ def take_up(
         whole = folder.whole.path
         raise UsageError(f"{folder.path} is a fold of {whole}, and goes on with it: resnetkit resume {whole}")
     state = ranks.by_first(lambda: states.newest(folder.state))
-    begun = state.begun
-    recipe = _longer(folder, state, epochs)
+    begun, recipe = state.begun, _longer(folder, state, epochs)
+    trains_on = state.position.epoch < recipe.epochs
+    _check_machine(begun.runtime, ranks, recipe)
     runtime = begun.runtime
-    resolve(device=runtime.device)
-    runtime.check_threads()
-    check_ranks(ranks, recipe, runtime)
-    if runtime.compiled:
-        check_compiler(runtime.device)
-    if state.position.epoch < recipe.epochs:
+    if trains_on:
         _check_views(folder, begun)
         runtime = _among(ranks, runtime, folder, recipe, watch)
-    request, start = begun.request, Path(begun.cwd)
     rows, task = read_split(folder.split), task_called(begun.task)
-    several = task.name == "multilabel"
-    request = dataclasses.replace(request, task=asked(task.name))
-    if start != Path.cwd():
-        request = dataclasses.replace(request, data=tuple(seen_from(start, name) for name in request.data))
-    plan = Plan(spec=begun.spec, preprocess=begun.preprocess, recipe=recipe, weights=begun.weights, reasons=())
+    request = _from_here(begun, task)
     moved_to = tuple(os.path.abspath(name) for name in data if isinstance(name, (str, os.PathLike)))
-    if (data or begun.moved_to) and task.name == "detection":  # which lie in files beside the pictures
-        dataset = open_request_data(dataclasses.replace(request, data=moved_to or begun.moved_to))
-    elif data or begun.moved_to:
-        dataset = found_again(
-            data or begun.moved_to, runs.read_contents(folder), read_items(folder.split, several=several),
-            run=folder.name, several=begun.classes if several else (), page=begun.preprocess.page,
-            in_order=begun.contents_in_order, threads=runtime.threads, rename=request.rename,
-            progress=progress,
-        )  # fmt: skip
-        for note in dataset.notes:
-            watch.note(note)
-    else:
-        try:
-            dataset = open_request_data(request)
-        except UsageError as error:
-            if request.data == (GIVEN,):
-                raise
-            raise UsageError(f"{error}; if they moved: resnetkit resume {folder.path} --data DATA") from error
+    dataset = _pictures(folder, begun, request, data=data, moved_to=moved_to, watch=watch, progress=progress)
     fold_rows = read_folds(folder.split) if request.folds else None
     reading = Reading(
         threads=runtime.threads, bad_images=request.bad_images, hint="put them back as they were", progress=progress
     )
+    plan = Plan(spec=begun.spec, preprocess=begun.preprocess, recipe=recipe, weights=begun.weights, reasons=())
     prepared = prepare_data(request, dataset, plan, reading=reading, split_rows=rows, fold_rows=fold_rows)
     if contents(prepared) != begun.fingerprint or prepared.classes != begun.classes:
         raise DataError(_what_changed(folder, prepared))
-    if state.position.epoch < recipe.epochs:
+    if trains_on:
         check_batches(plan, len(prepared.parts["train"]), runtime=runtime, ranks=ranks)
     return Job(
         folder=folder, prepared=prepared, spec=plan.spec, recipe=recipe, runtime=runtime, request=request, ranks=ranks,
         lineage=lineage_of(folder), task=task, moved_to=moved_to,
     )  # fmt: skip
+
+
+def _check_machine(runtime: Runtime, ranks: Ranks, recipe: Recipe) -> None:
+    """Refuse a machine that lacks what the run's bits depend on."""
+    resolve(device=runtime.device)
+    runtime.check_threads()
+    check_ranks(ranks, recipe, runtime)
+    if runtime.compiled:
+        check_compiler(runtime.device)
+
+
+def _from_here(begun: Begun, task: Task) -> Request:
+    """Return what was asked for, its task known and its paths as they are seen from the folder we are in."""
+    request, start = dataclasses.replace(begun.request, task=asked(task.name)), Path(begun.cwd)
+    if start == Path.cwd():
+        return request
+    return dataclasses.replace(request, data=tuple(seen_from(start, name) for name in request.data))
+
+
+def _pictures(
+    folder: RunFolder, begun: Begun, request: Request, *, data: Sequence[Any], moved_to: tuple[str, ...],
+    watch: Watcher, progress: Callable[[int, int], None] | None,
+) -> Dataset:  # fmt: skip
+    """Open the run's data where they were, or find them by their content in `data`, else where they moved to before.
+
+    `moved_to`: what of `data` is a path.
+    """
+    if not data and not begun.moved_to:
+        try:
+            return open_request_data(request)
+        except UsageError as error:
+            if request.data == (GIVEN,):
+                raise
+            raise UsageError(f"{error}; if they moved: resnetkit resume {folder.path} --data DATA") from error
+    if request.task == "detection":  # whose marks lie in files beside the pictures
+        return open_request_data(dataclasses.replace(request, data=moved_to or begun.moved_to))
+    several = request.task == "multilabel"
+    dataset = found_again(
+        data or begun.moved_to, runs.read_contents(folder), read_items(folder.split, several=several),
+        run=folder.name, several=begun.classes if several else (), page=begun.preprocess.page,
+        in_order=begun.contents_in_order, threads=begun.runtime.threads, rename=request.rename, progress=progress,
+    )  # fmt: skip
+    for note in dataset.notes:
+        watch.note(note)
+    return dataset
 
 
 def _among(ranks: Ranks, runtime: Runtime, folder: RunFolder, recipe: Recipe, watch: Watcher) -> Runtime:
