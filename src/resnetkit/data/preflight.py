@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from resnetkit.data import classes as naming
-from resnetkit.data import copies, splits
+from resnetkit.data import splits
+from resnetkit.data.copies.alike import alike_in
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
 from resnetkit.data.decoded.decoding import Decoded, Form, decode_parts
 from resnetkit.data.decoded.survey import Survey, survey
@@ -50,19 +51,12 @@ def prepare_training(
     share = division.share_of(dataset, chosen)
     if share is not None and not trained:
         _check_limit(chosen)
-    draws = share is not None or division.folds > 0
-    near, said = (), ()  # type: tuple[copies.Pairs, tuple[str, ...]]
-    if division.rows is None and division.keep_together == "copies":
-        near, said = _copies(chosen, surveyed, split_here=draws)
-    identities = surveyed.digests if division.keep_together == "files" else surveyed.identities
-    if draws and division.rows is None:
-        said += _kept_together(chosen, identities, near)
-    alike = [*near, *_identical(chosen, identities)]
-    by_part = _divided(chosen, surveyed, alike, share=share, division=division)
+    alike = alike_in(chosen, surveyed, division, draws=share is not None or division.folds > 0)
+    by_part = _divided(chosen, surveyed, alike.pairs, share=share, division=division)
     numbered: Mapping[str, int] = {}
     if division.folds and "train" in by_part:
         numbered = fold_of(
-            by_part["train"], surveyed, alike, count=division.folds, rows=division.fold_rows, seed=division.seed,
+            by_part["train"], surveyed, alike.pairs, count=division.folds, rows=division.fold_rows, seed=division.seed,
             trained=trained, several=chosen.several,
         )  # fmt: skip
     again: dict[Split, list[Item]] = {"val": by_part["train"]} if numbered and whole_short_side else {}
@@ -76,17 +70,22 @@ def prepare_training(
     names = _classes_left(chosen, left)
     halved = share is not None and "test" in by_part and not any(item.split == "test" for item in chosen.items)
     report = found.report(
-        names, held_out=share, halved=halved, near=_as_divided(near, by_part), notes=(*notes, *said, *found.kept)
+        names, held_out=share, halved=halved, near=alike.near_in(by_part), notes=(*notes, *alike.notes, *found.kept)
     )
     _report(report, found, reading)
     _check_parts(left, names, needs_val=share is not None and not trained, several=chosen.several)
     prepared = found.prepared(names, report)
     if division.folds and as_scored is not None:
-        numbers = np.array([numbered[item.source] for item in as_scored[0]], np.int64)
-        divided = Folds(count=division.folds, numbers=numbers, pixels=as_scored[1])
-        divided.check(prepared.parts["train"].targets, names)
-        prepared = replace(prepared, folds=divided)
+        prepared = _with_folds(prepared, numbered, as_scored, count=division.folds)
     return replace(prepared, left_out=tuple(item for item in wanted.items if item.split == "seen"))
+
+
+def _with_folds(prepared: Prepared, numbered: Mapping[str, int], as_scored: Decoded, *, count: int) -> Prepared:
+    """Return the data with the folds that hold out the training part in turn; raises `DataError` for an empty one."""
+    items, pixels = as_scored
+    folds = Folds(count=count, numbers=np.array([numbered[item.source] for item in items], np.int64), pixels=pixels)
+    folds.check(prepared.parts["train"].targets, prepared.classes)
+    return replace(prepared, folds=folds)
 
 
 def prepare_scoring(
@@ -234,37 +233,6 @@ def instead(dataset: Dataset) -> str:
     return f"; ignored files: {len(dataset.ignored):,}, the first {dataset.ignored[0]}" if dataset.ignored else ""
 
 
-def _copies(dataset: Dataset, surveyed: Survey, *, split_here: bool) -> tuple[copies.Pairs, tuple[str, ...]]:
-    """Return the pairs that are one picture saved again or resized, where training is held apart from something.
-
-    Where the split is yet to be made all pairs count, else those of two parts. With what is to be said of it.
-    """
-    present = {item.split for item in dataset.items}
-    if "train" not in present or not (split_here or len(present) > 1):
-        return (), ()
-    if len(dataset) > copies.MOST:
-        return (), (f"copies are not looked for among {len(dataset):,} images: resnetkit check looks for them",)
-    return copies.copies_of(dataset, surveyed, parts_alone=not split_here), ()
-
-
-def _kept_together(dataset: Dataset, identities: Mapping[str, str], near: Sequence[Pair]) -> tuple[str, ...]:
-    """Say how many training pictures stay on one side because they are one picture."""
-    train = [item.source for item in dataset.items if item.split == "train" and item.source in identities]
-    times = Counter(identities[source] for source in train)
-    again = {item.source for pair in near for item in pair if all(item.split == "train" for item in pair)}
-    found = ((sum(times[identities[source]] > 1 for source in train), "identical with"), (len(again), "copies of"))
-    said = " and ".join(f"{count:,} are {what} others" for count, what in found if count)
-    if not said:
-        return ()
-    return (f"Of the images {said}: those of one picture stay on one side (see --set keep_together).",)
-
-
-def _as_divided(near: Sequence[Pair], by_part: Mapping[Split, Sequence[Item]]) -> list[tuple[Item, Item]]:
-    """Return the pairs with the parts that their pictures came to."""
-    items = {item.source: item for members in by_part.values() for item in members}
-    return [(items[one.source], items[two.source]) for one, two in near]
-
-
 def _divided(
     dataset: Dataset, surveyed: Survey, alike: Sequence[Pair], *, share: float | None, division: Division
 ) -> dict[Split, list[Item]]:  # fmt: skip
@@ -281,14 +249,6 @@ def _divided(
             items = splits.halve(items, digests, seed=division.seed, alike=pairs, several=dataset.several)
     by_part = {part: [item for item in items if item.split == part] for part in division.parts}
     return {part: members for part, members in by_part.items() if members}
-
-
-def _identical(dataset: Dataset, identities: Mapping[str, str]) -> Iterator[Pair]:
-    """Yield each picture that is an earlier one, with that."""
-    first: dict[str, Item] = {}
-    for item in dataset.items:
-        if item.source in identities and (other := first.setdefault(identities[item.source], item)) is not item:
-            yield other, item
 
 
 def _with_depth(preprocess: Preprocess, surveyed: Survey, train: Sequence[Item]) -> Preprocess:
