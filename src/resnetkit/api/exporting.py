@@ -94,7 +94,6 @@ def export(
     _check_exportable(header, source.name, int8=int8)
     source.tell(header, watcher)
     memory = source.memory(header)
-    seen = memory.tells
     runtime = Runtime(threads=threads or available_threads())
     calibrating = None
     if int8:
@@ -102,11 +101,9 @@ def export(
             calibrate, classes=header.classes, memory=memory, name=source.name, watcher=watcher,
             threads=runtime.threads, page=header.preprocess.page, task=header.task,
         )  # fmt: skip
-        seen = seen.and_calibrated(calibrating.keys)
+    seen = memory.tells if calibrating is None else memory.tells.and_calibrated(calibrating.keys)
     header = dataclasses.replace(header, trained_on=seen)
-    place = Path(output) if output is not None else Path(f"{Path(source.name).stem}-{'int8-' * int8}{format}")
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise UsageError(f"--output {place}: is there already; name another folder, or take it away")
+    place = _free(f"{Path(source.name).stem}-{'int8-' * int8}{format}" if output is None else output)
     with _appearing(place) as making:
         made = Exported(
             folder=making, name=source.name, format=format, reads=reads, header=header,
@@ -123,6 +120,14 @@ def export(
         parity = _compared(made, _reference(source, runtime), pictures, watcher)
         _describe(made, parity, whose, cost)
     return Export(exported=dataclasses.replace(made, folder=place), parity=parity, whose=whose, cost=cost)
+
+
+def _free(output: str | Path) -> Path:
+    """Return the folder to write; raises `UsageError` where something lies there."""
+    place = Path(output)
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise UsageError(f"--output {place}: is there already; name another folder, or take it away")
+    return place
 
 
 def _check_exportable(header: Header, name: str, *, int8: bool) -> None:
