@@ -42,6 +42,12 @@ class Part:
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def groups(self) -> list[str | None] | None:
+        """The group of each picture, None where no picture has one."""
+        groups = [item.group for item in self.items]
+        return groups if any(groups) else None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from resnetkit.evaluation.metrics import choice_of, clopper_pearson, fold_lines, is_optimistic, photos
+from resnetkit.evaluation.metrics import choice_in_short, clopper_pearson, fold_lines, photos
 from resnetkit.evaluation.uncertainty import keys, student, worth
 from resnetkit.models.thresholds import Thresholds
 from resnetkit.words import one_line, percent
@@ -203,7 +203,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
         f"Mean average precision {percent(metrics['map'])}{interval} on {photos(metrics['split'], metrics['count'])}; "
         f"noise would get {percent(metrics['chance_map'])}.",
         *fold_lines(metrics),
-        *_chosen(metrics),
+        *choice_in_short(metrics, figure="map"),
         f"All labels are right on {percent(metrics['exact_match'])} of them; of all known labels "
         f"{percent(metrics['hamming'])} are wrong.",
     ]  # fmt: skip
@@ -220,11 +220,3 @@ def headline(metrics: Mapping[str, Any]) -> str:
         named = ", ".join(out[:5]) + (f" and {len(out) - 5} more" if len(out) > 5 else "")
         lines.append(f"Left out of the means, since no picture here has them, or all: {named}.")
     return "\n".join(one_line(line) for line in lines)
-
-
-def _chosen(metrics: Mapping[str, Any]) -> list[str]:
-    chosen = choice_of(metrics)
-    if chosen is None:
-        return []
-    also = " These pictures chose it: the figures are too good." if is_optimistic(metrics, "map") else ""
-    return [f"The model is {chosen.words}.{also}"]

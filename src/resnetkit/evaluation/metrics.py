@@ -129,6 +129,15 @@ def choice_of(metrics: Mapping[str, Any]) -> Choice | None:
     return choice_in(metrics.get("chosen") or {})
 
 
+def choice_in_short(metrics: Mapping[str, Any], *, figure: str) -> list[str]:
+    """Say which epoch the model is and what chose it, and whether that makes all figures, as `figure`, too good."""
+    chosen = choice_of(metrics)
+    if chosen is None:
+        return []
+    also = " These pictures chose it: the figures are too good." if is_optimistic(metrics, figure) else ""
+    return [f"The model is {chosen.words}.{also}"]
+
+
 def is_corrected(metrics: Mapping[str, Any]) -> bool:
     """Tell whether the accuracy is corrected for the choice of the epoch on the scored images."""
     return "top1_counted" in metrics

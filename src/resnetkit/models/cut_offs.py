@@ -52,6 +52,10 @@ class CutOffs:
             raise DataError(f"its decision has {len(self.at)} thresholds for {num_classes} classes: make it again")
         return np.array(self.at, np.float32)
 
+    def are_fitted_on(self, content: str | None) -> bool:
+        """Tell whether pictures of this `content` fitted them, and must not judge them."""
+        return self.fitted_to is not None and content == self.fitted_to
+
     def to_json(self) -> dict[str, Any]:
         """Return the `decision` dict of a checkpoint's header: what differs from the defaults."""
         default = type(self)()

@@ -15,7 +15,7 @@ from resnetkit.evaluation.detection.mistakes import mistakes_of, numbers_of
 from resnetkit.evaluation.detection.noise import noise_of
 from resnetkit.evaluation.detection.operating import at_work, counts, curve_of, of_classes
 from resnetkit.evaluation.detection.resampling import average_precisions, draws, interval_of, means
-from resnetkit.evaluation.metrics import choice_of, fold_lines, is_optimistic, photos
+from resnetkit.evaluation.metrics import choice_in_short, fold_lines, photos
 from resnetkit.models.detection.found import Found
 from resnetkit.words import counted, one_line, percent
 
@@ -132,7 +132,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
         f"{percent(metrics['noise']['map50'])} and {percent(metrics['noise']['map'])}.",
         *_mask_line(metrics),
         *fold_lines(metrics),
-        *_chosen(metrics),
+        *choice_in_short(metrics, figure="map"),
         *_work_lines(metrics),
         *_count_lines(metrics["counting"]),
         *_mistake_lines(metrics["mistakes"]),
@@ -152,14 +152,6 @@ def _mask_line(metrics: Mapping[str, Any]) -> list[str]:
     if metrics.get("mask_map") is None:
         return []
     return [f"By masks: mAP@.50 {_with(metrics, 'mask_map50')} and mAP@.50:.95 {_with(metrics, 'mask_map')}."]
-
-
-def _chosen(metrics: Mapping[str, Any]) -> list[str]:
-    chosen = choice_of(metrics)
-    if chosen is None:
-        return []
-    also = " These pictures chose it: the figures are too good." if is_optimistic(metrics, "map") else ""
-    return [f"The model is {chosen.words}.{also}"]
 
 
 def _work_lines(metrics: Mapping[str, Any]) -> list[str]:

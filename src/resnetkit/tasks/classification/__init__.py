@@ -37,8 +37,7 @@ def _learning(recipe: Recipe, prepared: Prepared, *, runtime: Runtime, ranks: Ra
 
 def _fit(logits: np.ndarray, part: Part, *, classes: tuple[str, ...], where: str) -> Decision:
     targets = class_targets(part.items, classes, where=where)
-    groups = [item.group for item in part.items]
-    return fit_decision(logits, targets, groups if any(groups) else None)
+    return fit_decision(logits, targets, part.groups)
 
 
 _CHOICES = ("top1", "balanced_accuracy", "loss")

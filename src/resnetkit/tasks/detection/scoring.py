@@ -17,6 +17,7 @@ from resnetkit.evaluation.detection.rows import rows_of
 from resnetkit.evaluation.evaluate import Scored
 from resnetkit.models.detection.found import BOX, Found
 from resnetkit.models.detection.sureness import Sureness
+from resnetkit.tasks.folds import by_folds
 
 OPTIMISTIC = ("map", "map50", "map75", "precision", "recall", "f1", "false_alarms", "per_class", "counting")
 _ENOUGH = 10  # pictures that least scores can be fitted on
@@ -44,7 +45,7 @@ def fitted(outputs: np.ndarray, part: Part, *, classes: Sequence[str], where: st
     """Return from which score on each class is said, fitted for a `goal` on held-out pictures."""
     truths = list(object_targets(part.items, classes, where=where))
     matches = matched(truths, founds(outputs, part), num_classes=len(classes))
-    at, unmet = fit_least_scores(matches, goal=goal, groups=_groups(part))
+    at, unmet = fit_least_scores(matches, goal=goal, groups=part.groups)
     return Sureness(
         at=tuple(at.round(6).tolist()), goal=goal, unmet=tuple(classes[number] for number in unmet),
         fitted_on=len(part), fitted_to=part.content,
@@ -64,9 +65,9 @@ def scored(
         raise UsageError(f"tta={tta} averages the answers of classifiers: leave it out for objects")
     truths = list(object_targets(part.items, classes, where=split))
     found = _of_known(founds(outputs, part), part, classes)
-    matches, groups = matched(truths, found, num_classes=len(classes)), _groups(part)
+    matches, groups = matched(truths, found, num_classes=len(classes)), part.groups
     if own is None:
-        own = decision.fitted_to is not None and part.content == decision.fitted_to
+        own = decision.are_fitted_on(part.content)
     own = own and len(part) >= _ENOUGH
     at = decision.of(len(classes)).astype(np.float64)
     judged_at = cross_fitted(matches, groups, goal=decision.goal) if own else None
@@ -88,21 +89,9 @@ def folded(outputs: np.ndarray, part: Part, numbers: np.ndarray) -> dict[str, An
     """Return what `metrics.json` says of folds: outputs of a part, `numbers` the fold of each picture."""
     found, truths = founds(outputs, part), list(part.targets)
     num_classes = 1 + max((int(truth.labels.max()) for truth in truths if len(truth)), default=0)
-    each = []
-    for fold in np.unique(numbers).tolist():
-        own = np.flatnonzero(numbers == fold)
+
+    def reached(own: np.ndarray) -> dict[str, float | None]:
         whole, half = map_of([truths[n] for n in own], [found[n] for n in own], num_classes=num_classes)
-        each.append({"fold": fold, "count": len(own), "map": whole, "map50": half})
-    reached = np.array([one["map50"] for one in each if one["map50"] is not None])
-    says = {
-        "says": f"by {len(each)} folds; the model that ships saw all pictures", "count": len(each),
-        "pictures": len(part), "map50": map_of(truths, found, num_classes=num_classes)[1],
-        "mean": float(reached.mean()) if len(reached) else None,
-        "sd": float(reached.std(ddof=1)) if len(reached) > 1 else None, "each": each,
-    }  # fmt: skip
-    return {"folds": says}
+        return {"map": whole, "map50": half}
 
-
-def _groups(part: Part) -> list[str | None] | None:
-    groups = [item.group for item in part.items]
-    return groups if any(groups) else None
+    return {"folds": by_folds(numbers, reached, figure="map50")}

@@ -16,6 +16,7 @@ from resnetkit.evaluation.evaluate import Scored
 from resnetkit.evaluation.label_thresholds import cross_fitted_answers, fit_thresholds
 from resnetkit.evaluation.labels import label_metrics, map_of
 from resnetkit.models.thresholds import Thresholds
+from resnetkit.tasks.folds import by_folds
 
 _ENOUGH = 10  # pictures that thresholds can be fitted on
 
@@ -38,11 +39,11 @@ def scored(
     are enough to fit some; None: they say so. Raises `DataError` for a label that the model does not know, and for
     logits that are not finite.
     """
-    targets, groups = label_targets(part.items, classes, where=split), groups_of(part)
+    targets, groups = label_targets(part.items, classes, where=split), part.groups
     if not (np.isfinite(logits).all() and np.isfinite(averaged).all()):
         raise DataError("the model answers with numbers that are not finite: train it again or use another")
     if own is None:
-        own = decision.fitted_to is not None and part.content == decision.fitted_to
+        own = decision.are_fitted_on(part.content)
     probabilities = decision.probabilities(logits)
     answers = decision.answers(probabilities)
     own = own and len(part) >= _ENOUGH
@@ -59,27 +60,9 @@ def scored(
 def folded(logits: np.ndarray, part: Part, numbers: np.ndarray) -> dict[str, Any]:
     """Return what `metrics.json` says of folds: `logits` `[N, K]` of a part, `numbers` the fold of each picture."""
     probabilities = Thresholds().probabilities(logits)
-    each = [
-        {
-            "fold": fold, "count": int((numbers == fold).sum()),
-            "map": map_of(probabilities[numbers == fold], part.targets[numbers == fold]),
-        }
-        for fold in np.unique(numbers).tolist()
-    ]  # fmt: skip
-    reached = np.array([one["map"] for one in each if one["map"] is not None])
-    found = {
-        "says": f"by {len(each)} folds; the model that ships saw all pictures", "count": len(each),
-        "pictures": len(part), "map": map_of(probabilities, part.targets),
-        "mean": float(reached.mean()) if len(reached) else None,
-        "sd": float(reached.std(ddof=1)) if len(reached) > 1 else None, "each": each,
-    }  # fmt: skip
-    return {"folds": found}
-
-
-def groups_of(part: Part) -> list[str | None] | None:
-    """Return the group of each picture, None where no picture has one."""
-    groups = [item.group for item in part.items]
-    return groups if any(groups) else None
+    return {
+        "folds": by_folds(numbers, lambda own: {"map": map_of(probabilities[own], part.targets[own])}, figure="map")
+    }
 
 
 def _rows(
