@@ -25,6 +25,8 @@ from resnetkit.training.planning.plan import weights_wanted
 from resnetkit.training.request import Request
 from resnetkit.training.run import RunFolder
 
+DRAWN = True  # runs with their pictures
+
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "src/resnetkit/models/bundled/resnet20.cifar10.safetensors"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

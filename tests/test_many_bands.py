@@ -15,6 +15,8 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, UsageError
 from tests.conftest import Output
 
+DRAWN = True  # runs with their pictures
+
 BANDS = ("--set", "preprocess.channels=5")
 
 

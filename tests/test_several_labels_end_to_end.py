@@ -14,6 +14,8 @@ import resnetkit as rk
 from resnetkit.errors import DataError, InterruptedRun, UsageError
 from tests.conftest import Output
 
+DRAWN = True  # runs with their pictures
+
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220)}
 QUICK = ("--model", "resnet8", "--weights", "none", "--threads", "1", "--seed", "1")
 

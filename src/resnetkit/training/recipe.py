@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from resnetkit.data.preprocess import Preprocess
@@ -207,10 +208,8 @@ class Recipe:
         for name in ("label_smoothing", "ema", "val_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} must be in [0, 1), not {getattr(self, name)}")
-        for field_ in fields(self):
-            choices = get_args(get_type_hints(type(self))[field_.name])
-            if choices and all(isinstance(c, str) for c in choices):
-                _one_of(choices, **{field_.name: getattr(self, field_.name)})
+        for name, choices in _words_of(type(self)).items():
+            _one_of(choices, **{name: getattr(self, name)})
 
     def changed(self, **changes: Any) -> Recipe:
         """Return a copy with some fields changed."""
@@ -319,6 +318,7 @@ def _nearest_key(key: str) -> str:
     return near_miss(key, settable()) or "; resnetkit recipes NAME lists the keys"
 
 
+@functools.cache
 def settable() -> dict[str, Any]:
     """Return every key that `--set` takes, with its type."""
     keys: dict[str, Any] = {}
@@ -359,3 +359,10 @@ def _parse(hint: Any, text: str, setting: str) -> Any:
     except ValueError:
         kind = {"int": "a whole number", "float": "a number"}[hint.__name__]
         raise UsageError(f"--set {setting}: {text!r} is not {kind}") from None
+
+
+@functools.cache
+def _words_of(kind: type) -> dict[str, tuple[str, ...]]:
+    """Return the words that each field of a dataclass may be, for those that are one of several words."""
+    choices = {name: get_args(hint) for name, hint in get_type_hints(kind).items()}
+    return {name: words for name, words in choices.items() if words and all(isinstance(word, str) for word in words)}
