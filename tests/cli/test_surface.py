@@ -76,7 +76,7 @@ MISTAKES = {
     "setting without a value": ("train pets --set epochs", 2, "KEY=VALUE"),
     "count out of range": ("train pets --epochs 0", 2, "--epochs must be at least 1"),
     "unknown choice": ("train pets --stem cifer", 2, "'auto', 'imagenet', 'cifar'"),
-    "objects where none are marked": ("train pets --task detection", 2, "--task detection: nothing is marked on the"),
+    "objects where none are marked": ("train pets --task detection", 2, "nothing is marked on the"),
     "a detector where none are marked": ("train pets --model fasterrcnn_resnet18_fpn", 2, "or use --model resnet18"),
     "what --task was called before": ("check pets --labels several", 2, "--labels several is --task multilabel now"),
     "rename without a new name": ("train pets --rename cat", 2, "OLD=NEW"),

@@ -254,6 +254,37 @@ def test_faults_of_coco_are_one_line_each(coco_set, name):
     assert sum("1 fault in the annotations" in note for note in left.notes) == 1
 
 
+def test_a_picture_whose_objects_are_all_left_out_is_no_background(tmp_path):
+    only = Shot("only.jpg", "train", (("cat", (2, 3, 12, 9)),))
+    changes = {write_coco: _of_coco, write_voc: _of_voc, write_yolo: _of_yolo}
+    for number, (write, change) in enumerate(changes.items()):
+        root = write(tmp_path / str(number), (*SHOTS, only))
+        change(root)
+        read = open_data(root, faulty="skip")
+        assert "only.jpg" not in {Path(item.source).name for item in read.items}
+        assert any("left out 1 object, 1 picture" in note for note in read.notes)
+        assert sum(not item.marks for item in read.items) == 1  # that which nobody marked anything on
+
+
+def _of_coco(root: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        [image] = [one for one in content["images"] if one["file_name"] == "only.jpg"]
+        [mark] = [one for one in content["annotations"] if one["image_id"] == image["id"]]
+        mark["category_id"] = 4711
+
+    plant(root, change)
+
+
+def _of_voc(root: Path) -> None:
+    file = root / "Annotations/only.xml"
+    file.write_text(file.read_text().replace("<xmin>3", "<xmin>30"))
+
+
+def _of_yolo(root: Path) -> None:
+    [file] = root.rglob("only.txt")
+    file.write_text("0 0.5 0.5 0 0.1\n")
+
+
 def test_there_are_thirty_planted_faults_of_each_kind():
     assert min(len(COCO_FAULTS), len(VOC_FAULTS) + len(VOC_FILES), len(YOLO_FAULTS)) >= 30
 
@@ -537,7 +568,7 @@ def test_faults_of_yolo_are_one_line_each(tmp_path, name):
     root = write_yolo(tmp_path, SHOTS)
     put(root / "labels/train/one.txt", text.encode("utf-8", "surrogateescape"))
     assert re.search(line, refused(root))
-    assert len(open_data(root, faulty="skip")) == 5
+    assert 4 <= len(open_data(root, faulty="skip")) <= 5
 
 
 @pytest.mark.parametrize("name", YAML_FAULTS)
@@ -598,7 +629,9 @@ def test_several_faults_are_a_line_each_with_their_number_and_the_way_on(tmp_pat
     assert len(told) == 8
     assert len(annotated.faults_of(root)) == 1200
     left = open_data(root, faulty="skip")
-    assert any("1,200 faults in the annotations: left out 1,200 objects (first: " in note for note in left.notes)
+    assert any(
+        "1,200 faults in the annotations: left out 1,200 objects, 1 picture (first: " in note for note in left.notes
+    )
 
 
 def test_of_many_faults_one_of_each_kind_is_named(tmp_path):

@@ -170,7 +170,8 @@ def _two_labels(
 
 def _objects(by_part: Mapping[Split, Sequence[Item]], classes: Sequence[str]) -> dict[str, dict[Split, int]]:
     counts = {
-        part: Counter(mark.label for item in items for mark in item.marks or ()) for part, items in by_part.items()
+        part: Counter(mark.label for item in items for mark in item.marks or () if not mark.crowd)
+        for part, items in by_part.items()
     }
     return {name: {part: count[name] for part, count in counts.items()} for name in classes}
 

@@ -70,7 +70,7 @@ def check_differ(dataset: Dataset) -> None:
             )
         return
     if dataset.objects != "none":
-        if not counts:
+        if all(mark.crowd for item in items for mark in item.marks or ()):
             raise DataError(f"{dataset.name}: no object is marked on the pictures to train on")
         return
     known = {name: sum(name not in item.unknown for item in items) for name in counts}

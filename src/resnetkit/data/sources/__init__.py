@@ -180,8 +180,9 @@ def _annotated(found: Recognised, task: Asked, faulty: Faulty) -> _Collected:
     """Open annotated pictures: with their objects, or with the names of these as labels."""
     if task == "classification":
         raise UsageError(
-            f"{found.name}: is a set of annotated pictures ({found.kind}), which have no one class: leave "
-            "--task classification out to find objects, or say --task multilabel to name what is on a picture"
+            f"{found.name}: is a set of annotated pictures ({found.kind}), which have no one class, and "
+            "classification, by --task or by the model, needs one: leave --task out to find objects, or say --task "
+            "multilabel to name what is on a picture"
         )
     said = annotated.read(found, faulty=faulty)
     tree, pictures = said.tree, said.pictures

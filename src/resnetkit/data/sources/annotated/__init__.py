@@ -120,7 +120,10 @@ def faults_of(path: str | Path) -> list[Fault]:
 def check_not_asked(task: str, name: str) -> None:
     """Raise `UsageError` where objects are asked for of pictures on which none is marked."""
     if task == "detection":
-        raise UsageError(f"--task detection: nothing is marked on the pictures of {name}; {EXPECTED}")
+        raise UsageError(
+            f"nothing is marked on the pictures of {name}, and finding objects, by --task or by the model, needs that; "
+            f"{EXPECTED}"
+        )
 
 
 def _outlined(pictures: list[tuple[str, Item]]) -> tuple[Marked, list[tuple[str, Item]], list[str]]:
@@ -147,7 +150,7 @@ def counted_objects(items: Iterable[Item], objects: Marked) -> str:
     '0 objects in boxes on 0 of 2 pictures; 2 pictures are background'
     """
     items = list(items)
-    counts = Counter(mark.label for item in items for mark in item.marks or ())
+    counts = Counter(mark.label for item in items for mark in item.marks or () if not mark.crowd)
     crowds = sum(mark.crowd for item in items for mark in item.marks or ())
     some = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(_MOST_CLASSES))
     more = f" and {len(counts) - _MOST_CLASSES} more" if len(counts) > _MOST_CLASSES else ""

@@ -77,7 +77,7 @@ def tree_beside(folder: str, key: str, names: Iterable[str]) -> Tree:
     inside = {os.path.dirname(ends(name)[0]) for name in names if "\0" not in name} | {""}
     starts = {"", os.path.dirname(key), *_entries(folder), *(f"images/{one}" for one in _entries(folder, "images"))}
     folders = sorted({join(start, below) for start in starts for below in inside})
-    folders = [one for one in folders if os.path.isdir(os.path.join(folder, one))]
+    folders = [one for one in folders if os.path.isdir(os.path.join(folder, one) or ".")]
     files = [join(one, entry) for one in folders for entry in _entries(folder, one)]
     pictures = [file for file in files if os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES]
     named = [one for one in folders if one]

@@ -144,6 +144,7 @@ class _Picture:
     where: str
     size: tuple[int, int] | None
     drawn: list[Drawn] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
 
 class _File:
@@ -175,7 +176,10 @@ class _File:
     def noted(self) -> list[Noted]:
         """Return its pictures with what is drawn on them."""
         return [
-            Noted(key=one.key, file=self._file, drawn=tuple(one.drawn), size=one.size, split=self.part, where=one.where)
+            Noted(
+                key=one.key, file=self._file, drawn=tuple(one.drawn), size=one.size, lost=bool(one.lost),
+                split=self.part, where=one.where,
+            )
             for one in self._images.values() if one is not None
         ]  # fmt: skip
 
@@ -212,16 +216,22 @@ class _File:
         ids: set[Hashable] = set()
         for number, entry in enumerate(entries, 1):
             where = _called("annotation", number, entry)
+            picture, lost = None, self._faults.objects_lost
             with self._faults.at(self._file, where):
                 values = _entry(entry)
-                picture, name = self._picture_of(values), self._name_of(values)
-                if picture is None or name is None:  # that is a fault already
+                picture = self._picture_of(values)
+                name = self._name_of(values)
+                if picture is not None and name is not None:
+                    self._read_annotation(values, picture, f"{where} ({name})", name, ids)
+                else:  # that is a fault already
                     self._faults.lose("object")
-                    continue
-                where = f"{where} ({name})"
-                with self._faults.at(self._file, f"{picture.where}, {where}"):
-                    picture.drawn.append(_drawn(values, where, name))
-                    self._check_new(_id(values.get("id")), ids, f"{picture.where}, {where}")
+            if picture is not None and self._faults.objects_lost > lost:
+                picture.lost.append(where)
+
+    def _read_annotation(self, values: _Values, picture: _Picture, where: str, name: str, ids: set[Hashable]) -> None:
+        with self._faults.at(self._file, f"{picture.where}, {where}"):
+            picture.drawn.append(_drawn(values, where, name))
+            self._check_new(_id(values.get("id")), ids, f"{picture.where}, {where}")
 
     def _new_id(self, values: _Values, known: dict[Hashable, Any], what: str) -> Hashable:
         """Return the id of an entry, which is `known` from now on; where it is so already it means neither."""

@@ -28,7 +28,7 @@ class Noted:
     """A picture that somebody looked at: its key in the tree, the file that says so and where, and its objects.
 
     `size` is the (width, height) that the file says it has. `shares`: the numbers of its objects are shares of the
-    upright picture's sides.
+    upright picture's sides. `lost`: it has objects that could not be read.
     """
 
     key: str
@@ -37,6 +37,7 @@ class Noted:
     drawn: tuple[Drawn, ...] = ()
     size: tuple[int, int] | None = None
     shares: bool = False
+    lost: bool = False
     split: Split | None = None
 
 

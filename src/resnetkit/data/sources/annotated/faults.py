@@ -50,6 +50,11 @@ class Faults:
         except Wrong as wrong:
             self.add(file, where, wrong, loses=loses)
 
+    @property
+    def objects_lost(self) -> int:
+        """How many objects are left out so far."""
+        return self._lost["object"]
+
     def lose(self, what: Loses) -> None:
         """Count what is left out because it refers to something that is a fault already."""
         self._lost[what] += 1

@@ -99,6 +99,9 @@ def placed(read: Read, faults: Faults) -> tuple[list[tuple[str, Item]], list[str
             faults.add(one.file, one.where, wrong, loses="picture")
             continue
         marks = tuple(_objects(one, frame, turn, read.boxes_are, tallies, faults))
+        if not marks and (one.drawn or one.lost):  # it is no background
+            faults.lose("picture")
+            continue
         labels = in_order(mark.label for mark in marks)
         found.append((one.key, Item(name, labels, split=one.split, marks=marks)))
     return found, tallies.notes()

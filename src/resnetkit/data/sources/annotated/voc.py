@@ -171,7 +171,7 @@ class _Said:
             root = _xml(bytes_of(self.tree, key))
             picture = _picture(root, pictures, others)
             size = _size(root.find("size"))
-            drawn = []
+            drawn, lost = [], self.faults.objects_lost
             for number, one in enumerate(root.findall("object"), 1):
                 where = f"object {number}"
                 name = (one.findtext("name") or "").strip()
@@ -179,7 +179,8 @@ class _Said:
                     label = name_of(one.findtext("name"))
                     drawn.append(Drawn(f"{where} ({label})", label, _box(one)))
                     self.difficult += one.findtext("difficult", "").strip() == "1"
-            return Noted(key=picture, file=file, drawn=tuple(drawn), size=size, split=split)
+            lost = self.faults.objects_lost - lost
+            return Noted(key=picture, file=file, drawn=tuple(drawn), size=size, lost=lost > 0, split=split)
         return None
 
 

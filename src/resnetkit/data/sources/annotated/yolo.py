@@ -122,8 +122,10 @@ def _read(tree: Tree, layout: Layout, told: Told, faults: Faults) -> Read:
             continue
         without += [key for key, label in found.items() if label is None]
         for key, label in found.items():
+            before = faults.objects_lost
             drawn = () if label is None else tuple(_drawn(tree, label, told, faults))
-            noted.append(Noted(key=key, file=tree.path(label or key), drawn=drawn, shares=True, split=part))
+            lost, file = faults.objects_lost > before, tree.path(label or key)
+            noted.append(Noted(key=key, file=file, drawn=drawn, shares=True, lost=lost, split=part))
     _check_pictures(tree, layout, faults)
     named = {key for keys in parts.values() for key in keys}
     others = [key for folder in layout.pictures for key in below(tree.pictures, folder) if key not in named]
