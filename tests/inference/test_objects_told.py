@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from resnetkit.data.sources import open_pictures
+from resnetkit.data.sources import open_data, open_pictures
 from resnetkit.errors import DataError, UsageError
 from resnetkit.inference import bulk
 from resnetkit.inference.output import Tally, answers, csv_columns, format_of, to_file, to_stream
@@ -145,9 +146,14 @@ def test_yolo_s_files_hold_shares_and_an_empty_one_says_nothing_is_there(tmp_pat
     assert files == ["data.yaml", "labels/b.txt", "labels/day/a.txt"]
     assert (folder / "labels/b.txt").read_text() == ""
     numbers = [list(map(float, line.split())) for line in (folder / "labels/day/a.txt").read_text().splitlines()]
-    assert numbers[0] == pytest.approx([1, 15.875 / 40, 21 / 50, 28.75 / 40, 38 / 50, 0.9], abs=1e-6)
+    assert numbers[0] == pytest.approx([1, 15.875 / 40, 21 / 50, 28.75 / 40, 38 / 50], abs=1e-6)
     assert '  0: "RBC"\n  1: "WBC"\n  2: "Platelets"\n' in (folder / "data.yaml").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["found.yolo"]
+    for name in ("b.jpg", "day/a.jpg"):
+        (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 50)).save(folder / "images" / name)
+    read = open_data(folder)  # a set to correct, and to train on
+    assert {Path(item.source).name: item.labels for item in read.items} == {"a.jpg": ("RBC", "WBC"), "b.jpg": ()}
     with pytest.raises(UsageError, match=r"found\.yolo: is there already"):
         write_file(folder)
 

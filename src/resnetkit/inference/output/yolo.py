@@ -15,7 +15,7 @@ from resnetkit.files import numbered, safe_name, umask
 from resnetkit.inference.prediction import Prediction
 
 _NAMES = "data.yaml"
-_ABOUT = "# labels/: class, middle x, middle y, width, height as shares of the picture, score; an object a line"
+_ABOUT = "# labels/: class, middle x, middle y, width, height as shares of the picture; an object a line"
 
 
 @contextlib.contextmanager
@@ -23,7 +23,8 @@ def to_folder(path: Path, *, classes: Sequence[str]) -> Iterator[Callable[[Predi
     """Yield the function that adds a prediction; the folder appears, whole, when the block ends well.
 
     `labels/` holds a text for each picture that could be read, under its path below the folder that all lie in; that
-    of a picture without objects is empty. `data.yaml` holds the names of `classes`.
+    of a picture without objects is empty. `data.yaml` holds the names of `classes`. It is a set to correct and to train
+    on once the pictures lie in `images/`; scores and masks are in the other formats.
     """
     refuse_present(path)
     texts: list[tuple[str, str]] = []
@@ -38,7 +39,8 @@ def to_folder(path: Path, *, classes: Sequence[str]) -> Iterator[Callable[[Predi
     try:
         yield write
         named = "".join(f"  {number}: {json.dumps(name, ensure_ascii=False)}\n" for name, number in numbers.items())
-        (temporary / _NAMES).write_text(f"{_ABOUT}\nnames:\n{named}", encoding="utf-8")
+        told = f"{_ABOUT}\nnc: {len(numbers)}\nnames:\n{named}"
+        (temporary / _NAMES).write_text(told, encoding="utf-8")
         for place, text in zip(_places([source for source, _ in texts]), (text for _, text in texts), strict=True):
             file = temporary / "labels" / place
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,7 @@ def _lines(prediction: Prediction, numbers: dict[str, int]) -> Iterator[str]:
             (right - left) / width,
             (bottom - top) / height,
         )
-        yield f"{numbers[one.label]} {' '.join(f'{share:.6f}' for share in shares)} {one.score:.6f}\n"
+        yield f"{numbers[one.label]} {' '.join(f'{share:.6f}' for share in shares)}\n"
 
 
 def _places(sources: Sequence[str]) -> list[Path]:
