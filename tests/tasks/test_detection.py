@@ -189,6 +189,19 @@ def test_a_classifier_becomes_the_backbone_and_says_what_came_along(
     assert "fc stayed behind" in told
 
 
+def test_a_detector_s_trunk_becomes_a_classifier_and_its_heads_a_detector_s(
+    digits: Path, run: rk.Run, shapes: Path, tmp_path: Path, resnetkit: Callable[..., Output]
+) -> None:
+    weights = str(run.path / "last.safetensors")
+    quick = ("--weights", weights, "--epochs", 1, "--threads", 1, "--image-size", 64, "--limit", 20)
+    code, _, told = resnetkit("train", digits, *quick, "--output", tmp_path / "classifier")
+    assert code == 0, told
+    code, _, told = resnetkit("train", shapes, *quick, "--output", tmp_path / "again")
+    assert code == 0, told
+    assert "tensors of pyramid and heads came along too, nothing is new" in told
+    assert "stayed behind" not in told
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

@@ -73,7 +73,8 @@ def begin_from(detector: Detector, state: Mapping[str, Tensor]) -> str:
     heads = {".".join(name.split(".")[:2]) for name in own if not name.startswith(BODY)}
     new = sorted(heads - {".".join(name.split(".")[:2]) for name in more})
     also = f"{len(more)} tensors of pyramid and heads came along too"
-    return f"{brought.words.partition(';')[0]}; {also}, {', '.join(new) or 'nothing'} is new"
+    stayed = brought._replace(left=tuple(name for name in brought.left if name not in more))
+    return f"{stayed.words.partition(';')[0]}; {also}, {', '.join(new) or 'nothing'} is new"
 
 
 def _part(name: str) -> str:

@@ -28,7 +28,12 @@ _VALIDATIONS = 12  # of a run, which scores held-out pictures so often
 
 
 def weights_wanted(request: Request, dataset: Dataset, surveyed: Survey) -> str | None:
-    """Return the weights to start from: a published name, a path, or None for random ones."""
+    """Return the weights to start from: a published name, a path, or None for random ones.
+
+    Raises `UsageError` for a detector that learns outlines where none are drawn.
+    """
+    if request.detector is not None and request.detector.masks and dataset.objects != "masks":
+        raise UsageError(f"{request.named} learns outlines, and these annotations are boxes: use fasterrcnn_...")
     if request.weights != "auto":
         return None if request.weights == "none" else request.weights
     if request.named is None:
@@ -50,7 +55,8 @@ def decide(request: Request, dataset: Dataset, surveyed: Survey, *, origin: Orig
     recipe = recipe.for_pictures(median_side=int(np.median(sizes.min(axis=1))), size=min(preprocess.frame))
     spec, anchored = _spec(request, dataset, surveyed, origin, preprocess)
     reasons = (
-        f"task      objects by {dataset.objects}: {_called(request, spec)}, {spec.num_classes} classes",
+        f"task      objects by {dataset.objects}: {_called(request, spec)}, "
+        f"{spec.num_classes} {'class' if spec.num_classes == 1 else 'classes'}",
         f"pictures  {said}",
         f"anchors   {anchored}",
         f"weights   {origin.name if origin else 'random (trained from scratch)'}",
@@ -105,8 +111,6 @@ def _spec(
     """Return the detector, and what is said of its anchors."""
     asked = request.detector
     masks = dataset.objects == "masks" if asked is None else asked.masks
-    if masks and dataset.objects != "masks":
-        raise UsageError(f"{request.named} learns outlines, and these annotations are boxes: use fasterrcnn_...")
     given = None if origin is None else origin.spec.body
     if (
         given is not None

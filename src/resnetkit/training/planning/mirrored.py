@@ -16,6 +16,7 @@ from resnetkit.data.batches import normalise
 from resnetkit.data.batches.augment import centre
 from resnetkit.data.prepared import Part, Prepared
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.models.detection.spec import trunk_of
 from resnetkit.models.resnet import ResNet, without_values
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.models.surgery import adapt_input
@@ -63,14 +64,15 @@ def mirror_images(
 ) -> list[MirrorPair]:
     """Return the classes that are each other's mirror image, by their names, else as the starting weights see them.
 
-    `weights`: tensors of a network as `spec` describes it; None for random ones, which see nothing.
+    `weights`: tensors of a network as `spec` describes it, or of a detector on it; None for random ones, which see
+    nothing.
     """
     named = named_mirrors(prepared.classes)
     if named or weights is None or "train" not in prepared.parts:
         return named
     assert spec is not None
     network = without_values(spec)
-    network.load_state_dict(weights)
+    network.load_state_dict(trunk_of(weights) or weights)
     if prepared.preprocess.channels != spec.in_channels:
         adapt_input(network, prepared.preprocess.channels)
     runtime.apply()
