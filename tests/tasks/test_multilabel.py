@@ -108,7 +108,7 @@ def test_rows_say_labels_answers_and_all_probabilities() -> None:
     decision = fitted(logits, part, classes=CLASSES, where="val", goal="f1")
     assert decision.fitted_to == "here"
     metrics, rows = scored(logits, logits, part, classes=CLASSES, decision=decision, split="val")
-    assert metrics["thresholds"] == {"goal": "f1", "fitted_on": 40, "cross_fitted": True}
+    assert metrics["thresholds"] == {"goal": "f1", "fitted_on": 40, "cross_fitted": True, "optimistic": False}
     assert [row["labels"] for row in rows] == [item.written for item in part.items]
     assert metrics["exact_match"] == pytest.approx(np.mean([row["correct"] for row in rows]))
     others = Thresholds(at=decision.at, fitted_on=40, fitted_to="elsewhere")

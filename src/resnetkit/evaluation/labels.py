@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from resnetkit.evaluation.metrics import choice_in_short, clopper_pearson, fold_lines, photos
+from resnetkit.evaluation.metrics import choice_in_short, clopper_pearson, fitted_here, fold_lines, photos
 from resnetkit.evaluation.uncertainty import keys, student, worth
 from resnetkit.models.thresholds import Thresholds
 from resnetkit.words import one_line, percent
@@ -205,7 +205,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
         *fold_lines(metrics),
         *choice_in_short(metrics, figure="map"),
         f"All labels are right on {percent(metrics['exact_match'])} of them; of all known labels "
-        f"{percent(metrics['hamming'])} are wrong.",
+        f"{percent(metrics['hamming'])} are wrong.{fitted_here(metrics)}",
     ]  # fmt: skip
     if "tta" in metrics:
         lines.append(f"Averaged over views ({metrics['tta']['views']}): {percent(metrics['tta']['map'])}.")

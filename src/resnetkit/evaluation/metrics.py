@@ -143,6 +143,12 @@ def is_corrected(metrics: Mapping[str, Any]) -> bool:
     return "top1_counted" in metrics
 
 
+def fitted_here(metrics: Mapping[str, Any]) -> str:
+    """Return what to say of answers whose cut-offs were fitted on the pictures that are scored; empty for others."""
+    too_good = (metrics.get("thresholds") or {}).get("optimistic")
+    return " The scores they are said from were fitted on these very pictures: that is too good." if too_good else ""
+
+
 def is_optimistic(metrics: Mapping[str, Any], figure: str) -> bool:
     """Tell whether a figure is too good: the scored images chose the epoch, and it is not corrected for that."""
     return figure in metrics.get("optimistic", ())

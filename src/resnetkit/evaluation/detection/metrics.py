@@ -15,7 +15,7 @@ from resnetkit.evaluation.detection.mistakes import mistakes_of, numbers_of
 from resnetkit.evaluation.detection.noise import noise_of
 from resnetkit.evaluation.detection.operating import at_work, counts, curve_of, of_classes
 from resnetkit.evaluation.detection.resampling import average_precisions, draws, interval_of, means
-from resnetkit.evaluation.metrics import choice_in_short, fold_lines, photos
+from resnetkit.evaluation.metrics import choice_in_short, fitted_here, fold_lines, photos
 from resnetkit.models.detection.found import Found
 from resnetkit.words import counted, one_line, percent
 
@@ -163,7 +163,7 @@ def _work_lines(metrics: Mapping[str, Any]) -> list[str]:
         return ["It says nothing at the scores where it works: no object is found."]
     return [
         f"Of 100 objects {_hundred(metrics, 'recall')} are found, with {alarms}; of 100 that it says "
-        f"{_hundred(metrics, 'precision')} are right."
+        f"{_hundred(metrics, 'precision')} are right.{fitted_here(metrics)}"
     ]
 
 

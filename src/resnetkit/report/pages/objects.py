@@ -129,6 +129,7 @@ def _work_words(metrics: Mapping[str, Any]) -> str:
     if not fitted.get("fitted_on"):
         return f"No held-out pictures chose from which score on a class is said: it is a half for all. {_OF_AP}"
     own = ", each of these pictures by the scores that the others choose" if fitted["cross_fitted"] else ""
+    own = ", these very ones: what follows from them is too good" if fitted.get("optimistic") else own
     aim = "the largest F1" if fitted["goal"] == "f1" else f"a {fitted['goal']}"
     on = f"{fitted['fitted_on']:,} pictures{own}"
     return f"The scores that classes are said from were chosen for {aim} on {on}. {_OF_AP}"

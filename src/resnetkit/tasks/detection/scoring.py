@@ -68,7 +68,8 @@ def scored(
     matches, groups = matched(truths, found, num_classes=len(classes)), part.groups
     if own is None:
         own = decision.are_fitted_on(part.content)
-    own = own and len(part) >= _ENOUGH
+    few = own and len(part) < _ENOUGH
+    own = own and not few
     at = decision.of(len(classes)).astype(np.float64)
     judged_at = cross_fitted(matches, groups, goal=decision.goal) if own else None
     assert part.sizes is not None, "these pictures have no marks"
@@ -77,7 +78,9 @@ def scored(
         truths, found, matches=matches, sizes=sizes, classes=classes, at=at, judged_at=judged_at, split=split,
         groups=groups, masks=outputs.shape[2] > BOX and any(any(truth.masks) for truth in truths),
     )  # fmt: skip
-    metrics["thresholds"] = {"goal": decision.goal, "fitted_on": decision.fitted_on, "cross_fitted": bool(own)}
+    metrics["thresholds"] = {
+        "goal": decision.goal, "fitted_on": decision.fitted_on, "cross_fitted": bool(own), "optimistic": bool(few),
+    }  # fmt: skip
     rows = rows_of(
         matches, truths, found, at if judged_at is None else judged_at, sources=[item.source for item in part.items],
         groups=[item.group for item in part.items], classes=classes, split=split,

@@ -46,12 +46,15 @@ def scored(
         own = decision.are_fitted_on(part.content)
     probabilities = decision.probabilities(logits)
     answers = decision.answers(probabilities)
-    own = own and len(part) >= _ENOUGH
+    few = own and len(part) < _ENOUGH
+    own = own and not few
     judged = cross_fitted_answers(probabilities, targets, groups, decision.goal) if own else answers
     metrics = label_metrics(
         probabilities, targets, answers=judged, thresholds=decision, classes=classes, split=split, groups=groups
     )
-    metrics["thresholds"] = {"goal": decision.goal, "fitted_on": decision.fitted_on, "cross_fitted": bool(own)}
+    metrics["thresholds"] = {
+        "goal": decision.goal, "fitted_on": decision.fitted_on, "cross_fitted": bool(own), "optimistic": bool(few),
+    }  # fmt: skip
     if tta != "none":
         metrics["tta"] = {"views": tta, "map": map_of(decision.probabilities(averaged), targets)}
     return metrics, _rows(part.items, probabilities, judged, targets, classes=classes, split=split)
