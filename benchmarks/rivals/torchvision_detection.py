@@ -5,8 +5,8 @@
 After its tutorial "TorchVision Object Detection Finetuning" and its reference recipe: batches of two, SGD at 0.02 for
 16 pictures (0.0025 for two; the tutorial's 0.005 for two with --rate 0.005), momentum 0.9, warm-up of 1,000 steps at
 most one epoch, mirrored pictures, frozen statistics, stem and `layer1` frozen. It trains on `train` for so many
-minutes, reading included, then prints mAP@.50 and mAP@.50:.95 on `test`, how long a picture took, and how many epochs
-the minutes were.
+minutes, reading included, then prints mAP@.50 and mAP@.50:.95 on `test` (or `val`), how long a picture took, and how
+many epochs the minutes were.
 """
 
 import argparse
@@ -110,11 +110,12 @@ def main():
     parser.add_argument("--size", type=int, default=800)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--score", choices=["val", "test"], default="test")
     given = parser.parse_args()
     torch.manual_seed(given.seed)
     torch.set_num_threads(given.threads)
     dataset = open_data(given.data)
-    parts = {name: [item for item in dataset.items if item.split == name] for name in ("train", "test")}
+    parts = {name: [item for item in dataset.items if item.split == name] for name in ("train", given.score)}
     body = frozen(residual_network(given.trunk))
     backbone = _resnet_fpn_extractor(body, 3)
     detector = FasterRCNN(backbone, num_classes=1 + len(dataset.classes), min_size=given.size)
@@ -124,12 +125,12 @@ def main():
         collate_fn=lambda batch: tuple(zip(*batch, strict=True)),
     )  # fmt: skip
     steps, seconds = train(detector, loader, minutes=given.minutes, rate=given.rate)
-    whole, half = score(detector, Cells(parts["test"], dataset.classes, training=False), dataset.classes)
+    whole, half = score(detector, Cells(parts[given.score], dataset.classes, training=False), dataset.classes)
+    epochs, each = 2 * steps / len(parts["train"]), 1000 * seconds / (2 * steps)
     print(
-        f"{cpu_name()}, {given.threads} threads: {seconds / 60:.1f} minutes, {2 * steps / len(parts['train']):.2f} "
-        f"epochs, {1000 * seconds / (2 * steps):.0f} ms a training picture: mAP@.50 {100 * (half or 0):.1f} %, "
-        f"mAP@.50:.95 {100 * (whole or 0):.1f} %"
+        f"{cpu_name()}, {given.threads} threads, {seconds / 60:.1f} min, {epochs:.2f} epochs, {each:.0f} ms a picture"
     )
+    print(f"{given.score}: mAP@.50 {100 * (half or 0):.1f} %, mAP@.50:.95 {100 * (whole or 0):.1f} %")
 
 
 if __name__ == "__main__":
