@@ -224,6 +224,15 @@ def test_a_detector_is_refused_where_pictures_have_labels_alone(digits: Path) ->
         rk.plan(str(digits), model="fasterrcnn_resnet18_light", threads=1, quiet=True)
 
 
+def test_a_detector_of_boxes_takes_outlines_for_boxes(tmp_path: Path) -> None:
+    outlined = paint(tmp_path / "set", parts={"train": 4, "val": 2}, outlines=True)
+    made = rk.train(
+        str(outlined), output=tmp_path / "run", model="fasterrcnn_resnet_2223_light", epochs=1, **QUICK
+    )  # fmt: skip
+    assert {"train_box_reg_loss"} <= made.history[0].keys()
+    assert "train_mask_loss" not in made.history[0]
+
+
 @pytest.mark.slow
 def test_it_learns_to_find_shapes(shapes: Path, tmp_path: Path) -> None:
     run = rk.train(str(shapes), output=tmp_path / "found", epochs=25, **QUICK)

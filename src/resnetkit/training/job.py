@@ -226,6 +226,8 @@ def open_request_data(request: Request, given: Sequence[Any] = ()) -> Dataset:
             f"{', '.join(request.data)}: no pictures in class folders ({beside}); "
             "put the pictures of each class into a folder of its own: DATA/<class>/*.jpg"
         )
+    if dataset.objects == "masks" and request.detector is not None and not request.detector.masks:
+        dataset = dataclasses.replace(dataset, objects="boxes")
     if request.folds is not None:  # which hold out everything in turn, but for what only scores
         items = (dataclasses.replace(item, split="train") if item.split == "val" else item for item in dataset.items)
         dataset = dataclasses.replace(dataset, items=tuple(items))

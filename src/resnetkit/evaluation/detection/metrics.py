@@ -125,7 +125,8 @@ def _per_class(
 def headline(metrics: Mapping[str, Any]) -> str:
     """Return the content of `metrics.json` in plain words, one sentence per line."""
     if metrics["map"] is None:
-        return f"On {photos(metrics['split'], metrics['count'])} is nothing to find: no figure says how well it is."
+        where = f"On {photos(metrics['split'], metrics['count'])} is nothing to find"
+        return f"{where}: what counts are its {_alarms(metrics)}."
     lines = [
         f"mAP@.50 {_with(metrics, 'map50')} and mAP@.50:.95 {_with(metrics, 'map')} on "
         f"{photos(metrics['split'], metrics['count'])} with {counted(metrics['objects'], 'object')}; noise would get "
@@ -156,15 +157,19 @@ def _mask_line(metrics: Mapping[str, Any]) -> list[str]:
 
 def _work_lines(metrics: Mapping[str, Any]) -> list[str]:
     """Say what a person gets at the working point."""
-    alarms = f"{metrics['false_alarms']:.2g} false alarms per picture"
-    if between := metrics["false_alarms_interval"]:
-        alarms += f" ({between[0]:.2g} to {between[1]:.2g})"
+    alarms = _alarms(metrics)
     if metrics["precision"] is None:
         return ["It says nothing at the scores where it works: no object is found."]
     return [
         f"Of 100 objects {_hundred(metrics, 'recall')} are found, with {alarms}; of 100 that it says "
         f"{_hundred(metrics, 'precision')} are right.{fitted_here(metrics)}"
     ]
+
+
+def _alarms(metrics: Mapping[str, Any]) -> str:
+    between = metrics["false_alarms_interval"]
+    interval = f" ({between[0]:.2g} to {between[1]:.2g})" if between else ""
+    return f"{metrics['false_alarms']:.2g} false alarms per picture{interval}"
 
 
 def _hundred(metrics: Mapping[str, Any], name: str) -> str:

@@ -46,8 +46,9 @@ def fitted(outputs: np.ndarray, part: Part, *, classes: Sequence[str], where: st
     truths = list(object_targets(part.items, classes, where=where))
     matches = matched(truths, founds(outputs, part), num_classes=len(classes))
     at, unmet = fit_least_scores(matches, goal=goal, groups=part.groups)
+    # Rounded down: a score may be that of an object, which must not fall below it.
     return Sureness(
-        at=tuple(at.round(6).tolist()), goal=goal, unmet=tuple(classes[number] for number in unmet),
+        at=tuple((np.floor(at * 1e6) / 1e6).tolist()), goal=goal, unmet=tuple(classes[number] for number in unmet),
         fitted_on=len(part), fitted_to=part.content,
     )  # fmt: skip
 
