@@ -15,6 +15,8 @@ from resnetkit.errors import UsageError
 from tests.exporting.test_export import CLASSES, write
 from tests.inference.test_graph import some
 
+DRAWN = True  # maps are read from their pictures
+
 pytest.importorskip("captum")
 Output = tuple[int, str, str]
 

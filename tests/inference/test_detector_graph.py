@@ -28,7 +28,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "BatchNorm of its own": {"epsilon": 0.1},
     "on a bottleneck": {"backbone": ResNetSpec(block="bottleneck", blocks=(1, 1, 1, 1), width=8, num_classes=0)},
 }
-SMALL = {"channels": 16, "box_width": 32, "mask_channels": 8, "mask_layers": 2, "detections": 40}
+SMALL = {
+    "channels": 16, "box_width": 32, "mask_channels": 8, "mask_layers": 2, "detections": 40,
+    # Of more proposals of a network that has learnt nothing two may lie at the very overlap that one survives.
+    "proposals_before": (500, 300), "proposals_after": (300, 100),
+}  # fmt: skip
 FRAME = (96, 128)
 
 
