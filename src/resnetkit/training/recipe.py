@@ -208,7 +208,7 @@ class Recipe:
         for name in ("label_smoothing", "ema", "val_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} must be in [0, 1), not {getattr(self, name)}")
-        for name, choices in _words_of(type(self)).items():
+        for name, choices in _words().items():
             _one_of(choices, **{name: getattr(self, name)})
 
     def changed(self, **changes: Any) -> Recipe:
@@ -362,7 +362,7 @@ def _parse(hint: Any, text: str, setting: str) -> Any:
 
 
 @functools.cache
-def _words_of(kind: type) -> dict[str, tuple[str, ...]]:
-    """Return the words that each field of a dataclass may be, for those that are one of several words."""
-    choices = {name: get_args(hint) for name, hint in get_type_hints(kind).items()}
+def _words() -> dict[str, tuple[str, ...]]:
+    """Return the words that each field of a recipe may be, for those that are one of several words."""
+    choices = {name: get_args(hint) for name, hint in get_type_hints(Recipe).items()}
     return {name: words for name, words in choices.items() if words and all(isinstance(word, str) for word in words)}
