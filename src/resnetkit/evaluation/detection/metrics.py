@@ -125,8 +125,8 @@ def _per_class(
 def headline(metrics: Mapping[str, Any]) -> str:
     """Return the content of `metrics.json` in plain words, one sentence per line."""
     if metrics["map"] is None:
-        where = f"On {photos(metrics['split'], metrics['count'])} is nothing to find"
-        return f"{where}: what counts are its {_alarms(metrics)}."
+        counts = "no figure says how well it is" if metrics["false_alarms"] is None else f"it gives {_alarms(metrics)}"
+        return f"On {photos(metrics['split'], metrics['count'])} is nothing to find: {counts}."
     lines = [
         f"mAP@.50 {_with(metrics, 'map50')} and mAP@.50:.95 {_with(metrics, 'map')} on "
         f"{photos(metrics['split'], metrics['count'])} with {counted(metrics['objects'], 'object')}; noise would get "
