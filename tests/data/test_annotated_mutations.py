@@ -140,12 +140,12 @@ def check(root: Path, name: str, number: int) -> str:
 
 @pytest.mark.parametrize("name", SETS)
 def test_damaged_annotation_files_give_a_set_or_one_clear_error(tmp_path, name):
-    outcomes = [check(tmp_path / "photos", name, number) for number in range(60)]
+    outcomes = [check(tmp_path / "photos", name, number) for number in range(20)]
     assert len(set(outcomes)) > 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_two_thousand_damaged_annotation_files_give_a_set_or_one_clear_error(tmp_path, name):
-    outcomes = [check(tmp_path / "photos", name, number) for number in range(60, 320)]
+    outcomes = [check(tmp_path / "photos", name, number) for number in range(20, 270)]
     assert len(set(outcomes)) > 1

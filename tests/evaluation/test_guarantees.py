@@ -78,7 +78,7 @@ def test_what_thresholds_do_to_scored_pictures_is_counted() -> None:
 def test_pictures_that_fix_the_thresholds_are_held_against_those_of_the_others() -> None:
     """On average over draws; their own thresholds would turn away 5 % of right answers to the picture."""
     lost, held = [], []
-    for seed in range(60):
+    for seed in range(30):
         logits, targets = answers(60, seed)
         said = cross_kept(logits, targets, fit_decision(logits, targets), cross_decisions(logits, targets))
         lost.append(said["rejects"]["0.1"]["false_reject"])

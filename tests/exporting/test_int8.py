@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import resnetkit as rk
+from resnetkit.api.exporting import Export
 from resnetkit.api.int8 import calibration
 from resnetkit.api.remembering import Memory
 from resnetkit.data.dataset import Dataset
@@ -56,10 +57,13 @@ def labelled(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_int8_export_is_scored_on_pictures_it_was_not_calibrated_on(
-    file: Path, labelled: Path, tmp_path: Path
-) -> None:
-    made = rk.export(file, int8=True, calibrate=[labelled], images=[labelled], max_loss=0.5, output=tmp_path / "out")
+@pytest.fixture(scope="module")
+def made(file: Path, labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    output = tmp_path_factory.mktemp("int8") / "out"
+    return rk.export(file, int8=True, calibrate=[labelled], images=[labelled], max_loss=0.5, output=output)
+
+
+def test_an_int8_export_is_scored_on_pictures_it_was_not_calibrated_on(made: Export) -> None:
     assert made.cost is not None
     assert (made.cost.calibrated_on, made.cost.pictures, made.cost.fp32) == (30, 30, 1.0)
     assert 0.6 <= made.cost.int8 == made.cost.same_answer / 30
@@ -69,8 +73,7 @@ def test_an_int8_export_is_scored_on_pictures_it_was_not_calibrated_on(
     assert operators.count("FakeQuantize") > 20 or "i8" in (made.folder / "model.xml").read_text()
 
 
-def test_an_int8_export_is_a_model_and_says_so(file: Path, labelled: Path, tmp_path: Path) -> None:
-    made = rk.export(file, int8=True, calibrate=[labelled], images=[labelled], max_loss=0.5, output=tmp_path / "out")
+def test_an_int8_export_is_a_model_and_says_so(made: Export, labelled: Path) -> None:
     model = rk.load(made.folder, threads=1)
     assert model.computes == "computing with OpenVINO in int8 on one core of the processor"
     evaluated = rk.evaluate(labelled, model=model)
