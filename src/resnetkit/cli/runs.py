@@ -19,7 +19,7 @@ from resnetkit.words import percent
 @options.format_option("table", "json")
 @options.debug
 def runs(folder: str, form: str) -> None:
-    """List the runs of FOLDER: name, data, accuracy, date, newest first."""
+    """List the runs of FOLDER: name, data, what was reached, date, newest first."""
     from resnetkit import api
 
     found = [_row(run) for run in api.runs(folder)]
@@ -31,7 +31,8 @@ def runs(folder: str, form: str) -> None:
             [row["name"], ", ".join(row["data"]), _accuracy(row, metrics), row["epoch"] or "", row["started"][:16]]
             for row, metrics in found
         ]
-        print_table(["run", "data", "accuracy", "model", "started"], table)
+        figure = "accuracy" if not any("map" in row for row in rows) else "reached"
+        print_table(["run", "data", figure, "model", "started"], table)
     else:
         click.echo(f"no runs in {folder}/: resnetkit train DATA makes one", err=True)
 
