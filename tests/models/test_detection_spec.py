@@ -198,7 +198,8 @@ def test_sureness_is_a_score_for_each_class_and_half_where_none_is_fitted() -> N
     assert Sureness.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
     assert Sureness().to_json() == {}
     assert fitted.temperature is None
-    assert fitted.words == "a least score for each class, fitted for recall 0.95"
+    assert fitted.words == ("a least score for each class, fitted for recall 0.95, which 1 of 2 do not reach (dog)")
+    assert Sureness(at=(0.5,), goal="recall 0.95").words == "a least score for each class, fitted for recall 0.95"
     with pytest.raises(DataError, match="has 2 thresholds for 3 classes"):
         fitted.of(3)
     with pytest.raises(UsageError, match="numbers between 0 and 1"):

@@ -12,6 +12,7 @@ from resnetkit.errors import DataError, UsageError
 from resnetkit.models.decision import check_known
 
 _HALF = 0.5
+_FEW = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +44,14 @@ class CutOffs:
     def temperature(self) -> None:
         """None: no softmax, each number by itself."""
         return
+
+    @property
+    def aim(self) -> str:
+        """What they were fitted for, and for which classes in vain."""
+        if not self.unmet:
+            return self.goal
+        named = ", ".join(self.unmet[:_FEW]) + (f" and {len(self.unmet) - _FEW} more" if self.unmet[_FEW:] else "")
+        return f"{self.goal}, which {len(self.unmet)} of {len(self.at)} do not reach ({named})"
 
     def of(self, num_classes: int) -> np.ndarray:
         """Return the cut-off of each class, `[K]` float32; raises `DataError` for another number of classes."""

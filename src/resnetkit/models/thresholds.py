@@ -22,7 +22,7 @@ class Thresholds(CutOffs):
     @property
     def words(self) -> str:
         """What it holds, in a few words."""
-        return f"a threshold for each label, fitted for {self.goal}"
+        return f"a threshold for each label, fitted for {self.aim}"
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:
         """Return float32 `[N, K]` probabilities of `[N, K]` logits, NaN where those are not finite."""

@@ -25,7 +25,7 @@ class Sureness(CutOffs):
     @property
     def words(self) -> str:
         """What it holds, in a few words."""
-        return f"a least score for each class, fitted for {self.goal}"
+        return f"a least score for each class, fitted for {self.aim}"
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:
         """Return what a detector puts out as it is, `[N, D, 6]` or more: its scores are probabilities already."""
