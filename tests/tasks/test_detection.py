@@ -219,6 +219,16 @@ def test_what_has_no_meaning_for_objects_is_refused_in_one_line(shapes: Path, op
     assert "\n" not in str(told.value)
 
 
+def test_random_layers_and_statistics_are_not_kept(shapes: Path) -> None:
+    begun, _ = rk.plan(str(shapes), **QUICK)
+    assert (begun.recipe.train, begun.recipe.batchnorm) == ("layer2", "frozen")
+    scratch, _ = rk.plan(str(shapes), weights="none", **QUICK)
+    assert (scratch.recipe.train, scratch.recipe.batchnorm) == ("all", "batch")
+    assert "BatchNorm of the backbone learns statistics" in scratch.reasons
+    asked, _ = rk.plan(str(shapes), weights="none", settings=("batchnorm=frozen",), **QUICK)
+    assert (asked.recipe.train, asked.recipe.batchnorm) == ("all", "frozen")
+
+
 def test_a_detector_is_refused_where_pictures_have_labels_alone(digits: Path) -> None:
     with pytest.raises(UsageError, match="finds objects, and nothing is marked on the pictures"):
         rk.plan(str(digits), model="fasterrcnn_resnet18_light", threads=1, quiet=True)

@@ -41,7 +41,8 @@ LABELS = [
 ]  # fmt: skip
 OBJECTS = [
     "train", "shapes", "--image-size", "48", "--batch-size", "4", "--epochs", "2", "--threads", "1", "--set",
-    "precision=fp32", "--model", "resnet18", "--weights", "none", "--set", "model.width=16",
+    "precision=fp32", "--set", "batchnorm=frozen", "--model", "resnet18", "--weights", "none", "--set",
+    "model.width=16",
 ]  # fmt: skip
 LONG = [*TRAIN, "--epochs", "5", "--set", "ema=0.9", "--set", "micro_batch=20"]
 

@@ -48,6 +48,8 @@ def decide(request: Request, dataset: Dataset, surveyed: Survey, *, origin: Orig
     light = request.detector is None or request.detector.form == "light"
     count = num_to_train(dataset)
     named = recipe_named(request.recipe or ("detect-light" if light else "detect"))
+    if origin is None:  # random layers and statistics are nothing to keep
+        named = named.changed(train="all", batchnorm="batch")
     recipe, changes = settled(named, request, num_pictures=count, choices=CHOICES, validations=_VALIDATIONS)
     _check(recipe)
     sizes = np.array(surveyed.sizes or [(4, 3)], np.float64)
