@@ -93,7 +93,7 @@ def content(**changes: Any) -> Content:
         choice=Choice(by="last", epoch=3, done=3, of=3),
         counts={name: {"train": 5, "test": 2} for name in CLASSES}, findings=[f"odd: {HOSTILE}"],
         facts={name: [("network", HOSTILE)] for name in names}, commands=[f"resnetkit train {HOSTILE}"], album=shown,
-        trained_on=10,
+        pictures={"train": 10, "test": 2},  # several names each
         heat=[HeatOnError(row=row, picture="data:image/webp;base64,AA==", maps=(heat_map, heat_map))],
     )  # fmt: skip
     return replace(usual, **changes)

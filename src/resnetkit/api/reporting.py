@@ -125,13 +125,13 @@ def _gathered(folder: RunFolder, effort: _Effort, *, photos: bool, watcher: Watc
         if pictures is not None:
             found = own.album(rows, pictures.look, metrics=metrics, seconds=effort.thumbnails)
         maps, heat_note = _heat(folder, rows, pictures, effort) if pictures and own.explained else ([], "")
-    said_of = facts(folder, said["request"], header, history)
+    said_of = facts(folder, header, history)
     said_of["speed"] += _predicting(folder, header, effort)
     return Content(
         name=folder.name, version=version("resnetkit"), metrics=metrics, rows=rows, history=history,
         choice=choice, counts=_counts(folder, header),
         findings=_findings(folder, photos=photos), facts=said_of,
-        commands=_commands(folder), trained_on=_trained_on(folder), album=found, heat=maps, heat_note=heat_note,
+        commands=_commands(folder), pictures=_pictures(folder), album=found, heat=maps, heat_note=heat_note,
         notes=_notes(found, folder) if photos else [_NO_PHOTOS],
         picture_side=header.data.get("picture_side") or header.preprocess.size,
     )  # fmt: skip
@@ -291,10 +291,10 @@ def _predictions(folder: RunFolder, metrics: Mapping[str, Any] | None) -> list[d
         return [{**row, **told(row)} for row in _table(path)]
 
 
-def _trained_on(folder: RunFolder) -> int:
-    """Return the number of pictures that trained the model, from split.csv."""
+def _pictures(folder: RunFolder) -> dict[str, int]:
+    """Return part -> pictures, from split.csv."""
     with _reading(folder.split):
-        return sum(row["split"] == "train" for row in _table(folder.split))
+        return dict(Counter(row["split"] for row in _table(folder.split)))
 
 
 def _counts(folder: RunFolder, header: Header) -> dict[str, dict[str, int]]:

@@ -35,9 +35,10 @@ class HeatOnError:
 class Content:
     """What a run's files say, as plain values; None or empty where a run lacks it.
 
-    `counts`: class -> part -> pictures; `trained_on`: how many. `findings`: what the pass over the data found, None
-    where it was not kept. `album`: None without photos. `notes`: sentences about pictures, `heat_note` why there are no
-    heat maps. `facts` has pairs for the lists `training`, `machine`, `size`, `speed`, `versions`.
+    `counts`: class -> part -> pictures, each under all of its labels; `pictures`: part -> pictures. `findings`: what
+    the pass over the data found, None where it was not kept. `album`: None without photos. `notes`: sentences about
+    pictures, `heat_note` why there are no heat maps. `facts` has pairs for the lists `training`, `machine`, `size`,
+    `speed`, `versions`.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Content:
     findings: Sequence[str] | None
     facts: Mapping[str, Sequence[tuple[str, str]]]
     commands: Sequence[str]
-    trained_on: int
+    pictures: Mapping[str, int]
     album: Album | None
     notes: Sequence[str] = ()
     heat: Sequence[HeatOnError] = ()

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from resnetkit.models.catalog import name_of
+from resnetkit.models.catalog import called
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.macs import num_macs
-from resnetkit.training.request import Request
 from resnetkit.training.run import RunFolder, reading
 
 _COLOURS = {1: "grey", 3: "colour"}
@@ -19,14 +18,12 @@ _COLOURS = {1: "grey", 3: "colour"}
 Pairs = list[tuple[str, str]]
 
 
-def facts(
-    folder: RunFolder, said: Mapping[str, Any], header: Header, history: Sequence[Mapping[str, str]]
-) -> dict[str, Pairs]:
+def facts(folder: RunFolder, header: Header, history: Sequence[Mapping[str, str]]) -> dict[str, Pairs]:
     """Return the lists of facts of the page, name and value; raises `DataError` for a damaged file of the run."""
     recipe, written = folder.path / "recipe.toml", folder.path / "environment.json"
     with reading(recipe):
         page = tomllib.loads(recipe.read_text(encoding="utf-8"))
-        training, runtime = _training(said, page, header), dict(page["runtime"])
+        training, runtime = _training(page, header), dict(page["runtime"])
     with reading(written):
         environment = json.loads(written.read_text(encoding="utf-8"))
         machine = _machine(runtime, environment)
@@ -38,11 +35,10 @@ def facts(
     }  # fmt: skip
 
 
-def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) -> Pairs:
+def _training(page: Mapping[str, Any], header: Header) -> Pairs:
     # As it is written: an older run may have other settings than the classes of today.
     recipe, preprocess = page["recipe"], header.preprocess
     of_page = f", page {preprocess.page}" if preprocess.page > 1 else ""
-    network = name_of(header.spec) or Request.from_json(said["request"]).architecture
     optim, augment = recipe["optim"], recipe["augment"]
     changes = [
         f"{name} {augment[name]}"
@@ -54,7 +50,7 @@ def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) 
     ]
     return [
         ("data", " ".join(page["data"]["sources"])),
-        ("network", f"{network}, {header.spec.stem} stem"),
+        ("network", f"{called(header.spec)}, {header.spec.stem} stem"),
         (
             "pictures",
             f"{preprocess.sides} pixels, {_COLOURS.get(preprocess.channels, f'{preprocess.channels} bands')}{of_page}",

@@ -90,7 +90,7 @@ def _values(content: Content) -> dict[str, Any]:
         "name": content.name, "version": content.version, "what": _what(content),
         "crisp": content.picture_side <= _CRISP_SIDE, "footer": f"Written by ResNetKit {content.version}.",
         "headline": own.headline(metrics, choice=_choice(metrics)) if metrics else None,
-        "tiles": own.tiles(metrics) if metrics else [], "counts": _counts(content.counts, last=f"all {own.unit}"),
+        "tiles": own.tiles(metrics) if metrics else [], "counts": _counts(content.counts, content.pictures),
         "findings": _plain(content.findings), "commands": content.commands,
         "curves": _curves(content), "curves_words": _curves_words(content), "looks": _looks(metrics),
         "photo_notes": content.notes, "heat_note": content.heat_note, "heat": [_heat(one) for one in content.heat],
@@ -103,8 +103,8 @@ def _values(content: Content) -> dict[str, Any]:
 
 def _what(content: Content) -> str:
     training = dict(content.facts["training"])
-    unit = sections_of(content.metrics).unit
-    return f"{training['network']}, trained on {content.trained_on:,} pictures of {len(content.counts):,} {unit}"
+    unit, count = sections_of(content.metrics).unit, content.pictures.get("train", 0)
+    return f"{training['network']}, trained on {count:,} pictures of {len(content.counts):,} {unit}"
 
 
 def _choice(metrics: Mapping[str, Any]) -> str:
@@ -122,16 +122,16 @@ def _words_of_choice(metrics: Mapping[str, Any]) -> str:
     return words
 
 
-def _counts(counts: Mapping[str, Mapping[str, int]], *, last: str) -> dict[str, Any]:
+def _counts(counts: Mapping[str, Mapping[str, int]], pictures: Mapping[str, int]) -> dict[str, Any]:
     """Return the table of classes and parts; of many classes only the smallest."""
-    parts = [part for part in _PARTS if any(part in of for of in counts.values())]
+    parts = [part for part in _PARTS if part in pictures]
     rows = [(label, [of.get(part, 0) for part in parts]) for label, of in counts.items()]
-    total = [sum(numbers[i] for _, numbers in rows) for i in range(len(parts))]
+    total = [pictures[part] for part in parts]  # one of several classes counts once
     caption = "Pictures"
     if len(rows) > _MOST_COUNTED:
         caption = f"Pictures: the {_MOST_COUNTED} smallest of {len(rows):,} classes"
         rows = sorted(rows, key=lambda row: row[1][0])[:_MOST_COUNTED]
-    shown = [(label, [f"{number:,}" for number in numbers]) for label, numbers in [*rows, (last, total)]]
+    shown = [(label, [f"{number:,}" for number in numbers]) for label, numbers in [*rows, ("all pictures", total)]]
     return {"parts": [_PARTS[part] for part in parts], "rows": shown, "caption": caption}
 
 
