@@ -105,7 +105,7 @@ def answers(design: Design, area: float, draws: int) -> Iterator[Answers]:
     for start in range(0, draws, AT_ONCE):
         first, second = scores(design, area, min(AT_ONCE, draws - start), random)
         (one, moved), (other, moved_too) = (placed(drawn, design.of_class) for drawn in (first, second))
-        found = Answers(*bounds(one, *variances(moved, design)), p_values(other - one, moved_too - moved, design))
+        found = Answers(*bounds(one, *variances(moved, design)), p_values(one, other, moved, moved_too, design))
         if not start:
             agree(found, first, second, design)
         yield found
@@ -164,7 +164,7 @@ def variances(moved: np.ndarray, design: Design) -> tuple[np.ndarray, np.ndarray
 
 
 def bounds(area: np.ndarray, variance: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the interval on the log-odds; of areas of 1, which are few, the package's own is asked (`agree`)."""
+    """Return the interval on the log-odds; one of an area of 1 counts as a miss, though the package's may hold."""
     inside = (area > 0) & (area < 1)
     away = stdtrit(np.maximum(1, freedom), 0.975) * np.sqrt(variance) / np.where(inside, area * (1 - area), 1)
     odds = logit(np.where(inside, area, 0.5))
@@ -172,9 +172,18 @@ def bounds(area: np.ndarray, variance: np.ndarray, freedom: np.ndarray) -> tuple
     return np.where(inside, low, 0.0), np.where(inside, high, 0.0)
 
 
-def p_values(difference: np.ndarray, moved: np.ndarray, design: Design) -> np.ndarray:
-    variance, freedom = variances(moved, design)
-    return 2 * stdtr(np.maximum(1, freedom), -np.abs(difference) / np.sqrt(variance))
+def p_values(
+    one: np.ndarray, other: np.ndarray, moved: np.ndarray, moved_too: np.ndarray, design: Design
+) -> np.ndarray:
+    """Return the p-value of each draw's difference, `[D]`, as `paired_areas` does."""
+    inside = (np.minimum(one, other) > 0) & (np.maximum(one, other) < 1)
+    steps = [np.where(inside, area * (1 - area), 1) for area in (one, other)]
+    odds = [np.where(inside, logit(np.where(inside, area, 0.5)), area) for area in (one, other)]
+    variance, freedom = variances(moved_too / steps[1][:, None] - moved / steps[0][:, None], design)
+    members = [len(np.unique(design.patient[own])) for own in (design.of_class, ~design.of_class)]
+    freedom = np.maximum(1, np.minimum(freedom, min(members) - 1))
+    error = np.sqrt(np.where(variance > 0, variance, np.inf))  # two areas of 1 do not differ
+    return 2 * stdtr(freedom, -np.abs(odds[1] - odds[0]) / error)
 
 
 def agree(found: Answers, first: np.ndarray, second: np.ndarray, design: Design) -> None:

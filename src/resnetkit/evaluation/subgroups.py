@@ -12,7 +12,7 @@ from resnetkit.evaluation.pairs import adjusted, is_real
 from resnetkit.evaluation.screening import Estimate, called, roc_auc, share
 from resnetkit.evaluation.uncertainty import groups_where, units_of, variance_of
 
-_SHUFFLES, _AT_ONCE, _SEED = 2_000, 100, 0
+_SHUFFLES, _AT_ONCE, _SEED = 2_000, 200, 0
 _NOTHING = 1e-20  # a variance that is rounding
 
 
