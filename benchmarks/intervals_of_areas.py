@@ -155,12 +155,15 @@ def variances(moved: np.ndarray, design: Design) -> tuple[np.ndarray, np.ndarray
         sums.append(np.add.reduceat(moved * own, begins, axis=1))
         parts.append((sums[-1] ** 2).sum(axis=1) * members / (members - 1))
         doubts.append(parts[-1] ** 2 / (members - 1))
-        equal.append((size**2).sum() ** 2 / (size**4).sum())
+        times = (sums[-1] ** 2).sum(axis=1) / np.maximum(1e-20, ((moved * own) ** 2).sum(axis=1))
+        alike = np.clip((times - 1) / np.maximum(1e-20, (size**2).sum() / size.sum() - 1), 0, 1)[:, None]
+        weight = size * (1 - alike) + size**2 * alike
+        equal.append(weight.sum(axis=1) ** 2 / (weight**2).sum(axis=1))
     total = parts[0] + parts[1]
     if design.is_alone:
         return total, total**2 / (doubts[0] + doubts[1])
     shared = 2 * (sums[0] * sums[1]).sum(axis=1) * number / (number - 1)
-    return total + shared, np.full(len(total), min(equal) - 1)
+    return total + shared, np.minimum(*equal) - 1
 
 
 def bounds(area: np.ndarray, variance: np.ndarray, freedom: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -71,8 +71,22 @@ def test_the_variance_of_patients_is_obuchowskis() -> None:
     influence[~of_class] = (others - area) * 80 / len(others)
     variance, freedom = variance_of(influence, of_class.astype(int), [str(number) for number in patient])
     assert variance == pytest.approx(expected)
-    sizes = [np.bincount(patient[chosen], minlength=12) for chosen in (of_class, ~of_class)]
-    assert freedom == pytest.approx(min((size**2).sum() ** 2 / (size**4).sum() for size in sizes) - 1)
+    equal = []
+    for each, chosen, values in ((sums[0], of_class, own), (sums[1], ~of_class, others)):
+        size = np.bincount(patient[chosen], minlength=12)
+        alike = ((each**2).sum() / ((values - area) ** 2).sum() - 1) / ((size**2).sum() / size.sum() - 1)
+        weight = size * (1 - min(1, max(0, alike))) + size**2 * min(1, max(0, alike))
+        equal.append(weight.sum() ** 2 / (weight**2).sum())
+    assert freedom == pytest.approx(min(equal) - 1)
+
+
+def test_a_patient_of_very_many_unlike_pictures_does_not_take_all_certainty() -> None:
+    random = np.random.default_rng(0)
+    patient = np.repeat(np.arange(51), [200] + [5] * 50)
+    of_class = random.random(450) < 0.5
+    found = roc_auc(random.normal(size=450) + of_class, of_class, [str(number) for number in patient])
+    assert found.interval is not None
+    assert found.interval.high - found.interval.low < 0.25  # taken as wholly alike: t with one degree of freedom, 0.5
 
 
 def test_patients_of_one_picture_each_are_pictures() -> None:
