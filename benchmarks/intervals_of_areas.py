@@ -156,6 +156,7 @@ def variances(moved: np.ndarray, design: Design) -> tuple[np.ndarray, np.ndarray
         parts.append((sums[-1] ** 2).sum(axis=1) * members / (members - 1))
         doubts.append(parts[-1] ** 2 / (members - 1))
         times = (sums[-1] ** 2).sum(axis=1) / np.maximum(1e-20, ((moved * own) ** 2).sum(axis=1))
+        times *= 1 + np.sqrt(2 / members)
         alike = np.clip((times - 1) / np.maximum(1e-20, (size**2).sum() / size.sum() - 1), 0, 1)[:, None]
         weight = size * (1 - alike) + size**2 * alike
         equal.append(weight.sum(axis=1) ** 2 / (weight**2).sum(axis=1))

@@ -74,7 +74,8 @@ def test_the_variance_of_patients_is_obuchowskis() -> None:
     equal = []
     for each, chosen, values in ((sums[0], of_class, own), (sums[1], ~of_class, others)):
         size = np.bincount(patient[chosen], minlength=12)
-        alike = ((each**2).sum() / ((values - area) ** 2).sum() - 1) / ((size**2).sum() / size.sum() - 1)
+        times = (each**2).sum() / ((values - area) ** 2).sum() * (1 + math.sqrt(2 / (size > 0).sum()))
+        alike = (times - 1) / ((size**2).sum() / size.sum() - 1)
         weight = size * (1 - min(1, max(0, alike))) + size**2 * min(1, max(0, alike))
         equal.append(weight.sum() ** 2 / (weight**2).sum())
     assert freedom == pytest.approx(min(equal) - 1)
