@@ -282,3 +282,14 @@ def test_likelihood_ratios_of_patients_are_held() -> None:
         _, low, high = likelihood_ratio(scores >= 1, of_class, names)
         held += low <= truth <= high
     assert 0.92 <= held / 300 <= 0.98
+
+
+def test_patients_who_all_answer_alike_or_are_but_one_count_as_patients() -> None:
+    of_class, everyone = np.arange(100) < 50, np.ones(100, bool)
+    names = [str(number // 10) for number in range(100)]
+    alone, grouped = (math.log(likelihood_ratio(everyone, of_class, groups)[2]) for groups in (None, names))
+    assert grouped / alone == pytest.approx(math.sqrt(10) * stats.t.ppf(0.975, 4) / 1.959964, rel=1e-6)
+    one_ill = ["a" if ill else str(number) for number, ill in enumerate(of_class)]
+    said = np.arange(100) % 3 > 0
+    _, low, high = likelihood_ratio(said, of_class, one_ill)
+    assert high / low > 100 * likelihood_ratio(said, of_class)[2]
