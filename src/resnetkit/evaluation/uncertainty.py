@@ -135,36 +135,61 @@ def balanced_interval(correct: np.ndarray, targets: np.ndarray, groups: Sequence
 def area_interval(found: Areas, targets: np.ndarray, groups: Sequence[str | None] | None = None) -> Interval:
     """Return the interval of the mean over classes of areas under curves, which `found` must have, `targets` given.
 
-    Its variance is that of the pictures' influences, after DeLong, each class with degrees of freedom of its own
-    (Satterthwaite 1946), and it is even on the scale of log-odds, since areas end at 1 (Pepe 2003, 5.2.3). Where
-    nothing was out of order, or a class has but one picture, there is no variance: then it is Clopper and Pearson's of
-    as many pictures as the small classes allow.
+    Its variance is `variance_of`, after DeLong, and it is even on the scale of log-odds, since areas end at 1 (Pepe
+    2003, 5.2.3). Where nothing was out of order, or a class has but one picture or group, there is no variance: then it
+    is Clopper and Pearson's of as many pictures as the small classes allow. `benchmarks/intervals_of_areas.py` measures
+    what it holds.
     """
     from scipy.special import expit, logit
 
     area, members = float(np.mean(found.known)), _units_by_class(targets, groups)
-    variance, freedom = _area_variance(found.influence, targets, groups, members)
-    if members.min() < 2 or not 0 < area < 1 or variance < _NOTHING:
-        told = min(members.sum(), (len(members) - 1) * len(members) / float((1 / members).sum()))
-        return Interval(*clopper_pearson(area * told, told))
-    away = student(freedom) * math.sqrt(variance) / (area * (1 - area))
-    return Interval(float(expit(logit(area) - away)), float(expit(logit(area) + away)))
+    if members.min() >= 2 and 0 < area < 1:
+        variance, freedom = variance_of(found.influence, targets, groups)
+        if variance > _NOTHING:
+            away = student(freedom) * math.sqrt(variance) / (area * (1 - area))
+            return Interval(float(expit(logit(area) - away)), float(expit(logit(area) + away)))
+    told = min(members.sum(), (len(members) - 1) * len(members) / float((1 / members).sum()))
+    return Interval(*clopper_pearson(area * told, told))
 
 
-def _area_variance(
-    influence: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None, members: np.ndarray
+def variance_of(
+    influence: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None
 ) -> tuple[float, float]:
-    """Return the variance and its degrees of freedom."""
-    sums = summed(influence[:, None], groups)[:, 0]
-    if len(sums) < len(targets):
-        factor = len(sums) / max(1, len(sums) - 1)
-        return float((sums**2).sum()) * factor / len(targets) ** 2, float(members.min() - 1)
+    """Return the variance of a figure from its pictures' influences ([N]), and how many degrees of freedom it has.
+
+    `targets`: `[N]` classes, each with pictures in at least two groups. Influences are summed within a group and a
+    class, classes have their own variance, and what a group does to several adds what these share (Obuchowski 1997);
+    for single pictures that is DeLong's. Their degrees of freedom are Satterthwaite's (1946) over the classes. Of
+    groups they are the fewest of a class, and large groups count for more: as many as equal groups would have, their
+    pictures as alike as they show and a standard error more (after Imbens and Kolesar 2016). With those of the number
+    of groups an area of .95 from 20 to 50 patients of 1 to 20 pictures, much alike, is held in 87 to 92 % of draws.
+    """
     counts, own = _by_class(targets)
-    means = np.bincount(own, influence) / counts
-    within = np.bincount(own, (influence - means[own]) ** 2) * counts / np.maximum(1, counts - 1)
-    parts = (within + counts * means**2) / len(targets) ** 2
-    total, doubt = float(parts.sum()), float((parts**2 / np.maximum(1, counts - 1)).sum())
-    return total, total**2 / doubt if doubt > 0 else 1.0
+    unit = units_of(len(targets), groups)
+    _, first, cell = np.unique(unit * len(counts) + own, return_index=True, return_inverse=True)
+    sums, size, of = np.bincount(cell, influence), np.bincount(cell).astype(np.float64), own[first]
+    members = np.bincount(of)
+    means = np.bincount(of, sums) / members
+    within = np.bincount(of, (sums - means[of]) ** 2) * members / np.maximum(1, members - 1)
+    parts = (within + members * means**2) / len(targets) ** 2
+    alone, num_units = float(parts.sum()), int(unit.max()) + 1
+    if num_units == len(targets):
+        doubt = float((parts**2 / np.maximum(1, members - 1)).sum())
+        return alone, alone**2 / doubt if doubt > 0 else 1.0
+    shared = float((np.bincount(unit, influence) ** 2).sum() - (sums**2).sum()) / len(targets) ** 2
+    seen = np.bincount(of, sums**2) / np.maximum(_NOTHING, np.bincount(own, influence**2))
+    alike = _alike(seen * (1 + np.sqrt(2 / members)), np.bincount(of, size), np.bincount(of, size**2))[of]
+    weight = size * (1 - alike) + size**2 * alike
+    equal = np.bincount(of, weight) ** 2 / np.bincount(of, weight**2)
+    return alone + shared * num_units / max(1, num_units - 1), float(equal.min()) - 1
+
+
+def _alike(times: np.ndarray, pictures: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Return how far pictures of a group are alike, 0 to 1, where sums vary so many `times` as those of single ones do.
+
+    `pictures`: their number; `squares`: the sum over groups of its square (Kish 1965).
+    """
+    return np.clip((times - 1) / np.maximum(_NOTHING, squares / pictures - 1), 0, 1)
 
 
 def worth(correct: np.ndarray, groups: Sequence[str | None] | None = None) -> float:
@@ -199,6 +224,8 @@ def _by_class(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _units_by_class(targets: np.ndarray, groups: Sequence[str | None] | None) -> np.ndarray:
     """Return how many groups, or pictures in none, each class has that has some."""
+    if groups is None:
+        return _by_class(targets)[0]
     pairs = set(zip(targets.tolist(), keys(len(targets), groups), strict=True))
     return np.unique([target for target, _ in pairs], return_counts=True)[1].astype(np.float64)
 
@@ -208,6 +235,16 @@ def keys(count: int, groups: Sequence[str | None] | None) -> list[str]:
     if groups is None:
         return [f"picture {i}" for i in range(count)]
     return [f"picture {i}" if group is None else f"group {group}" for i, group in enumerate(groups)]
+
+
+def groups_where(chosen: np.ndarray, groups: Sequence[str | None] | None) -> list[str | None] | None:
+    """Return the groups of the pictures that are `chosen` ([N] bool), None where there are none at all."""
+    return None if groups is None else [groups[i] for i in np.flatnonzero(chosen).tolist()]
+
+
+def units_of(count: int, groups: Sequence[str | None] | None) -> np.ndarray:
+    """Return the number of the unit that each picture is drawn with, `[N]` from 0 on."""
+    return np.arange(count) if groups is None else np.unique(keys(count, groups), return_inverse=True)[1]
 
 
 def summed(counted: np.ndarray, groups: Sequence[str | None] | None) -> np.ndarray:
