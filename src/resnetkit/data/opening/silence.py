@@ -15,7 +15,7 @@ from PIL import Image
 
 
 class _InsideDecoding:
-    """Stands where a warning filter has its module pattern: matches Pillow, in threads that are decoding right now.
+    """Stands where a warning filter has its module pattern: matches decoders, in threads that are decoding right now.
 
     `warnings.catch_warnings` swaps a process-wide list and so cannot be used by threads; this entry stays in the list
     and changes nothing outside of `libraries_silenced`.
@@ -25,7 +25,7 @@ class _InsideDecoding:
         self.thread = threading.local()
 
     def match(self, module: str) -> bool:
-        return getattr(self.thread, "decoding", False) and module.startswith(("PIL.", "pillow_heif"))
+        return getattr(self.thread, "decoding", False) and module.startswith(("PIL.", "pillow_heif", "pydicom"))
 
 
 _INSIDE = _InsideDecoding()
@@ -53,7 +53,8 @@ def _silence_for_good() -> None:
 
     libtiff lies under Pillow; where that hides its functions (as Windows does) it keeps its voice.
     """
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    for name in ("PIL", "pydicom"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
     try:
         library = ctypes.CDLL(Image.core.__file__)
         for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
