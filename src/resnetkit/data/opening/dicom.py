@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import math
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from resnetkit.data.opening import bit_depth, windows
-from resnetkit.data.opening.dicom_header import BROKEN, Header, header, syntax, whole
+from resnetkit.data.opening import bit_depth, claims, windows
+from resnetkit.data.opening.dicom_header import Header, header, syntax, told, whole
 from resnetkit.data.opening.measured import Measured
 from resnetkit.errors import DataError
 
@@ -21,14 +20,10 @@ VERSION = 1  # of the pixels that come out: raised with them, so that no older o
 _GREYS = ("MONOCHROME1", "MONOCHROME2")
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT")  # all but the first become RGB when decoded
 _PALETTE = "PALETTE COLOR"
-_UNPACK = "pip install python-gdcm reads it, gdcmconv --raw unpacks it"
 _FRAMES = (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2", b"\xff\xc3", b"\xff\xf7")  # of JPEG and JPEG-LS, before their size
 
-# Raises `DataError` for so many pixels (width, height) of so many samples.
-Check = Callable[[int, int, float], None]
 
-
-def read(data: bytes, *, check: Check) -> Measured | Image.Image:
+def read(data: bytes) -> Measured | Image.Image:
     """Return the first frame of a file: greys as modality values, colours and palettes as 8-bit RGB.
 
     Modality values are those of `pydicom.pixels.apply_modality_lut`. Pixels that are not square are made so, by
@@ -37,17 +32,15 @@ def read(data: bytes, *, check: Check) -> Measured | Image.Image:
     """
     found = header(data)
     width, height = found.square
-    check(max(width, found.width), max(height, found.height), found.samples)
+    claims.check(width, height, samples=found.samples, num_bytes=len(data))
     kind = str(found.dataset.get("PhotometricInterpretation") or "").strip()
     if (found.samples, kind) not in {(1, grey) for grey in (*_GREYS, _PALETTE)} | {(3, colour) for colour in _COLOURS}:
         raise DataError("holds pixels that are neither grey, RGB, YBR nor of a palette; save it as PNG")
     values = _decoded(found, 0)
-    try:
+    with told("broken DICOM: its tables or scales make no sense; leave it out"):
         if kind in _GREYS:
             return _measured(found, values, inverted=kind == "MONOCHROME1")
         image = Image.fromarray(np.ascontiguousarray(_colours(found, values, kind)))
-    except BROKEN:
-        raise DataError("broken DICOM: its tables or scales make no sense; leave it out") from None
     return image if image.size == found.square else image.resize(found.square, Image.Resampling.BILINEAR)
 
 
@@ -61,7 +54,7 @@ def count(data: bytes) -> int:
     return header(data).frames
 
 
-def alone(data: bytes, page: int, *, check: Check) -> bytes:
+def alone(data: bytes, page: int) -> bytes:
     """Return a file of one frame, counted from 1, unpacked, with the tags that make pixels of it and no others.
 
     Raises as `read` does, and `DataError` where there is no such frame.
@@ -69,12 +62,10 @@ def alone(data: bytes, page: int, *, check: Check) -> bytes:
     found = header(data, frame=page - 1)
     if found.frames < page:
         raise DataError(f"holds {found.frames} frame{'s' * (found.frames > 1)}, and frame {page} was asked for")
-    check(found.width, found.height, found.samples)
+    claims.check(found.width, found.height, samples=found.samples, num_bytes=len(data))
     values = _decoded(found, page - 1)
-    try:
+    with told("broken DICOM: a frame of it cannot be taken out; leave it out"):
         return _written(found.dataset, values)
-    except BROKEN:
-        raise DataError("broken DICOM: a frame of it cannot be taken out; leave it out") from None
 
 
 def _measured(found: Header, stored: np.ndarray, *, inverted: bool) -> Measured:
@@ -115,36 +106,50 @@ def _colours(found: Header, values: np.ndarray, kind: str) -> np.ndarray:
 
 def _decoded(found: Header, frame: int) -> np.ndarray:
     """Return the stored values of a frame, `[H, W]` or `[H, W, 3]`, as pydicom decodes them."""
-    from pydicom.pixels import get_decoder, pixel_array
-    from pydicom.uid import UID_dictionary
+    from pydicom.pixels import pixel_array
+    from pydicom.uid import RLELossless
 
-    packing = syntax(found.dataset)
-    words = packing.name if packing in UID_dictionary else "in a way that no standard knows"
-    try:
-        readable = get_decoder(packing).is_available
-    except BROKEN:
-        readable = False
-    if not readable:
-        raise DataError(f"its pixels are packed as {words}, which is not read; {_UNPACK}")
-    bits = 8
+    packing, bits = _packing(found.dataset), 8
     if packing.is_encapsulated:
-        bits = _bits_packed(found, frame, words)
+        bits = _bits_packed(found, frame, packing.name)
     else:
         _check_length(found)
-    meta = found.dataset.file_meta if hasattr(found.dataset, "file_meta") else None
-    if meta is not None:
-        meta.TransferSyntaxUID = packing
-    try:
-        values = pixel_array(found.dataset, index=frame)
-    except BROKEN:
-        if bits == 12 and "JPEG 2000" not in words:
-            raise DataError(f"its pixels are packed as {words} of 12 bits, which is not read; {_UNPACK}") from None
-        raise DataError(
-            f"its pixels ({words}) cannot be decoded: cut off or damaged; copy it again or leave it out"
-        ) from None
+    why = f"its pixels ({packing.name}) cannot be decoded: cut off or damaged; copy it again or leave it out"
+    if bits == 12 and "JPEG 2000" not in packing.name:
+        why = _not_read(f"{packing.name} of 12 bits")
+    # The other decoder of RLE, which pydicom prefers, ends the process' threads for a damaged file.
+    plugin = "pydicom" if packing == RLELossless else ""
+    with told(why):
+        values = pixel_array(found.dataset, index=frame, decoding_plugin=plugin)
     if values.shape[:2] != (found.height, found.width):
         raise DataError("broken DICOM: its pixels are fewer or more than its header says; leave it out")
     return values
+
+
+def _packing(dataset: Any) -> Any:
+    """Return how pixels are packed, pydicom's UID, entered where the file does not say it; it can be decoded."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import UID_dictionary
+
+    packing = syntax(dataset)
+    if packing not in UID_dictionary:
+        raise DataError("its pixels are packed in a way that the standard does not know; save it as PNG")
+    try:
+        readable = get_decoder(packing).is_available
+    except NotImplementedError:
+        readable = False
+    if not readable:
+        raise DataError(_not_read(packing.name))
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = packing
+    return packing
+
+
+def _not_read(packing: str) -> str:
+    more = "" if "MPEG" in packing else "pip install python-gdcm reads most of these, or "
+    return f"its pixels are packed as {packing}, which is not read; {more}save it as PNG"
 
 
 def _check_length(found: Header) -> None:
@@ -166,10 +171,8 @@ def _bits_packed(found: Header, frame: int, words: str) -> int:
     """
     from pydicom.encaps import get_frame
 
-    try:
+    with told(f"its pixels ({words}) are cut off or damaged; copy it again or leave it out"):
         packed = get_frame(found.dataset.PixelData, frame, number_of_frames=found.frames)
-    except BROKEN:
-        raise DataError(f"its pixels ({words}) are cut off or damaged; copy it again or leave it out") from None
     width, height, bits = _inside(packed) or (found.width, found.height, 0)
     if (width, height) != (found.width, found.height):
         raise DataError(

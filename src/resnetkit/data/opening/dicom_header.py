@@ -10,13 +10,16 @@ import math
 import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from resnetkit.data.opening import windows
-from resnetkit.errors import DataError, missing_extra
+from resnetkit.data.opening.silence import silence
+from resnetkit.errors import DataError, UsageError, missing_extra
 
 VERSION = 1  # of the pixels that come out: raised with them, so that no older ones are taken from a cache
 
@@ -37,11 +40,20 @@ _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _MOST_DEFLATED = 1 << 30  # bytes that a deflated file may become: no picture is larger
 _SQUARE, _LONGEST = 0.01, 16  # ratios of pixels' sides: so near to 1 is square, and beyond that no device measures
-# What pydicom raises for broken files, which may be anything: it is written for files that follow the standard.
-BROKEN = (
-    OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError, ArithmeticError, EOFError,
-    RuntimeError, struct.error, zlib.error,
-)  # fmt: skip
+
+
+@contextmanager
+def told(words: str) -> Iterator[None]:
+    """Make a `DataError` with these words of whatever pydicom raises, whose own words may quote a tag.
+
+    That may be anything, `Exception` itself among it: it is written for files that follow the standard.
+    """
+    try:
+        yield
+    except (DataError, UsageError, MemoryError):
+        raise
+    except Exception:
+        raise DataError(words) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +96,7 @@ class Header:
         """Return how high a pixel is in widths of it, None where the tag is absent or makes no sense."""
         try:
             down, across = (float(value) for value in self.dataset.get(name) or ())
-        except BROKEN:
+        except Exception:
             return None
         sound = down > 0 and across > 0 and math.isfinite(down) and math.isfinite(across)
         return down / across if sound else None
@@ -93,7 +105,7 @@ class Header:
         """Return the first table or window of the file, a table before a window; None without one that makes sense."""
         try:
             return _table(self.dataset) or _window(self.dataset)
-        except BROKEN:
+        except Exception:
             return None
 
     def padding(self, values: np.ndarray) -> np.ndarray | None:
@@ -101,7 +113,7 @@ class Header:
         try:
             first = int(self.dataset["PixelPaddingValue"].value)
             last = int(self.dataset.get("PixelPaddingRangeLimit", first))
-        except BROKEN:
+        except Exception:
             return None
         padded = (values >= min(first, last)) & (values <= max(first, last))
         return padded if padded.any() and not padded.all() else None
@@ -113,22 +125,18 @@ def header(data: bytes, *, frame: int = 0) -> Header:
     Raises `DataError` without pixels or with a header that makes no sense, `UsageError` without pydicom.
     """
     try:
-        import pydicom
+        import pydicom.pixels
     except ImportError:
         raise missing_extra("DICOM files", "dicom") from None
-    try:
+    silence("pydicom")
+    with told("broken or cut-off DICOM; copy it again or leave it out"):
         _check_deflated(data)
         dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(_TAGS))
-        there = [name for name in _PIXELS if name in dataset]
-    except BROKEN:
-        raise DataError("broken or cut-off DICOM; copy it again or leave it out") from None
-    if not there:
-        raise DataError(f"is {_what(dataset)}, which holds no pixels; leave it out")
+        if not any(name in dataset for name in _PIXELS):
+            raise DataError(f"is {_what(dataset)} without pixels, or cut off before them; leave it out")
     frames = whole(dataset, "NumberOfFrames", 1)
-    try:
+    with told("broken DICOM: its groups of frames make no sense; leave it out"):
         _take_of_frame(dataset, frame)
-    except BROKEN:
-        raise DataError("broken DICOM: its groups of frames make no sense; leave it out") from None
     found = Header(
         dataset, whole(dataset, "Columns"), whole(dataset, "Rows"), whole(dataset, "SamplesPerPixel"), frames
     )
@@ -139,13 +147,9 @@ def header(data: bytes, *, frame: int = 0) -> Header:
 
 def whole(dataset: Any, name: str, otherwise: int | None = None) -> int:
     """Return a tag's whole number; raises `DataError` where it is none, or absent and there is no `otherwise`."""
-    try:
+    with told(f"broken DICOM: its {name} is absent or no number; correct it, or leave the file out"):
         value = dataset.get(name)
-        if value in (None, "") and otherwise is not None:
-            return otherwise
-        return int(value)
-    except BROKEN:
-        raise DataError(f"broken DICOM: its {name} is absent or no number; correct it, or leave the file out") from None
+        return otherwise if value in (None, "") and otherwise is not None else int(value)
 
 
 def syntax(dataset: Any) -> Any:
@@ -164,11 +168,14 @@ def syntax(dataset: Any) -> Any:
 
 def _check_deflated(data: bytes) -> None:
     """Refuse a deflated file that would fill the memory: pydicom inflates the whole of it at once."""
-    start = 132 if data[128:132] == b"DICM" else 0
-    if _DEFLATED not in data[start : start + 1024]:
+    begin = at = 132 if data[128:132] == b"DICM" else 0
+    while data[at : at + 2] == b"\2\0":  # the elements that are never deflated
+        long = data[at + 4 : at + 6] in (b"OB", b"OW", b"SQ", b"UN", b"UT")
+        (length,) = struct.unpack_from("<I" if long else "<H", data, at + (8 if long else 6))
+        at += (12 if long else 8) + length
+    if _DEFLATED not in data[begin:at]:
         return
-    (length,) = struct.unpack_from("<I", data, start + 8)  # of the first element: how long what is not deflated is
-    inflating, left, total = zlib.decompressobj(-zlib.MAX_WBITS), data[start + 12 + length :], 0
+    inflating, left, total = zlib.decompressobj(-zlib.MAX_WBITS), data[at:], 0
     while left and not inflating.eof:
         total += len(inflating.decompress(left, 1 << 20))
         left = inflating.unconsumed_tail

@@ -8,13 +8,13 @@ import io
 import struct
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 from PIL import Image
 
-from resnetkit.data.opening import bands, bit_depth, dicom, many_bands, measured, pages, signatures
+from resnetkit.data.opening import bands, bit_depth, claims, dicom, many_bands, measured, pages, signatures
 from resnetkit.data.opening.many_bands import ManyBands
 from resnetkit.data.opening.measured import Measured
 from resnetkit.data.opening.silence import libraries_silenced
@@ -32,13 +32,6 @@ IMAGE_SUFFIXES = frozenset((
     ".dcm", ".dicom", ".ima",
 ))
 # fmt: on
-
-# Pillow's own refusal begins at twice its MAX_IMAGE_PIXELS; the same number here holds when a program changed that.
-MAX_PIXELS = 178_956_970
-# A file that claims more than this many pixels must have a byte for every _MAX_PACKING decoded ones. Deflate reaches
-# 1032 and JPEG 1536 at most, so only flat pictures in other formats are refused by mistake.
-_SMALL_PIXELS = 16_000_000
-_MAX_PACKING = 2_000
 
 _PLUGINS = {
     "JPEG": "JpegImagePlugin",
@@ -111,7 +104,7 @@ def of_page(data: bytes, *, name: str, page: int) -> bytes:
 
     with _told(shown, kind):
         if kind == "DICOM":
-            return dicom.alone(data, page, check=_check_claim(len(data)))
+            return dicom.alone(data, page)
         return pages.alone(data, page, opened)
 
 
@@ -242,11 +235,11 @@ def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) ->
     kind = _recognised(data, shown)
     with _told(shown, kind):
         if kind == "DICOM":
-            return dicom.read(data, check=_check_claim(len(data)))
+            return dicom.read(data)
         if kind == "TIFF":
             tags = bands.first_directory(data)
             if (more := bands.beside(tags)) is not None:
-                return many_bands.read(data, more, most=MAX_PIXELS)
+                return many_bands.read(data, more, most=claims.MAX_PIXELS)
             bands.check_numbers(tags)
         image = _open(data, kind)
         _check_claimed_size(image, len(data))
@@ -330,21 +323,8 @@ def _is_note(name: bytes, start: bytes) -> bool:
 
 
 def _check_claimed_size(image: Image.Image, num_bytes: int) -> None:
-    _check_claim(num_bytes)(image.width, image.height, 1 / 8 if image.mode == "1" else len(image.getbands()))
-
-
-def _check_claim(num_bytes: int) -> Callable[[int, int, float], None]:
-    """Return what raises `DataError` where a file of so many bytes claims too large a picture."""
-
-    def check(width: int, height: int, samples: float) -> None:
-        pixels = width * height
-        claim = f"{width} x {height} pixels"
-        if pixels > MAX_PIXELS:
-            raise DataError(f"claims {claim}, more than {MAX_PIXELS:,} are not opened; make it smaller")
-        if pixels > _SMALL_PIXELS and pixels * samples > _MAX_PACKING * num_bytes:
-            raise DataError(f"claims {claim} in {num_bytes:,} bytes, which no photo does; leave it out")
-
-    return check
+    samples = 1 / 8 if image.mode == "1" else len(image.getbands())
+    claims.check(image.width, image.height, samples=samples, num_bytes=num_bytes)
 
 
 def _check_not_raw(image: Image.Image) -> None:

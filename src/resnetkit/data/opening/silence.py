@@ -48,13 +48,19 @@ def libraries_silenced() -> Iterator[None]:
 
 
 @cache
+def silence(package: str) -> None:
+    """Keep what an imported package logs while this thread decodes from all who listen: it may quote a patient."""
+    for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == package]:
+        logging.getLogger(name).addFilter(lambda record: not getattr(_INSIDE.thread, "decoding", False))
+
+
+@cache
 def _silence_for_good() -> None:
     """Silence what no filter reaches: Pillow's log where nobody reads it, and libtiff, which writes to the descriptor.
 
     libtiff lies under Pillow; where that hides its functions (as Windows does) it keeps its voice.
     """
-    for name in ("PIL", "pydicom"):
-        logging.getLogger(name).addHandler(logging.NullHandler())
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     try:
         library = ctypes.CDLL(Image.core.__file__)
         for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
