@@ -59,7 +59,7 @@ class Preprocess:
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
         object.__setattr__(self, "std", tuple(float(v) for v in self.std))
-        object.__setattr__(self, "windows", tuple(windows.normal(one) for one in self.windows))
+        object.__setattr__(self, "windows", windows.all_normal(self.windows))
         if self.size < 1 or self.resize < 1:
             raise UsageError(f"image size must be at least 1 pixel, not {self.size} (resize {self.resize})")
         if self.width is not None and self.width < 1:

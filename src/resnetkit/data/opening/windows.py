@@ -6,7 +6,7 @@ A picture of 12 or 16 bits, as a CT slice in Hounsfield units, holds more levels
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,6 +81,12 @@ class Table:
         """Return levels."""
         places = np.clip(np.rint(values.astype(np.float64)) - self.first, 0, len(self.entries) - 1)
         return np.clip(self.entries[places.astype(np.intp)] * 255 / (2**self.bits - 1), 0, 255)
+
+
+def all_normal(asked: Iterable[str]) -> tuple[str, ...]:
+    """Return windows as they are stored; `none` alone is none. Raises `UsageError` as `normal` does."""
+    asked = tuple(asked)
+    return () if asked == ("none",) else tuple(map(normal, asked))
 
 
 def normal(text: str) -> str:

@@ -42,6 +42,7 @@ def _training(said: Mapping[str, Any], page: Mapping[str, Any], header: Header) 
     # As it is written: an older run may have other settings than the classes of today.
     recipe, preprocess = page["recipe"], header.preprocess
     of_page = f", page {preprocess.page}" if preprocess.page > 1 else ""
+    of_page += f", windows {', '.join(preprocess.windows)}" if preprocess.windows else ""
     network = name_of(header.spec) or Request.from_json(said["request"]).architecture
     optim, augment = recipe["optim"], recipe["augment"]
     changes = [
