@@ -159,7 +159,7 @@ class Preprocess:
         `images` documents the rule of each mode. Raises `DataError` for another number of bands than `channels`.
         """
         if self.windows or isinstance(image, Measured):
-            image = images.windowed(image, self.windows)
+            image = images.measured_values(image).windowed(self.windows)
         if isinstance(image, ManyBands) and image.count == self.channels:
             return image.eight_bits(depth=self.depth)
         if self.channels not in (1, 3):

@@ -188,22 +188,22 @@ def convert(image: Opened, *, mode: Literal["RGB", "L"], depth: int | None) -> I
         raise DataError(f"the picture cannot be converted to {mode} ({_reason(error)})") from error
 
 
-def windowed(image: Opened, asked: tuple[str, ...]) -> Shown:
-    """Return what windows (`windows.normal`) show of a picture of measured values, upright: grey, RGB or many bands.
+def measured_values(image: Opened) -> Measured:
+    """Return a picture as measured values that windows show, upright: DICOM's greys, 16-bit greys of other files.
 
-    Those are DICOM's greys and 16-bit greys of other files. Raises `DataError` for other pictures.
+    Raises `DataError` for other pictures.
     """
     if isinstance(image, Image.Image) and bit_depth.is_deep(image):
         turn = UPRIGHT.get(orientation(image))
         values = bit_depth.samples(image if turn is None else image.transpose(turn))
         if values is not None and values.ndim == 2:
-            image = measured.of_values(values)
+            return measured.of_values(values)
     if not isinstance(image, Measured):
         raise DataError(
             "the picture holds no greys of more than 8 bits, and windows are for such and for DICOM: leave it out, or "
             "leave preprocess.windows out"
         )
-    return image.windowed(asked)
+    return image
 
 
 def to_look_at(image: Opened) -> Image.Image:
