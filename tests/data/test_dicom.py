@@ -398,6 +398,16 @@ def test_a_frame_is_taken_by_its_number(packed: bool) -> None:
         images.of_page(data, name="x", page=4)
 
 
+def test_an_empty_first_frame_before_one_that_is_not_is_told() -> None:
+    values = np.zeros((3, 4, 5), np.uint16)
+    assert opened(of(values)).size == (5, 4)
+    values[2, 1, 1] = 7
+    with pytest.raises(DataError, match="the first of its 3 frames is empty and frame 3 is not"):
+        opened(of(values))
+    assert not images.has_several(third := images.of_page(written(of(values)), name="x", page=3))
+    assert images.to_look_at(images.decode(third, name="x")).getextrema() == (0, 255)
+
+
 def test_a_colour_frame_is_taken_too() -> None:
     values = np.random.default_rng(6).integers(0, 256, (2, 4, 5, 3)).astype(np.uint8)
     made = of(values, photometric="YBR_FULL")

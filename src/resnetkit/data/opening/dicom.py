@@ -37,6 +37,7 @@ def read(data: bytes) -> Measured | Image.Image:
     if (found.samples, kind) not in {(1, grey) for grey in (*_GREYS, _PALETTE)} | {(3, colour) for colour in _COLOURS}:
         raise DataError("holds pixels that are neither grey, RGB, YBR nor of a palette; save it as PNG")
     values = _decoded(found, 0)
+    _check_first(found, values)
     with told("broken DICOM: its tables or scales make no sense; leave it out"):
         if kind in _GREYS:
             return _measured(found, values, inverted=kind == "MONOCHROME1")
@@ -66,6 +67,20 @@ def alone(data: bytes, page: int) -> bytes:
     values = _decoded(found, page - 1)
     with told("broken DICOM: a frame of it cannot be taken out; leave it out"):
         return _written(found.dataset, values)
+
+
+def _check_first(found: Header, first: np.ndarray) -> None:
+    """Refuse a file whose first frame is one value throughout and a later one is not, as `pages.check_first` does."""
+    for frame in range(1, found.frames if _is_empty(first) else 1):
+        if not _is_empty(_decoded(found, frame)):
+            raise DataError(
+                f"the first of its {found.frames} frames is empty and frame {frame + 1} is not; "
+                "--set preprocess.page trains on another"
+            )
+
+
+def _is_empty(values: np.ndarray) -> bool:
+    return bool((values.min(axis=(0, 1)) == values.max(axis=(0, 1))).all())
 
 
 def _measured(found: Header, stored: np.ndarray, *, inverted: bool) -> Measured:
