@@ -229,11 +229,8 @@ class Preprocess:
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""
         plain = asdict(self) | {name: list(getattr(self, name)) for name in ("mean", "std", "windows")}
-        usual: dict[str, Any] = {
-            "width": None,
-            "page": 1,
-            "windows": [],
-        }  # left out, so that older versions read what they know
+        # Left out, so that older versions read what they know.
+        usual: dict[str, Any] = {"width": None, "page": 1, "windows": []}
         return {name: value for name, value in plain.items() if name not in usual or value != usual[name]}
 
     @classmethod

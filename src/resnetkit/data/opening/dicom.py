@@ -72,7 +72,11 @@ def alone(data: bytes, page: int) -> bytes:
 def _check_first(found: Header, first: np.ndarray) -> None:
     """Refuse a file whose first frame is one value throughout and a later one is not, as `pages.check_first` does."""
     for frame in range(1, found.frames if _is_empty(first) else 1):
-        if not _is_empty(_decoded(found, frame)):
+        try:
+            empty = _is_empty(_decoded(found, frame))
+        except DataError:  # a broken second picture is no reason to lose the first
+            return
+        if not empty:
             raise DataError(
                 f"the first of its {found.frames} frames is empty and frame {frame + 1} is not; "
                 "--set preprocess.page trains on another"
