@@ -509,6 +509,17 @@ def test_nothing_is_printed_for_odd_files(shared_data: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_what_pydicom_logs_while_it_decodes_reaches_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    made = of(CT_VALUES, BitsStored=12, HighBit=11)
+    made.PixelData = made.PixelData + bytes(6)
+    data = written(made)
+    images.decode(data, name="x")
+    assert caplog.records == []
+    with pytest.warns(UserWarning, match="excess padding"):
+        pixel_array(pydicom.dcmread(io.BytesIO(data)))
+    assert caplog.records
+
+
 # ---- mutated files
 
 
