@@ -270,6 +270,6 @@ def test_what_the_set_lacks_is_not_called_nothing(
 
 
 def test_a_set_without_pictures_says_what_is_there_instead(tmp_path: Path) -> None:
-    (tmp_path / "scan.dcm").write_bytes(b"\0" * 128 + b"DICM")
-    with pytest.raises(DataError, match=r"no images found; ignored files: 1, the first .*scan.dcm"):
+    (tmp_path / "scan.nii").write_bytes(b"\0" * 344 + b"n+1\0")
+    with pytest.raises(DataError, match=r"no images found; ignored files: 1, the first .*scan.nii"):
         rk.check(tmp_path, weights="none", threads=1)

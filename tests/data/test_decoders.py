@@ -12,10 +12,23 @@ import pytest
 from resnetkit.data import preprocess
 from resnetkit.data.copies import resaved
 from resnetkit.data.decoded import contents, decoding
-from resnetkit.data.opening import bands, bit_depth, images, many_bands, pages
+from resnetkit.data.opening import (
+    bands,
+    bit_depth,
+    dicom,
+    dicom_header,
+    images,
+    many_bands,
+    measured,
+    pages,
+    windows,
+)
 
 ACCEPTED = Path(__file__).with_name("decoders.json")
-DECODERS = (bands, many_bands, bit_depth, images, pages, preprocess, decoding, contents, resaved)
+DECODERS = (
+    bands, many_bands, bit_depth, dicom, dicom_header, measured, windows, images, pages, preprocess, decoding, contents,
+    resaved,
+)  # fmt: skip
 
 
 def digest(source: str) -> str:
@@ -52,13 +65,15 @@ def test_comments_and_docstrings_orphan_no_cache() -> None:
     assert digest("def f():\n    return 1") != digest("def f():\n    return 2")
 
 
-@pytest.mark.parametrize("what", ["images", "pillow", "heif"])
+@pytest.mark.parametrize("what", ["images", "dicom", "pillow", "heif"])
 def test_another_decoder_has_another_place_in_the_cache(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     form = decoding.Form(preprocess=preprocess.Preprocess())
     decoding._decoders.cache_clear()
     before = form.folder()
     if what == "images":
         monkeypatch.setattr(images, "VERSION", 99)
+    elif what == "dicom":
+        monkeypatch.setattr(dicom, "VERSION", 99)
     elif what == "pillow":
         monkeypatch.setattr(PIL, "__version__", "99")
     else:
@@ -68,3 +83,19 @@ def test_another_decoder_has_another_place_in_the_cache(what: str, monkeypatch: 
     monkeypatch.undo()
     decoding._decoders.cache_clear()
     assert form.folder() == before
+
+
+def test_without_pydicom_the_place_is_as_it_was_before_there_was_dicom(monkeypatch: pytest.MonkeyPatch) -> None:
+    version = decoding.metadata.version
+
+    def without(name: str) -> str:
+        if name == "pydicom":
+            raise decoding.metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(decoding.metadata, "version", without)
+    decoding._decoders.cache_clear()
+    assert not [said for said in decoding._decoders() if "dicom" in said or "windows" in said]
+    monkeypatch.undo()
+    decoding._decoders.cache_clear()
+    assert [said for said in decoding._decoders() if "dicom" in said]

@@ -378,7 +378,6 @@ FOREIGN = {
     "JPEG XL": b"\xff\x0a\xfa\x1f",
     "zero bytes": bytes(500),
     "macOS": b"\0\5\x16\7" + bytes(30),
-    "DICOM": bytes(128) + b"DICM" + bytes(20),
     "no picture format": bytes(range(256)),
 }
 
@@ -551,15 +550,6 @@ def test_every_odd_file_opens_or_is_one_line_with_its_name(shared_data: Path) ->
     assert pngsuite == set((shared_data / "odd_images" / "pngsuite").glob("x*.png"))
 
 
-def test_every_dicom_file_is_told_to_be_dicom(shared_data: Path) -> None:
-    files = [path for path in sorted((shared_data / "dicom").rglob("*")) if path.is_file()]
-    problems = {path: str(problem(path)) for path in files}
-    assert all(message.startswith(f"{path.name}: ") for path, message in problems.items())
-    dicom = {path for path in files if "DICOM is not read by this version; convert it to PNG" in problems[path]}
-    assert (len(files), len(dicom)) == (177, 167)
-    assert dicom >= {path for path in files if path.suffix == ".dcm"}
-
-
 def test_interlaced_and_oddly_packed_pngs_equal_their_plain_counterparts(shared_data: Path) -> None:
     suite = shared_data / "odd_images" / "pngsuite"
     pairs = [(path, suite / path.name.replace("basi", "basn")) for path in suite.glob("basi*.png")]
@@ -661,4 +651,3 @@ def test_importing_needs_no_torch() -> None:
 def test_suffixes_are_lower_case_with_a_dot() -> None:
     assert {".jpg", ".jpeg", ".png", ".webp", ".heic", ".tif"} <= images.IMAGE_SUFFIXES
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in images.IMAGE_SUFFIXES)
-    assert ".dcm" not in images.IMAGE_SUFFIXES

@@ -1,5 +1,6 @@
 """An export answers as the model, in every format, with nothing of this package; otherwise it is not there."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from resnetkit.models.checkpoint import Header
 from resnetkit.models.decision import Decision
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
+from tests.data.test_dicom import of, written
 from tests.inference.test_graph import some
 from tests.models.test_resnet import KINDS, randomised
 
@@ -231,3 +233,60 @@ def test_one_channel_models_export_too(tmp_path: Path, photos: Path) -> None:
     file = write(tmp_path / "grey.safetensors", SMALL.changed(in_channels=1), size=28)
     made = rk.export(file, to="onnx", images=[photos], output=tmp_path / "out")
     assert np.isclose(json.loads((made.folder / "parity.json").read_text())["largest_difference"], 0, atol=1e-5)
+
+
+WINDOWS = ("-600 1500", "40 400", "700.5 900")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """16-bit greys, one of them turned by EXIF, and DICOM of as many values, also below zero."""
+    folder, exif = tmp_path_factory.mktemp("measured"), Image.Exif()
+    exif[0x0112] = 6
+    for number, (width, height) in enumerate(((24, 24), (90, 60), (60, 90), (31, 200))):
+        values = some(1, height, width, seed=number)[0][..., 0].astype(np.uint16) * 16
+        Image.fromarray(values).save(folder / f"{number}.png", **({"exif": exif} if number == 1 else {}))
+        made = of(values, RescaleSlope=1, RescaleIntercept=-1024)
+        (folder / f"{number}.dcm").write_bytes(written(made))
+    return folder
+
+
+def write_windowed(path: Path, windows: tuple[str, ...]) -> Path:
+    network, header = checkpoint.load(write(path))
+    checkpoint.save(
+        path, network, dataclasses.replace(header, preprocess=header.preprocess.changed(windows=windows))
+    )  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize("to", ["openvino", "onnx"])
+def test_windows_are_inside_the_graph_which_reads_raw_values(measured: Path, tmp_path: Path, to: str) -> None:
+    file = write_windowed(tmp_path / "ct.safetensors", WINDOWS)
+    made = rk.export(file, to=to, images=[measured], output=tmp_path / "export")
+    assert (made.parity.pictures, made.parity.same_top1, made.parity.unreadable) == (8, 8, [])
+    assert made.parity.largest_difference < 1e-4
+    assert "measured values [1, H, W, 1] in fp32" in (made.folder / "README.txt").read_text(encoding="utf-8")
+    model, theirs = (rk.load(one, precision="fp32", threads=1) for one in (file, made.folder))
+    for path in sorted(measured.iterdir()):
+        ours, exported = model.predict(path), theirs.predict(path)
+        assert (ours.label, ours.probability) == (exported.label, pytest.approx(exported.probability, abs=1e-4))
+    files = sorted(measured.glob("*.png"))
+    command = [sys.executable, "predict.py", *map(str, files)]
+    done = subprocess.run(command, cwd=made.folder, capture_output=True, text=True, check=True)
+    for line, path in zip(done.stdout.splitlines(), files, strict=True):
+        best = model.predict(path)
+        assert f" {best.label} {100 * (best.probability or 0):.1f} %" in line
+    generated = rk.export(file, to=to, output=tmp_path / "again")
+    assert (generated.parity.pictures, generated.parity.unreadable) == (6, [])
+
+
+def test_windows_that_no_export_can_have_are_told(measured: Path, tmp_path: Path) -> None:
+    for windows, how in ((WINDOWS, {"preprocess": "outside"}), (("file",), {})):
+        file = write_windowed(tmp_path / "ct.safetensors", windows)
+        with pytest.raises(UsageError, match="reads windows of measured values, which exports have inside"):
+            rk.export(file, images=[measured], output=tmp_path / "export", **how)
+
+
+def test_a_model_of_dicom_with_its_own_windows_exports_too(file: Path, measured: Path, tmp_path: Path) -> None:
+    made = rk.export(file, images=[measured / "0.dcm", measured / "2.dcm"], output=tmp_path / "export")
+    assert (made.parity.pictures, made.parity.largest_pixel_difference) == (2, 0)

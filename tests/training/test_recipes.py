@@ -89,6 +89,7 @@ VALUES: dict[str, Any] = {
     "optim.layer_decay": 0.25,
     "preprocess.depth": 12,
     "preprocess.channels": 1,
+    "preprocess.windows": ("lung", "40 400"),
     "model.block": "bottleneck",
     "model.widening": 2,
 }

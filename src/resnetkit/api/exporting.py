@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from resnetkit import files
 from resnetkit.api import int8 as quantising
 from resnetkit.api.locating import Source, locate, run_of
+from resnetkit.data.opening.windows import FILE
 from resnetkit.errors import ResNetKitError, ResourceError, UsageError, missing_extra
 from resnetkit.exporting.folder import FORMATS, Exported, Format, Reads
 from resnetkit.models.checkpoint import DETECTION, MULTILABEL, read_header
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from resnetkit.data.dataset import Dataset, Item
+    from resnetkit.data.preprocess import Preprocess
     from resnetkit.exporting.int8 import Cost
     from resnetkit.exporting.parity import Differ, Parity, Reference
     from resnetkit.models.checkpoint import Header
@@ -90,8 +92,8 @@ def export(
     source = locate(str(model), weights=weights, watcher=watcher)
     source.check()
     header, tensors = source.tensors()
-    pictures, whose = _pictures(images, run_of(model), header.preprocess.page)
-    _check_exportable(header, source.name, int8=int8)
+    pictures, whose = _pictures(images, run_of(model), header.preprocess)
+    _check_exportable(header, source.name, int8=int8, reads=reads)
     source.tell(header, watcher)
     memory = source.memory(header)
     runtime = Runtime(threads=threads or available_threads())
@@ -130,11 +132,16 @@ def _free(output: str | Path) -> Path:
     return place
 
 
-def _check_exportable(header: Header, name: str, *, int8: bool) -> None:
+def _check_exportable(header: Header, name: str, *, int8: bool, reads: Reads) -> None:
     if header.preprocess.channels not in (1, 3):
         raise UsageError(
             f"{name} reads {header.preprocess.channels} bands, and exports read colour or grey pictures: "
             "predict with the checkpoint"
+        )
+    if (asked := header.preprocess.windows) and (int8 or reads != "picture" or FILE in asked):
+        raise UsageError(
+            f"{name} reads windows of measured values, which exports have inside the graph, in fp32 and by numbers: "
+            "leave --int8, --to torchvision and --preprocess outside out, and train with numbers in place of file"
         )
     if int8 and header.task == MULTILABEL:
         raise UsageError(f"--int8 scores one class per picture, and {name} gives several labels: leave it out")
@@ -267,16 +274,18 @@ def _counting(pictures: Iterator[tuple[str, bytes]], progress: Count) -> Iterato
         progress(number, None)
 
 
-def _pictures(given: Sequence[str | Path], run: RunFolder | None, page: int) -> tuple[Iterator[tuple[str, bytes]], str]:
+def _pictures(
+    given: Sequence[str | Path], run: RunFolder | None, preprocess: Preprocess
+) -> tuple[Iterator[tuple[str, bytes]], str]:  # fmt: skip
     """Return up to `_MOST_COMPARED` picture files, spread over what there is, and whose they are, in words."""
     from resnetkit.data.sources import open_pictures
 
     if given:
-        return _spread(open_pictures(*given), "pictures that were given", page)
+        return _spread(open_pictures(*given), "pictures that were given", preprocess.page)
     held_out = None if run is None else _held_out(run)
     if held_out is not None:
-        return _spread(held_out, "pictures that the run held out", page)
-    return _generated(page), "generated pictures, none of yours (compare on yours with --images)"
+        return _spread(held_out, "pictures that the run held out", preprocess.page)
+    return _generated(preprocess), "generated pictures, none of yours (compare on yours with --images)"
 
 
 def _held_out(run: RunFolder) -> Dataset | None:
@@ -310,14 +319,16 @@ def _content(pictures: Dataset, item: Item, page: int) -> tuple[str, bytes]:
     return item.source, content if isinstance(content, bytes) else _file(content, page)
 
 
-def _generated(page: int) -> Iterator[tuple[str, bytes]]:
-    """Yield smooth noise in several shapes."""
+def _generated(preprocess: Preprocess) -> Iterator[tuple[str, bytes]]:
+    """Yield smooth noise in several shapes, for windows of 12 bits."""
     import numpy as np
 
     generator = np.random.default_rng(0)
     for number, (height, width) in enumerate(((32, 32), (480, 640), (640, 480), (300, 1000), (97, 31), (1200, 1600))):
         coarse = generator.integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
-        yield f"generated {number + 1}", _file(coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, :width], page)
+        pixels = coarse.repeat(8, axis=0).repeat(8, axis=1)[:height, :width]
+        shown = pixels[..., 0].astype(np.uint16) * 16 if preprocess.windows else pixels
+        yield f"generated {number + 1}", _file(shown, preprocess.page)
 
 
 def _file(pixels: np.ndarray, page: int) -> bytes:

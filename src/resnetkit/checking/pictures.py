@@ -92,11 +92,11 @@ def look(dataset: Dataset, item: Item) -> Look:
     )  # fmt: skip
 
 
-def _of_file(data: bytes, image: Image.Image, item: Item, page: int) -> list[tuple[str, str]]:
+def _of_file(data: bytes, image: images.Opened, item: Item, page: int) -> list[tuple[str, str]]:
     found = []
     kind = signatures.picture_format(data)
     suffix = os.path.splitext(item.source)[1].lower()
-    if kind is not None and page == 1 and suffix not in _SUFFIXES[kind]:
+    if kind not in (None, "DICOM") and page == 1 and suffix not in _SUFFIXES[kind]:
         found.append(("wrong suffix", f"is {kind}, not {suffix.removeprefix('.') or 'without a suffix'}"))
     turn = _TURNS.get(images.orientation(image))
     if turn:

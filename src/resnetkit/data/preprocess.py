@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from resnetkit.data.opening import images
-from resnetkit.data.opening.images import Opened
+from resnetkit.data.opening import images, windows
+from resnetkit.data.opening.images import Opened, Shown
 from resnetkit.data.opening.many_bands import ManyBands
+from resnetkit.data.opening.measured import Measured
 from resnetkit.data.shape import can_crop, check_shape
 from resnetkit.data.view import View
 from resnetkit.errors import DataError, UsageError
@@ -37,7 +38,9 @@ class Preprocess:
     Pillow's resize is the reference;
     it always antialiases, and `antialias` records that for exports. `depth`: the bits that 16-bit images use (None:
     the smallest of 8, 10, 12, 14, 16 that holds the image's own maximum). `page`: which of a file's pages or frames,
-    counted from 1. `mean` and `std` are in units of [0, 1].
+    counted from 1. `windows`: which measured values are black and white (`opening.windows`), of DICOM's greys and of
+    16-bit greys: names, centre and width, or `file`; several are the channels; without any that of each DICOM file.
+    `mean` and `std` are in units of [0, 1].
     """
 
     resize: int = 256
@@ -49,12 +52,14 @@ class Preprocess:
     channels: int = 3
     depth: int | None = None
     page: int = 1
+    windows: tuple[str, ...] = ()
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
         object.__setattr__(self, "std", tuple(float(v) for v in self.std))
+        object.__setattr__(self, "windows", windows.all_normal(self.windows))
         if self.size < 1 or self.resize < 1:
             raise UsageError(f"image size must be at least 1 pixel, not {self.size} (resize {self.resize})")
         if self.width is not None and self.width < 1:
@@ -80,6 +85,11 @@ class Preprocess:
             raise UsageError(f"depth must be 8 to 16 bits, not {self.depth}")
         if type(self.page) is not int or self.page < 1:
             raise UsageError(f"page must be a whole number from 1 on, not {self.page!r}")
+        if len(self.windows) > 1 and len(self.windows) != self.channels:
+            raise UsageError(
+                f"{len(self.windows)} windows are {len(self.windows)} channels, not {self.channels}: "
+                f"--set preprocess.channels={len(self.windows)}"
+            )
 
     @classmethod
     def for_size(cls, size: int, *, width: int | None = None, channels: int = 3) -> Preprocess:
@@ -121,11 +131,11 @@ class Preprocess:
 
     def whole(self, image: Opened, *, side: int) -> np.ndarray:
         """Return `[h, w, channels]` uint8 of the whole picture for training crops: never enlarged; see `whole_size`."""
-        image = self.convert(image)
-        size = self.whole_size(image.size, side=side)
-        if size != image.size:
-            image = self._resized(image, size)
-        return np.ascontiguousarray(_with_channels(image))
+        shown = self.convert(image)
+        size = self.whole_size(shown.size, side=side)
+        if size != shown.size:
+            shown = self._resized(shown, size)
+        return np.ascontiguousarray(_with_channels(shown))
 
     def whole_size(self, size: tuple[int, int], *, side: int) -> tuple[int, int]:
         """Return (width, height) of a whole picture made smaller to `side`, of frames with a width their height.
@@ -143,11 +153,13 @@ class Preprocess:
             return _fitted(size, (down, across)) if width > across or height > down else size
         return _covering(size, (down, across)) if width > across and height > down else size
 
-    def convert(self, image: Opened) -> Opened:
+    def convert(self, image: Opened) -> Shown:
         """Return the picture upright and in mode RGB or L, or its bands with 8 bits each.
 
         `images` documents the rule of each mode. Raises `DataError` for another number of bands than `channels`.
         """
+        if self.windows or isinstance(image, Measured):
+            image = images.measured_values(image).windowed(self.windows)
         if isinstance(image, ManyBands) and image.count == self.channels:
             return image.eight_bits(depth=self.depth)
         if self.channels not in (1, 3):
@@ -155,7 +167,7 @@ class Preprocess:
             raise DataError(f"the picture has {has} bands, not {self.channels}, as preprocess.channels says")
         return images.convert(image, mode="RGB" if self.channels == 3 else "L", depth=self.depth)
 
-    def _resized(self, image: Opened, size: tuple[int, int]) -> Opened:
+    def _resized(self, image: Shown, size: tuple[int, int]) -> Shown:
         """Resize to (width, height), always across first and then down.
 
         Pillow does so up to version 12; from 13 on it goes down first where that shrinks a picture far more, and both
@@ -166,7 +178,7 @@ class Preprocess:
             image = image.resize((size[0], image.height), resampling)
         return image.resize(size, resampling)
 
-    def _fit(self, image: Opened) -> Opened:
+    def _fit(self, image: Shown) -> Shown:
         size = self._new_size(image.size)
         if self.crop != "center":
             return _center_crop(self._resized(image, size), self.frame)
@@ -216,8 +228,9 @@ class Preprocess:
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict that `from_json` reads."""
-        plain = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
-        usual = {"width": None, "page": 1}  # left out, so that older versions read what they know
+        plain = asdict(self) | {name: list(getattr(self, name)) for name in ("mean", "std", "windows")}
+        # Left out, so that older versions read what they know.
+        usual: dict[str, Any] = {"width": None, "page": 1, "windows": []}
         return {name: value for name, value in plain.items() if name not in usual or value != usual[name]}
 
     @classmethod
@@ -254,7 +267,7 @@ def _covering(size: tuple[int, int], frame: tuple[int, int]) -> tuple[int, int]:
     return max(1, int(down * width / height)), down
 
 
-def _center_crop(image: Opened, frame: tuple[int, int]) -> Opened:
+def _center_crop(image: Shown, frame: tuple[int, int]) -> Shown:
     """Cut out the middle, padding with black first where the image is smaller (torchvision `center_crop`)."""
     left, top = _middle(image.width, frame[1]), _middle(image.height, frame[0])
     return image.crop((left, top, left + frame[1], top + frame[0]))
@@ -265,6 +278,6 @@ def _middle(length: int, size: int) -> int:
     return round((length - size) / 2.0) if length >= size else -((size - length) // 2)
 
 
-def _with_channels(image: Opened) -> np.ndarray:
+def _with_channels(image: Shown) -> np.ndarray:
     array = np.asarray(image)
     return array[..., None] if array.ndim == 2 else array

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resnetkit import files
+from resnetkit.data.preprocess import Preprocess
 from resnetkit.exporting.folder import Exported
 from resnetkit.exporting.int8 import Cost
 from resnetkit.exporting.parity import Parity
@@ -180,13 +181,23 @@ def _input(exported: Exported) -> str:
     last = "sigmoid" if exported.header.task == MULTILABEL else "softmax"
     if exported.reads == "picture":
         return (
-            f"The model reads `picture`, a decoded upright picture [1, H, W, {preprocess.channels}] of bytes of any "
-            f"size, and answers with `probabilities`: resize, crop, normalisation and {last} are inside it."
+            f"The model reads `picture`, {_picture(preprocess)}, "
+            f"and answers with `probabilities`: resize, crop, normalisation and {last} are inside it."
         )
     return (
         f"The model reads normalised images [N, {', '.join(map(str, (preprocess.channels, *preprocess.frame)))}] and "
         "answers with logits: preprocess.json says what comes before it, and predict.py does it."
     )
+
+
+def _picture(preprocess: Preprocess) -> str:
+    if preprocess.windows:
+        shown = ", ".join(preprocess.windows)
+        return (
+            "measured values [1, H, W, 1] in fp32, upright, of any size, of DICOM those after its rescaling and with "
+            f"high values bright (the windows {shown}, centre and width, are inside)"
+        )
+    return f"a decoded upright picture [1, H, W, {preprocess.channels}] of bytes of any size"
 
 
 def _detector_input(exported: Exported) -> str:
@@ -197,8 +208,8 @@ def _detector_input(exported: Exported) -> str:
     where = none + "(record.json; .5 where that is empty)"
     if exported.reads == "picture":
         return (
-            f"The model reads `picture`, a decoded upright picture [1, H, W, {preprocess.channels}] of bytes of any "
-            f"size, and answers with `objects`, the surest first: {row % 'picture'}; {where}."
+            f"The model reads `picture`, {_picture(preprocess)}, "
+            f"and answers with `objects`, the surest first: {row % 'picture'}; {where}."
         )
     if exported.torchvision is not None:
         return (

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
 
-from resnetkit.data.opening import images
+from resnetkit.data.opening import images, signatures
 from resnetkit.data.opening.images import upright_size
+from resnetkit.data.opening.measured import Measured
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError
-from resnetkit.exporting.standalone.pictures import read
+from resnetkit.exporting.standalone.pictures import read, read_values
 
 # Of float32 probabilities whose pixels agree within one grey level.
 TOLERANCE = 1e-3
@@ -230,23 +230,33 @@ def compare(
     for name, content in pictures:
         try:
             image = images.decode(images.of_page(content, name=name, page=preprocess.page), name=name)
-            theirs = read(content, preprocess.channels, preprocess.depth, preprocess.page)
-            assert isinstance(image, Image.Image), "`read` refuses more bands than colours"
+            decoded, theirs = _given(image, content, preprocess)
         except (ResNetKitError, OSError, SyntaxError, ValueError):
             parity.unreadable.append(name)
             continue
         parity.modes[image.mode] += 1
-        parity.modes["turned by EXIF"] += image.getexif().get(0x0112, 1) in range(2, 9)
-        _add(parity, name, image, theirs, reference, exported, preprocess, differ)
+        parity.modes["turned by EXIF"] += images.orientation(image) != 1
+        apart = int(abs(decoded.astype(float) - theirs).max())
+        parity.largest_pixel_difference = max(parity.largest_pixel_difference, apart)
+        wanted = reference(preprocess.pixels(image)[None], upright_size(image))
+        parity.add(name, differ(wanted, exported(theirs)))
     parity.modes += Counter()  # drops zeros
     return parity
 
 
-def _add(
-    parity: Parity, name: str, image: Image.Image, theirs: np.ndarray,
-    reference: Reference, exported: Callable[[np.ndarray], np.ndarray], preprocess: Preprocess, differ: Differ,
-) -> None:  # fmt: skip
-    decoded = np.asarray(preprocess.convert(image)).reshape(theirs.shape).astype(int)
-    wanted, answered = reference(preprocess.pixels(image)[None], upright_size(image)), exported(theirs)
-    parity.largest_pixel_difference = max(parity.largest_pixel_difference, int(abs(decoded - theirs).max()))
-    parity.add(name, differ(wanted, answered))
+def _given(image: images.Opened, content: bytes, preprocess: Preprocess) -> tuple[np.ndarray, np.ndarray]:
+    """Return what this package makes of a file `[H, W, C]` for the graph, and what the export's `predict.py` makes.
+
+    That reads no DICOM, whose values both have from here. Raises as these do.
+    """
+    if preprocess.windows:
+        found = images.measured_values(image)
+        if found.inverted or found.padding is not None or found.size != found.values.shape[::-1]:
+            raise DataError("holds values that are not what a window shows: inverted, of padding or not square")
+        values = found.values.astype(np.float32)[..., None]
+        return values, values if isinstance(image, Measured) else read_values(content, preprocess.page)
+    decoded = np.asarray(preprocess.convert(image))
+    decoded = decoded.reshape(*decoded.shape[:2], preprocess.channels)
+    if signatures.is_dicom(content):
+        return decoded, decoded
+    return decoded, read(content, preprocess.channels, preprocess.depth, preprocess.page)

@@ -15,7 +15,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.inference.detector_graph import objects, on_the_picture
 from resnetkit.inference.graph_layers import LOGITS, PROBABILITIES, Layers, stages
 from resnetkit.inference.onnx_graph import Graph, Value
-from resnetkit.inference.resizing import resized
+from resnetkit.inference.resizing import resized, windowed
 from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.models.spec import ResNetSpec
 
@@ -38,7 +38,8 @@ def network_graph(
     - `reads="images"`: normalised `[N, C, H, W] float32` to logits `[N, K]`, the bare network;
     - `"pixels"`: `[N, H, W, C] uint8`, as `Preprocess.pixels` makes them, to logits;
     - `"picture"`: a decoded picture `[1, H, W, C] uint8` of any size to probabilities `[1, K]`: resize, crop,
-      normalisation, softmax and `temperature` are inside.
+      normalisation, softmax and `temperature` are inside. With `Preprocess.windows` it is `[1, H, W, 1] float32`, the
+      measured values, and the windows are inside too.
 
     Input and output are called after what they are: `images`, `pixels`, `picture`; `logits`, `probabilities`. Raises
     `KeyError` where a tensor is missing or there is one too many; shapes are not checked here.
@@ -48,10 +49,12 @@ def network_graph(
     shapes: dict[Reads, list[int | str]] = {
         "images": ["N", channels, *frame],
         "pixels": ["N", *frame, channels],
-        "picture": [1, "H", "W", channels],
+        "picture": [1, "H", "W", 1 if preprocess.windows else channels],
     }
-    given = graph.input(reads, shapes[reads], "float32" if reads == "images" else "uint8")
-    pixels = resized(graph, given, preprocess) if reads == "picture" else given
+    measured = reads == "picture" and bool(preprocess.windows)
+    given = graph.input(reads, shapes[reads], "float32" if reads == "images" or measured else "uint8")
+    picture = windowed(graph, given, preprocess) if measured else given
+    pixels = resized(graph, picture, preprocess) if reads == "picture" else given
     images = given if reads == "images" else _normalised(pixels, preprocess)
     outputs: list[int | str] = [1 if reads == "picture" else "N", spec.num_classes]
     if isinstance(spec, DetectorSpec):

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from resnetkit.data.opening import windows
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.inference.onnx_graph import Graph, Value
 
@@ -35,6 +36,23 @@ def resized(graph: Graph, picture: Value, preprocess: Preprocess) -> Value:
     planes = _resampled(planes, width, new_width, preprocess, along="across")
     planes = _resampled(planes, height, new_height, preprocess, along="down")
     pixels = graph.add("Transpose", planes, called=RESIZED, perm=[0, 2, 3, 1])
+    graph.prefix = ""
+    return pixels
+
+
+def windowed(graph: Graph, values: Value, preprocess: Preprocess) -> Value:
+    """Add what the windows of measured values `[1, H, W, 1] float32` show, `[1, H, W, C] uint8`: `Measured.windowed`.
+
+    Levels are exact as far as fp32 holds 255 times the values; a value within 10^-6 of the middle between two levels
+    may fall on its other side.
+    """
+    graph.prefix = PREFIX
+    given = [window for text in preprocess.windows if (window := windows.given(text)) is not None]
+    assert len(given) == len(preprocess.windows), "an export has no file whose window it could take"
+    ends = np.array([(each.centre - each.width / 2, each.width) for each in given], np.float32)
+    low, width = np.broadcast_to(ends, (preprocess.channels, 2)).T
+    levels = (values - low) * 255.0 / width
+    pixels = (levels.at_least(0.0).at_most(255.0) + 0.5).apply("Floor").cast("uint8")
     graph.prefix = ""
     return pixels
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from resnetkit.data.opening import windows
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.sources import Asked, asked
 from resnetkit.errors import UsageError
@@ -105,6 +106,7 @@ class Request:
             object.__setattr__(self, "weights", self.model)
         catalog.spec_of(self.architecture)
         _ = self.page  # reading the settings checks them
+        windows.all_normal(self._of_pictures.get("windows", ()))
 
     @property
     def named(self) -> str | None:
@@ -136,9 +138,14 @@ class Request:
     @property
     def page(self) -> int:
         """Which page of files of several is asked for: wanted before the pictures decide on the rest."""
+        return Preprocess(page=self._of_pictures.get("page", 1)).page
+
+    @property
+    def _of_pictures(self) -> dict[str, Any]:
+        """What `--set preprocess....` changes."""
         changes: dict[str, Any] = {}
         with_settings(recipe_named(self.recipe or "scratch"), changes, self.settings)
-        return Preprocess(page=changes.get("page", 1)).page
+        return changes
 
     @property
     def set_keys(self) -> frozenset[str]:

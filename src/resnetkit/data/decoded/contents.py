@@ -52,13 +52,14 @@ def look(data: bytes | np.ndarray, *, name: str) -> tuple[Content | None, np.nda
         upright = images.convert(image, mode="RGB", depth=None)
     except ResNetKitError:
         return None, None
-    assert isinstance(image, Image.Image), "more bands than colours cannot be converted"
     if large and full is not None and isinstance(data, bytes):
+        assert isinstance(image, Image.Image), "it is a JPEG"
         turn = images.orientation(image)
         return Content(full[::-1] if turn >= 5 else full, digest_of_jpeg(data, turn), _bright(upright)), None
     pixels = np.frombuffer(upright.tobytes(), np.uint8).reshape(upright.height, upright.width, 3)
     content = Content(upright.size, digest_of_pixels(pixels), _bright(upright))
-    if image.mode not in ("RGB", "L") or "transparency" in image.info or bit_depth.samples(image) is not None:
+    whole = isinstance(image, Image.Image) and image.mode in ("RGB", "L") and bit_depth.samples(image) is None
+    if not whole or "transparency" in image.info:
         return content, None
     return content, pixels if image.mode == "RGB" else np.ascontiguousarray(pixels[..., 0])
 

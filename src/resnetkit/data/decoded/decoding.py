@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -24,7 +25,17 @@ from resnetkit.data.dataset import Dataset, Item, Split, decoded
 from resnetkit.data.decoded import cache_files
 from resnetkit.data.decoded.cache import Pixels
 from resnetkit.data.decoded.survey import TOO_SMALL_FOR_THREADS, Survey, reason
-from resnetkit.data.opening import bands, bit_depth, images, many_bands, pages
+from resnetkit.data.opening import (
+    bands,
+    bit_depth,
+    dicom,
+    dicom_header,
+    images,
+    many_bands,
+    measured,
+    pages,
+    windows,
+)
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.threads import ordered
 from resnetkit.errors import DataError, ResNetKitError, ResourceError
@@ -77,7 +88,7 @@ class Form:
     def _leaves(self, picture: np.ndarray) -> bool:
         """Tell whether `[H, W]` or `[H, W, 3]` uint8 comes out as it is: what has the size already, or is no larger."""
         height, width, channels = *picture.shape[:2], 1 if picture.ndim == 2 else picture.shape[2]
-        if channels != self.preprocess.channels:
+        if channels != self.preprocess.channels or self.preprocess.windows:
             return False
         if self.short_side is not None:
             return self.preprocess.whole_size((width, height), side=self.short_side) == (width, height)
@@ -97,21 +108,31 @@ class Form:
         if self.short_side is not None:
             of = ("size", "width") if self.preprocess.width is not None else ()
             rules = {k: rules[k] for k in ("crop", "interpolation", "antialias", "channels", "depth", *of)}
-        said = json.dumps([rules, self.short_side, _decoders()], sort_keys=True)
+            rules |= {"windows": list(self.preprocess.windows)} if self.preprocess.windows else {}
+        windowed = _versions(measured, windows) if self.preprocess.windows else []
+        said = json.dumps([rules, self.short_side, _decoders() + windowed], sort_keys=True)
         key = hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
         shape = "whole" if self.short_side is not None else "cut"
         return cache_files.pixels_folder() / f"{shape}-{self.side}-{key}"
 
 
+def _versions(*modules: Any) -> list[str]:
+    return [f"{module.__name__} {module.VERSION}" for module in modules]
+
+
 @cache
 def _decoders() -> list[str]:
     """Return what decodes besides the settings: the versions of our code and of the libraries under it."""
-    ours = (images, bands, many_bands, bit_depth, pages, preprocess)
-    versions = [f"{module.__name__} {module.VERSION}" for module in ours] + [f"decoding {VERSION}"]
+    ours = _versions(images, bands, many_bands, bit_depth, pages, preprocess)
+    versions = [*ours, f"decoding {VERSION}"]
     try:
         heif = metadata.version("pillow-heif")
     except metadata.PackageNotFoundError:
         heif = "none"
+    try:  # an installation without it has the key that it had before there was DICOM
+        versions += [*_versions(dicom, dicom_header, measured, windows), metadata.version("pydicom")]
+    except metadata.PackageNotFoundError:
+        pass
     return [*versions, PIL.__version__, heif, *(str(features.version(name)) for name in ("jpg", "webp", "avif"))]
 
 

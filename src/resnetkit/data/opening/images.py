@@ -14,12 +14,14 @@ from typing import Any, Literal, cast
 
 from PIL import Image
 
-from resnetkit.data.opening import bands, bit_depth, many_bands, pages, signatures
+from resnetkit.data.opening import bands, bit_depth, claims, dicom, many_bands, measured, pages, signatures
 from resnetkit.data.opening.many_bands import ManyBands
+from resnetkit.data.opening.measured import Measured
 from resnetkit.data.opening.silence import libraries_silenced
 from resnetkit.errors import DataError, ResNetKitError, UsageError, missing_extra
 
-Opened = Image.Image | ManyBands
+Shown = Image.Image | ManyBands
+Opened = Shown | Measured
 
 VERSION = 1  # of the pixels that come out: raised with them, so that no older ones are taken from a cache
 
@@ -27,15 +29,9 @@ VERSION = 1  # of the pixels that come out: raised with them, so that no older o
 IMAGE_SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
     ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".ico", ".jp2", ".j2k", ".jpx", ".j2c", ".avif", ".heic", ".heif", ".hif",
+    ".dcm", ".dicom", ".ima",
 ))
 # fmt: on
-
-# Pillow's own refusal begins at twice its MAX_IMAGE_PIXELS; the same number here holds when a program changed that.
-MAX_PIXELS = 178_956_970
-# A file that claims more than this many pixels must have a byte for every _MAX_PACKING decoded ones. Deflate reaches
-# 1032 and JPEG 1536 at most, so only flat pictures in other formats are refused by mistake.
-_SMALL_PIXELS = 16_000_000
-_MAX_PACKING = 2_000
 
 _PLUGINS = {
     "JPEG": "JpegImagePlugin",
@@ -107,6 +103,8 @@ def of_page(data: bytes, *, name: str, page: int) -> bytes:
         return image
 
     with _told(shown, kind):
+        if kind == "DICOM":
+            return dicom.alone(data, page)
         return pages.alone(data, page, opened)
 
 
@@ -116,9 +114,10 @@ def bits(data: bytes, *, name: str) -> int | None:
     Only the header is read of 8-bit pictures, so a broken one may pass; otherwise raises as `decode` does.
     """
     kind = signatures.picture_format(data)
-    if kind in _EIGHT_BIT or (kind == "PNG" and data[24:25] != b"\x10"):
+    if kind in _EIGHT_BIT or kind == "DICOM" or (kind == "PNG" and data[24:25] != b"\x10"):
         return None
     image = _read(data, name=name, load=False)
+    assert not isinstance(image, Measured), "windows make 8 bits of these"
     if isinstance(image, ManyBands):
         return image.bits()
     if not bit_depth.is_deep(image):
@@ -131,7 +130,7 @@ def bits(data: bytes, *, name: str) -> int | None:
 def size(data: bytes) -> tuple[int, int] | None:
     """Return (width, height) from the header, not yet upright; None where that cannot be read."""
     try:
-        return _read(data, name="", load=False).size
+        return frame(data, name="")[:2] if signatures.is_dicom(data) else _read(data, name="", load=False).size
     except ResNetKitError:
         return None
 
@@ -142,6 +141,9 @@ def frame(data: bytes, *, name: str) -> tuple[int, int, int]:
     The beginning of a JPEG is enough. Raises as `decode` does, where the header cannot be read.
     """
     kind = signatures.picture_format(data)
+    if kind == "DICOM":
+        with _told(_one_line(name), kind):
+            return *dicom.size(data), 1
     image = _read(data, name=name, load=False)
     # Pillow decodes a whole PNG to look for notes, and swaps the sides of a TIFF itself.
     turn = 1 if kind == "PNG" and not any(note in data for note in _PNG_TURNED) else orientation(image)
@@ -152,11 +154,11 @@ def frame(data: bytes, *, name: str) -> tuple[int, int, int]:
 def has_several(data: bytes) -> bool:
     """Return whether a file holds several frames or pages, of which `decode` returns the first; raises nothing."""
     kind = signatures.picture_format(data)
-    if kind is None or not pages.may_be_several(data, kind):
+    if kind is None or not (kind == "DICOM" or pages.may_be_several(data, kind)):
         return False
     try:
         with libraries_silenced():
-            return pages.count(_open(data, kind)) > 1
+            return (dicom.count(data) if kind == "DICOM" else pages.count(_open(data, kind))) > 1
     except (*_BROKEN, ResNetKitError):
         return False
 
@@ -172,6 +174,8 @@ def convert(image: Opened, *, mode: Literal["RGB", "L"], depth: int | None) -> I
             f"the picture has {image.words}: --set preprocess.channels={image.count} trains on all of them, or save "
             "those that count as an RGB or grey picture"
         )
+    if isinstance(image, Measured):
+        image = image.shown()
     try:
         with libraries_silenced():
             image.load()
@@ -184,8 +188,28 @@ def convert(image: Opened, *, mode: Literal["RGB", "L"], depth: int | None) -> I
         raise DataError(f"the picture cannot be converted to {mode} ({_reason(error)})") from error
 
 
+def measured_values(image: Opened) -> Measured:
+    """Return a picture as measured values that windows show, upright: DICOM's greys, 16-bit greys of other files.
+
+    Raises `DataError` for other pictures.
+    """
+    if isinstance(image, Image.Image) and bit_depth.is_deep(image):
+        turn = UPRIGHT.get(orientation(image))
+        values = bit_depth.samples(image if turn is None else image.transpose(turn))
+        if values is not None and values.ndim == 2:
+            return measured.of_values(values)
+    if not isinstance(image, Measured):
+        raise DataError(
+            "the picture holds no greys of more than 8 bits, and windows are for such and for DICOM: leave it out, or "
+            "leave preprocess.windows out"
+        )
+    return image
+
+
 def to_look_at(image: Opened) -> Image.Image:
-    """Return a converted picture as one that can be shown: of many bands the first three."""
+    """Return a picture as one that can be shown: of many bands the first three, of measured values its own window."""
+    if isinstance(image, Measured):
+        return image.shown()
     return image.first() if isinstance(image, ManyBands) else image
 
 
@@ -197,7 +221,7 @@ def upright_size(image: Opened) -> tuple[int, int]:
 
 def orientation(image: Opened) -> int:
     """Return the EXIF orientation, 1 to 8; 1 where it is absent or the EXIF data are broken."""
-    if isinstance(image, ManyBands):
+    if not isinstance(image, Image.Image):
         return 1
     try:
         value: Any = image.getexif().get(0x0112, 1)
@@ -210,10 +234,12 @@ def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) ->
     shown = _one_line(name)
     kind = _recognised(data, shown)
     with _told(shown, kind):
+        if kind == "DICOM":
+            return dicom.read(data)
         if kind == "TIFF":
             tags = bands.first_directory(data)
             if (more := bands.beside(tags)) is not None:
-                return many_bands.read(data, more, most=MAX_PIXELS)
+                return many_bands.read(data, more, most=claims.MAX_PIXELS)
             bands.check_numbers(tags)
         image = _open(data, kind)
         _check_claimed_size(image, len(data))
@@ -249,8 +275,6 @@ def _recognised(data: bytes, shown: str) -> str:
     """Return the format's name, or raise what the file seems to be instead."""
     if not data:
         raise DataError(f"{shown}: is empty (0 bytes); copy it again or leave it out")
-    if signatures.is_dicom(data):
-        raise DataError(f"{shown}: DICOM is not read by this version; convert it to PNG first")
     kind = signatures.picture_format(data)
     if kind is None:
         what, remedy = signatures.foreign(data)
@@ -299,13 +323,8 @@ def _is_note(name: bytes, start: bytes) -> bool:
 
 
 def _check_claimed_size(image: Image.Image, num_bytes: int) -> None:
-    pixels = image.width * image.height
-    claim = f"{image.width} x {image.height} pixels"
-    if pixels > MAX_PIXELS:
-        raise DataError(f"claims {claim}, more than {MAX_PIXELS:,} are not opened; make it smaller")
-    decoded = pixels / 8 if image.mode == "1" else pixels * len(image.getbands())
-    if pixels > _SMALL_PIXELS and decoded > _MAX_PACKING * num_bytes:
-        raise DataError(f"claims {claim} in {num_bytes:,} bytes, which no photo does; leave it out")
+    samples = 1 / 8 if image.mode == "1" else len(image.getbands())
+    claims.check(image.width, image.height, samples=samples, num_bytes=num_bytes)
 
 
 def _check_not_raw(image: Image.Image) -> None:

@@ -76,7 +76,9 @@ _FOREIGN = (
 
 
 def picture_format(data: bytes) -> str | None:
-    """Return Pillow's name of the format that `data` starts as (`"HEIF"` for HEIC), or None."""
+    """Return Pillow's name of the format that `data` starts as (`"HEIF"` for HEIC, `"DICOM"`), or None."""
+    if is_dicom(data):  # first: a preamble may make it a TIFF besides
+        return "DICOM"
     for magic, name in _PICTURES:
         if data.startswith(magic):
             return None if name == "TIFF" and data[8:11] == b"CR\x02" else name

@@ -15,7 +15,7 @@ from PIL import Image
 
 
 class _InsideDecoding:
-    """Stands where a warning filter has its module pattern: matches Pillow, in threads that are decoding right now.
+    """Stands where a warning filter has its module pattern: matches decoders, in threads that are decoding right now.
 
     `warnings.catch_warnings` swaps a process-wide list and so cannot be used by threads; this entry stays in the list
     and changes nothing outside of `libraries_silenced`.
@@ -25,7 +25,7 @@ class _InsideDecoding:
         self.thread = threading.local()
 
     def match(self, module: str) -> bool:
-        return getattr(self.thread, "decoding", False) and module.startswith(("PIL.", "pillow_heif"))
+        return getattr(self.thread, "decoding", False) and module.startswith(("PIL.", "pillow_heif", "pydicom"))
 
 
 _INSIDE = _InsideDecoding()
@@ -45,6 +45,13 @@ def libraries_silenced() -> Iterator[None]:
         yield
     finally:
         _INSIDE.thread.decoding = outer
+
+
+@cache
+def silence(package: str) -> None:
+    """Keep what an imported package logs while this thread decodes from all who listen: it may quote a patient."""
+    for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == package]:
+        logging.getLogger(name).addFilter(lambda record: not getattr(_INSIDE.thread, "decoding", False))
 
 
 @cache

@@ -10,7 +10,7 @@ import threading
 import weakref
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +40,9 @@ class Archive(Protocol):
 
     def read(self, key: str) -> bytes:
         """Return a member's bytes; raises `DataError` where the archive is damaged there."""
+
+    def start(self, key: str) -> bytes:
+        """Return the first 132 bytes of a member, fewer where they cannot be read."""
 
 
 def is_archive(path: Path) -> bool:
@@ -151,6 +154,12 @@ class ZipArchive:
             raise DataError(f"{self._path}::{key}: the archive is damaged here")
         return data
 
+    def start(self, key: str) -> bytes:
+        """Return the first 132 bytes of a member, fewer where they cannot be read."""
+        member = self._members[key]
+        some = replace(member, size=131, packed=min(member.packed, 4096))
+        return (_unpacked(some, self._packed(some)) or b"")[:132]
+
     def _packed(self, member: _ZipMember) -> bytes:
         # One read for header, name and data: the local extra field is rarely longer than the slack allows.
         block = self._file.read(member.offset, _ZIP_HEADER.size + 512 + member.packed)
@@ -260,6 +269,11 @@ class TarArchive:
         if len(data) != size:
             raise DataError(f"{self._path}::{key}: the archive ends in the middle of it; is the download complete?")
         return data
+
+    def start(self, key: str) -> bytes:
+        """Return the first 132 bytes of a member, fewer where they cannot be read."""
+        offset, size = self._members[key]
+        return self._file.read(offset, min(size, 132))
 
 
 def _tar_name(name: str, path: Path) -> str:

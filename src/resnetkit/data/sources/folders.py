@@ -10,7 +10,7 @@ from pathlib import Path
 from resnetkit.data.classes import natural_key, normal_name
 from resnetkit.data.dataset import SPLITS, Item, Reader, Split
 from resnetkit.data.opening.images import IMAGE_SUFFIXES
-from resnetkit.data.sources.archives import open_archive
+from resnetkit.data.sources.archives import Archive, open_archive
 from resnetkit.errors import DataError
 
 SPLIT_FOLDERS: dict[str, Split] = {
@@ -35,6 +35,15 @@ class FolderReader:
         """Return a file's bytes; raises `OSError`."""
         with open(os.path.join(self._folder, key), "rb") as file:
             return file.read()
+
+    def start(self, key: str) -> bytes:
+        """Return the first 132 bytes of a file, fewer where they cannot be read."""
+        path = os.path.join(self._folder, key)
+        try:
+            with open(path, "rb") as file:
+                return file.read(132)
+        except OSError:
+            return b""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,14 +84,14 @@ def read_tree(source: str) -> Tree:
 
 def _tree(
     source: str,
-    reader: Reader,
+    reader: FolderReader | Archive,
     files: list[str],
     folders: list[str],
     unreadable: list[tuple[str, str]],
     inside_archive: bool = False,
 ) -> Tree:
     files = sorted(files, key=natural_key)
-    known = [os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES for name in files]
+    known = [_is_picture(name, reader) for name in files]
     return Tree(
         source=source,
         reader=reader,
@@ -92,6 +101,18 @@ def _tree(
         unreadable=unreadable,
         inside_archive=inside_archive,
     )
+
+
+def _is_picture(name: str, reader: FolderReader | Archive) -> bool:
+    """Tell by the suffix; of files without one, or with a number as UIDs end in, by whether they begin as DICOM.
+
+    Scanners write such. A DICOMDIR, which lists them, is none.
+    """
+    suffix = os.path.splitext(name)[1]
+    if suffix.lower() in IMAGE_SUFFIXES:
+        return True
+    nameless = not suffix or suffix[1:].isdigit()
+    return nameless and os.path.basename(name).casefold() != "dicomdir" and reader.start(name)[128:] == b"DICM"
 
 
 def _is_hidden(path: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from resnetkit.data.opening.pages import used
 from resnetkit.data.shape import check_shape
 from resnetkit.exporting.standalone.onnx_runtime import opened
-from resnetkit.exporting.standalone.pictures import holds_several, read
+from resnetkit.exporting.standalone.pictures import holds_several, read, read_values
 
 
 def main() -> None:
@@ -24,7 +24,8 @@ def main() -> None:
     for path in sys.argv[1:]:
         try:
             data = Path(path).read_bytes()
-            picture = read(data, preprocess["channels"], preprocess["depth"], page)
+            windowed, channels = preprocess.get("windows"), preprocess["channels"]
+            picture = read_values(data, page) if windowed else read(data, channels, preprocess["depth"], page)
             height, width, _ = picture.shape
             frame = preprocess["size"], preprocess.get("width") or preprocess["size"]
             check_shape(width, height, crop=preprocess["crop"], resize=preprocess["resize"], frame=frame)

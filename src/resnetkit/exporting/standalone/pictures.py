@@ -10,6 +10,7 @@ from resnetkit.data.opening.bands import check, in_one_plane
 from resnetkit.data.opening.bit_depth import check_values, eight_bits, keep_deep_colours, samples
 from resnetkit.data.opening.pages import alone, check_first, count
 from resnetkit.data.opening.silence import libraries_silenced
+from resnetkit.errors import DataError
 
 
 def read(data: bytes, channels: int, depth: int | None = None, page: int = 1) -> np.ndarray:
@@ -21,15 +22,7 @@ def read(data: bytes, channels: int, depth: int | None = None, page: int = 1) ->
     Pillow's errors for the rest.
     """
     with libraries_silenced():
-        data = alone(data, page, lambda: _opened(data))
-        check(data)  # before Pillow, which has no words for many bands
-        image = _opened(data)
-        keep_deep_colours(image, lambda: _opened(data))
-        values = samples(image)
-        if values is not None:
-            check_values(values)
-        if holds_several(data):
-            check_first(image, lambda: _opened(data))
+        image = _loaded(data, page)
         flat = _in_mode(eight_bits(image, depth=depth), "RGB" if channels == 3 else "L")
         try:
             flat.getexif().update(image.getexif())
@@ -38,6 +31,36 @@ def read(data: bytes, channels: int, depth: int | None = None, page: int = 1) ->
             pass  # broken notes: the picture is taken as it lies
         array = np.asarray(flat)
     return array.reshape(*array.shape[:2], channels)
+
+
+def read_values(data: bytes, page: int = 1) -> np.ndarray:
+    """Return the values `[H, W, 1]` float32 of a 16-bit grey picture, upright, for a model that has windows inside.
+
+    Raises as `read` does, and `DataError` for other pictures.
+    """
+    with libraries_silenced():
+        image = _loaded(data, page)
+        try:
+            image = ImageOps.exif_transpose(image)
+        except (SyntaxError, OSError, ValueError, TypeError, KeyError, struct.error):
+            pass
+        values = samples(image)
+    if values is None or values.ndim != 2:
+        raise DataError("holds no greys of more than 8 bits, which the model reads")
+    return values.astype(np.float32)[..., None]
+
+
+def _loaded(data: bytes, page: int) -> Image.Image:
+    data = alone(data, page, lambda: _opened(data))
+    check(data)  # before Pillow, which has no words for many bands
+    image = _opened(data)
+    keep_deep_colours(image, lambda: _opened(data))
+    values = samples(image)
+    if values is not None:
+        check_values(values)
+    if holds_several(data):
+        check_first(image, lambda: _opened(data))
+    return image
 
 
 def holds_several(data: bytes) -> bool:

@@ -39,6 +39,7 @@ def _training(page: Mapping[str, Any], header: Header) -> Pairs:
     # As it is written: an older run may have other settings than the classes of today.
     recipe, preprocess = page["recipe"], header.preprocess
     of_page = f", page {preprocess.page}" if preprocess.page > 1 else ""
+    of_page += f", windows {', '.join(preprocess.windows)}" if preprocess.windows else ""
     optim, augment = recipe["optim"], recipe["augment"]
     changes = [
         f"{name} {augment[name]}"

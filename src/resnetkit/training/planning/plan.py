@@ -161,6 +161,7 @@ def decide(
         f"network   {_network(request, origin, recipe)}, {spec.stem} stem, {num_classes} classes",
         f"pictures  {size_reason}",
         *plan_words.of_bands(preprocess, begins=origin is not None),
+        *plan_words.of_windows(preprocess),
         *plan_words.of_crop(preprocess, sizes),
         f"weights   {origin.name if origin else _words_of_scratch(request, size)}",
         *_beside(origin),
@@ -341,8 +342,13 @@ def _preprocess(
             f"{origin.name} reads page {page} of every file, and other pages are other pictures: say which with "
             f"--set preprocess.page={page}"
         )
+    if origin is not None and origin.preprocess.windows and "windows" not in changes:
+        raise UsageError(
+            f"{origin.name} reads windows of measured values, and these pictures may be measured otherwise: say which "
+            f"with --set preprocess.windows='{','.join(origin.preprocess.windows)}', or none"
+        )
     if origin is not None and origin.preprocess.channels == channels:
-        base = origin.preprocess.changed(depth=None, page=1)
+        base = origin.preprocess.changed(depth=None, page=1, windows=())
         if whole or request.asked_side or size != min(base.frame):
             resize = size if whole else round(base.resize * (size / base.size))
             base = base.changed(size=size, width=None, resize=resize)

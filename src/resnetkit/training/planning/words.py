@@ -45,6 +45,14 @@ def of_bands(preprocess: Preprocess, *, begins: bool) -> list[str]:
     return [f"bands     {preprocess.channels}, normalised by what the training pictures have{filters}"]
 
 
+def of_windows(preprocess: Preprocess) -> list[str]:
+    """Say which windows of measured values the network sees."""
+    if not preprocess.windows:
+        return []
+    how = "as its channels" if len(preprocess.windows) > 1 else "of measured values"
+    return [f"windows   {', '.join(preprocess.windows)} (centre and width), {how}"]
+
+
 def of_distance(distance: float | None, recipe: Recipe, *, near: bool, gentle: bool) -> list[str]:
     """Say why a head alone is trained, or all layers, or these `gentle`ly, where that was measured."""
     if distance is None:

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from resnetkit.data.marks import Box, Mask
-from resnetkit.data.opening.images import MAX_PIXELS, UPRIGHT
+from resnetkit.data.opening.claims import MAX_PIXELS
+from resnetkit.data.opening.images import UPRIGHT
 from resnetkit.data.sources.annotated.faults import Wrong, are_numbers, number_of, shown
 
 _REDRAW = "draw the outline again, or delete the object"
