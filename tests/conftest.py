@@ -25,6 +25,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep decoded pictures of tests out of the cache of whoever runs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESNETKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("RESNETKIT_CONFIG", str(tmp_path_factory.mktemp("settings")))
         yield
 
 

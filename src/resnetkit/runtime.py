@@ -282,6 +282,18 @@ def cache_folder() -> Path:
     return system_cache() / "resnetkit"
 
 
+def settings_folder() -> Path:
+    """Return the folder for what has to last: `RESNETKIT_CONFIG`, else the system's folder for settings."""
+    chosen = os.environ.get("RESNETKIT_CONFIG")
+    if chosen:
+        return Path(chosen)
+    system = os.environ.get("XDG_CONFIG_HOME")
+    try:
+        return (Path(system) if system else Path.home() / ".config") / "resnetkit"
+    except RuntimeError:
+        raise UsageError("there is no home folder for settings: set RESNETKIT_CONFIG to a folder that lasts") from None
+
+
 def system_cache() -> Path:
     """Return the folder of all programs' caches; one for temporary files where this user has no home."""
     chosen = os.environ.get("XDG_CACHE_HOME")

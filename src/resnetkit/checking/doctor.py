@@ -21,6 +21,7 @@ from resnetkit.data.copies import open_to_compare
 from resnetkit.data.copies.near_copies import NearCopy, near_copies_among
 from resnetkit.data.copies.resaved import resaved_pairs
 from resnetkit.data.dataset import SPLITS, Dataset, Item
+from resnetkit.data.groups import apart
 from resnetkit.data.threads import ordered
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.watcher import Progress, Watcher
@@ -222,15 +223,10 @@ def _near(items: Sequence[Item], certain: Pairs, alike: Sequence[NearCopy]) -> I
 
 
 def _groups_apart(items: Sequence[Item]) -> Iterator[Finding]:
-    by_group: dict[str, list[Item]] = defaultdict(list)
-    for item in items:
-        if item.group is not None:
-            by_group[item.group].append(item)
-    for group, members in by_group.items():
+    for group, members in apart(items).items():
         parts = [part for part in SPLITS if any(item.split == part for item in members)]
-        if len(parts) > 1:
-            first = [next(item for item in members if item.split == part) for part in parts]
-            yield Finding.of("group across", first, f"group {group}: {len(members):,} pictures")
+        first = [next(item for item in members if item.split == part) for part in parts]
+        yield Finding.of("group across", first, f"group {group}: {len(members):,} pictures")
 
 
 def _small_classes(items: Sequence[Item], readable: Sequence[int]) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ _MOST_ROWS = 50
     "--write-clean-list", "clean_list", metavar="FILE.csv",
     help="List of the pictures to train from, without useless files and copies; no picture is changed.",
 )  # fmt: skip
-@click.option("--group-by", metavar="REGEX|COLUMN", help="Pictures of one group belong on one side of a split.")
+@click.option("--group-by", metavar="REGEX|COLUMN|TAG", help="Pictures of one group belong on one side of a split.")
 @options.rename
 @click.option(
     "--weights", default="auto", metavar="auto|none|MODEL",

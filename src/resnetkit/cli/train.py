@@ -28,7 +28,7 @@ from resnetkit.runtime import place
 @click.option("--output", metavar="DIR", help="Folder of the run, in place of --name.")
 @options.task
 @click.option("--bad-images", type=click.Choice(["stop", "skip"]), default="stop", help="When a file is unreadable.")
-@click.option("--group-by", metavar="REGEX|COLUMN", help="Keep pictures of one group in one part.")
+@click.option("--group-by", metavar="REGEX|COLUMN|TAG", help="Keep pictures of one group in one part.")
 @click.option("--split-from", metavar="RUN", help="Hold out the pictures that RUN held out.")
 @click.option("--folds", type=int, metavar="K", help="Hold out every picture once, in K parts; then fit on all.")
 @options.rename

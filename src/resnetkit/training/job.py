@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from resnetkit.data import groups
 from resnetkit.data.batches import Batches, Placer
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.decoded.survey import Survey
@@ -231,6 +232,7 @@ def open_request_data(request: Request, given: Sequence[Any] = ()) -> Dataset:
     if request.folds is not None:  # which hold out everything in turn, but for what only scores
         items = (dataclasses.replace(item, split="train") if item.split == "val" else item for item in dataset.items)
         dataset = dataclasses.replace(dataset, items=tuple(items))
+    groups.check_whole(dataset.items)
     return dataset
 
 

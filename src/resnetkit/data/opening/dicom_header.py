@@ -145,6 +145,25 @@ def header(data: bytes, *, frame: int = 0) -> Header:
     return found
 
 
+def text(data: bytes, name: str) -> str:
+    """Return what a tag says, "" where it is absent or makes no sense. It may tell of people: hash it.
+
+    Raises `UsageError` without pydicom.
+    """
+    try:
+        import pydicom
+    except ImportError:
+        raise missing_extra("DICOM files", "dicom") from None
+    silence("pydicom")
+    try:
+        with told("broken or cut-off DICOM"):
+            _check_deflated(data)
+            dataset = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=[name])
+            return str(dataset.get(name) or "").strip("\0 ")
+    except DataError:
+        return ""  # whoever opens the picture says so
+
+
 def whole(dataset: Any, name: str, otherwise: int | None = None) -> int:
     """Return a tag's whole number; raises `DataError` where it is none, or absent and there is no `otherwise`."""
     with told(f"broken DICOM: its {name} is absent or no number; correct it, or leave the file out"):

@@ -11,7 +11,7 @@ from typing import Any
 from resnetkit.data import classes
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Marked, Reader, Split, decoded
 from resnetkit.data.several import counted_labels
-from resnetkit.data.sources import annotated, arranging, arrays, folders, labelling, tables
+from resnetkit.data.sources import annotated, arranging, arrays, folders, labelling, patients, tables
 from resnetkit.data.sources.annotated import Fault, Faulty, Recognised
 from resnetkit.data.sources.archives import is_archive
 from resnetkit.data.sources.folders import FolderReader, Tree
@@ -90,13 +90,13 @@ def open_data(
 
     A single pair `(images, labels)` of arrays is a source too, see `arrays.read_given`.
 
-    `group_by` is a CSV column or a regular expression with one group in parentheses, searched in each path: pictures
-    of one group are never parted. `rename` maps wrong class names to right ones. `limit` keeps at most so many
-    pictures of each part, the same number of each class as far as they go; which ones depends on their paths below
-    DATA alone. `task` says whether a picture has one label or may have several, or objects that are marked on it;
-    `auto` finds several where a CSV plainly says so, see `labelling.read_list`, and objects where the pictures are
-    annotated, see `annotated.recognised`; for `multilabel` these have the names of their objects as labels. `faulty`:
-    whether faults of annotations stop, or are left out and counted.
+    `group_by` is a CSV column, one of `patients.TAGS` of DICOM files, or a regular expression with one group in
+    parentheses, searched in each path: pictures of one group are never parted. `rename` maps wrong class names to right
+    ones. `limit` keeps at most so many pictures of each part, the same number of each class as far as they go; which
+    ones depends on their paths below DATA alone. `task` says whether a picture has one label or may have several, or
+    objects that are marked on it; `auto` finds several where a CSV plainly says so, see `labelling.read_list`, and
+    objects where the pictures are annotated, see `annotated.recognised`; for `multilabel` these have the names of their
+    objects as labels. `faulty`: whether faults of annotations stop, or are left out and counted.
 
     Raises `UsageError` for wrong calls and missing paths, `DataError` for data that cannot be used.
     """
@@ -108,7 +108,10 @@ def open_data(
         sources, collected = [arrays.GIVEN], _given(*given, asking)
     items, notes = tuple(collected.items), collected.notes
     columns = _columns(sources) if group_by else ()
-    if group_by and group_by not in columns:
+    if group_by in patients.TAGS and group_by not in columns:
+        items, note = patients.grouped(items, group_by, collected.dataset("").read)
+        notes += note
+    elif group_by and group_by not in columns:
         items, note = arranging.grouped(items, group_by, columns)
         notes += note
     if rename:
