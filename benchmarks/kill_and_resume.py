@@ -33,18 +33,18 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "resnetkit", *arguments, "--quiet"]
 
 
-def train(data: Path, run: Path) -> list[str]:
+def train(data: Path, run: Path, threads: int) -> list[str]:
     return command(
-        "train", str(data), "--model", "resnet8", "--epochs", str(EPOCHS), "--limit", "400", "--threads", "2",
+        "train", str(data), "--model", "resnet8", "--epochs", str(EPOCHS), "--limit", "400", "--threads", str(threads),
         "--set", "precision=bf16", "--set", "ema=0.9", "--set", "augment.flip=none", "--set", "save_minutes=0",
         "--output", str(run),
     )  # fmt: skip
 
 
-def train_detector(data: Path, run: Path) -> list[str]:
+def train_detector(data: Path, run: Path, threads: int) -> list[str]:
     return command(
         "train", str(data), "--epochs", "3", "--limit", "12", "--image-size", "64", "--batch-size", "4", "--threads",
-        "2", "--set", "save_minutes=0", "--output", str(run),
+        str(threads), "--set", "save_minutes=0", "--output", str(run),
     )  # fmt: skip
 
 
@@ -92,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--objects", type=Path, help="an annotated set: a detector is trained on it")
     options = parser.parse_args()
     chance = random.Random(options.seed)
@@ -101,9 +102,9 @@ def main() -> None:
         data, begin = place / "digits", train
         write_digits(data)
     started = time.monotonic()
-    subprocess.run(begin(data, place / "whole"), check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(begin(data, place / "whole", options.threads), check=True, stdout=subprocess.DEVNULL)
     print(f"uninterrupted: {time.monotonic() - started:.1f} s, {len(results(place / 'whole'))} epochs")
-    probe = subprocess.Popen(begin(data, place / "probe"), stdout=subprocess.DEVNULL)
+    probe = subprocess.Popen(begin(data, place / "probe", options.threads), stdout=subprocess.DEVNULL)
     while not (place / "probe" / "state").is_dir():
         time.sleep(0.01)
     first = time.monotonic()
@@ -115,7 +116,7 @@ def main() -> None:
         where = ""
         while not where:  # one that had ended before the kill does not count
             shutil.rmtree(run, ignore_errors=True)
-            process = subprocess.Popen(begin(data, run), stdout=subprocess.DEVNULL)
+            process = subprocess.Popen(begin(data, run, options.threads), stdout=subprocess.DEVNULL)
             moment = chance.uniform(0, 0.8 * length)
             where = kill_at(process, run, seconds=moment, inside_save=number % 2 == 1)
         states = [path.name for path in saved(run / "state")]
