@@ -17,6 +17,7 @@ from resnetkit.data.opening import (
     bit_depth,
     dicom,
     dicom_header,
+    dicom_packing,
     images,
     many_bands,
     measured,
@@ -26,7 +27,7 @@ from resnetkit.data.opening import (
 
 ACCEPTED = Path(__file__).with_name("decoders.json")
 DECODERS = (
-    bands, many_bands, bit_depth, dicom, dicom_header, measured, windows, images, pages, preprocess, decoding, contents,
+    bands, many_bands, bit_depth, dicom, dicom_header, dicom_packing, measured, windows, images, pages, preprocess, decoding, contents,
     resaved,
 )  # fmt: skip
 

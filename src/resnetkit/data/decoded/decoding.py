@@ -30,6 +30,7 @@ from resnetkit.data.opening import (
     bit_depth,
     dicom,
     dicom_header,
+    dicom_packing,
     images,
     many_bands,
     measured,
@@ -130,7 +131,7 @@ def _decoders() -> list[str]:
     except metadata.PackageNotFoundError:
         heif = "none"
     try:  # an installation without it has the key that it had before there was DICOM
-        versions += [*_versions(dicom, dicom_header, measured, windows), metadata.version("pydicom")]
+        versions += [*_versions(dicom, dicom_header, dicom_packing, measured, windows), metadata.version("pydicom")]
     except metadata.PackageNotFoundError:
         pass
     return [*versions, PIL.__version__, heif, *(str(features.version(name)) for name in ("jpg", "webp", "avif"))]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from resnetkit.data.opening import bit_depth, claims, windows
+from resnetkit.data.opening import bit_depth, claims, dicom_packing, windows
 from resnetkit.data.opening.dicom_header import Header, header, syntax, told, whole
 from resnetkit.data.opening.measured import Measured
 from resnetkit.errors import DataError
@@ -125,50 +125,33 @@ def _colours(found: Header, values: np.ndarray, kind: str) -> np.ndarray:
 
 def _decoded(found: Header, frame: int) -> np.ndarray:
     """Return the stored values of a frame, `[H, W]` or `[H, W, 3]`, as pydicom decodes them."""
-    from pydicom.pixels import pixel_array
-    from pydicom.uid import RLELossless
-
-    packing, bits = _packing(found.dataset), 8
+    packing, decoder = _packing(found.dataset)
     if packing.is_encapsulated:
-        bits = _bits_packed(found, frame, packing.name)
+        _check_packed(found, frame, packing.name)
     else:
         _check_length(found)
-    why = f"its pixels ({packing.name}) cannot be decoded: cut off or damaged; copy it again or leave it out"
-    if bits == 12 and "JPEG 2000" not in packing.name:
-        why = _not_read(f"{packing.name} of 12 bits")
-    # The other decoder of RLE, which pydicom prefers, ends the process' threads for a damaged file.
-    plugin = "pydicom" if packing == RLELossless else ""
-    with told(why):
-        values = pixel_array(found.dataset, index=frame, decoding_plugin=plugin)
+    with told(f"its pixels ({packing.name}) cannot be decoded: cut off or damaged; copy it again or leave it out"):
+        values, _ = decoder.as_array(found.dataset, index=frame)
     if values.shape[:2] != (found.height, found.width):
         raise DataError("broken DICOM: its pixels are fewer or more than its header says; leave it out")
     return values
 
 
-def _packing(dataset: Any) -> Any:
-    """Return how pixels are packed, pydicom's UID, entered where the file does not say it; it can be decoded."""
+def _packing(dataset: Any) -> tuple[Any, Any]:
+    """Return how pixels are packed, pydicom's UID, entered where the file does not say it, and what unpacks them."""
     from pydicom.dataset import FileMetaDataset
-    from pydicom.pixels import get_decoder
     from pydicom.uid import UID_dictionary
 
     packing = syntax(dataset)
     if packing not in UID_dictionary:
         raise DataError("its pixels are packed in a way that the standard does not know; save it as PNG")
-    try:
-        readable = get_decoder(packing).is_available
-    except NotImplementedError:
-        readable = False
-    if not readable:
-        raise DataError(_not_read(packing.name))
+    decoder = dicom_packing.decoder(packing)
+    if decoder is None:
+        raise DataError(f"its pixels are packed as {packing.name}, which is not read; save it as PNG")
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = packing
-    return packing
-
-
-def _not_read(packing: str) -> str:
-    more = "" if "MPEG" in packing else "pip install python-gdcm reads most of these, or "
-    return f"its pixels are packed as {packing}, which is not read; {more}save it as PNG"
+    return packing, decoder
 
 
 def _check_length(found: Header) -> None:
@@ -183,36 +166,32 @@ def _check_length(found: Header) -> None:
         raise DataError(f"has {there:,} bytes of pixels, and {needed:,} are needed: cut off; copy it again")
 
 
-def _bits_packed(found: Header, frame: int, words: str) -> int:
-    """Return the bits that packed pixels say they have, 0 where they do not.
-
-    Raises `DataError` for those of another size than the header's, before a decoder makes room for them.
-    """
+def _check_packed(found: Header, frame: int, words: str) -> None:
+    """Refuse packed pixels of another size than the header's, before a decoder makes room for them."""
     from pydicom.encaps import get_frame
 
     with told(f"its pixels ({words}) are cut off or damaged; copy it again or leave it out"):
         packed = get_frame(found.dataset.PixelData, frame, number_of_frames=found.frames)
-    width, height, bits = _inside(packed) or (found.width, found.height, 0)
+    width, height = _inside(packed) or (found.width, found.height)
     if (width, height) != (found.width, found.height):
         raise DataError(
             f"broken DICOM: its pixels are {width} x {height}, its header says {found.width} x {found.height}; "
             "leave it out"
         )
-    return bits
 
 
-def _inside(packed: bytes) -> tuple[int, int, int] | None:
-    """Return width, height and bits that a JPEG, JPEG-LS or JPEG 2000 says of itself, None where it does not."""
+def _inside(packed: bytes) -> tuple[int, int] | None:
+    """Return width and height that a JPEG, JPEG-LS or JPEG 2000 says of itself, None where it does not."""
     try:
         if (at := packed.find(b"\xff\x4f\xff\x51", 0, 1 << 12)) >= 0:
             right, down, left, top = struct.unpack_from(">4I", packed, at + 8)
-            return right - left, down - top, 0
+            return right - left, down - top
         at = 2
         while packed[:2] == b"\xff\xd8" and packed[at : at + 2]:
             marker, length = packed[at : at + 2], *struct.unpack_from(">H", packed, at + 2)
             if marker in _FRAMES:
-                bits, height, width = struct.unpack_from(">BHH", packed, at + 4)
-                return width, height, bits
+                height, width = struct.unpack_from(">HH", packed, at + 5)
+                return width, height
             at += 2 + length
     except struct.error:
         pass
