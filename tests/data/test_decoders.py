@@ -27,8 +27,8 @@ from resnetkit.data.opening import (
 
 ACCEPTED = Path(__file__).with_name("decoders.json")
 DECODERS = (
-    bands, many_bands, bit_depth, dicom, dicom_header, dicom_packing, measured, windows, images, pages, preprocess, decoding, contents,
-    resaved,
+    bands, many_bands, bit_depth, dicom, dicom_header, dicom_packing, measured, windows, images, pages, preprocess,
+    decoding, contents, resaved,
 )  # fmt: skip
 
 
