@@ -130,8 +130,8 @@ def detect_light() -> Recipe:
     Pictures are mirrored, cropped to a half of their area at least and changed in colour; an average of the weights
     answers. Reached 92.2 % mAP@.50 and 60.7 % mAP@.50:.95 of 72 blood photos (205 to train from, seed 0, 48 epochs,
     mirrored top to bottom too) in 57 minutes of one core beside other programs, and 90.0 and 57.8 % in 14 epochs, 8.6
-    minutes of two (AMD EPYC, bf16). In 12 epochs of a constant rate 90.7 % (sd 0.1, 3 seeds) and 58.7 % (sd 0.4), 41 to
-    58 minutes of one core in fp32 (AMD EPYC, AVX2 alone, other programs beside).
+    minutes of two (AMD EPYC, bf16). In 20 epochs of a constant rate 91.5 % (sd 0.2, 3 seeds) and 60.5 % (sd 1.1), 67 to
+    85 minutes of one core in fp32 (AMD EPYC, AVX2 alone, other programs beside).
     """
     return Recipe(
         name="detect-light",
