@@ -17,6 +17,7 @@ from resnetkit.evaluation.calibration import (
 from resnetkit.evaluation.guarantees import cross_decisions, cross_kept, cross_probabilities, kept
 from resnetkit.evaluation.metrics import ranks
 from resnetkit.evaluation.ranking import area_figures, curves, selective
+from resnetkit.evaluation.two_classes import screening
 from resnetkit.evaluation.uncertainty import (
     Interval,
     accuracy_interval,
@@ -70,7 +71,8 @@ def doubts(answers: Answers, metrics: Mapping[str, Any]) -> dict[str, Any]:
     so. `intervals`: 95 %, of the figures they are named after. `calibration`: how far confidence is from accuracy
     `before` (the network's own) and `after`: at the decision's temperature where that was fitted on others, not `own`,
     `fitted_on` "val", else at one that these pictures fix for each other, "crossfit", where it helps.
-    `rejects` and `sets`: what each threshold of the decision does, cross-fitted likewise.
+    `rejects` and `sets`: what each threshold of the decision does, cross-fitted likewise. `screening`: of two classes,
+    see `two_classes`.
     """
     probabilities, targets, after, groups = answers.probabilities, answers.targets, answers.after, answers.groups
     ranked = rankings(probabilities, targets)
@@ -87,6 +89,7 @@ def doubts(answers: Answers, metrics: Mapping[str, Any]) -> dict[str, Any]:
         **{name: area_figures(found, metrics["classes"]) for name, found in ranked.items()},
         "curves": curves(probabilities, targets, metrics["classes"]),
         "selective": selective(probabilities, targets),
+        **screening(probabilities, targets, metrics["classes"], groups),
         **answers.kept(),
     }
 

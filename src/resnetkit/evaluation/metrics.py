@@ -1,7 +1,7 @@
 """How good a classifier's answers are: the figures of `metrics.json`, and the same in plain words."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
         *_choice_lines(metrics),
         *_averaged_lines(metrics),
         _majority_line(metrics),
+        *_test_lines(metrics),
     ]
     if metrics["top5"] is not None:
         lines.append(f"The right name is among the first five for {_percent(metrics['top5'])} %.")
@@ -272,6 +273,35 @@ def _majority_line(metrics: Mapping[str, Any]) -> str:
     if metrics["top1_interval"][0] <= majority["top1"]:
         return f"{line}, which lies inside the interval: the model is not clearly better than that."
     return f"{line}."
+
+
+def _test_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Say what a model of two classes is worth as a test for the second, of groups first where there are any."""
+    found = metrics.get("screening")
+    if found is None:
+        return []
+    name = metrics["classes"][-1]
+    of_pictures = _as_test(found["pictures"][name])
+    if "cases" not in found:
+        why = f" Groups have no such figures: {found['mixed']}." if "mixed" in found else ""
+        return [f"As a test for {name}: {of_pictures}.{why}"]
+    of_cases = _as_test(found["cases"][name])
+    return [f"As a test for {name}, of {found['count']:,} groups: {of_cases}; of pictures: {of_pictures}."]
+
+
+def _as_test(figures: Mapping[str, Any]) -> str:
+    told = [f"{name} {_bounded(figures[name], _percent)} %" for name in ("sensitivity", "specificity")]
+    return ", ".join([*told, f"ROC-AUC {_bounded(figures['roc_auc'], '{:.3f}'.format)}"]).replace(
+        "unknown %", "unknown"
+    )
+
+
+def _bounded(estimate: Mapping[str, Any], written: Callable[[float], str]) -> str:
+    if estimate["value"] is None:
+        return "unknown"
+    bounds = estimate["interval"]
+    between = "" if bounds is None else f" ({written(bounds[0])} to {written(bounds[1])})"
+    return written(estimate["value"]) + between
 
 
 def _doubt_lines(metrics: Mapping[str, Any]) -> list[str]:

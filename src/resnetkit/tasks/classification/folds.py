@@ -14,10 +14,10 @@ from resnetkit.tasks.folds import by_folds
 def folded(logits: np.ndarray, part: Part, numbers: np.ndarray) -> dict[str, Any]:
     """Return what `metrics.json` says of folds: `logits` `[N, K]` of a part, and the fold that held out each picture.
 
-    The other intervals take pictures as independent, and would be too narrow: there are none.
+    The other intervals take pictures as independent, and would be too narrow: there are none, nor what has some.
     """
     right = logits.argmax(axis=1) == part.targets
     interval = folds_interval(right, part.groups)
     found = by_folds(numbers, lambda own: {"top1": float(right[own].mean())}, figure="top1")
     found["top1_interval"] = [interval.low, interval.high]
-    return {"folds": found, "top1_interval": found["top1_interval"], "intervals": {}}
+    return {"folds": found, "top1_interval": found["top1_interval"], "intervals": {}, "screening": None}
