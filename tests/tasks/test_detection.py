@@ -26,8 +26,6 @@ from resnetkit.training.steps.augmenter import build_augmenter
 from tests.conftest import Output
 from tests.tasks.shapes import paint
 
-DRAWN = True  # runs with their pictures
-
 QUICK: dict[str, Any] = {"threads": 1, "seed": 1, "quiet": True, "image_size": 64, "batch_size": 4}
 
 

@@ -12,6 +12,8 @@ from resnetkit.models.macs import macs_by_stage, num_macs
 from resnetkit.training.planning import duration
 from tests.training.test_folds import arrays
 
+TIMED = True
+
 TINY: dict[str, Any] = {"model": "resnet8", "epochs": 2, "threads": 1, "quiet": True, "settings": ("model.width=8",)}
 
 
