@@ -78,6 +78,8 @@ def test_files_without_the_tag_are_counted_and_a_tag_that_no_file_has_is_refused
     assert "1 of 13 images are in no group (no DICOM, or no PatientID in it)" in notes
     with pytest.raises(UsageError, match="--group-by AccessionNumber: no picture is a DICOM file that has this tag"):
         open_data(str(wards), group_by="AccessionNumber")
+    with pytest.raises(UsageError, match="did you mean 'PatientID'"):
+        open_data(str(wards), group_by="PatientId")
 
 
 def test_a_key_that_cannot_be_kept_or_is_damaged_is_told(

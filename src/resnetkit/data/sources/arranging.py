@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from resnetkit.data import classes
 from resnetkit.data.dataset import SPLITS, Item
+from resnetkit.data.sources.patients import TAGS
 from resnetkit.errors import UsageError, near_miss
 
 
@@ -25,7 +26,10 @@ def grouped(items: tuple[Item, ...], pattern: str, columns: tuple[str, ...]) -> 
             f"--group-by {pattern}: no such column; there are {', '.join(columns)}{near_miss(pattern, columns)}"
         )
     if search.groups < 1:
-        raise UsageError(f"--group-by {pattern}: put parentheses around what names the group, as in '(patient[0-9]+)'")
+        near = near_miss(pattern, TAGS)
+        raise UsageError(
+            f"--group-by {pattern}: put parentheses around what names the group, as in '(patient[0-9]+)'{near}"
+        )
     matches = [search.search(item.source) for item in items]
     found = tuple(replace(item, group=match[1]) if match else item for item, match in zip(items, matches, strict=True))
     without = [item.source for item in found if item.group is None]
