@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from resnetkit.errors import DataError, UsageError
 from resnetkit.evaluation.metrics import clopper_pearson
 from resnetkit.evaluation.pairs import paired_areas
-from resnetkit.evaluation.screening import at_threshold, likelihood_ratio, operating_point, roc_auc
+from resnetkit.evaluation.screening import as_test, called, likelihood_ratio, operating_point, roc_auc
 from resnetkit.evaluation.uncertainty import Interval, variance_of
 
 # Ten pictures, from the highest score on: + + - + + - - + - -
@@ -94,7 +94,7 @@ def test_patients_of_one_picture_each_are_pictures() -> None:
     scores, of_class = binormal(60, 0.8, np.random.default_rng(0))
     names = [str(number) for number in range(60)]
     assert roc_auc(scores, of_class, names) == roc_auc(scores, of_class)
-    assert at_threshold(scores, of_class, threshold=0.5, groups=names) == at_threshold(scores, of_class, threshold=0.5)
+    assert as_test(called(scores, 0.5), of_class, names) == as_test(called(scores, 0.5), of_class)
 
 
 @pytest.mark.parametrize("side", [1, -1])
@@ -184,42 +184,47 @@ def test_models_that_order_alike_do_not_differ_and_faultless_ones_perhaps() -> N
         paired_areas(scores, scores, np.arange(40) < 1)
 
 
+def reached(scores: np.ndarray, of_class: np.ndarray, goal: str) -> tuple[float, float, float, bool]:
+    """Return the threshold of an operating point, its sensitivity and specificity, and whether it is met."""
+    threshold, met = operating_point(scores, of_class, goal)
+    said = scores >= threshold
+    return threshold, float(said[of_class].mean()), float((~said[~of_class]).mean()), met
+
+
 def test_youdens_threshold_has_the_largest_sum_and_lies_halfway() -> None:
-    point = operating_point(SCORES, TRUE, "youden")
-    assert (point.threshold, point.sensitivity, point.specificity) == (pytest.approx(0.55), 0.8, 0.8)
+    assert reached(SCORES, TRUE, "youden") == (pytest.approx(0.55), 0.8, 0.8, True)
     random = np.random.default_rng(5)
     scores, of_class = random.integers(0, 9, 80).astype(float), random.random(80) < 0.5
     alarms, found, _ = roc_curve(of_class, scores)
-    point = operating_point(scores, of_class, "youden")
-    assert point.sensitivity + point.specificity - 1 == pytest.approx((found - alarms).max())
+    _, sensitivity, specificity, _ = reached(scores, of_class, "youden")
+    assert sensitivity + specificity - 1 == pytest.approx((found - alarms).max())
 
 
-def test_an_aim_is_reached_at_the_least_cost() -> None:
-    point = operating_point(SCORES, TRUE, "sensitivity 0.9")
-    assert (point.threshold, point.sensitivity, point.specificity) == (pytest.approx(0.25), 1.0, pytest.approx(0.4))
-    point = operating_point(SCORES, TRUE, "specificity 0.8")
-    assert (point.threshold, point.sensitivity, point.specificity) == (pytest.approx(0.55), 0.8, 0.8)
-    apart = operating_point(np.arange(100.0), np.arange(100) >= 60, "sensitivity 0.5")
-    assert (apart.threshold, apart.sensitivity, apart.specificity) == (59.5, 1.0, 1.0)  # nothing is given away
-    assert apart.met
+def test_a_goal_is_reached_at_the_least_cost() -> None:
+    assert reached(SCORES, TRUE, "sensitivity 0.9") == (pytest.approx(0.25), 1.0, pytest.approx(0.4), True)
+    assert reached(SCORES, TRUE, "specificity 0.8") == (pytest.approx(0.55), 0.8, 0.8, True)
+    nothing_is_given_away = reached(np.arange(100.0), np.arange(100) >= 60, "sensitivity 0.5")
+    assert nothing_is_given_away == (59.5, 1.0, 1.0, True)
 
 
-def test_an_aim_that_only_calling_all_or_none_reaches_is_unmet() -> None:
-    point = operating_point(np.array([0.1, 0.2, 0.3, 0.9]), np.array([1, 0, 0, 1], bool), "sensitivity 0.9")
-    assert not point.met
-    assert point.sensitivity == 1.0
-    point = operating_point(np.array([0.9, 0.9, 0.1]), np.array([0, 1, 1], bool), "specificity 0.9")
-    assert not point.met
-    assert point.specificity == 1.0
-    assert not operating_point(np.ones(4), np.array([0, 1, 0, 1], bool), "youden").met
+def test_a_goal_that_only_calling_all_or_none_reaches_is_unmet() -> None:
+    _, sensitivity, _, met = reached(np.array([0.1, 0.2, 0.3, 0.9]), np.array([1, 0, 0, 1], bool), "sensitivity 0.9")
+    assert (sensitivity, met) == (1.0, False)
+    _, _, specificity, met = reached(np.array([0.9, 0.9, 0.1]), np.array([0, 1, 1], bool), "specificity 0.9")
+    assert (specificity, met) == (1.0, False)
+    assert not operating_point(np.ones(4), np.array([0, 1, 0, 1], bool), "youden")[1]
 
 
 @pytest.mark.parametrize(
-    "aim", ["best", "sensitivity", "youden 0.9", "specificity 1.5", "specificity x", "precision 0.9"]
+    ("goal", "told"),
+    [
+        *((goal, "choose youden") for goal in ("best", "youden 0.9", "specificity 1.5", "sensitivity x", "recall 0.9")),
+        ("sensitivity", "say how much"),
+    ],
 )
-def test_an_unknown_aim_is_a_usage_error(aim: str) -> None:
-    with pytest.raises(UsageError, match="choose youden"):
-        operating_point(SCORES, TRUE, aim)
+def test_an_unknown_goal_is_a_usage_error(goal: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        operating_point(SCORES, TRUE, goal)
 
 
 def test_an_operating_point_needs_both_classes() -> None:
@@ -228,7 +233,7 @@ def test_an_operating_point_needs_both_classes() -> None:
 
 
 def test_figures_at_a_threshold_are_those_of_the_table() -> None:
-    found = at_threshold(SCORES, TRUE, threshold=0.55)
+    found = as_test(called(SCORES, 0.55), TRUE)
     assert (found.tp, found.fp, found.tn, found.fn) == (4, 1, 4, 1)
     for figure in (found.sensitivity, found.specificity, found.ppv, found.npv):
         assert figure.value == 0.8
@@ -242,13 +247,13 @@ def test_figures_at_a_threshold_are_those_of_the_table() -> None:
 
 
 def test_what_is_undefined_is_none_and_what_is_empty_is_doubted() -> None:
-    none = at_threshold(SCORES, np.zeros(10, bool), threshold=0.55)
+    none = as_test(called(SCORES, 0.55), np.zeros(10, bool))
     assert none.sensitivity.value is none.lr_positive.value is none.lr_negative.interval is None
     assert none.specificity.value == 0.5
-    silent = at_threshold(SCORES, TRUE, threshold=2.0)
+    silent = as_test(called(SCORES, 2.0), TRUE)
     assert silent.ppv.value is silent.lr_positive.value is None
     assert silent.lr_negative.value == 1.0
-    sure = at_threshold(SCORES, TRUE, threshold=0.85)  # no false alarm
+    sure = as_test(called(SCORES, 0.85), TRUE)  # no false alarm
     assert sure.lr_positive.value is None
     value, low, high = likelihood_ratio(SCORES >= 0.85, TRUE)
     assert value == high == math.inf
@@ -261,9 +266,9 @@ def test_what_is_undefined_is_none_and_what_is_empty_is_doubted() -> None:
 def test_pictures_of_patients_shown_often_are_known_no_better() -> None:
     random = np.random.default_rng(6)
     scores, of_class = binormal(100, 0.8, random)
-    alone = at_threshold(scores, of_class, threshold=0.5)
+    alone = as_test(called(scores, 0.5), of_class)
     names = [str(number) for number in range(100)] * 5
-    often = at_threshold(np.tile(scores, 5), np.tile(of_class, 5), threshold=0.5, groups=names)
+    often = as_test(called(np.tile(scores, 5), 0.5), np.tile(of_class, 5), names)
     for name in ("sensitivity", "specificity", "ppv", "npv", "accuracy", "lr_positive", "lr_negative"):
         one, other = getattr(alone, name), getattr(often, name)
         assert other.value == pytest.approx(one.value)

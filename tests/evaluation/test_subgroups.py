@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from resnetkit.evaluation.screening import at_threshold, roc_auc
+from resnetkit.evaluation.screening import as_test, called, roc_auc
 from resnetkit.evaluation.subgroups import subgroups
 
 
@@ -21,7 +21,7 @@ def test_each_value_has_the_figures_of_its_pictures() -> None:
     assert (first.value, first.count, second.value, second.count) == ("F", 60, "M", 30)
     own = np.array(sex) == "M"
     groups = [name for name, chosen in zip(names, own, strict=True) if chosen]
-    alone = at_threshold(scores[own], of_class[own], threshold=0.7, groups=groups)
+    alone = as_test(called(scores[own], 0.7), of_class[own], groups)
     assert second.auc == roc_auc(scores[own], of_class[own], groups)
     assert second.positives == of_class[own].sum()
     assert (second.sensitivity, second.specificity, second.accuracy) == (

@@ -7,6 +7,8 @@ import pytest
 
 from resnetkit.evaluation.metrics import classification_metrics, headline
 from resnetkit.evaluation.two_classes import screening
+from resnetkit.models.decision import Decision
+from resnetkit.models.point import Point
 
 CLASSES = ("healthy", "ill")
 # five pictures of the ill, of whom four are found; five of others, of whom two are called ill
@@ -32,7 +34,8 @@ def test_figures_are_those_of_a_count_by_hand() -> None:
     for name in wanted:
         low, high = ill[name]["interval"]
         assert low < ill[name]["value"] < high
-    assert set(found) == {"pictures"}
+    assert set(found) == {"finding", "threshold", "goal", "pictures", "net_benefit"}
+    assert (found["finding"], found["threshold"], found["goal"]) == ("ill", 0.5, None)
     assert json.loads(json.dumps(found)) == found
 
 
@@ -80,3 +83,35 @@ def test_the_headline_says_both_by_case_first() -> None:
     assert "Groups have no such figures: group 'a': its 10 pictures are of 2 classes" in mixed
     found = screening(rows(ILL[:5]), TARGETS[:5], CLASSES, None)
     assert "specificity unknown, ROC-AUC unknown." in headline(metrics | found)
+
+
+def test_the_class_looked_for_is_told_by_its_threshold_of_pictures_and_cases() -> None:
+    decision = Decision(point=Point(finding=1, at=0.65, goal="specificity 0.6", share=0.5))
+    found = screening(rows(ILL), TARGETS, CLASSES, PATIENTS, decision=decision, prevalence=0.1)["screening"]
+    ill = found["pictures"]["ill"]
+    assert (ill["tp"], ill["fp"], ill["tn"], ill["fn"]) == (3, 1, 4, 2)
+    # of cases a (0.8) and c (0.75) are called ill, b (0.4) is missed, d, e and f are not
+    of_cases = found["cases"]["ill"]
+    assert (of_cases["tp"], of_cases["fp"], of_cases["tn"], of_cases["fn"]) == (1, 1, 3, 1)
+    there = found["at_prevalence"]
+    assert there["ppv"]["value"] == pytest.approx(0.5 * 0.1 / (0.5 * 0.1 + 0.25 * 0.9)), "of cases"
+    said = headline(classification_metrics(rows(ILL), TARGETS, classes=CLASSES, split="test") | {"screening": found})
+    assert "As a test for ill, told from 0.65 on (specificity 0.6), of 6 groups: sensitivity 50.0 (" in said
+    assert "Where 10 % are ill: PPV 18.2 (" in said
+
+
+def test_of_more_classes_the_one_looked_for_is_a_test_against_the_rest() -> None:
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3], [0.3, 0.3, 0.4], [0.6, 0.2, 0.2]])
+    found = screening(probabilities, np.array([0, 1, 1, 2]), ("a", "b", "c"), None, finding=1)["screening"]
+    assert list(found["pictures"]) == ["b"]
+    assert (found["pictures"]["b"]["tp"], found["pictures"]["b"]["fn"], found["threshold"]) == (1, 1, None)
+
+
+def test_net_benefit_is_what_is_found_less_false_alarms_at_their_price() -> None:
+    curve = screening(rows(ILL), TARGETS, CLASSES, None)["screening"]["net_benefit"]
+    at = curve["thresholds"].index(0.5)
+    assert curve["model"][at] == pytest.approx(4 / 10 - 2 / 10)
+    assert curve["everyone"][at] == pytest.approx(0.5 - 0.5)
+    rare = screening(rows(ILL), TARGETS, CLASSES, None, prevalence=0.1)["screening"]["net_benefit"]
+    at = rare["thresholds"].index(0.1)  # where a probability of one half comes to lie: the same pictures are acted on
+    assert rare["model"][at] == pytest.approx(0.1 * 4 / 5 - 0.9 * 2 / 5 * 0.1 / 0.9, abs=1e-5)

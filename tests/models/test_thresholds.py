@@ -3,8 +3,8 @@ import pytest
 
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, UsageError
-from resnetkit.models.cut_offs import goal_of
 from resnetkit.models.decision import Question
+from resnetkit.models.goals import goal_of
 from resnetkit.models.thresholds import Thresholds
 
 CLASSES = ("car", "dog", "tree")

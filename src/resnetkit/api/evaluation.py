@@ -16,9 +16,11 @@ from resnetkit.data.classes import renamed
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.several import without_columns
 from resnetkit.data.sources import called, open_data
-from resnetkit.errors import DataError, UsageError
+from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.models.checkpoint import CLASSIFICATION, Deciding
 from resnetkit.models.decision import GIVEN, Decision
+from resnetkit.models.goals import screening_goal_of
+from resnetkit.models.point import odds_of
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -65,6 +67,8 @@ def evaluate(
     outliers: str | Path | None = None,
     calibrated: str | Path | None = None,
     goal: str | None = None,
+    finding: str | None = None,
+    prevalence: float | None = None,
     watcher: Watcher | None = None,
     **computing: Any,
 ) -> Evaluation:
@@ -77,7 +81,9 @@ def evaluate(
     reaches is reported beside the figures without it. `outliers` are pictures of something else: for each threshold of
     the model, how many of them get an answer all the same is reported. `calibrated` is where a copy of the model goes
     whose temperature and thresholds are fitted on the pictures scored, which must not be test pictures; of a model of
-    several labels or of objects `goal` says what for: `f1`, `precision 0.9`, `recall 0.9`. `computing` are
+    several labels or of objects `goal` says what for: `f1`, `precision 0.9`, `recall 0.9`; of one class per picture,
+    where `finding` is the class that is looked for: `youden`, `sensitivity 0.95`, `specificity 0.9`. `prevalence` is
+    how frequent that class is where the model shall be used: predictive values there are reported, too. `computing` are
     the options of `load` that say what computes: device, engine, precision, threads. The files go to `output`; without
     it to `evaluations/` of the run, where the model is one.
     """
@@ -91,6 +97,7 @@ def evaluate(
         model = load(model, watcher=watcher, **computing)
     model.check_classes()
     _check_asked(model, tta=tta, outliers=outliers, calibrated=calibrated, goal=goal)
+    sought = _sought(model, finding=finding, prevalence=prevalence, goal=goal)
     if model.computes:
         watcher.note(model.computes)
     folder = model.run
@@ -109,9 +116,12 @@ def evaluate(
     more |= {} if outliers is None else {"outliers": _answered(outliers, model, watcher)}
     if folder is not None and (chosen == "test" or model.memory.known.tested_by(part.contents)):
         more["test_looks"] = looked_at_test(folder, called(data))
-    result = score(model, part, split=chosen, tta=views, folder=place, watcher=watcher, logits=logits, more=more)
+    result = score(
+        model, part, split=chosen, tta=views, folder=place, watcher=watcher, logits=logits, more=more, sought=sought
+    )
     if calibrated is not None:
-        _calibrate(model, logits[0], part, split=chosen, goal=goal, to=Path(calibrated), watcher=watcher)
+        aims = {name: value for name, value in (("goal", goal), ("finding", finding)) if value is not None}
+        _calibrate(model, logits[0], part, split=chosen, aims=aims, to=Path(calibrated), watcher=watcher)
     return dataclasses.replace(result, notes=tuple(notes))
 
 
@@ -124,10 +134,36 @@ def _check_asked(
         raise UsageError(f"--tta {tta} averages probabilities over views of a picture, and {gives}: leave it out")
     if outliers is not None and model.gives != "class":
         raise UsageError(f"--outliers: is for models of one class per picture, and {gives}")
-    if goal is not None and model.gives == "class":
-        raise UsageError(f"--goal: is for the thresholds of several labels or of objects, and {gives}")
+    if outliers is not None and _looks_for_one(model):
+        raise UsageError(f"--outliers: counts what --reject lets through, and {model.name} looks for one class instead")
     if goal is not None and calibrated is None:
         raise UsageError("--goal says what thresholds are fitted for: give it with --calibrated FILE")
+
+
+def _sought(model: Model, *, finding: str | None, prevalence: float | None, goal: str | None) -> dict[str, Any]:
+    """Return which class is looked for and how frequent it is, where asked; `UsageError` for what has no meaning."""
+    option = "--finding" if finding is not None else "--prevalence" if prevalence is not None else None
+    if option is not None and model.gives != "class":
+        raise UsageError(
+            f"{option}: is for models of one class per picture, and {model.name} gives {GIVEN[model.gives]}"
+        )
+    if finding is not None and finding not in model.classes:
+        raise UsageError(f"--finding {finding}: {model.name} has no such class{near_miss(finding, model.classes)}")
+    if model.gives == "class":
+        if goal is not None and finding is None:
+            raise UsageError("--goal: say for which class, as --finding CLASS")
+        if goal is not None:
+            screening_goal_of(goal)
+        if prevalence is not None and finding is None and not _looks_for_one(model):
+            raise UsageError("--prevalence: say of which class, as --finding CLASS")
+    if prevalence is not None:
+        odds_of(prevalence)
+    return {name: value for name, value in (("finding", finding), ("prevalence", prevalence)) if value is not None}
+
+
+def _looks_for_one(model: Model) -> bool:
+    """Tell whether the model looks for one class, and tells it from a threshold on."""
+    return isinstance(model.decision, Decision) and model.decision.point is not None
 
 
 def _answered(outliers: str | Path, model: Model, watcher: Watcher) -> dict[str, Any]:
@@ -154,14 +190,14 @@ def _answered(outliers: str | Path, model: Model, watcher: Watcher) -> dict[str,
 
 
 def _calibrate(
-    model: Model, logits: np.ndarray, part: Part, *, split: Scored, goal: str | None, to: Path, watcher: Watcher
+    model: Model, logits: np.ndarray, part: Part, *, split: Scored, aims: Mapping[str, str], to: Path, watcher: Watcher
 ) -> None:
     """Write a copy of the model that is fitted to these pictures."""
     from resnetkit.models import checkpoint
     from resnetkit.models.seen import packed
 
     seen = model.memory.tells.and_calibrated(packed(part.contents))
-    fit = fitted(logits, part, model, split=split, goal=goal)
+    fit = fitted(logits, part, model, split=split, aims=aims)
     header = dataclasses.replace(model.header, decision=fit, trained_on=seen)
     checkpoint.save(to, model.network, header)
     watcher.note(f"{to}: the model with {header.decision.words}, all from {len(part.items)} pictures")
@@ -179,10 +215,14 @@ def _check_calibrating(part: Part, split: Scored, model: Model) -> None:
         raise UsageError(f"--calibrated takes no pictures that chose {model.name} among its epochs: give others")
 
 
-def fitted(logits: np.ndarray, part: Part, model: Model, *, split: Scored, goal: str | None = None) -> Deciding:
-    """Return the temperature and thresholds that the logits of a part, which did not train the model, allow."""
-    more = {} if goal is None else {"goal": goal}
-    decision = task_called(model.header.task).fit(logits, part, classes=model.classes, where=split, **more)
+def fitted(
+    logits: np.ndarray, part: Part, model: Model, *, split: Scored, aims: Mapping[str, str] | None = None
+) -> Deciding:
+    """Return the temperature and thresholds that the logits of a part, which did not train the model, allow.
+
+    `aims`: the `goal` of the thresholds and the class that is looked for, `finding`, where they are given.
+    """
+    decision = task_called(model.header.task).fit(logits, part, classes=model.classes, where=split, **(aims or {}))
     return dataclasses.replace(decision, fitted_to=part.content)
 
 
@@ -269,17 +309,19 @@ def _known_views(tta: str) -> Views:
 def score(
     model: Model, part: Part, *, split: Scored, folder: Path | None, watcher: Watcher,
     logits: tuple[np.ndarray, np.ndarray], tta: Views = "none", more: Mapping[str, Any] | None = None,
-    folds: Sequence[int] = (),
+    folds: Sequence[int] = (), sought: Mapping[str, Any] | None = None,
 ) -> Evaluation:  # fmt: skip
     """Score a part by its `logits`, plain and averaged; write the files, with the figures in `more`, and pictures.
 
-    `folds`: which fold held out each picture, where some did.
+    `folds`: which fold held out each picture, where some did; `sought`: the class that is looked for, and how frequent
+    it is, where that was asked.
     """
     from resnetkit.evaluation.evaluate import write_evaluation
 
     own, task = model.memory.known.calibrated_by(part.contents) or None, task_called(model.header.task)
     metrics, rows = task.score(
-        *logits, part, classes=model.classes, decision=model.decision, split=split, tta=tta, own=own
+        *logits, part, classes=model.classes, decision=model.decision, split=split, tta=tta, own=own,
+        **(sought or {}),
     )  # fmt: skip
     rows = [row | {"fold": fold} for row, fold in zip(rows, folds, strict=True)] if folds else rows
     metrics |= what_chose(model, part, split=split) | dict(more or {})

@@ -23,6 +23,7 @@ from resnetkit.data.opening.windows import FILE
 from resnetkit.errors import ResNetKitError, ResourceError, UsageError, missing_extra
 from resnetkit.exporting.folder import FORMATS, Exported, Format, Reads
 from resnetkit.models.checkpoint import DETECTION, MULTILABEL, read_header
+from resnetkit.models.decision import Decision
 from resnetkit.models.detection.found import Found
 from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.models.detection.sureness import Sureness
@@ -143,6 +144,11 @@ def _check_exportable(header: Header, name: str, *, int8: bool, reads: Reads) ->
             f"{name} reads windows of measured values, which exports have inside the graph, in fp32 and by numbers: "
             "leave --int8, --to torchvision and --preprocess outside out, and train with numbers in place of file"
         )
+    if isinstance(header.decision, Decision) and header.decision.point and header.decision.point.prevalence:
+        raise UsageError(
+            f"{name} was saved with a stated prevalence, and exports have the probabilities of the network: export the "
+            "model that it was loaded from"
+        )
     if int8 and header.task == MULTILABEL:
         raise UsageError(f"--int8 scores one class per picture, and {name} gives several labels: leave it out")
 
@@ -231,8 +237,8 @@ def _compared(
 
 
 def _differ(made: Exported) -> Differ:
-    """Return how two answers differ: by the first class, or by the labels or objects above their thresholds."""
-    from resnetkit.exporting.parity import by_first_class, by_labels, by_objects
+    """Return how two answers differ: by the class told, or by the labels or objects above their thresholds."""
+    from resnetkit.exporting.parity import by_first_class, by_labels, by_objects, by_point
     from resnetkit.models.thresholds import Thresholds
 
     decision, count = made.header.decision, len(made.header.classes)
@@ -240,7 +246,7 @@ def _differ(made: Exported) -> Differ:
         return by_labels(decision.of(count))
     if isinstance(decision, Sureness):
         return by_objects(decision.of(count), exact=made.precision == "fp32")
-    return by_first_class
+    return by_first_class if decision.point is None else by_point(decision.point)
 
 
 def _runtime_of(made: Exported) -> Callable[[np.ndarray], np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -201,6 +201,7 @@ def load(
     threads: int | None = None,
     reject: float | None = None,
     coverage: float | None = None,
+    prevalence: float | None = None,
     watcher: Watcher | None = None,
 ) -> Model:
     """Open a model: a catalog name (its published weights, downloaded once and verified), a run, or a weights file.
@@ -210,7 +211,8 @@ def load(
     and fp32 elsewhere. A model is prepared for OpenVINO once and kept in the cache; PyTorch is then not loaded.
     `reject`: the answer is "not sure" where so few right ones are that this share of them is lost (0.01, 0.02, 0.05,
     0.1, 0.2); `coverage`: as many classes are given as hold the true one that often (0.8, 0.9, 0.95, 0.99). Both are
-    for models that were held against pictures they did not learn from. A trunk without classes gives `features` alone.
+    for models that were held against pictures they did not learn from. `prevalence`: how frequent the class is that the
+    model looks for; probabilities are then those of such pictures. A trunk without classes gives `features` alone.
     Raises `UsageError` for a name there is not,
     `NetworkError` where weights cannot be had, `DataError` for a file that is none.
     """
@@ -221,7 +223,8 @@ def load(
         runtime = machine.resolve(device=device, precision=precision, threads=threads)
         return Model(source.trunk_network, header, name=source.name, runtime=runtime, files=source.files)
     try:
-        return _with_classes(source, model, device, engine, precision, threads, reject, coverage, watcher)
+        asked = {"reject": reject, "coverage": coverage, "prevalence": prevalence}
+        return _with_classes(source, model, device, engine, precision, threads, asked, watcher)
     except NamesNothingError as error:  # other programs' files have to be read for that
         runtime = machine.resolve(device=device, precision=precision, threads=threads)
         opened = source.open_trunk()
@@ -232,7 +235,7 @@ def load(
 
 def _with_classes(
     source: Source, model: str, device: str, engine: EngineName, precision: Precision, threads: int | None,
-    reject: float | None, coverage: float | None, watcher: Watcher,
+    asked: Mapping[str, float | None], watcher: Watcher,
 ) -> Model:  # fmt: skip
     """Return a model that names classes; raises `NamesNothingError` for a trunk."""
     stored = None if source.exported is None else source.exported.precision
@@ -240,14 +243,14 @@ def _with_classes(
     if chosen.engine == "torch":
         network, header = source.open()
         source.tell(header, watcher)
-        header = _deciding(header, source.name, reject, coverage, watcher)
+        header = _deciding(header, source.name, asked, watcher)
         return Model(
             network, header, name=source.name, runtime=chosen.runtime, run=run_of(model), computes=chosen.why,
             files=source.files,
         )  # fmt: skip
     found = prepared_model(source, watcher)
     source.tell(found.header, watcher)
-    header = _deciding(found.header, source.name, reject, coverage, watcher)
+    header = _deciding(found.header, source.name, asked, watcher)
     return Model(
         source.network, header, name=source.name, runtime=chosen.runtime, run=run_of(model),
         computes=chosen.why,
@@ -265,17 +268,15 @@ def _in_pytorch(source: Source, runtime: Runtime) -> Engine:
     return TorchEngine(network, header.preprocess, runtime)
 
 
-def _deciding(
-    header: Header, name: str, reject: float | None, coverage: float | None, watcher: Watcher
-) -> Header:  # fmt: skip
+def _deciding(header: Header, name: str, asked: Mapping[str, float | None], watcher: Watcher) -> Header:
     """Return the header with the thresholds that were asked for; one that too few pictures fixed is told."""
-    if reject is None and coverage is None:
+    given = {option: value for option, value in asked.items() if value is not None}
+    if not given:
         return header
     if not isinstance(header.decision, Decision):
-        option = "--reject" if reject is not None else "--coverage"
         gives = GIVEN[header.decision.gives]
-        raise UsageError(f"{option}: is for models of one class per picture, and {name} gives {gives}")
-    decision = header.decision.asked(reject=reject, coverage=coverage, name=name)
+        raise UsageError(f"--{next(iter(given))}: is for models of one class per picture, and {name} gives {gives}")
+    decision, reject, coverage = header.decision.asked(**given, name=name), given.get("reject"), given.get("coverage")
     few = f"the {decision.fitted_on} pictures that {name} was held against are too few to promise that:"
     if reject is not None and decision.threshold == 0:
         watcher.note(f"--reject {reject:g}: {few} every picture gets an answer")

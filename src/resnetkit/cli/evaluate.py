@@ -28,7 +28,13 @@ from resnetkit.cli.progress import watching
     "--calibrated", metavar="FILE",
     help="Write a copy of the model whose temperature and thresholds are fitted on the pictures scored.",
 )  # fmt: skip
-@click.option("--goal", metavar="AIM", help="Of labels or objects: thresholds for f1, 'precision 0.9' or 'recall 0.9'.")
+@click.option(
+    "--goal", metavar="AIM",
+    help="Of labels or objects: thresholds for f1, 'precision 0.9' or 'recall 0.9'; of --finding: for youden, "
+    "'sensitivity 0.95' or 'specificity 0.9'.",
+)  # fmt: skip
+@click.option("--finding", metavar="CLASS", help="The class that is looked for: --calibrated fits its threshold.")
+@click.option("--prevalence", type=float, metavar="SHARE", help="How frequent it is where the model shall be used.")
 @options.engine
 @options.format_option("table", "json")
 @options.computing

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     "--coverage", type=float, metavar="SHARE",
     help="Name as many classes as hold the true one so often: 0.8, 0.9, 0.95 or 0.99.",
 )  # fmt: skip
+@click.option(
+    "--prevalence", type=float, metavar="SHARE",
+    help="How frequent the class is that the model looks for: probabilities are then those of such pictures.",
+)  # fmt: skip
 @click.option("--sort-into", metavar="DIR", help="Copy the pictures into a folder per predicted class.")
 @click.option("--draw", metavar="DIR", help="Draw what a detector finds: boxes, masks, names and scores, a PNG each.")
 @click.option("--crops", metavar="DIR", help="Cut what a detector finds out, into a folder per class.")

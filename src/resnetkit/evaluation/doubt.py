@@ -33,7 +33,8 @@ class Answers:
     """What a model says of pictures by its decision, honestly: one that these very pictures fitted is cross-fitted.
 
     `logits`: `[N, K]`, `targets`: `[N]` classes; `own`: whether these are the pictures that fitted the decision.
-    `probabilities`: what every figure is made of; `after`: those with a temperature, where the decision has none.
+    `probabilities`: what every figure is made of; `after`: those with a temperature, where the decision has none;
+    `told`: `[N]` classes.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class Answers:
         self.groups = list(groups) if any(group is not None for group in groups) else None
         self.others: list[tuple[np.ndarray, Decision]] | None = None
         if own or decision.fitted_on is None:
-            self.others = cross_decisions(logits, targets, self.groups)
+            self.others = cross_decisions(logits, targets, self.groups, point=decision.point)
         self.probabilities = self.of(logits)
+        self.told = self.told_of(self.probabilities, np.arange(len(targets)))
         self.after = self.probabilities
         if self.others is not None and decision.fitted_on is None:
             self.after = cross_probabilities(logits, self.others)
@@ -57,6 +59,16 @@ class Answers:
             return cross_probabilities(logits, self.others)
         return self.decision.probabilities(logits)
 
+    def told_of(self, probabilities: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+        """Return the class told, `[C]`, of `[C, K]` probabilities, each by what may judge the picture so numbered."""
+        if self.others is None or self.decision.point is None:
+            return self.decision.told(probabilities)
+        told = np.empty(len(probabilities), np.int64)
+        for inside, decision in self.others:
+            own = inside[pictures]
+            told[own] = decision.told(probabilities[own])
+        return told
+
     def kept(self) -> dict[str, Any]:
         """Return what the thresholds of the decision do, `rejects` and `sets`."""
         if self.others is None:
@@ -64,7 +76,9 @@ class Answers:
         return cross_kept(self.logits, self.targets, self.decision, self.others)
 
 
-def doubts(answers: Answers, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def doubts(
+    answers: Answers, metrics: Mapping[str, Any], *, finding: int | None = None, prevalence: float | None = None
+) -> dict[str, Any]:
     """Return more figures of answers, beside those in `metrics`.
 
     `top1_interval` takes the place of the one for independent pictures where some come in groups, and `grouped` says
@@ -72,14 +86,16 @@ def doubts(answers: Answers, metrics: Mapping[str, Any]) -> dict[str, Any]:
     `before` (the network's own) and `after`: at the decision's temperature where that was fitted on others, not `own`,
     `fitted_on` "val", else at one that these pictures fix for each other, "crossfit", where it helps.
     `rejects` and `sets`: what each threshold of the decision does, cross-fitted likewise. `screening`: of two classes,
-    see `two_classes`.
+    or where one, the `finding`, is looked for, at a stated `prevalence`, see `two_classes`.
     """
     probabilities, targets, after, groups = answers.probabilities, answers.targets, answers.after, answers.groups
     ranked = rankings(probabilities, targets)
     return {
-        "top1_interval": _plain(accuracy_interval(probabilities.argmax(axis=1) == targets, groups)),
+        "top1_interval": _plain(accuracy_interval(answers.told == targets, groups)),
         "grouped": groups is not None,
-        "intervals": intervals(probabilities, targets, groups, after=after, ranked=ranked),
+        "intervals": intervals(
+            probabilities, targets, groups, after=after, ranked=ranked, found=answers.told == targets
+        ),
         "calibration": {
             "temperature": answers.decision.temperature,
             "fitted_on": "val" if answers.others is None else "crossfit",
@@ -89,7 +105,17 @@ def doubts(answers: Answers, metrics: Mapping[str, Any]) -> dict[str, Any]:
         **{name: area_figures(found, metrics["classes"]) for name, found in ranked.items()},
         "curves": curves(probabilities, targets, metrics["classes"]),
         "selective": selective(probabilities, targets),
-        **screening(probabilities, targets, metrics["classes"], groups),
+        **screening(
+            probabilities,
+            targets,
+            metrics["classes"],
+            groups,
+            finding=finding,
+            prevalence=prevalence,
+            decision=answers.decision,
+            told=answers.told,
+            tells=answers.told_of,
+        ),
         **answers.kept(),
     }
 
@@ -109,14 +135,14 @@ def intervals(
     *,
     after: np.ndarray,
     ranked: Mapping[str, Areas],
+    found: np.ndarray,
 ) -> dict[str, list[float]]:
     """Return the 95 % intervals of balanced accuracy, loss, calibration error, mean areas and, of many classes, top-5.
 
-    `[N, K]` probabilities of pictures of the classes `targets`, those `after` calibration, for its error, and the areas
-    of `rankings`. There is no interval of areas that no class has, of top-5 among five classes, nor of loss and
-    calibration error of a single picture or group.
+    `[N, K]` probabilities of pictures of the classes `targets`, those `after` calibration, for its error, the areas of
+    `rankings`, and which are `found`, named right. There is no interval of areas that no class has, of top-5 among five
+    classes, nor of loss and calibration error of a single picture or group.
     """
-    found = probabilities.argmax(axis=1) == targets
     smallest = np.finfo(np.float32).tiny
     of_truth = probabilities[np.arange(len(targets)), targets].astype(np.float64)
     losses = np.stack([-np.log(np.maximum(of_truth, smallest)), np.ones(len(targets))], axis=1)

@@ -79,10 +79,13 @@ def scored(
     split: Scored,
     tta: Views = "none",
     own: bool | None = None,
+    finding: str | None = None,
+    prevalence: float | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return what `evaluate_part` does, for logits that are there: `[N, K]`, in the order of the part.
 
     `own`: the decision was fitted on these pictures, so that each must be judged by what others fit; None: it says so.
+    `finding`: the class that is looked for; `prevalence`: how frequent it is stated to be. A row says what is told.
     """
     targets = class_targets(part.items, classes, where=split)
     if not (np.isfinite(logits).all() and np.isfinite(averaged).all()):
@@ -90,12 +93,15 @@ def scored(
     if own is None:
         own = split == "val" if decision.fitted_to is None else part.content == decision.fitted_to
     answers = Answers(logits, targets, [item.group for item in part.items], decision, own=own)
-    metrics = classification_metrics(answers.probabilities, targets, classes=classes, split=split)
+    metrics = classification_metrics(answers.probabilities, targets, classes=classes, split=split, told=answers.told)
     if tta != "none":
-        reached = classification_metrics(answers.of(averaged), targets, classes=classes, split=split)
+        of_views = answers.of(averaged)
+        told = answers.told_of(of_views, np.arange(len(targets)))
+        reached = classification_metrics(of_views, targets, classes=classes, split=split, told=told)
         metrics["tta"] = {"views": tta, "top1": reached["top1"], "loss": reached["loss"]}
-    metrics |= doubts(answers, metrics)
-    return metrics, _rows(part.items, answers.probabilities, classes=classes, split=split)
+    looked_for = None if finding is None else list(classes).index(finding)
+    metrics |= doubts(answers, metrics, finding=looked_for, prevalence=prevalence)
+    return metrics, _rows(part.items, answers.probabilities, answers.told, classes=classes, split=split)
 
 
 def part_logits(
@@ -145,9 +151,8 @@ def _one_line_per_figure(metrics: Mapping[str, Any]) -> str:
 
 
 def _rows(
-    items: Sequence[Item], probabilities: np.ndarray, *, classes: Sequence[str], split: Scored
+    items: Sequence[Item], probabilities: np.ndarray, told: np.ndarray, *, classes: Sequence[str], split: Scored
 ) -> list[dict[str, Any]]:
-    best = probabilities.argmax(axis=1)
     return [
         {
             "source": item.source,
@@ -158,7 +163,7 @@ def _rows(
             "split": split,
             "group": item.group,
         }
-        for item, row, index in zip(items, probabilities, best, strict=True)
+        for item, row, index in zip(items, probabilities, told, strict=True)
     ]
 
 

@@ -8,22 +8,34 @@ where those came in groups, over pictures of new groups.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from resnetkit.evaluation.calibration import folds, helpful_temperature
+from resnetkit.evaluation.screening import operating_point
 from resnetkit.evaluation.uncertainty import keys
 from resnetkit.models.decision import COVERAGES, REJECTS, Decision
+from resnetkit.models.point import Point
 
 
-def fit_decision(logits: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None) -> Decision:
+def fit_decision(
+    logits: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None, *,
+    finding: int | None = None, goal: str = "youden",
+) -> Decision:  # fmt: skip
     """Return the decision that held-out pictures allow: temperature, and a threshold for each rate and coverage.
 
-    `logits`: `[N, K]` of pictures that did not train the model; `targets`: `[N]` class indices.
+    `logits`: `[N, K]` of pictures that did not train the model; `targets`: `[N]` class indices. With a class that is
+    looked for, `finding`, there is a threshold for this one instead, for a `goal` of `operating_point`.
     """
     temperature = helpful_temperature(logits, targets, groups)
     probabilities = Decision(temperature=temperature).probabilities(logits)
+    if finding is not None:
+        of_class = targets == finding
+        at, met = operating_point(probabilities[:, finding], of_class, goal)
+        point = Point(finding=finding, at=min(at, 1.0), goal=goal, share=float(of_class.mean()), met=met)
+        return Decision(temperature=temperature, fitted_on=len(targets), point=point)
     return Decision(
         temperature=temperature,
         rejects={rate: reject_threshold(probabilities, targets, float(rate), groups) for rate in REJECTS},
@@ -76,19 +88,25 @@ def kept(probabilities: np.ndarray, targets: np.ndarray, decision: Decision) -> 
 
 
 def cross_decisions(
-    logits: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None
+    logits: np.ndarray, targets: np.ndarray, groups: Sequence[str | None] | None = None, *, point: Point | None = None
 ) -> list[tuple[np.ndarray, Decision]]:
     """Return each fifth of the pictures ([N] bool) with the decision that the other four allow; groups stay together.
 
-    So pictures that fit a decision can show what it does to others: their own would do to them what was promised.
+    So pictures that fit a decision can show what it does to others: their own would do to them what was promised. With
+    a `point` theirs are for its class and goal, and it is their own where the others are all of the class, or none.
     """
     number = folds(len(targets), groups)
     nothing_promised = Decision(rejects=dict.fromkeys(REJECTS, 0.0), sets=dict.fromkeys(COVERAGES, 0.0))
+    fit = fit_decision if point is None else partial(fit_decision, finding=point.finding, goal=point.goal)
     found = []
     for fold in np.unique(number):
         inside = number == fold
         theirs = None if groups is None else [group for group, own in zip(groups, inside, strict=True) if not own]
-        others = nothing_promised if inside.all() else fit_decision(logits[~inside], targets[~inside], theirs)
+        others = nothing_promised
+        if point is not None and len(np.unique(targets[~inside] == point.finding)) < 2:
+            others = Decision(point=point)
+        elif not inside.all():
+            others = fit(logits[~inside], targets[~inside], theirs)
         found.append((inside, others))
     return found
 

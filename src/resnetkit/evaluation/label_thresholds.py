@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from resnetkit.evaluation.calibration import folds
-from resnetkit.models.cut_offs import goal_of
+from resnetkit.models.goals import goal_of
 from resnetkit.models.thresholds import Thresholds
 
 _FOLDS = 5

@@ -1,13 +1,14 @@
 """How good a classifier's answers are: the figures of `metrics.json`, and the same in plain words."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from resnetkit.errors import DataError
+from resnetkit.evaluation.screening_words import screening_lines
 from resnetkit.models.choice import Choice, choice_in
 from resnetkit.words import one_line
 
@@ -22,15 +23,17 @@ _VIEWS = {
 
 
 def classification_metrics(
-    probabilities: np.ndarray, targets: np.ndarray, *, classes: Sequence[str], split: str
-) -> dict[str, Any]:
+    probabilities: np.ndarray, targets: np.ndarray, *, classes: Sequence[str], split: str,
+    told: np.ndarray | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Return the content of `metrics.json` from `probabilities` ([N, K] float) and `targets` ([N] int, class indices).
 
-    Every image counts once; fractions lie in [0, 1]; `loss` is the mean cross-entropy in nats. What is undefined is
-    None, never NaN: `top5` with five classes or fewer, the precision of a class that was never predicted, the recall of
-    a class without images, the F1 of a class with neither. Classes without images stay out of `balanced_accuracy`, the
-    mean recall. Rows of `confusion_matrix` are true classes, columns predicted ones. `majority` is what always
-    answering the largest class would reach. Raises DataError when there is no image.
+    `told` ([N]): the class that is told of each, the most probable one where it is None. Every image counts once;
+    fractions lie in [0, 1]; `loss` is the mean cross-entropy in nats. What is undefined is None, never NaN: `top5` with
+    five classes or fewer, the precision of a class that was never predicted, the recall of a class without images, the
+    F1 of a class with neither. Classes without images stay out of `balanced_accuracy`, the mean recall. Rows of
+    `confusion_matrix` are true classes, columns predicted ones. `majority` is what always answering the largest class
+    would reach. Raises DataError when there is no image.
     """
     count, num_classes = probabilities.shape
     assert targets.shape == (count,), (targets.shape, probabilities.shape)
@@ -40,10 +43,11 @@ def classification_metrics(
         raise DataError(f"the {split!r} part holds no picture to score; choose another with --split")
     assert 0 <= targets.min() <= targets.max() < num_classes, (targets.min(), targets.max())
     rank = ranks(probabilities, targets)
-    matrix = _confusion_matrix(probabilities.argmax(axis=1), targets, num_classes)
+    told = probabilities.argmax(axis=1) if told is None else told
+    matrix = _confusion_matrix(told, targets, num_classes)
     support = matrix.sum(axis=1)
     present = support > 0
-    correct = int((rank == 0).sum())
+    correct = int((told == targets).sum())
     largest = int(support.argmax())
     return {
         "split": split,
@@ -86,7 +90,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
         *_choice_lines(metrics),
         *_averaged_lines(metrics),
         _majority_line(metrics),
-        *_test_lines(metrics),
+        *screening_lines(metrics),
     ]
     if metrics["top5"] is not None:
         lines.append(f"The right name is among the first five for {_percent(metrics['top5'])} %.")
@@ -273,35 +277,6 @@ def _majority_line(metrics: Mapping[str, Any]) -> str:
     if metrics["top1_interval"][0] <= majority["top1"]:
         return f"{line}, which lies inside the interval: the model is not clearly better than that."
     return f"{line}."
-
-
-def _test_lines(metrics: Mapping[str, Any]) -> list[str]:
-    """Say what a model of two classes is worth as a test for the second, of groups first where there are any."""
-    found = metrics.get("screening")
-    if found is None:
-        return []
-    name = metrics["classes"][-1]
-    of_pictures = _as_test(found["pictures"][name])
-    if "cases" not in found:
-        why = f" Groups have no such figures: {found['mixed']}." if "mixed" in found else ""
-        return [f"As a test for {name}: {of_pictures}.{why}"]
-    of_cases = _as_test(found["cases"][name])
-    return [f"As a test for {name}, of {found['count']:,} groups: {of_cases}; of pictures: {of_pictures}."]
-
-
-def _as_test(figures: Mapping[str, Any]) -> str:
-    told = [f"{name} {_bounded(figures[name], _percent)} %" for name in ("sensitivity", "specificity")]
-    return ", ".join([*told, f"ROC-AUC {_bounded(figures['roc_auc'], '{:.3f}'.format)}"]).replace(
-        "unknown %", "unknown"
-    )
-
-
-def _bounded(estimate: Mapping[str, Any], written: Callable[[float], str]) -> str:
-    if estimate["value"] is None:
-        return "unknown"
-    bounds = estimate["interval"]
-    between = "" if bounds is None else f" ({written(bounds[0])} to {written(bounds[1])})"
-    return written(estimate["value"]) + between
 
 
 def _doubt_lines(metrics: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from resnetkit.errors import DataError, UsageError
+from resnetkit.errors import DataError
 from resnetkit.evaluation.areas import Areas, under_roc
 from resnetkit.evaluation.uncertainty import (
     Interval,
@@ -24,6 +24,7 @@ from resnetkit.evaluation.uncertainty import (
     units_of,
     variance_of,
 )
+from resnetkit.models.goals import screening_goal_of
 
 _Z = 1.959964
 
@@ -40,27 +41,12 @@ UNDEFINED = Estimate(None, None)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class OperatingPoint:
-    """The threshold that serves an aim, and what it reaches on the pictures that chose it, which is too good.
-
-    `met` is false where nothing reaches the aim but to call every picture one of the class, or none.
-    """
-
-    threshold: float
-    aim: str
-    met: bool
-    sensitivity: float
-    specificity: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AtThreshold:
-    """What a threshold does to pictures: counts, and the figures made of them.
+class AsTest:
+    """What a test for a class does to pictures: counts, and the figures made of them.
 
     `lr_positive` is sensitivity / (1 - specificity), `lr_negative` (1 - sensitivity) / specificity.
     """
 
-    threshold: float
     tp: int
     fp: int
     tn: int
@@ -86,15 +72,16 @@ def roc_auc(scores: np.ndarray, of_class: np.ndarray, groups: Sequence[str | Non
     return Estimate(area, area_interval(Areas([area], influence), of_class.astype(np.int64), groups))
 
 
-def operating_point(scores: np.ndarray, of_class: np.ndarray, aim: str) -> OperatingPoint:
-    """Return the threshold for an aim, `youden`, `sensitivity 0.95` or `specificity 0.9`, halfway between two scores.
+def operating_point(scores: np.ndarray, of_class: np.ndarray, goal: str) -> tuple[float, bool]:
+    """Return the threshold for a goal, `youden`, `sensitivity 0.95` or `specificity 0.9`, halfway between two scores.
 
     `youden` has the largest sensitivity + specificity - 1 (Youden 1950); the others have the largest specificity, or
-    sensitivity, that leaves the aim reached. Choose it on pictures other than those that it is to be judged by: there
-    it falls short of the aim about as often as not. Raises `UsageError` for another aim, `DataError` where all
-    pictures are of the class, or none.
+    sensitivity, that leaves the goal reached. Choose it on pictures other than those that it is to be judged by: there
+    it falls short of the goal about as often as not. Also tells whether it is reached, as it always is by calling every
+    picture one of the class, or none. Raises `UsageError` for another goal, `DataError` where all pictures are of the
+    class, or none.
     """
-    name, wanted = aim_of(aim)
+    name, wanted = screening_goal_of(goal)
     if not of_class.any() or of_class.all():
         raise DataError("an operating point needs pictures of the class and others: choose it on a part that has both")
     thresholds, found, alarms = _steps(scores.astype(np.float64), of_class)
@@ -105,43 +92,17 @@ def operating_point(scores: np.ndarray, of_class: np.ndarray, aim: str) -> Opera
         aimed, other = (found, specificity) if name == "sensitivity" else (specificity, found)
         order = np.lexsort((aimed, other))  # the last has most of `other`, and of these most of what is aimed at
         place = int(order[aimed[order] >= wanted][-1])
-    return OperatingPoint(
-        threshold=float(thresholds[place]),
-        aim=aim,
-        met=0 < place < len(thresholds) - 1,
-        sensitivity=float(found[place]),
-        specificity=float(specificity[place]),
-    )
+    return float(thresholds[place]), 0 < place < len(thresholds) - 1
 
 
-def aim_of(text: str) -> tuple[str, float]:
-    """Return what an operating point shall reach: `("youden", 1.0)`, `("sensitivity", 0.95)`, `("specificity", 0.9)`.
-
-    Raises `UsageError` for anything else.
-    """
-    name, _, share = text.strip().partition(" ")
-    try:
-        wanted = float(share) if share else 1.0
-    except ValueError:
-        wanted = math.nan
-    known = not share if name == "youden" else bool(share) and name in ("sensitivity", "specificity")
-    if not known or not 0 < wanted <= 1:
-        raise UsageError(f"operating point {text!r}: choose youden, 'sensitivity 0.95' or 'specificity 0.9'")
-    return name, wanted
-
-
-def at_threshold(
-    scores: np.ndarray, of_class: np.ndarray, *, threshold: float, groups: Sequence[str | None] | None = None
-) -> AtThreshold:
-    """Return the figures of pictures at a threshold that was chosen on others.
+def as_test(said: np.ndarray, of_class: np.ndarray, groups: Sequence[str | None] | None = None) -> AsTest:
+    """Return the figures of pictures that are `said` ([N] bool) to be of the class, by what others chose.
 
     Shares have the interval of `accuracy_interval` (Clopper and Pearson's, by group), ratios that of
     `likelihood_ratio`.
     """
-    said = called(scores, threshold)
     ratios = [likelihood_ratio(named, of_class, groups) for named in (said, ~said)]
-    return AtThreshold(
-        threshold=threshold,
+    return AsTest(
         tp=int((said & of_class).sum()),
         fp=int((said & ~of_class).sum()),
         tn=int((~said & ~of_class).sum()),

@@ -1,8 +1,8 @@
-"""A model of two classes taken as a test for one of them: what `metrics.json` says, by picture and by case."""
+"""A model taken as a test for a class: what `metrics.json` says of it, by picture and by case."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -10,46 +10,97 @@ import numpy as np
 
 from resnetkit.errors import DataError
 from resnetkit.evaluation.cases import by_case
-from resnetkit.evaluation.screening import Estimate, at_threshold, roc_auc
+from resnetkit.evaluation.decision_curve import decision_curve
+from resnetkit.evaluation.prevalence import at_prevalence
+from resnetkit.evaluation.screening import Estimate, as_test, roc_auc
+from resnetkit.models.decision import Decision
+from resnetkit.models.point import recalibrated
 
 _HALF = 0.5
+# Which class is told, `[C]`, of `[C, K]` probabilities of cases, given a picture of each.
+Tells = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def screening(
-    probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str], groups: Sequence[str | None] | None
-) -> dict[str, Any]:
-    """Return `screening` of metrics.json for two classes, nothing for more: each class as what is looked for.
+    probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str], groups: Sequence[str | None] | None, *,
+    finding: int | None = None, prevalence: float | None = None, decision: Decision | None = None,
+    told: np.ndarray | None = None, tells: Tells | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return `screening` of metrics.json: of two classes, or where one of more is looked for.
 
-    `probabilities`: `[N, 2]`, `targets`: `[N]` classes; a class is told from one half on. For each class: `tp`, `fp`,
-    `tn`, `fn`, and `sensitivity`, `specificity`, `ppv`, `npv`, `lr_positive`, `lr_negative` and `roc_auc`, each with
-    `value` and `interval`, both None where there is none; intervals are by group where there are groups. Then `cases`
-    has the same of the `count` groups, the mean of a group's pictures being its answer; `mixed` says why not.
+    `probabilities`: `[N, K]`, `targets`: `[N]` classes. `finding` is the class that is looked for, else that of the
+    `decision`, else the last of two. `told` and `tells` say which class is told of pictures and of cases, where that is
+    not by the decision.
+
+    `pictures` has for each class that is asked about, both of two: `tp`, `fp`, `tn`, `fn`, and `sensitivity`,
+    `specificity`, `ppv`, `npv`, `lr_positive`, `lr_negative` and `roc_auc`, each with `value` and `interval`, both None
+    where there is none; intervals are by group where there are groups. Then `cases` has the same of the `count` groups,
+    the mean of a group's pictures being its answer; `mixed` says why not. `threshold`: from which probability on the
+    finding is told, and the `goal` of that. At a stated `prevalence`: `at_prevalence` with `ppv` and `npv`, of cases
+    where there are any. `net_benefit`: the decision curve of the finding; with a prevalence of probabilities
+    recalibrated to it, from the share `seen` in the pictures that fitted the decision, else in the scored ones.
     """
-    if len(classes) != 2:
+    decision = decision or Decision()
+    point = decision.point
+    if finding is None and point is not None:
+        finding = point.finding
+    if finding is None and len(classes) != 2:
         return {}
-    found: dict[str, Any] = {"pictures": _by_class(probabilities, targets, classes, groups)}
+    looked_for = len(classes) - 1 if finding is None else finding
+    asked = range(len(classes)) if len(classes) == 2 else (looked_for,)
+    told = decision.told(probabilities) if told is None else told
+    found: dict[str, Any] = {"finding": classes[looked_for], "threshold": _HALF, "goal": None}
+    if point is not None and point.finding == looked_for:
+        found |= {"threshold": point.at, "goal": point.goal}
+    elif len(classes) > 2:
+        found["threshold"] = None  # told where it is the most probable
+    found["pictures"] = _by_class(probabilities, told, targets, classes, asked, groups)
+    scored, said, true, theirs = probabilities, told, targets, groups
     if groups is not None:
         try:
             cases = by_case(probabilities, targets, groups)
         except DataError as error:
             found["mixed"] = str(error)
         else:
-            found["cases"] = _by_class(cases.probabilities, cases.targets, classes, None)
+            firsts = np.array([numbers[0] for numbers in cases.members])
+            said = decision.told(cases.probabilities) if tells is None else tells(cases.probabilities, firsts)
+            scored, true, theirs = cases.probabilities, cases.targets, None
+            found["cases"] = _by_class(scored, said, true, classes, asked, None)
             found["count"] = len(cases.names)
+    of_class = true == looked_for
+    seen = point.share if point is not None and point.finding == looked_for else float((targets == looked_for).mean())
+    if prevalence is not None:
+        values = at_prevalence(said == looked_for, of_class, prevalence=prevalence, groups=theirs)
+        found["at_prevalence"] = {
+            "prevalence": prevalence, "seen": seen, "ppv": _plain(values.ppv), "npv": _plain(values.npv),
+        }  # fmt: skip
+    if of_class.any() and not of_class.all():
+        found["net_benefit"] = _net_benefit(scored[:, looked_for], of_class, seen, prevalence)
     return {"screening": found}
 
 
+def _net_benefit(scores: np.ndarray, of_class: np.ndarray, seen: float, prevalence: float | None) -> dict[str, Any]:
+    if prevalence is not None and 0 < seen < 1:
+        scores = recalibrated(scores, seen=seen, prevalence=prevalence)
+    curve = decision_curve(scores, of_class, prevalence=prevalence)
+    told = {"thresholds": curve.thresholds, "model": curve.model, "everyone": curve.everyone}
+    return {name: [round(float(value), 5) for value in values] for name, values in told.items()}
+
+
 def _by_class(
-    probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str], groups: Sequence[str | None] | None
-) -> dict[str, Any]:
+    probabilities: np.ndarray, told: np.ndarray, targets: np.ndarray, classes: Sequence[str], asked: Sequence[int],
+    groups: Sequence[str | None] | None,
+) -> dict[str, Any]:  # fmt: skip
     figures: dict[str, Any] = {}
-    for index, name in enumerate(classes):
-        scores, of_class = probabilities[:, index], targets == index
-        said = at_threshold(scores, of_class, threshold=_HALF, groups=groups)
+    for index in asked:
+        of_class = targets == index
+        said = as_test(told == index, of_class, groups)
         values = {one.name: getattr(said, one.name) for one in fields(said)} | {
-            "roc_auc": roc_auc(scores, of_class, groups)
+            "roc_auc": roc_auc(probabilities[:, index], of_class, groups)
         }
-        figures[name] = {key: _plain(value) if isinstance(value, Estimate) else value for key, value in values.items()}
+        figures[classes[index]] = {
+            key: _plain(value) if isinstance(value, Estimate) else value for key, value in values.items()
+        }
     return figures
 
 

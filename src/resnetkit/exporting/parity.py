@@ -15,6 +15,7 @@ from resnetkit.data.opening.measured import Measured
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.exporting.standalone.pictures import read, read_values
+from resnetkit.models.point import Point
 
 # Of float32 probabilities whose pixels agree within one grey level.
 TOLERANCE = 1e-3
@@ -54,6 +55,21 @@ def by_first_class(wanted: np.ndarray, answered: np.ndarray) -> Difference:
     if first != second:
         verdict = "tie" if wanted[first] - wanted[second] <= TOLERANCE else "other"
     return Difference(verdict=verdict, probabilities=_apart(wanted, answered))
+
+
+def by_point(point: Point) -> Differ:
+    """Return what tells whether the class told is the same, where one is looked for and told from a threshold on."""
+
+    def differ(wanted: np.ndarray, answered: np.ndarray) -> Difference:
+        first, second = (int(point.told(one[None])[0]) for one in (wanted, answered))
+        verdict: Verdict = "same"
+        if first != second:
+            crossed = point.finding in (first, second)
+            apart = abs(wanted[point.finding] - point.at) if crossed else wanted[first] - wanted[second]
+            verdict = "tie" if apart <= TOLERANCE else "other"
+        return Difference(verdict=verdict, probabilities=_apart(wanted, answered))
+
+    return differ
 
 
 def by_labels(at: np.ndarray) -> Differ:

@@ -116,6 +116,7 @@ class Record:
     sources: str
     threshold: float | None = None
     least: float | None = None
+    prevalence: float | None = None
     part_size: int = PART_SIZE
     gives: Gives = "class"
 
@@ -150,6 +151,7 @@ class Record:
             "top_k": f"with --top-k {self.top_k}, not {now.top_k}",
             "threshold": f"with --reject at {self.threshold}, not {now.threshold}",
             "least": f"with --coverage at {self.least}, not {now.least}",
+            "prevalence": f"with --prevalence at {self.prevalence}, not {now.prevalence}",
             "format": f"as {self.format}, not {now.format}",
             "sources": f"from {counted(self.pictures, 'picture')}, not {now.pictures:,}"
             if self.pictures != now.pictures
@@ -168,6 +170,7 @@ def record_of(
         model=predictor.name, weights=_weights_digest(files), precision=precision, top_k=top_k, format=format,
         pictures=len(pictures), sources=_sources_digest(pictures.items),
         gives=decision.gives, threshold=of_one.threshold, least=of_one.least,
+        prevalence=of_one.point.prevalence if of_one.point is not None else None,
     )  # fmt: skip
 
 

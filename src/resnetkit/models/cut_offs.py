@@ -10,6 +10,7 @@ import numpy as np
 
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.decision import check_known
+from resnetkit.models.goals import goal_of
 
 _HALF = 0.5
 _FEW = 5
@@ -79,20 +80,3 @@ class CutOffs:
         """
         check_known(values, cls)
         return cls(**values)
-
-
-def goal_of(text: str) -> tuple[str, float]:
-    """Return what cut-offs shall reach, and how much of it: `("f1", 1.0)`, `("precision", 0.9)`, `("recall", 0.9)`.
-
-    Raises `UsageError` for anything else.
-    """
-    name, _, share = text.strip().partition(" ")
-    try:
-        wanted = float(share) if share else 1.0
-    except ValueError:
-        wanted = -1.0
-    if (name == "f1" and share) or name not in ("f1", "precision", "recall") or not 0 < wanted <= 1:
-        raise UsageError(f"--goal {text!r}: choose f1, 'precision 0.9' or 'recall 0.9'")
-    if name != "f1" and not share:
-        raise UsageError(f"--goal {text}: say how much, as in '{name} 0.9'")
-    return name, wanted

@@ -12,6 +12,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.view import View
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.detection.detected import Detected
+from resnetkit.models.point import Point
 
 # The rates and coverages that thresholds are fitted for, as text: they are keys in files.
 REJECTS = ("0.01", "0.02", "0.05", "0.1", "0.2")
@@ -81,7 +82,8 @@ class Decision:
     `threshold` is a probability in [0, 1]; None answers always. `least` is the probability from which on a class
     belongs to the prediction set; None: the best classes are given whatever they reach. Thresholds to choose from:
     `rejects` by the share of right answers that they turn away, `sets` by the share of sets that hold the true class,
-    both fitted on `fitted_on` held-out pictures, whose content is `fitted_to`.
+    both fitted on `fitted_on` held-out pictures, whose content is `fitted_to`. With a `point` one class is looked for,
+    and told from its own probability on.
     """
 
     temperature: float = 1.0
@@ -91,6 +93,7 @@ class Decision:
     sets: Mapping[str, float] = field(default_factory=dict)
     fitted_on: int | None = None
     fitted_to: str | None = None
+    point: Point | None = None
 
     def __post_init__(self) -> None:
         if not _is_number(self.temperature) or not _LEAST_FLOAT < self.temperature < 1 / _LEAST_FLOAT:
@@ -104,27 +107,57 @@ class Decision:
             if value is not None and not (_is_number(value) and 0 <= value <= 1):
                 raise UsageError(f"decision.{name} must be a probability between 0 and 1, not {value!r:.40}")
 
-    def asked(self, *, reject: float | None = None, coverage: float | None = None, name: str = "the model") -> Decision:
+    def asked(
+        self, *, reject: float | None = None, coverage: float | None = None, prevalence: float | None = None,
+        name: str = "the model",
+    ) -> Decision:  # fmt: skip
         """Return the decision that turns away `reject` of right answers, or gives sets that hold the truth so often.
 
-        Raises `UsageError` for a rate that was not fitted, and for a model that none was fitted for.
+        With a `prevalence` the class that is looked for is so frequent among the pictures: it is told of the same ones,
+        and all probabilities are theirs. Raises `UsageError` for a rate that was not fitted, and for a model that none
+        was fitted for.
         """
+        if self.point is not None and (reject is not None or coverage is not None):
+            option = "--reject" if reject is not None else "--coverage"
+            raise UsageError(f"{option}: {name} looks for one class and tells it from a threshold on; leave it out")
+        if prevalence is not None and self.point is None:
+            raise UsageError(
+                f"--prevalence: {name} looks for no class; resnetkit evaluate DATA --model MODEL --finding CLASS "
+                "--calibrated FILE.safetensors makes one that does"
+            )
         threshold = None if reject is None else _fitted(self.rejects, reject, "--reject", REJECTS, name)
         least = None if coverage is None else _fitted(self.sets, coverage, "--coverage", COVERAGES, name)
         return replace(
             self,
             threshold=self.threshold if threshold is None else threshold,
             least=self.least if least is None else least,
+            point=self.point if self.point is None or prevalence is None else self.point.stated(prevalence),
         )
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Return float32 `[N, K]` probabilities of `[N, K]` logits; every row adds up to 1."""
-        return softmax(logits, temperature=self.temperature)
+        if self.point is None or not self.point.shift:
+            return softmax(logits, temperature=self.temperature)
+        scaled = np.asarray(logits, np.float32) / np.float32(self.temperature)
+        scaled[..., self.point.finding] += np.float32(self.point.shift)
+        return softmax(scaled)
+
+    def told(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return the class, `[N]`, that `[N, K]` probabilities tell: the most probable, or the one looked for."""
+        told: np.ndarray = probabilities.argmax(axis=1) if self.point is None else self.point.told(probabilities)
+        return told
 
     def answer(self, probabilities: np.ndarray, question: Question) -> Answer:
-        """Return what `[K]` probabilities say of a picture: the most probable classes, or those of its set."""
+        """Return what `[K]` probabilities say of a picture: the most probable classes, or those of its set.
+
+        The class that is told comes first, which need not be the most probable where one is looked for.
+        """
         top_k = question.top_k
-        top = ranked(probabilities, question.classes, top_k=top_k)
+        top = ranked(probabilities, question.classes)
+        if self.point is not None:
+            told = question.classes[int(self.told(probabilities[None])[0])]
+            top = tuple(sorted(top, key=lambda entry: entry[0] != told))
+        top = top[:top_k]
         status: Status = "not_sure" if self.threshold is not None and top[0][1] < self.threshold else "ok"
         if self.least is None:
             return Answer(status=status, top=top)
@@ -142,12 +175,15 @@ class Decision:
     @property
     def words(self) -> str:
         """What it holds, in a few words."""
-        return f"temperature {self.temperature:.2f} and thresholds"
+        if self.point is None:
+            return f"temperature {self.temperature:.2f} and thresholds"
+        return f"temperature {self.temperature:.2f} and a threshold of {self.point.at:.3g} for {self.point.goal}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the `decision` dict of a checkpoint's header: what differs from the defaults."""
         default = Decision()
-        return {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
+        plain = {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
+        return plain | ({} if self.point is None else {"point": self.point.to_json()})
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Decision:
@@ -156,7 +192,8 @@ class Decision:
         Raises `DataError` for unknown fields, which would change the answers, `UsageError` for impossible values.
         """
         check_known(values, cls)
-        return cls(**values)
+        point = values.get("point")
+        return cls(**{**values, "point": None if point is None else Point.from_json(point)})
 
 
 def _is_number(value: object) -> TypeGuard[float]:

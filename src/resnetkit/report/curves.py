@@ -67,8 +67,8 @@ def _both_parts(figure: str) -> Columns:
 
 
 def trust(metrics: Mapping[str, Any]) -> list[Chart]:
-    """Return what `confidence` does, ROC and precision-recall, as far as `metrics` has them."""
-    return [*confidence(metrics), *_per_class_curves(metrics)]
+    """Return what `confidence` does, ROC, precision-recall and net benefit, as far as `metrics` has them."""
+    return [*confidence(metrics), *_per_class_curves(metrics), *_net_benefit(metrics)]
 
 
 def confidence(metrics: Mapping[str, Any]) -> list[Chart]:
@@ -158,6 +158,30 @@ def _per_class_curves(metrics: Mapping[str, Any]) -> list[Chart]:
         summary = f"{title}: area of the hardest class, {hardest}, {areas[hardest]:.3f}"
         found.append(Chart(title=title, summary=summary, x=_share_axis(x), y=_share_axis(y), lines=tuple(lines)))
     return found
+
+
+def _net_benefit(metrics: Mapping[str, Any]) -> list[Chart]:
+    """Return the decision curve of the class that is looked for: what acting on the model brings, or on everyone."""
+    screening = metrics.get("screening") or {}
+    curve = screening.get("net_benefit")
+    if not curve:
+        return []
+    high = max(*curve["model"], *curve["everyone"], 0.01)
+    low = -0.15 * high
+    lines = [Line(name="on no one", points=((0.0, 0.0), (1.0, 0.0)), look="ideal")]
+    for key, name, look in (("everyone", "on everyone", "other"), ("model", "on the model", "own")):
+        points = [(x, y) for x, y in zip(curve["thresholds"], curve[key], strict=True) if y >= low]
+        lines.append(Line(name=name, points=points, look=look))  # type: ignore[arg-type]
+    better = [x for x, y, all_of_them in zip(*curve.values(), strict=True) if y > max(0.0, all_of_them)]
+    where = f"from {percent(better[0])} to {percent(better[-1])}" if better else "nowhere"
+    return [
+        Chart(
+            title=f"Net benefit of acting on {screening['finding']}", x=_share_axis("probability from which one acts"),
+            y=Axis(label="found, less false alarms at that trade, %", low=low, high=upper([high]), percent=True),
+            summary=f"Net benefit: acting on the model is better than on everyone or no one {where}",
+            lines=tuple(lines),
+        )
+    ]  # fmt: skip
 
 
 def _areas(metrics: Mapping[str, Any], key: str) -> Mapping[str, float | None]:

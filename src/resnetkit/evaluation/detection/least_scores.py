@@ -11,7 +11,7 @@ import numpy as np
 from resnetkit.evaluation.calibration import folds
 from resnetkit.evaluation.detection.matching import Matches
 from resnetkit.evaluation.uncertainty import keys, worth
-from resnetkit.models.cut_offs import goal_of
+from resnetkit.models.goals import goal_of
 
 # `class`: each class its own; `all`: one for all of them
 Shared = Literal["class", "all"]

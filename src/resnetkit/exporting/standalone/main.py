@@ -65,6 +65,12 @@ def answer(told: list[Any], header: dict[str, Any]) -> str:
         least = dict(zip(classes, decision.get("at") or [0.5] * len(classes), strict=True))
         best = [(p, name) for p, name in best if p >= least[name]]
         return ", ".join(f"{name} {100 * p:.1f} %" for p, name in best) or "none"
+    if point := decision.get("point"):
+        # The class that is looked for is told from its own probability on, else the best of the others.
+        sought = classes[point["finding"]]
+        others = next(name for _, name in best if name != sought)
+        said = sought if probabilities[point["finding"]] >= point["at"] else others
+        best.sort(key=lambda entry: entry[1] != said)
     threshold = decision.get("threshold")
     unsure = "not sure: " if threshold is not None and best[0][0] < threshold else ""
     return unsure + ", ".join(f"{name} {100 * p:.1f} %" for p, name in best[:5])

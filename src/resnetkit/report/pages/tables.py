@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
 from resnetkit.evaluation.metrics import confused
+from resnetkit.evaluation.screening_words import bounded
 from resnetkit.report.pages.content import Answer
 from resnetkit.report.pages.figures import DASH, least_first
 from resnetkit.report.pages.thumbnails import Album, confident_errors
@@ -164,6 +165,37 @@ def folds(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         "title": "Fold by fold", "header": ["fold", "pictures", words], "rows": rows,
         "words": "Folds share most of what they train on, so their spread is no interval of the whole.",
     }]  # fmt: skip
+
+
+def as_test(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the table of what the model is worth as a test for the class that is looked for."""
+    found = metrics.get("screening")
+    if not found:
+        return []
+    kinds = [kind for kind in ("cases", "pictures") if kind in found]
+    name = found["finding"]
+    rows = [
+        (words, [bounded(found[kind][name][figure], written) for kind in kinds]) for figure, words, written in _OF_TEST
+    ]
+    if there := found.get("at_prevalence"):
+        for figure, words, written in _OF_TEST[2:4]:
+            at = f"{words} where {100 * there['prevalence']:.3g} % are"
+            rows.append((at, [bounded(there[figure], written), *[""] * (len(kinds) - 1)]))
+    told = f"It is told from a probability of {found['threshold']:.3g} on" if found["threshold"] is not None else ""
+    goal = f", chosen for {found['goal']} on other pictures" if found["goal"] else ""
+    return [{
+        "title": f"As a test for {name}", "header": ["figure (95 % interval)", *(f"of {kind}" for kind in kinds)],
+        "rows": rows, "words": f"{told}{goal}." if told else "It is told where it is the most probable.",
+    }]  # fmt: skip
+
+
+_OF_TEST: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("sensitivity", "sensitivity", percent), ("specificity", "specificity", percent),
+    ("ppv", "positive predictive value", percent), ("npv", "negative predictive value", percent),
+    ("lr_positive", "positive likelihood ratio", "{:.2f}".format),
+    ("lr_negative", "negative likelihood ratio", "{:.3f}".format),
+    ("roc_auc", "area under the ROC", "{:.3f}".format),
+)  # fmt: skip
 
 
 def unsure(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

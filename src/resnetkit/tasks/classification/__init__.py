@@ -35,9 +35,13 @@ def _learning(recipe: Recipe, prepared: Prepared, *, runtime: Runtime, ranks: Ra
     )  # fmt: skip
 
 
-def _fit(logits: np.ndarray, part: Part, *, classes: tuple[str, ...], where: str) -> Decision:
+def _fit(
+    logits: np.ndarray, part: Part, *, classes: tuple[str, ...], where: str, finding: str | None = None,
+    goal: str = "youden",
+) -> Decision:  # fmt: skip
     targets = class_targets(part.items, classes, where=where)
-    return fit_decision(logits, targets, part.groups)
+    sought = None if finding is None else classes.index(finding)
+    return fit_decision(logits, targets, part.groups, finding=sought, goal=goal)
 
 
 _CHOICES = ("top1", "balanced_accuracy", "loss")
