@@ -77,6 +77,10 @@ def test_a_screening_model_from_held_out_pictures_to_its_export(
     assert f"As a test for ill, told from {point.at:.3g} on (sensitivity 0.95): sensitivity {100 * found:.1f} (" in said
     assert "Where 2 % are ill: PPV" in said
 
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "As a test for ill" in page
+    assert "Net benefit of acting on ill" in page
+
     # The pictures that chose it are judged by what the others choose.
     code, out, _ = resnetkit("evaluate", xrays, "--model", "screen.safetensors", "--split", "val", "--format", "json")
     own = json.loads(out)

@@ -207,6 +207,7 @@ def test_a_detector_s_trunk_becomes_a_classifier_and_its_heads_a_detector_s(
         ({"settings": ("augment.mixup=0.2",)}, "do not tell where objects go"),
         ({"settings": ("batchnorm=recounted",)}, "of a detector it is frozen, batch, sync"),
         ({"model": "maskrcnn_resnet_2223_light"}, "these annotations are boxes"),
+        ({"image_size": 10}, "--image-size 10: a detector's coarsest cells are 32 pixels"),
         ({"settings": ("select=top1",)}, "choose last, map50, map"),
         ({"settings": ("budget.patience=4", "select=last")}, "choose by select=map50 or map"),
     ],

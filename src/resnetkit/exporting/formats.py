@@ -63,8 +63,8 @@ def torchvision_detector(spec: DetectorSpec) -> str:
     usual = len(spec.levels) == 4 and spec.extra and spec.num_anchors == 3 and spec.epsilon == _EPSILON
     if not usual or trunk is None or not (form == "fpn" or (form == "fpn_v2" and trunk == "resnet50")):
         raise UsageError(
-            "torchvision has no such detector (its own are called fasterrcnn_resnet50_fpn, maskrcnn_resnet18_fpn and "
-            "so on): use --to onnx or --to openvino"
+            "torchvision has no such detector (its own are fasterrcnn_resnet50_fpn, maskrcnn_resnet50_fpn_v2 and what "
+            "its parts make of another of its ResNets): use --to onnx or --to openvino"
         )
     return str(Named(spec.masks, trunk, form))
 

@@ -100,6 +100,8 @@ def _preprocess(
         frame = request.image_size, max(SIDE, round(request.image_size * aspect / SIDE) * SIDE)
     else:
         frame = frame_for(aspect, area=LIGHT_AREA if light else FULL_AREA)
+    if min(frame) < SIDE:
+        raise UsageError(f"--image-size {min(frame)}: a detector's coarsest cells are {SIDE} pixels, so give no less")
     base = Preprocess() if origin is None else origin.preprocess
     made = replace(base, depth=None, page=1, size=frame[0], width=frame[1], resize=frame[0], crop="pad")
     width, height = np.median(sizes, axis=0).astype(int).tolist()
