@@ -53,6 +53,8 @@ def test_a_header_holds_it_and_refuses_what_is_none() -> None:
                         ("goal", 3), ("prevalence", 1.0)):  # fmt: skip
         with pytest.raises(UsageError):
             Decision.from_json({"point": good | {name: value}})
+    assert "for specificity 0.9 (which only telling it of all or of none reaches)" in Decision(point=Point(
+        finding=0, at=0.0, goal="specificity 0.9", share=0.9, met=False)).words  # fmt: skip
     with pytest.raises(DataError, match="looks for class 2 of 1"):
         POINT.told(np.ones((1, 1), np.float32))
 

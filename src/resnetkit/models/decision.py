@@ -177,7 +177,8 @@ class Decision:
         """What it holds, in a few words."""
         if self.point is None:
             return f"temperature {self.temperature:.2f} and thresholds"
-        return f"temperature {self.temperature:.2f} and a threshold of {self.point.at:.3g} for {self.point.goal}"
+        unmet = "" if self.point.met else " (which only telling it of all or of none reaches)"
+        return f"temperature {self.temperature:.2f} and a threshold of {self.point.at:.3g} for {self.point.goal}{unmet}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the `decision` dict of a checkpoint's header: what differs from the defaults."""
