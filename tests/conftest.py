@@ -10,7 +10,7 @@ from PIL import Image
 import resnetkit as rk
 from resnetkit.cli import main
 from resnetkit.cli.demo import write_digits
-from resnetkit.report.drawing import canvas
+from resnetkit.report.drawing import charts, plots, together
 from resnetkit.training.planning import duration
 
 # Exit code, stdout, stderr.
@@ -40,12 +40,19 @@ def _no_power_cut() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def _blank_sheets(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Leave charts of runs blank, a fifth of the time of small ones, but in tests of drawings and modules `DRAWN`."""
+    """Leave pictures of runs blank, a third of the time of small ones, but in tests of drawings and modules `DRAWN`."""
     with pytest.MonkeyPatch.context() as patch:
         module = getattr(request.module, "__name__", "")
         if not module.startswith("tests.report.") and not getattr(request.module, "DRAWN", False):
-            patch.setattr(canvas.Sheet, "save", lambda _, path: Image.new("1", (1, 1)).save(path, format="PNG"))
+            patch.setattr(charts, "_draw", lambda _, path, *__: _blank(path))
+            patch.setattr(together, "diagram", lambda _, path: _blank(path))
+            for name in ("prediction_grid", "augmented", "confusion"):
+                patch.setattr(plots, name, lambda _, path, **__: _blank(path))
         yield
+
+
+def _blank(path: Path) -> None:
+    Image.new("1", (1, 1)).save(path, format="PNG")
 
 
 @pytest.fixture(autouse=True, scope="module")
