@@ -29,8 +29,24 @@ from resnetkit.data.sources import open_data
 
 # The class that is looked for, and how a run goes.
 PROTOCOLS: dict[str, dict[str, Any]] = {
-    "pneumonia": {"finding": "pneumonia", "image_size": 64, "epochs": 4, "settings": ()},
-    "breast": {"finding": "malignant", "image_size": 64, "epochs": 20, "settings": ()},
+    "pneumonia": {
+        "finding": "pneumonia",
+        "image_size": 64,
+        "epochs": 4,
+        "settings": (
+            "batch_size=64",
+            "augment.colour=0.3",
+            "augment.turn=10",
+            "augment.flip=none",
+            "class_weights=balanced",
+        ),
+    },
+    "breast": {
+        "finding": "malignant",
+        "image_size": 64,
+        "epochs": 12,
+        "settings": ("batch_size=32", "augment.colour=0.3", "augment.turn=10"),
+    },
 }
 SCRATCH: dict[str, Any] = {"model": "resnet18", "weights": "none", "settings": ("model.stem=cifar",)}
 

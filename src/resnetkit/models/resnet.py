@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resnetkit.errors import UsageError
+from resnetkit.models.few_places import MANY_FILTERS, FewPlacesConv2d
 from resnetkit.models.pooled import PooledBlock, initialise, whitening_stem
 from resnetkit.models.spec import MAX_STAGES, Block, Convolution, FeatureInfo, ResNetSpec
 
@@ -15,7 +16,9 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 def convolution(given: Convolution, **made: Any) -> nn.Conv2d:
     """Return a convolution as a spec describes it, freshly drawn (`made`: its device and dtype)."""
-    return nn.Conv2d(given.in_channels, given.channels, *given.filters, bias=False, **made)
+    many = given.channels >= MANY_FILTERS and given.filters[0] == 3
+    kind = FewPlacesConv2d if many else nn.Conv2d
+    return kind(given.in_channels, given.channels, *given.filters, bias=False, **made)
 
 
 class PadShortcut(nn.Module):
