@@ -79,10 +79,11 @@ def _cut_off(files: Files) -> Iterator[Told]:
     decision = files.header.decision
     if decision.fitted_on is not None:
         yield Told("fitted on held-out pictures", f"{decision.words}, on {decision.fitted_on:,}", "best.safetensors")
-    found = ((files.metrics or {}).get("screening") or {}).get("pictures", {})
-    for name, figures in found.items():
-        yield Told(f"{name} from a probability of", f"{figures['threshold']:g}", "metrics.json")
-    if not found and files.header.task == CLASSIFICATION:
+    found = (files.metrics or {}).get("screening")
+    if found and found.get("threshold") is not None:
+        goal = f", for {found['goal']}" if found["goal"] else ""
+        yield Told(f"{found['finding']} from a probability of", f"{found['threshold']:.3g}{goal}", "metrics.json")
+    elif files.header.task == CLASSIFICATION:
         yield Told("answer", "the class of the largest probability", "best.safetensors")
 
 
