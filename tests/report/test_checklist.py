@@ -172,6 +172,8 @@ def test_the_command_writes_it_beside_the_page_with_counts(
 
 
 def test_names_from_outside_stay_text() -> None:
-    text = render("a*b", {"data": (Told("<b>", "[x](y) `z` | \n# no", "f"),)}, version="1")
+    told = (Told("<b>", "[x](y) `z` | \n# no", "f"), Told("1. one", "_a_b", "f"), Told("- c", "d", "f"))
+    text = render("a*b", {"data": told}, version="1")
     assert r"# Checklists of a\*b" in text
     assert r"- \<b\>: \[x\](y) \`z\` \| \u000a\# no (f)" in text.replace("\\\\u000a", "\\u000a")
+    assert "- 1\\. one: \\_a_b (f)\n- \\- c: d (f)\n" in text

@@ -78,4 +78,5 @@ def _item(item: Item, known: Known) -> Iterator[str]:
 
 def _text(words: str) -> str:
     """Return text that Markdown shows as it is, on one line."""
-    return re.sub(r"([\\`*\[\]<>|&#~]|(?<!\w)_|_(?!\w))", r"\\\1", escaped(words))
+    inside = re.sub(r"([\\`*\[\]<>|&#~]|(?<!\w)_|_(?!\w))", r"\\\1", escaped(words))
+    return re.sub(r"^(\d*)([-+.)])", r"\1\\\2", inside)  # what would begin a list within the list
