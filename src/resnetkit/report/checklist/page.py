@@ -71,7 +71,7 @@ def _item(item: Item, known: Known) -> Iterator[str]:
     if values or state != "filled":
         yield ""
     for told in values:
-        yield f"- {_text(told.name)}{': ' if told.name else ''}{_text(told.value)} ({told.file})"
+        yield f"- {_text(f'{told.name}: {told.value}' if told.name else told.value)} ({told.file})"
     if state != "filled":
         yield f"- For people: {item.people}"
 
