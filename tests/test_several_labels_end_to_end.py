@@ -188,6 +188,8 @@ def test_folds_hold_out_every_picture_once(listed: Path, tmp_path: Path) -> None
 def test_a_figure_of_one_class_chooses_no_epoch(listed: Path) -> None:
     with pytest.raises(UsageError, match="choose last, map, loss"):
         rk.plan(str(listed), model="resnet8", weights="none", settings=("select=top1",), quiet=True)
+    with pytest.raises(UsageError, match="several labels: use --set class_weights=balanced"):
+        rk.plan(str(listed), model="resnet8", weights="none", settings=("sampling=balanced",), quiet=True)
 
 
 def test_folders_of_several_labels_unite_files_of_one_content(listed: Path, tmp_path: Path) -> None:

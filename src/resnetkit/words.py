@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
+# At the foot of every page, checklist and card, for whether a picture shows a patient is not known.
+NO_MEDICAL_DEVICE = "Not a medical device: figures on these pictures are no proof for patients."
 _LONGEST_NAME = 56  # cells of a terminal
 _TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # directions of text
 

@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter
 import resnetkit as rk
 from resnetkit.cli import main
 from resnetkit.errors import DataError, UsageError
+from resnetkit.words import NO_MEDICAL_DEVICE
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m\u202egpj.jpg"
 
@@ -188,6 +189,7 @@ def test_the_files_of_a_check_lie_outside_the_pictures(messy: Path) -> None:
 def test_the_page_is_whole_and_hostile_names_stay_names(messy: Path, tmp_path: Path) -> None:
     found = rk.check(messy, output=tmp_path, weights="none", threads=1)
     page = (tmp_path / "check.html").read_text(encoding="utf-8")
+    assert f"{NO_MEDICAL_DEVICE}</footer>" in page
     assert "<img src=x" not in page
     assert "\x1b" not in page
     assert "\u202e" not in page

@@ -9,6 +9,7 @@ from torchvision.transforms import functional
 from resnetkit.data.batches import Batches, normalise, seeded
 from resnetkit.data.dataset import Item
 from resnetkit.data.decoded.cache import Pixels
+from resnetkit.data.drawing import Sampling, drawn_evenly
 from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.runtime import Runtime
@@ -53,6 +54,57 @@ def test_the_order_is_new_each_epoch_and_a_pure_function_of_seed_and_epoch() -> 
     assert not np.array_equal(batches.indices(0, 3), other.indices(0, 3))
 
 
+TARGETS = np.array([0] * 70 + [1] * 25 + [3] * 5)  # no picture of class 2
+
+
+def test_balanced_sampling_shows_each_class_equally_often_and_no_picture_again_before_all_came() -> None:
+    seen, more = Counter[int](), Counter[int]()
+    for epoch in range(40):
+        numbers = drawn_evenly(TARGETS, seed=0, epoch=epoch)
+        positions, turns = numbers % 100, numbers // 100
+        assert len(numbers) == len(set(numbers.tolist())) == 100
+        of_class = Counter(TARGETS[positions].tolist())
+        assert sorted(of_class.values()) == [33, 33, 34]
+        more.update(label for label, count in of_class.items() if count == 34)
+        for label in (0, 1, 3):
+            often = Counter(positions[TARGETS[positions] == label].tolist())
+            counts = [often[i] for i in range(100) if TARGETS[i] == label]
+            assert max(counts) - min(counts) <= 1
+        assert all(set(turns[positions == i]) == set(range(np.sum(positions == i))) for i in range(100))
+        seen.update(positions[TARGETS[positions] == 0].tolist())
+    assert sorted(more) == [0, 1, 3], "which class gets one more is drawn, too"
+    assert len(seen) == 70
+    assert max(seen.values()) < 32  # 40 * 33 / 70 = 19 expected, standard deviation 3.2
+
+
+def test_what_is_drawn_is_a_pure_function_of_seed_and_epoch_in_no_order_of_classes() -> None:
+    one = drawn_evenly(TARGETS, seed=0, epoch=3)
+    assert np.array_equal(one, drawn_evenly(TARGETS.copy(), seed=0, epoch=3))
+    for other in (drawn_evenly(TARGETS, seed=1, epoch=3), drawn_evenly(TARGETS, seed=0, epoch=4)):
+        assert not np.array_equal(one, other)
+        assert set(one.tolist()) != set(other.tolist())
+    halves = [Counter(TARGETS[half % 100].tolist()) for half in (one[:50], one[50:])]
+    assert all(8 <= half[label] <= 26 for half in halves for label in (0, 1, 3))  # 17 expected, sd 2.4
+    assert sorted(drawn_evenly(np.zeros(7, int), seed=0, epoch=0).tolist()) == list(range(7))
+
+
+def test_a_picture_that_comes_again_keeps_its_target_and_is_changed_otherwise() -> None:
+    batches = real_batches(8, sampling="balanced", targets=np.array([0] * 20 + [1] * 3))
+    looks: dict[int, list[torch.Tensor]] = {}
+    for step in range(batches.steps_per_epoch):
+        numbers = batches.indices(0, step)
+        batch = batches.get(numbers, 0, step)
+        assert np.array_equal(batch.targets, batches.part.targets[numbers % 23])
+        assert batches.sources(numbers) == [f"{number % 23}.png" for number in numbers]
+        for number, image in zip(numbers.tolist(), batch.images, strict=True):
+            looks.setdefault(number % 23, []).append(image)
+    again = [looks[rare] for rare in (20, 21, 22)]
+    assert sum(map(len, again)) in (11, 12)
+    assert all(any(not torch.equal(image, each[0]) for image in each[1:]) for each in again)
+    common = next(iter(set(range(20)) - looks.keys()))
+    assert batches.seen(common, 0).images.shape == (1, 4, 4, 3), "it is not drawn in this epoch"
+
+
 def test_a_batch_holds_pictures_with_their_own_targets() -> None:
     batches = batches_of(20, 6)
     indices = batches.indices(0, 1)
@@ -89,16 +141,20 @@ def test_normalise_has_the_bits_of_torchvisions_preset(size: tuple[int, int]) ->
         assert torch.equal(normalise(pixels, PREPROCESS, memory_format=layout), expected)
 
 
-def real_batches(batch_size: int, *, mixed: bool = False, count: int = 23) -> Batches:
+def real_batches(
+    batch_size: int, *, mixed: bool = False, count: int = 23, sampling: Sampling = "once",
+    targets: np.ndarray | None = None,
+) -> Batches:  # fmt: skip
     config = Augment(flip="alternating", crop="shift", shift=0.25, cutout=1, cutmix=0.5 * mixed, mixup=0.5 * mixed)
     pixels = np.random.default_rng(0).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
     part = Part(
         items=tuple(Item(f"{i}.png", ("a",), "train") for i in range(count)),
-        targets=np.arange(count, dtype=np.int64) % 3, pixels=Pixels(pixels),
+        targets=np.arange(count, dtype=np.int64) % 3 if targets is None else targets, pixels=Pixels(pixels),
     )  # fmt: skip
     return Batches(
         part, preprocess=PREPROCESS, augment=build_augmenter(config, PREPROCESS, device="cpu"),
         mix=build_mixer(config, num_classes=3), batch_size=batch_size, seed=5, runtime=Runtime(),
+        sampling=sampling,
     )  # fmt: skip
 
 

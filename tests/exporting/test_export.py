@@ -23,6 +23,7 @@ from resnetkit.models.checkpoint import Header
 from resnetkit.models.decision import Decision
 from resnetkit.models.resnet import ResNet
 from resnetkit.models.spec import ResNetSpec
+from resnetkit.words import NO_MEDICAL_DEVICE
 from tests.data.test_dicom import of, written
 from tests.inference.test_graph import some
 from tests.models.test_resnet import KINDS, randomised
@@ -155,7 +156,12 @@ def test_class_names_and_the_record_travel_in_the_model(file: Path, photos: Path
 def test_the_card_says_what_it_is_how_good_and_how_to_use_it(file: Path, photos: Path, tmp_path: Path) -> None:
     card = (rk.export(file, to="onnx", images=[photos], output=tmp_path / "o").folder / "README.txt").read_text()
     assert "pip install onnxruntime numpy pillow\n    python predict.py PHOTO..." in card
-    for part in ("5 classes: ameise, 개미", "92.5 % of 200 test pictures (95 % interval 88.0 to 95.4 %)", "not stated"):
+    for part in (
+        "5 classes: ameise, 개미",
+        "92.5 % of 200 test pictures (95 % interval 88.0 to 95.4 %)",
+        "not stated",
+        NO_MEDICAL_DEVICE,
+    ):
         assert part in " ".join(card.split())
     assert max(len(line) for line in card.splitlines()) <= 80
 

@@ -19,6 +19,7 @@ from resnetkit.models.choice import Choice
 from resnetkit.report.pages.page import Content, HeatOnError, render
 from resnetkit.report.pages.tables import with_a_place
 from resnetkit.report.pages.thumbnails import ERROR_SIDE, RIGHT_SIDE, Album, album, confident_errors
+from resnetkit.words import NO_MEDICAL_DEVICE
 
 HOSTILE = "<script>alert(1)</script>'\"&{{7*7}}"
 CLASSES = ("ant", HOSTILE, "نحلة", "a\u202eb\nc")
@@ -151,6 +152,7 @@ def test_nothing_is_fetched_from_anywhere(html: str) -> None:
     assert not re.search(r"https?://|url\(|@import|@font-face|//[a-z]+\.[a-z]", html)
     assert {"script", "style"} <= {tag for tag, _ in page.elements}
     assert "default-src 'none'" in html
+    assert f"{NO_MEDICAL_DEVICE}</footer>" in html
 
 
 def test_names_from_outside_stay_text(html: str) -> None:

@@ -205,6 +205,7 @@ def test_a_detector_s_trunk_becomes_a_classifier_and_its_heads_a_detector_s(
     [
         ({"recipe": "finetune"}, "fits a classifier"),
         ({"settings": ("augment.mixup=0.2",)}, "do not tell where objects go"),
+        ({"settings": ("sampling=balanced",)}, "these have objects: leave it out"),
         ({"settings": ("batchnorm=recounted",)}, "of a detector it is frozen, batch, sync"),
         ({"model": "maskrcnn_resnet_2223_light"}, "these annotations are boxes"),
         ({"image_size": 10}, "--image-size 10: a detector's coarsest cells are 32 pixels"),

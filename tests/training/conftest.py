@@ -84,6 +84,7 @@ def make_loop(tmp_path: Path) -> Callable[..., Loop]:
             seed=3,
             runtime=runtime,
             views=recipe.views,
+            sampling=recipe.sampling,
         )
         task = learning(
             recipe,

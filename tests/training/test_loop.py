@@ -83,6 +83,19 @@ def test_an_interrupted_and_resumed_run_ends_with_the_same_bits(
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_drawn_classes_are_the_same_ones_after_a_stop(make_loop: MakeLoop, tmp_path: Path) -> None:
+    recipe = ADAMW.changed(sampling="balanced")
+    with StopRequest() as stop:
+        whole = make_loop(recipe, folder=tmp_path / "whole").run(stop)
+        plain = make_loop(ADAMW, folder=tmp_path / "plain").run(stop)
+    with StopRequest() as stop, pytest.raises(InterruptedRun):
+        make_loop(recipe, folder=tmp_path / "stopped", watch=Interrupting(9)).run(stop)
+    with StopRequest() as stop:
+        resumed = make_loop(recipe, folder=tmp_path / "stopped", fresh=False).run(stop)
+    assert_same_bits(whole, resumed)
+    assert figures(plain) != figures(whole)
+
+
 def test_sigterm_saves_and_names_its_exit_code(make_loop: MakeLoop) -> None:
     with StopRequest() as stop, pytest.raises(InterruptedRun, match="epoch 1 of 2, step 3") as stopped:
         make_loop(watch=Interrupting(2, signal.SIGTERM)).run(stop)

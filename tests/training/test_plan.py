@@ -253,6 +253,17 @@ def test_what_chooses_the_epoch_is_told_where_it_is_not_the_end_of_a_descent() -
         decided(32, settings=("budget.patience=4", "select=last"))
 
 
+def test_classes_drawn_evenly_stand_in_the_plan_and_are_not_weighted_beside() -> None:
+    line = "sampling  classes drawn evenly: those of rare classes come several times an epoch, others now and then"
+    plan = decided(32, settings=("sampling=balanced",))
+    assert line in plan.reasons
+    assert plan.recipe.balances
+    assert not decided(32).recipe.balances
+    assert not any(reason.startswith("sampling") for reason in decided(32).reasons)
+    with pytest.raises(UsageError, match="do the same twice: leave one of them out"):
+        decided(32, settings=("sampling=balanced", "class_weights=balanced"))
+
+
 @pytest.mark.parametrize(
     ("sizes", "crop", "share"),
     [

@@ -70,6 +70,9 @@ def test_stored_views_are_what_the_frozen_layers_make_of_the_first_epochs(
         assert torch.equal(stored.targets, plain.targets)
         assert rows.dtype == (torch.bfloat16 if dtype == "bf16" else torch.float32)
         assert rows.stride() == computed.stride()
+        again = batches.get(indices + batches.num_images, epoch, 1, share=slice(2, 7))
+        assert torch.equal(again.images, rows), "one that comes again in an epoch is stored once"
+        assert torch.equal(again.targets, plain.targets)
         torch.testing.assert_close(rows.float(), computed.float(), rtol=1e-3 if dtype == "fp32" else 1e-2, atol=1e-4)
 
 

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from resnetkit.api.benchmarking import Measured, benchmark, recommended
     from resnetkit.api.cache import cached, clear_cache
     from resnetkit.api.checking import Check, check
+    from resnetkit.api.checklists import Checklists, checklist
     from resnetkit.api.comparing import Compared, Comparison, compare
     from resnetkit.api.describing import describe, of_another_task
     from resnetkit.api.evaluation import Evaluation, evaluate, headline
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Beside",
     "Check",
+    "Checklists",
     "Compared",
     "Comparison",
     "Evaluation",
@@ -35,6 +37,7 @@ __all__ = [
     "beside",
     "cached",
     "check",
+    "checklist",
     "clear_cache",
     "compare",
     "describe",
@@ -60,6 +63,7 @@ _HOMES = {
     "benchmarking": ("Measured", "benchmark", "recommended"),
     "cache": ("cached", "clear_cache"),
     "checking": ("Check", "check"),
+    "checklists": ("Checklists", "checklist"),
     "comparing": ("Compared", "Comparison", "compare"),
     "describing": ("describe", "of_another_task"),
     "evaluation": ("Evaluation", "evaluate", "headline"),

@@ -32,12 +32,13 @@ class Compared:
     """One run of a comparison; fractions, seconds, decoded pictures per second that its network names on this machine.
 
     `top1` is the share that is right, of several labels that with all labels right, beside whose ranking `map` (mean
-    average precision) stands; of objects it is None, and `map50`, `map` and `f1`, where the run works, stand in its
-    place. `worst` is the class found least often and how often, of objects that with the least AP@.50; `difference`
-    (None for the first run): how much more often it is right than the first, or higher its `map50`, with `interval` of
-    that and `p_value`, which allows for the number of comparisons; they are None where one of the two chose its epoch
-    (`chosen`) on the pictures compared (`chosen_here`), and where too few pictures tell. `leads`: the same of each
-    figure.
+    average precision) stands; beside that of two classes stands `roc_auc`, the same for either, None by folds; of
+    objects it is None, and `map50`, `map` and `f1`, where the run works, stand in its place. `worst` is the class found
+    least often and how often, of objects that with the least AP@.50; `difference` (None for the first run): how much
+    more often it is right than the first, or higher its `map50`, with `interval` of that and `p_value`, which allows
+    for the number of comparisons; they are None where one of the two chose its epoch (`chosen`) on the pictures
+    compared (`chosen_here`), and where too few pictures tell. `leads`: the same of each figure, None where nothing
+    tells; it has `roc_auc` for two models of the same two classes, and for no others.
     """
 
     run: str
@@ -48,6 +49,8 @@ class Compared:
     training_seconds: float
     images_per_second: float
     map: float | None = None
+    roc_auc: float | None = None
+    roc_auc_interval: tuple[float, float] | None = None
     map50: float | None = None
     map50_interval: tuple[float, float] | None = None
     f1: float | None = None
@@ -56,7 +59,7 @@ class Compared:
     difference: float | None = None
     interval: tuple[float, float] | None = None
     p_value: float | None = None
-    leads: Mapping[str, Lead] = field(default_factory=dict)
+    leads: Mapping[str, Lead | None] = field(default_factory=dict)
     verdict: str = ""
 
 
@@ -254,7 +257,7 @@ def _adjusted(leads: Mapping[int, Mapping[str, Lead | None]]) -> dict[int, dict[
 
     found: dict[int, dict[str, Lead | None]] = {number: dict(each) for number, each in leads.items()}
     for figure in {name for each in leads.values() for name in each}:
-        there = {number: lead for number, each in leads.items() if (lead := each[figure]) is not None}
+        there = {number: lead for number, each in leads.items() if (lead := each.get(figure)) is not None}
         p_values = adjusted([lead.p_value for lead in there.values()])
         for (number, lead), p_value in zip(there.items(), p_values, strict=True):
             found[number][figure] = replace(lead, p_value=p_value)
@@ -267,18 +270,18 @@ def _lead(leads: Mapping[str, Lead | None], name: str, first: str, judge: Judge)
     if main is None:
         return {"verdict": f"No verdict on {name} and {first}: fewer than 3 pictures have objects of some class."}
     verdict = " ".join([_verdict(name, first, main, judge.by), *_by_others(leads, judge)])
-    told = {figure: lead for figure, lead in leads.items() if lead is not None}
-    return {
-        "difference": main.share, "interval": main.interval, "p_value": main.p_value, "leads": told, "verdict": verdict,
-    }  # fmt: skip
+    of_main = {"difference": main.share, "interval": main.interval, "p_value": main.p_value}
+    return of_main | {"leads": leads, "verdict": verdict}
 
 
 def _by_others(leads: Mapping[str, Lead | None], judge: Judge) -> list[str]:
+    """Say what the other figures are, those that there are and those that are not."""
+    there = [(beside, leads[figure]) for figure, beside in judge.others.items() if figure in leads]
     said = [
-        f"{words} {_points(lead)} ({_chance(lead.p_value)})"
-        for figure, words in judge.others.items() if (lead := leads[figure]) is not None
-    ]  # fmt: skip
-    return [f"Beside it {', '.join(said)}."] if said else []
+        f"{beside.name} {beside.written(lead)} ({_chance(lead.p_value)})" for beside, lead in there if lead is not None
+    ]
+    missing = [beside.none for beside, lead in there if lead is None and beside.none]
+    return [f"Beside it {', '.join(said)}."] * bool(said) + missing
 
 
 def _no_verdict(name: str, first: str, choosers: Sequence[_Scored]) -> str:
@@ -304,11 +307,6 @@ def _verdict(name: str, first: str, lead: Lead, by: str) -> str:
         f"Whether {name} or {first} is better is not shown: {points} (95 % interval {between}, "
         f"taken by itself), which chance does as well ({_chance(lead.p_value)})."
     )
-
-
-def _points(lead: Lead) -> str:
-    low, high = lead.interval
-    return f"{100 * lead.share:+.1f} points, {100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def _chance(p_value: float) -> str:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resnetkit.api.checklists import Checklists, checklist
 from resnetkit.api.evaluation import Evaluation, evaluate
 from resnetkit.api.locating import RUNS
 from resnetkit.api.model import Model, load
@@ -102,6 +103,10 @@ class Run:
     def report(self, **options: Any) -> Path:
         """Write the run's page again and return the file; the options are those of `reporting.report`."""
         return report(self.path, **options)
+
+    def checklist(self, **options: Any) -> Checklists:
+        """Write the run's checklists, CLAIM 2024 and STARD-AI; the options are those of `checklists.checklist`."""
+        return checklist(self.path, **options)
 
     def __fspath__(self) -> str:
         """A run stands for its folder wherever a path is taken: `load(run)`, `resume(run)`, `report(run)`."""

@@ -31,7 +31,7 @@ def compare(runs: tuple[str, ...], output: str | None, form: str, quiet: bool, *
     if form == "json":
         click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1))
         return
-    figures = _FIGURES[found.task]
+    figures = _FIGURES[found.task] + (_AREA,) * any(row.roc_auc is not None for row in found.rows)
     print_table(
         ["run", "network", "model", *figures, "trained", "photos/s"], [_cells(row, figures) for row in found.rows]
     )
@@ -42,6 +42,7 @@ def compare(runs: tuple[str, ...], output: str | None, form: str, quiet: bool, *
         click.echo(f"What each run said of each picture: {output}")
 
 
+_AREA = "ROC-AUC"
 _FIGURES = {
     "classification": ("accuracy", "95 %", "worst class"),
     "multilabel": ("all right", "95 %", "mean AP", "worst label"),
@@ -53,6 +54,7 @@ def _cells(row: Compared, figures: tuple[str, ...]) -> list[str]:
     reached, interval = (row.top1, row.top1_interval) if row.map50 is None else (row.map50, row.map50_interval)
     name, share = row.worst
     more = {"mean AP": percent(row.map), "mAP@.50:.95": percent(row.map), "F1": percent(row.f1)}
+    area = [] if _AREA not in figures else ["-" if row.roc_auc is None else f"{row.roc_auc:.3f}"]
     return [
         row.run,
         row.network,
@@ -61,6 +63,7 @@ def _cells(row: Compared, figures: tuple[str, ...]) -> list[str]:
         f"{100 * interval[0]:.1f}-{100 * interval[1]:.1f}" if interval else "-",
         *(more[figure] for figure in figures if figure in more),
         f"{name} {100 * share:.0f} %",
+        *area,
         f"{row.training_seconds / 60:.1f} min",
         f"{row.images_per_second:,.0f}",
     ]

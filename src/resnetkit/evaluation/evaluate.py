@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -158,13 +159,23 @@ def _rows(
             "source": item.source,
             "label": item.label,
             "predicted": classes[index],
-            "probability": round(float(row[index]), 6),
+            "probability": _written(row, index),
             "correct": classes[index] == item.label,
             "split": split,
             "group": item.group,
         }
         for item, row, index in zip(items, probabilities, told, strict=True)
     ]
+
+
+def _written(probabilities: np.ndarray, index: int) -> float:
+    """Return the probability of a class of `[K]` to 6 digits, and to 3 of what is left of 1 where that is little.
+
+    So the rows keep the order in which the network puts pictures that it is sure of.
+    """
+    left = float(np.delete(probabilities, index).sum(dtype=np.float64))
+    digits = 6 if left <= 0 else max(6, 2 - math.floor(math.log10(left)))
+    return round(1 - left if digits > 6 else float(probabilities[index]), digits)
 
 
 def _cell(value: object) -> str:

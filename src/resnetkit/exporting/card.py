@@ -15,7 +15,7 @@ from resnetkit.exporting.script import needed
 from resnetkit.models.checkpoint import DETECTION, MULTILABEL, Header
 from resnetkit.models.choice import choice_in
 from resnetkit.models.detection.spec import DetectorSpec
-from resnetkit.words import percent
+from resnetkit.words import NO_MEDICAL_DEVICE, percent
 
 LICENSE = "LICENSE.txt"
 _WIDTH = 78
@@ -37,6 +37,7 @@ def write_card(exported: Exported, parity: Parity, whose: str, cost: Cost | None
         _input(exported),
         "" if cost is None else _cost(cost),
         f"Compared with the original on {whose}: {_same(header, parity)} (parity.json).",
+        NO_MEDICAL_DEVICE,
     ]
     text = "\n\n".join(_wrapped(paragraph) for paragraph in paragraphs if paragraph)
     files.write_text(exported.folder / "README.txt", text + "\n")

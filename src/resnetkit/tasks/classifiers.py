@@ -35,11 +35,17 @@ def decide(
     distance: float | None = None, choices: Sequence[str],
 ) -> Plan:  # fmt: skip
     """Return the plan of a run; see `planning.decide`."""
-    return planning.decide(
+    plan = planning.decide(
         request if surveyed.sizes else replace(request, recipe=None), origin=origin, median_side=_side(surveyed),
         num_classes=max(1 if dataset.several else 2, len(dataset.classes)), sizes=surveyed.sizes,
         num_pictures=planning.num_to_train(dataset), distance=distance, choices=choices,
     )  # fmt: skip
+    if dataset.several and plan.recipe.sampling == "balanced":
+        raise UsageError(
+            "sampling=balanced draws one class per picture, and these have several labels: use --set "
+            "class_weights=balanced"
+        )
+    return plan
 
 
 def _side(surveyed: Survey) -> int:

@@ -137,6 +137,7 @@ class Job:
             augment=build_augmenter(augment, self.preprocess, device=device),
             mix=build_mixer(augment, num_classes=self.spec.num_classes), place=place, batch_size=self.recipe.batch_size,
             seed=self.request.seed, runtime=self.runtime, views=self.recipe.views,
+            sampling=self.recipe.sampling,
         )  # fmt: skip
 
     def learning(self, ranks: Ranks) -> Learning:

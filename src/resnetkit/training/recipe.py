@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from resnetkit.data.drawing import Sampling
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.splits import KeepTogether
 from resnetkit.errors import UsageError, near_miss
@@ -150,7 +151,8 @@ class Recipe:
     `micro_batch`: images per forward pass of each process (None: the whole batch); gradients add up, the effective
     batch stays.
     `ema`: decay per step of an average of the weights that is evaluated in their place (0: none). `clip_norm`: largest
-    gradient norm (0: no clipping). `class_weights`: `balanced` weighs classes by their rarity. `select`: the model is
+    gradient norm (0: no clipping). `class_weights`: `balanced` weighs classes by their rarity.
+    `sampling`: each picture `once` an epoch, or `balanced`, as many with classes drawn evenly. `select`: the model is
     the `last` epoch, or the one that is best by this validation figure. `head_first`: fit the new head on frozen
     features before the first epoch; then there may be 0 `epochs`. `head_last`: fit it again after the last one, on the
     features that were learnt.
@@ -181,6 +183,7 @@ class Recipe:
     ema: float = 0.0
     clip_norm: float = 0.0
     class_weights: Literal["none", "balanced"] = "none"
+    sampling: Sampling = "once"
     select: Literal["last", "top1", "balanced_accuracy", "loss", "map", "map50"] = "last"
     head_first: bool = False
     head_last: bool = False
@@ -208,12 +211,19 @@ class Recipe:
         for name in ("label_smoothing", "ema", "val_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} must be in [0, 1), not {getattr(self, name)}")
+        if self.class_weights == self.sampling == "balanced":
+            raise UsageError("class_weights=balanced and sampling=balanced do the same twice: leave one of them out")
         for name, choices in _words().items():
             _one_of(choices, **{name: getattr(self, name)})
 
     def changed(self, **changes: Any) -> Recipe:
         """Return a copy with some fields changed."""
         return replace(self, **changes)
+
+    @property
+    def balances(self) -> bool:
+        """Whether rare classes count as much as others."""
+        return "balanced" in (self.class_weights, self.sampling)
 
     def choosing(self, figures: Sequence[str]) -> Recipe:
         """Return the recipe with `select` decided: patience, which judges by a held-out figure, implies the first.

@@ -211,6 +211,7 @@ def remove_scores(folder: RunFolder) -> None:
         "reliability.png",
         "together.png",
         "report.html",
+        "checklist.md",
     ):
         (folder.path / name).unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ import torch
 
 from resnetkit.data.batches.augment import Pictures
 from resnetkit.data.chances import Chances, key
+from resnetkit.data.drawing import Sampling, drawn_evenly
 from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.runtime import Runtime
@@ -86,16 +87,19 @@ class Batches:
 
     `place`: where targets lie somewhere on a picture, it tells where they lie on what the network gets.
     With `views`, epoch e changes pictures as epoch e mod `views` did; their order is new all the same.
-    Each epoch shows each image exactly once, in a new order. Batches are as even as can be and at most `batch_size`
-    long, so that no batch is left with an image or two, on which BatchNorm would fail.
+    Each epoch shows each image exactly once, in a new order, or under `balanced` sampling as many as there are, of each
+    class equally many (`drawn_evenly`); one that comes again in an epoch is changed otherwise, but for stored views.
+    Batches are as even as can be and at most `batch_size` long, so that no batch is left with an image or two, on which
+    BatchNorm would fail.
     """
 
     def __init__(
         self, part: Part, *, preprocess: Preprocess, augment: Augmenter, mix: Mixer | None = None,
         place: Placer | None = None, batch_size: int, seed: int, runtime: Runtime, views: int = 0,
+        sampling: Sampling = "once",
     ) -> None:  # fmt: skip
         self.part, self.preprocess, self.augment, self.runtime, self.seed = part, preprocess, augment, runtime, seed
-        self.mix, self.place, self.views = mix, place, views
+        self.mix, self.place, self.views, self.sampling = mix, place, views, sampling
         self.num_images = len(part.items)
         self.steps_per_epoch = -(-self.num_images // batch_size)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
@@ -113,11 +117,19 @@ class Batches:
         return step * (self.num_images // self.steps_per_epoch) + min(step, longer)
 
     def indices(self, epoch: int, step: int) -> np.ndarray:
-        """Return the positions in the training part of the images of one batch."""
+        """Return the numbers of the images of one batch: positions in the training part, turned to by `positions`."""
         if self._order[0] != epoch:
-            order = torch.randperm(self.num_images, generator=seeded(self.seed, epoch))
-            self._order = (epoch, order.numpy())
+            self._order = (epoch, self._drawn(epoch))
         return self._order[1][self.num_before(step) : self.num_before(step + 1)]
+
+    def _drawn(self, epoch: int) -> np.ndarray:
+        if self.sampling == "balanced":
+            return drawn_evenly(self.part.targets, seed=self.seed, epoch=epoch)
+        return torch.randperm(self.num_images, generator=seeded(self.seed, epoch)).numpy()
+
+    def positions(self, indices: np.ndarray) -> np.ndarray:
+        """Return the positions in the training part of numbers, which count how often one came before in an epoch."""
+        return indices % self.num_images
 
     def get(self, indices: np.ndarray, epoch: int, step: int, *, share: slice = slice(None)) -> Batch:
         """Return the augmented, normalised `[N, C, S, S] float32` images and their targets on the device.
@@ -134,10 +146,11 @@ class Batches:
         start, stop, _ = share.indices(len(indices))
         # The one before it is the partner of the first; an empty share takes it too, as pictures have shapes.
         before = 1 if self.mix or start == stop else 0
-        images = indices[np.arange(start - before, stop) % len(indices)]
+        numbers = indices[np.arange(start - before, stop) % len(indices)]
+        images = self.positions(numbers)
         taken = self.part.pixels.take(images)
         pictures = torch.from_numpy(taken) if isinstance(taken, np.ndarray) else [torch.from_numpy(t) for t in taken]
-        chances = Chances(seed=self.seed, epoch=self.view(epoch), images=images)
+        chances = Chances(seed=self.seed, epoch=self.view(epoch), images=numbers)
         pixels = self.augment(pictures, chances)
         if self.place:
             shapes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
@@ -148,13 +161,16 @@ class Batches:
         return Batch(pixels[before:], targets[before:])
 
     def seen(self, image: int, epoch: int) -> Batch:
-        """Return a picture of the training part as the network gets it in an epoch, `[1, S, S, C] uint8`."""
+        """Return a picture of the training part as the network gets it in an epoch, `[1, S, S, C] uint8`.
+
+        One that is not drawn in it looks as it would alone.
+        """
         for step in range(self.steps_per_epoch):
             indices = self.indices(epoch, step)
             for place in np.flatnonzero(indices == image):
                 return self.changed(indices, epoch, step, share=slice(place, place + 1))
-        raise AssertionError(f"there is no picture {image}")
+        return self.changed(np.array([image]), epoch, 0)
 
     def sources(self, indices: np.ndarray) -> list[str]:
         """Return where the images of a batch come from."""
-        return [self.part.items[i].source for i in indices]
+        return [self.part.items[i].source for i in self.positions(indices)]

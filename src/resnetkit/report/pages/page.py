@@ -16,7 +16,7 @@ from resnetkit.report.pages import classes, labels, objects
 from resnetkit.report.pages import tables as page_tables
 from resnetkit.report.pages.content import Content, HeatOnError, Sections
 from resnetkit.training.choosing import below_its_head
-from resnetkit.words import percent, steers_terminal
+from resnetkit.words import NO_MEDICAL_DEVICE, percent, steers_terminal
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -62,6 +62,7 @@ def page_templates() -> Environment:
         keep_trailing_newline=True,
     )  # fmt: skip
     templates.globals |= {name: _own_text(templates, file) for name, file in _OWN.items()}
+    templates.globals["no_medical_device"] = NO_MEDICAL_DEVICE
     return templates
 
 
@@ -88,7 +89,7 @@ def _values(content: Content) -> dict[str, Any]:
     metrics, own = content.metrics, sections_of(content.metrics)
     values = {
         "name": content.name, "version": content.version, "what": _what(content),
-        "crisp": content.picture_side <= _CRISP_SIDE, "footer": f"Written by ResNetKit {content.version}.",
+        "crisp": content.picture_side <= _CRISP_SIDE,
         "headline": own.headline(metrics, choice=_choice(metrics)) if metrics else None,
         "tiles": own.tiles(metrics) if metrics else [], "counts": _counts(content.counts, content.pictures),
         "findings": _plain(content.findings), "commands": content.commands,

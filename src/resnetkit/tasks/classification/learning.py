@@ -51,8 +51,9 @@ def learning(
         )  # fmt: skip
 
     def fit(network: ResNet, check: Callable[[], None]) -> Row:
-        balanced = recipe.class_weights == "balanced"
-        found = fit_head(network, train, preprocess=preprocess, runtime=runtime, balanced=balanced, check=check)
+        found = fit_head(
+            network, train, preprocess=preprocess, runtime=runtime, balanced=recipe.balances, check=check
+        )  # fmt: skip
         network.fc.load_state_dict(ranks.by_first(network.fc.state_dict))  # libraries may differ between machines
         return {"train_loss": found.loss, "train_top1": found.top1}
 

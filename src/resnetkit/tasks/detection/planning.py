@@ -87,6 +87,8 @@ def _check(recipe: Recipe) -> None:
         raise UsageError(f"batchnorm={recipe.batchnorm}: of a detector it is {', '.join(_OF_NORMS)}")
     if recipe.augment.mixup or recipe.augment.cutmix or recipe.augment.policy != "none":
         raise UsageError("augment.mixup, cutmix and policy do not tell where objects go: leave them out")
+    if recipe.sampling == "balanced":
+        raise UsageError("sampling=balanced draws classes of pictures, and these have objects: leave it out")
 
 
 def _preprocess(

@@ -169,6 +169,7 @@ def decide(
         f"recipe    {plan_words.of_length(recipe, num_pictures)}",
         *plan_words.of_distance(distance, recipe, near=near, gentle=gentle),
         *plan_words.of_frozen(recipe, spec, preprocess.frame, num_pictures),
+        *plan_words.of_sampling(recipe),
         *plan_words.of_choice(recipe),
     )
     return Plan(

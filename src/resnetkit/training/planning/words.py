@@ -81,6 +81,13 @@ def of_frozen(recipe: Recipe, spec: ResNetSpec, frame: tuple[int, int], num_pict
     return [words]
 
 
+def of_sampling(recipe: Recipe) -> list[str]:
+    """Say that an epoch does not show each picture once."""
+    if recipe.sampling == "once":
+        return []
+    return ["sampling  classes drawn evenly: those of rare classes come several times an epoch, others now and then"]
+
+
 def of_choice(recipe: Recipe) -> list[str]:
     """Say which epoch will be the model, where that is not the end of a descent."""
     if recipe.select != "last":

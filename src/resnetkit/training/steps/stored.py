@@ -139,11 +139,11 @@ class StoredBatches:
         """
         view = self.batches.view(epoch)
         assert view in self._done, "the view of this epoch was not computed"
-        images, device = torch.from_numpy(indices[share]), self.runtime.device
-        rows = self._stored[view].index_select(0, images)
+        where, device = self.batches.positions(indices[share]), self.runtime.device
+        rows = self._stored[view].index_select(0, torch.from_numpy(where))
         rows = (rows.pin_memory() if device == "cuda" else rows).to(device, non_blocking=True)
         rows = rows.permute(0, 3, 1, 2) if self._channels_last else rows
-        targets = torch.from_numpy(self.batches.part.targets[indices[share]]).to(device, non_blocking=True)
+        targets = torch.from_numpy(self.batches.part.targets[where]).to(device, non_blocking=True)
         return Batch(rows if self.runtime.dtype == "bf16" else rows.float(), targets)
 
 
