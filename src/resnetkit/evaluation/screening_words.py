@@ -10,8 +10,8 @@ _NAMES = {"ppv": "PPV", "npv": "NPV"}
 
 def screening_lines(metrics: Mapping[str, Any]) -> list[str]:
     """Say what the model is worth as a test for the class that is looked for, of groups first where there are any."""
-    found = metrics.get("screening")
-    if found is None:
+    found = metrics.get("screening") or {}
+    if "finding" not in found:  # of a run that was scored before any class was looked for
         return []
     name = found["finding"]
     of_pictures = _as_test(found["pictures"][name])

@@ -169,8 +169,8 @@ def folds(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def as_test(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the table of what the model is worth as a test for the class that is looked for."""
-    found = metrics.get("screening")
-    if not found:
+    found = metrics.get("screening") or {}
+    if "finding" not in found:
         return []
     kinds = [kind for kind in ("cases", "pictures") if kind in found]
     name = found["finding"]
