@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import resnetkit as rk
+from resnetkit.api import pictures
 from resnetkit.cli import main
 from resnetkit.cli.demo import write_digits
 from resnetkit.report.drawing import charts, plots, together
@@ -48,6 +49,8 @@ def _blank_sheets(request: pytest.FixtureRequest) -> Iterator[None]:
             patch.setattr(together, "diagram", lambda _, path: _blank(path))
             for name in ("prediction_grid", "augmented", "confusion"):
                 patch.setattr(plots, name, lambda _, path, **__: _blank(path))
+            patch.setattr(pictures, "_draw_found", lambda _, __, path, ___: _blank(path))
+            patch.setattr(pictures, "_marked", lambda seen, _: seen.images[0].cpu().numpy())
         yield
 
 

@@ -27,6 +27,8 @@ from tests.conftest import Output
 from tests.tasks.shapes import paint
 
 QUICK: dict[str, Any] = {"threads": 1, "seed": 1, "quiet": True, "image_size": 64, "batch_size": 4}
+LEAST = 0.1  # a score that the run's answers have
+NARROW = QUICK | {"model": "fasterrcnn_resnet18_light", "weights": "none", "settings": ("model.width=16",)}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> rk.Run:
-    return rk.train(str(shapes), output=tmp_path_factory.mktemp("run") / "shapes", epochs=2, **QUICK)
+    return rk.train(str(shapes), output=tmp_path_factory.mktemp("run") / "shapes", epochs=3, **NARROW)
 
 
 def prepared(shapes: Path, *, whole: bool = True, **preprocess: Any) -> tuple[Part, Preprocess]:
@@ -129,12 +131,12 @@ def test_the_model_of_a_run_answers_what_was_scored(run: rk.Run, shapes: Path) -
     import json
 
     model = rk.load(run, engine="torch", precision="fp32", threads=1)
-    model.header = replace(model.header, decision=Sureness(at=(0.06, 0.06)))  # it has learnt too little to be sure
+    model.header = replace(model.header, decision=Sureness(at=(LEAST, LEAST)))  # it has learnt too little to be sure
     with open(run.path / "predictions.csv", encoding="utf-8", newline="") as file:
         rows = {row["source"]: row for row in csv.DictReader(file)}
     told = 0
     for prediction in model.predict_many(sorted(rows)):
-        wanted = [one for one in json.loads(rows[prediction.source]["predictions"]) if one["score"] >= 0.06]
+        wanted = [one for one in json.loads(rows[prediction.source]["predictions"]) if one["score"] >= LEAST]
         assert [one.label for one in prediction.objects] == [one["label"] for one in wanted]
         for one, other in zip(prediction.objects, wanted, strict=True):
             assert one.box == pytest.approx(other["box"], abs=0.01)
@@ -151,7 +153,7 @@ def test_stopped_and_resumed_it_ends_with_the_same_bits(shapes: Path, run: rk.Ru
 
     place = tmp_path / "again"
     with pytest.raises(InterruptedRun):
-        rk.train(str(shapes), output=place, epochs=2, on_epoch=stop, **QUICK)
+        rk.train(str(shapes), output=place, epochs=3, on_epoch=stop, **NARROW)
     rk.resume(place, quiet=True)
     for name in ("best", "last"):
         one, other = (checkpoint.load_arrays(path / f"{name}.safetensors") for path in (run.path, place))
