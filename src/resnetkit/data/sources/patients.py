@@ -14,8 +14,9 @@ import numpy as np
 
 from resnetkit import runtime
 from resnetkit.data.dataset import Item
+from resnetkit.data.groups import NoGroupsError
 from resnetkit.data.opening import dicom_header, signatures
-from resnetkit.errors import ResourceError, UsageError
+from resnetkit.errors import DataError, ResourceError, UsageError
 
 TAGS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "AccessionNumber")
 _BYTES = 32  # of the key
@@ -26,13 +27,17 @@ def grouped(
 ) -> tuple[tuple[Item, ...], list[str]]:
     """Give each item the group that a tag of its file names, hashed, and say how many have none.
 
-    `read` returns the bytes of a file, or the pixels of an array. The value itself goes nowhere. Raises `UsageError`
-    where no file has the tag, and without pydicom; `ResourceError` where the key cannot be kept.
+    `read` returns the bytes of a file, or the pixels of an array; a file that it cannot read has no group. The value
+    itself goes nowhere. Raises `NoGroupsError` where no file has the tag, `UsageError` without pydicom, `ResourceError`
+    where the key cannot be kept.
     """
     key = _key()
 
     def group(item: Item) -> str | None:
-        data = read(item)
+        try:
+            data = read(item)
+        except DataError:
+            return None  # whoever opens the picture says so
         if isinstance(data, np.ndarray) or not signatures.is_dicom(data):
             return None
         value = dicom_header.text(data, tag)
@@ -41,7 +46,7 @@ def grouped(
     found = tuple(replace(item, group=group(item)) for item in items)
     without = [item.source for item in found if item.group is None]
     if len(without) == len(items):
-        raise UsageError(f"--group-by {tag}: no picture is a DICOM file that has this tag")
+        raise NoGroupsError(f"--group-by {tag}: no picture is a DICOM file that has this tag")
     notes = [f"{len({item.group for item in found} - {None}):,} groups by {tag}, whose values are kept as hashes"]
     if without:
         notes.append(f"{len(without):,} of {len(items):,} images are in no group (no DICOM, or no {tag} in it)")
