@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from resnetkit.data.opening import windows
-from resnetkit.data.opening.silence import silence
+from resnetkit.data.opening.silence import libraries_silenced, silence
 from resnetkit.errors import DataError, UsageError, missing_extra
 
 VERSION = 1  # of the pixels that come out: raised with them, so that no older ones are taken from a cache
@@ -151,17 +151,25 @@ def text(data: bytes, name: str) -> str:
     Raises `UsageError` without pydicom.
     """
     try:
+        with libraries_silenced():  # a value that breaks a rule would be quoted
+            return str(tags(data, name).get(name) or "").strip("\0 ")
+    except DataError:
+        return ""  # whoever opens the picture says so
+
+
+def tags(data: bytes, *names: str) -> Any:
+    """Return a data set of these tags of a file, those that lie before its pixels. They may tell of people.
+
+    Raises `DataError` for a broken file, `UsageError` without pydicom. What is read of them may be quoted in a warning.
+    """
+    try:
         import pydicom
     except ImportError:
         raise missing_extra("DICOM files", "dicom") from None
     silence("pydicom")
-    try:
-        with told("broken or cut-off DICOM"):
-            _check_deflated(data)
-            dataset = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=[name])
-            return str(dataset.get(name) or "").strip("\0 ")
-    except DataError:
-        return ""  # whoever opens the picture says so
+    with told("broken or cut-off DICOM; copy it again or leave it out"):
+        _check_deflated(data)
+        return pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=list(names))
 
 
 def whole(dataset: Any, name: str, otherwise: int | None = None) -> int:

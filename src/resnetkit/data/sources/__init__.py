@@ -11,7 +11,7 @@ from typing import Any
 from resnetkit.data import classes
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Marked, Reader, Split, decoded
 from resnetkit.data.several import counted_labels
-from resnetkit.data.sources import annotated, arranging, arrays, folders, grouping, labelling, tables
+from resnetkit.data.sources import annotated, arranging, arrays, dicomdir, folders, grouping, labelling, tables
 from resnetkit.data.sources.annotated import Fault, Faulty, Recognised
 from resnetkit.data.sources.archives import is_archive
 from resnetkit.data.sources.folders import FolderReader, Tree
@@ -172,6 +172,11 @@ def _collect(sources: list[str], group_by: str | None, task: Asked, faulty: Faul
         collected.names, collected.several, collected.unites = listed.names, listed.several, False
     elif found := _as_arrays(source):
         collected.add(*found)
+    elif os.path.isfile(source) and dicomdir.is_dicomdir(source):
+        raise UsageError(
+            f"{source}: lists pictures and not what they show: put them into a folder of each class, or name them and "
+            "their classes in a .csv (image_path,label)"
+        )
     elif os.path.exists(source):
         raise UsageError(f"{source}: is no data set; DATA is {_KINDS}")
     else:
@@ -292,7 +297,8 @@ def open_pictures(*sources: str | Path, group_by: str | None = None) -> Dataset:
         raise DataError(f"{' '.join(given) or 'SOURCE'}: no pictures found{ignored}")
     items = tuple(Item(item.source, group=item.group) for item in collected.items)
     if group_by:
-        items, collected.notes = grouping.grouped(items, group_by, collected.columns, collected.dataset("").read)
+        items, notes = grouping.grouped(items, group_by, collected.columns, collected.dataset("").read)
+        collected.notes += notes
     collected.items = list(items)
     return collected.dataset(_name(given))
 
@@ -329,6 +335,11 @@ def _add_readable(collected: _Collected, source: str, group_by: str | None = Non
         listed = [(path, Item(path, group=group or None)) for path, group in zip(paths, groups, strict=True)]
         _add_listed(collected, listed, table)
         collected.columns += table.columns
+    elif os.path.isfile(source) and dicomdir.is_dicomdir(source):
+        listed_there = dicomdir.read(source)
+        collected.add(tables.ListedFiles(), [(path, Item(folders.readable(path))) for path in listed_there.paths])
+        if listed_there.others:
+            collected.notes.append(f"{source}: {listed_there.others:,} of the files that it lists are no pictures")
     elif os.path.isfile(source):
         collected.add(FolderReader(""), [(source, Item(folders.readable(source)))])
     elif os.path.exists(source):

@@ -28,16 +28,17 @@ def grouped(
     """Give each item the group that a tag of its file names, hashed, and say how many have none.
 
     `read` returns the bytes of a file, or the pixels of an array; a file that it cannot read has no group. The value
-    itself goes nowhere. Raises `NoGroupsError` where no file has the tag, `UsageError` without pydicom, `ResourceError`
-    where the key cannot be kept.
+    itself goes nowhere. Raises `NoGroupsError` where no file has the tag, `DataError` where none can be read,
+    `UsageError` without pydicom, `ResourceError` where the key cannot be kept.
     """
-    key = _key()
+    key, unread = _key(), list[DataError]()
 
     def group(item: Item) -> str | None:
         try:
             data = read(item)
-        except DataError:
-            return None  # whoever opens the picture says so
+        except DataError as error:
+            unread.append(error)  # whoever opens the picture says so
+            return None
         if isinstance(data, np.ndarray) or not signatures.is_dicom(data):
             return None
         value = dicom_header.text(data, tag)
@@ -45,6 +46,8 @@ def grouped(
 
     found = tuple(replace(item, group=group(item)) for item in items)
     without = [item.source for item in found if item.group is None]
+    if unread and len(unread) == len(items):
+        raise unread[0]
     if len(without) == len(items):
         raise NoGroupsError(f"--group-by {tag}: no picture is a DICOM file that has this tag")
     notes = [f"{len({item.group for item in found} - {None}):,} groups by {tag}, whose values are kept as hashes"]
