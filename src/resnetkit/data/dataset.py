@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
-from PIL import Image
 
 from resnetkit.data.marks import Fault, Object
 from resnetkit.data.opening import images
@@ -24,7 +23,10 @@ class Reader(Protocol):
     """Where pictures come from: a folder, an archive, arrays. Readers may be used from several threads at once."""
 
     def read(self, key: str) -> bytes | np.ndarray:
-        """Return a file's bytes, or pixels `[H, W]` or `[H, W, 3]` uint8; raises `OSError` or `DataError`."""
+        """Return a file's bytes, or pixels `[H, W]` or `[H, W, 3]` uint8, or values `[H, W]` of another type.
+
+        Raises `OSError` or `DataError`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,4 +142,6 @@ class Dataset:
 
 def decoded(data: bytes | np.ndarray, *, name: str, at_least: int | None = None) -> images.Opened:
     """Return the picture in what a reader gave; `at_least` as in `images.decode`. Raises `DataError` naming it."""
-    return Image.fromarray(data) if isinstance(data, np.ndarray) else images.decode(data, name=name, at_least=at_least)
+    if isinstance(data, np.ndarray):
+        return images.of_array(data, name=name)
+    return images.decode(data, name=name, at_least=at_least)

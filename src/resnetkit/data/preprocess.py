@@ -156,7 +156,8 @@ class Preprocess:
     def convert(self, image: Opened) -> Shown:
         """Return the picture upright and in mode RGB or L, or its bands with 8 bits each.
 
-        `images` documents the rule of each mode. Raises `DataError` for another number of bands than `channels`.
+        `images` documents the rule of each mode. Raises `DataError` for another number of bands than `channels`, and
+        for measured values that need a window and have none.
         """
         if self.windows or isinstance(image, Measured):
             image = images.measured_values(image).windowed(self.windows)
