@@ -84,6 +84,6 @@ def of_values(values: np.ndarray, *, refused: str | None = None) -> Measured:
 def without_a_window(values: np.ndarray) -> str:
     """Return what to say of values that came without a word of what is black and white."""
     return (
-        f"holds {values.dtype} values from {values.min():g} to {values.max():g}, and nothing says which of them are "
-        "black and white: --set preprocess.windows='CENTRE WIDTH', or bring them into 0 to 255 and save it as PNG"
+        f"holds {values.dtype} values, and nothing says which of them are black and white: --set "
+        "preprocess.windows='CENTRE WIDTH', or bring them into 0 to 255 as uint8"
     )
