@@ -5,6 +5,7 @@ from scipy import stats
 from resnetkit.errors import DataError, UsageError
 from resnetkit.evaluation.cases import by_case, case_figures
 from resnetkit.evaluation.told_of_cases import case_lines
+from resnetkit.evaluation.two_classes import screening
 from resnetkit.inference.aggregation import asked
 
 CLASSES = ("well", "sick")
@@ -78,6 +79,23 @@ def test_noise_is_told_by_an_interval_that_holds_the_largest_class() -> None:
         [line] = case_lines(found | {"split": "test"})
         told += "which lies inside the interval" in line
     assert told >= 93
+
+
+def test_noise_that_the_number_of_pictures_tells_apart_is_told() -> None:
+    """By its surest picture a case of many looks ill: noise reaches an area of 20 / 25 where the ill have 20, not 5."""
+    random, sizes = np.random.default_rng(0), np.repeat([20, 5], 300)
+    groups = [str(number) for number in np.repeat(np.arange(600), sizes)]
+    targets, sick = np.repeat(np.repeat([1, 0], 300), sizes), random.random(sizes.sum())
+    rows = np.stack([1 - sick, sick], axis=1)
+    by_most = screening(rows, targets, CLASSES, groups, how=asked("max sick", CLASSES))["screening"]["cases"]["sick"]
+    assert by_most["roc_auc"]["value"] == pytest.approx(0.8, abs=0.05)
+    assert by_most["specificity"]["value"] < 0.1
+    found = case_figures(rows, targets, CLASSES, groups, how=asked("max sick", CLASSES))
+    assert found["cases"]["number_alone"]["value"] == 1.0
+    assert case_lines(found | {"split": "test"})[1].startswith("The number of their pictures alone tells groups apart")
+    mean = case_figures(rows, targets, CLASSES, groups)
+    assert "number_alone" not in mean["cases"]
+    assert len(case_lines(mean | {"split": "test"})) == 1
 
 
 def test_cases_held_out_by_folds_have_the_wider_interval() -> None:

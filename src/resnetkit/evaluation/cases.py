@@ -10,6 +10,7 @@ import numpy as np
 
 from resnetkit.errors import DataError
 from resnetkit.evaluation.metrics import clopper_pearson
+from resnetkit.evaluation.screening import roc_auc
 from resnetkit.evaluation.uncertainty import folds_interval
 from resnetkit.inference.aggregation import MEAN, Aggregation
 
@@ -72,7 +73,8 @@ def case_figures(
     `how` in words, `pictures` per case (the `fewest` and `most`), and of the `count` cases, each one answer: `top1`
     with `top1_interval`, Clopper and Pearson's or `folds_interval` where cases were held out `by_folds`,
     `balanced_accuracy` and `majority`, what always answering the largest class would reach. `mixed` says why there are
-    none of these.
+    none of these. Where the surest pictures of a class answer and cases differ in their number, `number_alone` is the
+    ROC-AUC of that number for the class: the most of many is larger by chance, also where pictures tell nothing.
     """
     if groups is None:
         return {}
@@ -91,8 +93,14 @@ def case_figures(
         interval = wider.low, wider.high
     sizes = [len(members) for members in cases.members]
     largest = int(support.argmax())
+    alone = {}
+    if how.of_class is not None and min(sizes) < max(sizes):
+        reached = roc_auc(np.array(sizes, np.float64), cases.targets == how.of_class)
+        bounds = None if reached.interval is None else [reached.interval.low, reached.interval.high]
+        alone = {"number_alone": {"value": reached.value, "interval": bounds}}
     return {
         "cases": {
+            **alone,
             "how": how.words,
             "count": len(right),
             "pictures": {"fewest": min(sizes), "most": max(sizes)},

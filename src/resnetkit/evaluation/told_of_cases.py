@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_CHANCE = 0.5
+
 
 def is_by_case(metrics: Mapping[str, Any]) -> bool:
     """Tell whether the first figure is that of groups: they have one, and that of pictures alone is not corrected."""
@@ -24,7 +26,19 @@ def case_lines(metrics: Mapping[str, Any]) -> list[str]:
     inside = ", which lies inside the interval" if cases["top1_interval"][0] <= majority["top1"] else ""
     return [
         f"Of groups {100 * cases['top1']:.1f} % are named right (95 % interval {low} to {high} %, {right_of(cases)}); "
-        f'always answering "{majority["label"]}" would be right for {100 * majority["top1"]:.1f} %{inside}.'
+        f'always answering "{majority["label"]}" would be right for {100 * majority["top1"]:.1f} %{inside}.',
+        *_of_numbers(cases.get("number_alone") or {}, how=cases["how"]),
+    ]
+
+
+def _of_numbers(alone: Mapping[str, Any], *, how: str) -> list[str]:
+    """Say so where the number of pictures of a group tells the classes apart, which `max` and `top` profit from."""
+    if not alone.get("interval") or alone["interval"][0] <= _CHANCE <= alone["interval"][1]:
+        return []
+    low, high = alone["interval"]
+    return [
+        f"The number of their pictures alone tells groups apart (ROC-AUC {alone['value']:.3f}, {low:.3f} to "
+        f"{high:.3f}), and '{how}' rises or falls with it: compare with the mean."
     ]
 
 
@@ -36,7 +50,7 @@ def right_of(cases: Mapping[str, Any]) -> str:
     """
     fewest, most = cases["pictures"]["fewest"], cases["pictures"]["most"]
     between = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
-    among = "of" if cases["how"] == "mean" else "among"
+    how = "the mean" if cases["how"] == "mean" else f"'{cases['how']}'"
     right = round(cases["top1"] * cases["count"])
     pictures = "picture" if most == 1 else "pictures"
-    return f"{right:,} of {cases['count']:,}, each by the {cases['how']} {among} its {between} {pictures}"
+    return f"{right:,} of {cases['count']:,}, each by {how} of its {between} {pictures}"
