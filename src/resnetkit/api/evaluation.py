@@ -14,6 +14,7 @@ from resnetkit.api.remembering import by_memory, not_counted, without_choosers
 from resnetkit.api.tasks import task_called
 from resnetkit.data.classes import renamed
 from resnetkit.data.dataset import Dataset
+from resnetkit.data.frames import of_files
 from resnetkit.data.groups import NoGroupsError
 from resnetkit.data.several import without_columns
 from resnetkit.data.sources import called, open_data
@@ -290,8 +291,8 @@ def part_to_score(
         watcher.note(f"{model.name} was trained by groups ({group_by}), and these pictures have none")
         opened = open_data(*data, **asked)
     dataset = _by_the_models_names(opened, model.header.aliases)
-    page = model.header.preprocess.page
-    dataset, missing = without_columns(dataset.on_page(page), model.classes)
+    page, frames = model.header.preprocess.page, model.header.preprocess.frames
+    dataset, missing = without_columns(of_files(dataset, page=page, frames=frames), model.classes)
     if missing:
         watcher.note(f"{dataset.name} does not know {', '.join(missing)}: what is said of these is not scored")
     with watcher.counting("reading pictures") as progress:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from resnetkit import runtime as machine
 from resnetkit.api.locating import NamesNothingError, Source, locate, run_of
 from resnetkit.api.remembering import Memory, memory_of
+from resnetkit.data.frames import of_files
 from resnetkit.data.sources import Dataset, open_pictures
 from resnetkit.errors import DataError, UsageError
 from resnetkit.inference import bulk, cases, prepared
@@ -179,6 +180,7 @@ class Model:
         sources = [sources] if isinstance(sources, (str, Path)) else sources
         pictures = sources if isinstance(sources, Dataset) else open_pictures(*sources)
         self.check_classes()
+        pictures = of_files(pictures, page=self.header.preprocess.page, frames=self.header.preprocess.frames)
         if not self.files:
             raise UsageError(f"{self.name} lies in no file yet: save() it and load() that, so that parts can name it")
         folder = Path(folder)

@@ -65,6 +65,7 @@ def predict(
     Pictures that cannot be read are reported and the rest go on; the exit code is then 4 (3 when none could be read).
     """
     from resnetkit import api
+    from resnetkit.data.frames import of_files
     from resnetkit.data.sources import open_pictures
     from resnetkit.inference import bulk, sorting
 
@@ -81,6 +82,10 @@ def predict(
         opened = _opened(model, given, console)
         if sort_into is not None and opened.gives != "class":
             raise click.UsageError(f"--sort-into: {opened.name} {_NOT_SORTED[opened.gives]}")
+        preprocess = opened.header.preprocess
+        pictures = of_files(pictures, page=preprocess.page, frames=preprocess.frames)
+        if sort_into is not None and preprocess.frames != "one":
+            raise click.UsageError(f"--sort-into copies files, and {opened.name} names their frames: leave it out")
         _note_what_is_left_out(pictures, console)
         if group_by is not None:
             return _by_case(

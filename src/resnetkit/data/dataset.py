@@ -88,10 +88,11 @@ class Dataset:
     in no class folder, `empty` class folders without pictures, `unreadable` folders (name, reason) that could not be
     listed, `notes` sentences that a person should read, `roots` the folders given, `limit` how many pictures of each
     part were taken at most. Where `several`, a picture may have no label, one or several, else each has one; where it
-    `unites`, files of one content are one picture with the labels of all. `columns` are labels that a list has a
-    column for: of others it says nothing. `objects`: whether these are marked, by `boxes` or by `masks`; such pictures
-    have `several` labels. `page`: which one of files of several is
-    read. `faults` are what was left out of annotations. `origins` tells for each source who reads it, under which key.
+    `unites`, files of one content are one picture with the labels of all. `columns` are labels that a list has a column
+    for: of others it says nothing. `objects`: whether these are marked, by `boxes` or by `masks`; such pictures have
+    `several` labels. `page`: which one of files of several is read; `frames`: whether frames of files are pictures of
+    their own (`data.frames`). `faults` are what was left out of annotations. `origins` tells for each source who reads
+    it, under which key.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Dataset:
     unites: bool = False
     columns: tuple[str, ...] = ()
     page: int = 1
+    frames: str = "one"
     faults: tuple[Fault, ...] = field(default=(), repr=False)
     origins: Mapping[str, tuple[Reader, str]] = field(repr=False, compare=False)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from resnetkit.data.dataset import Dataset
+from resnetkit.data.frames import of_files
 from resnetkit.errors import UsageError
 from resnetkit.inference import aggregation
 from resnetkit.inference.aggregation import Aggregation
@@ -68,6 +69,7 @@ def predict_cases(
     model that does not give pictures one class each, or says "not sure".
     """
     asked = _checked(predictor, how)
+    pictures = of_files(pictures, page=predictor.preprocess.page, frames=predictor.preprocess.frames)
     answered = predictor.answered(pictures, batch_size=batch_size, threads=threads)
     return _each_case(predictor, pictures, answered, asked, top_k=top_k, progress=progress)
 

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from resnetkit.data.dataset import Dataset
+from resnetkit.data.frames import of_files
 from resnetkit.data.opening import dicom_header, images, measured
 from resnetkit.data.opening.silence import libraries_silenced
 from resnetkit.data.sources import open_pictures
@@ -73,13 +74,17 @@ def picture_of(given: Given, *, source: str | None = None) -> Picture:
     raise UsageError(f"a picture is {_KINDS}, not {type(given).__name__}")
 
 
-def pictures_of(given: Dataset | Given | Iterable[Given]) -> tuple[Iterator[Picture], int | None]:
+def pictures_of(
+    given: Dataset | Given | Iterable[Given], *, frames: str = "one"
+) -> tuple[Iterator[Picture], int | None]:
     """Return the pictures of one source or of several, folders and archives among them, and how many there are.
 
     A list is looked at before the first picture is read: a path that is missing raises `UsageError`. A generator is
     asked for no more than is read next; there such a path is a picture that cannot be opened, and the count is None.
+    `frames`: which ones of files of several are pictures (`data.frames`); of what is no path it is the first.
     """
     if isinstance(given, Dataset):
+        given = of_files(given, page=given.page, frames=frames)
         return _of_dataset(given), len(given)
     if is_array(given):
         given = _one_by_one(_array_of(given))
@@ -88,10 +93,10 @@ def pictures_of(given: Dataset | Given | Iterable[Given]) -> tuple[Iterator[Pict
     if isinstance(given, (list, tuple)) and not given:
         return iter(()), 0
     if not isinstance(given, (list, tuple)):
-        return _lazily(cast(Iterable[Given], given)), None
+        return _lazily(cast(Iterable[Given], given), frames), None
     if all(isinstance(one, (str, os.PathLike)) for one in given):
-        return pictures_of(open_pictures(*given))
-    found = [picture for one in given for picture in _each(one)]
+        return pictures_of(open_pictures(*given), frames=frames)
+    found = [picture for one in given for picture in _each(one, frames)]
     return iter(found), len(found)
 
 
@@ -119,16 +124,16 @@ def _one_by_one(several: np.ndarray) -> list[np.ndarray]:
     raise UsageError(f"an array of several pictures is [N, H, W] or [N, H, W, 3], not {list(several.shape)}{hint}")
 
 
-def _each(given: Given) -> Iterator[Picture]:
+def _each(given: Given, frames: str) -> Iterator[Picture]:
     if isinstance(given, (str, os.PathLike)):
-        return _of_dataset(open_pictures(os.fspath(given)))
+        return pictures_of(open_pictures(os.fspath(given)), frames=frames)[0]
     return iter([picture_of(given)])
 
 
-def _lazily(given: Iterable[Given]) -> Iterator[Picture]:
+def _lazily(given: Iterable[Given], frames: str) -> Iterator[Picture]:
     for one in given:
         try:
-            yield from _each(one)
+            yield from _each(one, frames)
         except ResNetKitError as error:
             if not isinstance(one, (str, os.PathLike)):
                 raise

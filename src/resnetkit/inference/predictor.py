@@ -119,7 +119,7 @@ class Predictor:
 
         Memory and errors are those of `predict_many`.
         """
-        found, count = pictures_of(pictures)
+        found, count = pictures_of(pictures, frames=self.preprocess.frames)
         few = batch_size is None and count is not None and count <= _FEW
         if batch_size is None:
             batch_size = 1 if few else self.engine.batch_size

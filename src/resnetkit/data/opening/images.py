@@ -86,8 +86,11 @@ def of_page(data: bytes, *, name: str, page: int) -> bytes:
 
     Raises as `decode` does, and `DataError` where there is no such page.
     """
-    if page == 1:
-        return data
+    return data if page == 1 else alone(data, name=name, number=page)
+
+
+def alone(data: bytes, *, name: str, number: int) -> bytes:
+    """Return a file of one page or frame of a file, counted from 1; raises as `of_page` does."""
     shown = one_line(name)
     kind = _recognised(data, shown)
 
@@ -98,8 +101,8 @@ def of_page(data: bytes, *, name: str, page: int) -> bytes:
 
     with told(shown, kind):
         if kind == "DICOM":
-            return dicom.alone(data, page)
-        return pages.alone(data, page, opened)
+            return dicom.alone(data, number)
+        return pages.alone(data, number, opened)
 
 
 def bits(data: bytes, *, name: str) -> int | None:
@@ -154,6 +157,21 @@ def has_several(data: bytes) -> bool:
             return (dicom.count(data) if kind == "DICOM" else pages.count(_open(data, kind))) > 1
     except (*BROKEN, ResNetKitError):
         return False
+
+
+def count(data: bytes) -> int:
+    """Return how many pages or frames a file has, from its header; 1 of JPEGs, whose second is a part of the first.
+
+    Raises `DataError` where that cannot be told.
+    """
+    kind = signatures.picture_format(data)
+    if kind == "DICOM":
+        with told("", kind):
+            return dicom.count(data)
+    if kind is None or kind == "JPEG" or not pages.may_be_several(data, kind):
+        return 1
+    with told("", kind):
+        return pages.count(_open(data, kind))
 
 
 def convert(image: Opened, *, mode: Literal["RGB", "L"], depth: int | None) -> Image.Image:

@@ -55,7 +55,7 @@ def read_values(data: bytes, page: int = 1) -> np.ndarray:
 
 
 def _loaded(data: bytes, page: int) -> Image.Image:
-    data = alone(data, page, lambda: _opened(data))
+    data = data if page == 1 else alone(data, page, lambda: _opened(data))
     check(data)  # before Pillow, which has no words for many bands
     image = _opened(data)
     keep_deep_colours(image, lambda: _opened(data))
