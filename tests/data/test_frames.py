@@ -126,3 +126,16 @@ def test_a_run_learns_from_frames_keeps_those_of_a_file_together_and_finds_them_
     again = rk.resume(run.path, data=tmp_path / "moved", epochs=2, quiet=True)
     assert again.metrics is not None
     assert again.metrics["count"] == told.metrics["count"]
+
+
+def test_frames_of_a_file_with_the_large_end_first_are_those_of_its_twin(shared_data: Path) -> None:
+    few, many = (shared_data / "dicom" / name for name in ("rtdose_expb.dcm", "rtdose.dcm"))
+    one, other = (of_all(path) for path in (few, many))
+    assert len(one) == len(other) == 15
+    for a, b in zip(one.items[::7], other.items[::7], strict=True):
+        shown, wanted = (
+            Preprocess(size=10, resize=10).pixels(data.open(item)) for data, item in ((one, a), (other, b))
+        )
+        assert (shown == wanted).all()
+    both = of_all(shared_data / "dicom" / "SC_rgb_rle_16bit_2frame.dcm")
+    assert [both.open(item).size for item in both.items] == [(100, 100)] * 2

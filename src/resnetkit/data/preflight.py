@@ -293,7 +293,8 @@ def _classes_left(dataset: Dataset, left: Mapping[Split, Sequence[Item]]) -> tup
 
 def _bad_images(failed: Mapping[str, str], total: int, hint: str) -> DataError:
     if len(failed) == total > 1 and len(reasons := set(failed.values())) == 1:
-        return DataError(f"{next(iter(failed))} and {total - 1:,} more, which is all: each {reasons.pop()}")
+        first = next(iter(failed))
+        return DataError(f"{total:,} of {total:,} images cannot be read, as {first}: each {reasons.pop()}")
     first = ", ".join(f"{source} ({why.partition(';')[0]})" for source, why in list(failed.items())[:3])
     more = f" and {len(failed) - 3:,} more" if len(failed) > 3 else ""
     return DataError(f"{len(failed):,} of {total:,} images cannot be read: {first}{more}; {hint}")

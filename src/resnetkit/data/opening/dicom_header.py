@@ -36,7 +36,7 @@ _TAGS = (
     "ExtendedOffsetTableLengths", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
 )  # fmt: skip
 _OF_FRAME = ("PixelMeasuresSequence", "FrameVOILUTSequence", "PixelValueTransformationSequence")
-_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _MOST_DEFLATED = 1 << 30  # bytes that a deflated file may become: no picture is larger
 _SQUARE, _LONGEST = 0.01, 16  # ratios of pixels' sides: so near to 1 is square, and beyond that no device measures
@@ -132,7 +132,7 @@ def header(data: bytes, *, frame: int = 0) -> Header:
     with told("broken or cut-off DICOM; copy it again or leave it out"):
         _check_deflated(data)
         dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(_TAGS))
-        if not any(name in dataset for name in _PIXELS):
+        if not any(name in dataset for name in PIXELS):
             raise DataError(f"is {_what(dataset)} without pixels, or cut off before them; leave it out")
     frames = whole(dataset, "NumberOfFrames", 1)
     with told("broken DICOM: its groups of frames make no sense; leave it out"):
