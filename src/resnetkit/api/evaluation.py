@@ -11,6 +11,7 @@ from resnetkit.api.locating import are_unnamed, how_to_name
 from resnetkit.api.model import Model, load
 from resnetkit.api.pictures import draw_scores
 from resnetkit.api.remembering import by_memory, not_counted, without_choosers
+from resnetkit.api.sought import check_asked, sought_of
 from resnetkit.api.tasks import task_called
 from resnetkit.data.classes import renamed
 from resnetkit.data.dataset import Dataset
@@ -18,12 +19,9 @@ from resnetkit.data.frames import of_files
 from resnetkit.data.groups import NoGroupsError
 from resnetkit.data.several import without_columns
 from resnetkit.data.sources import called, open_data
-from resnetkit.errors import DataError, UsageError, near_miss
-from resnetkit.inference import aggregation
+from resnetkit.errors import DataError, UsageError
 from resnetkit.models.checkpoint import CLASSIFICATION, Deciding
-from resnetkit.models.decision import GIVEN, Decision
-from resnetkit.models.goals import screening_goal_of
-from resnetkit.models.point import odds_of
+from resnetkit.models.decision import Decision
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -104,10 +102,10 @@ def evaluate(
     if not isinstance(model, Model):
         model = load(model, watcher=watcher, **computing)
     model.check_classes()
-    _check_asked(model, tta=tta, outliers=outliers, calibrated=calibrated, goal=goal, aggregate=aggregate)
-    sought = _sought(model, finding=finding, prevalence=prevalence, goal=goal)
-    if aggregate is not None:
-        aggregation.asked(aggregate, model.classes, finding=_looked_for(model, finding))
+    sought = sought_of(model, finding=finding, prevalence=prevalence, goal=goal)
+    check_asked(
+        model, tta=tta, outliers=outliers, calibrated=calibrated, goal=goal, aggregate=aggregate, finding=finding
+    )
     if model.computes:
         watcher.note(model.computes)
     folder = model.run
@@ -137,58 +135,6 @@ def evaluate(
         aims = {name: value for name, value in (("goal", goal), ("finding", finding)) if value is not None}
         _calibrate(model, logits[0], part, split=chosen, aims=aims, to=Path(calibrated), watcher=watcher)
     return dataclasses.replace(result, notes=tuple(notes))
-
-
-def _check_asked(
-    model: Model, *, tta: str, outliers: str | Path | None, calibrated: str | Path | None, goal: str | None,
-    aggregate: str | None,
-) -> None:  # fmt: skip
-    """Raise `UsageError` for what has no meaning for the answers of a model, before any picture is read."""
-    gives = f"{model.name} gives {GIVEN[model.gives]}"
-    if tta != "none" and model.gives == "objects":
-        raise UsageError(f"--tta {tta} averages probabilities over views of a picture, and {gives}: leave it out")
-    if outliers is not None and model.gives != "class":
-        raise UsageError(f"--outliers: is for models of one class per picture, and {gives}")
-    if outliers is not None and _looks_for_one(model):
-        raise UsageError(f"--outliers: counts what --reject lets through, and {model.name} looks for one class instead")
-    if aggregate is not None and model.gives != "class":
-        raise UsageError(f"--aggregate: is for models of one class per picture, and {gives}")
-    if goal is not None and calibrated is None:
-        raise UsageError("--goal says what thresholds are fitted for: give it with --calibrated FILE")
-
-
-def _sought(model: Model, *, finding: str | None, prevalence: float | None, goal: str | None) -> dict[str, Any]:
-    """Return which class is looked for and how frequent it is, where asked; `UsageError` for what has no meaning."""
-    option = "--finding" if finding is not None else "--prevalence" if prevalence is not None else None
-    if option is not None and model.gives != "class":
-        raise UsageError(
-            f"{option}: is for models of one class per picture, and {model.name} gives {GIVEN[model.gives]}"
-        )
-    if finding is not None and finding not in model.classes:
-        raise UsageError(f"--finding {finding}: {model.name} has no such class{near_miss(finding, model.classes)}")
-    if model.gives == "class":
-        if goal is not None and finding is None:
-            raise UsageError("--goal: say for which class, as --finding CLASS")
-        if goal is not None:
-            screening_goal_of(goal)
-        if prevalence is not None and finding is None and not _looks_for_one(model):
-            raise UsageError("--prevalence: say of which class, as --finding CLASS")
-    if prevalence is not None:
-        odds_of(prevalence)
-    return {name: value for name, value in (("finding", finding), ("prevalence", prevalence)) if value is not None}
-
-
-def _looked_for(model: Model, finding: str | None) -> int | None:
-    """Return the number of the class that is looked for, as asked, else as the model does."""
-    if finding is not None:
-        return model.classes.index(finding)
-    point = model.decision.point if isinstance(model.decision, Decision) else None
-    return None if point is None else point.finding
-
-
-def _looks_for_one(model: Model) -> bool:
-    """Tell whether the model looks for one class, and tells it from a threshold on."""
-    return isinstance(model.decision, Decision) and model.decision.point is not None
 
 
 def _answered(outliers: str | Path, model: Model, watcher: Watcher) -> dict[str, Any]:
