@@ -2,6 +2,7 @@
 
 import os
 import stat
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import resnetkit as rk
 from resnetkit.data.dataset import Item
 from resnetkit.data.groups import apart, check_whole
+from resnetkit.data.opening import dicom_header
 from resnetkit.data.sources import open_data, patients
 from resnetkit.errors import DataError, ResourceError, UsageError
 from tests.data.test_dicom import of, written
@@ -80,6 +82,15 @@ def test_files_without_the_tag_are_counted_and_a_tag_that_no_file_has_is_refused
         open_data(str(wards), group_by="AccessionNumber")
     with pytest.raises(UsageError, match="did you mean 'PatientID'"):
         open_data(str(wards), group_by="PatientId")
+
+
+def test_a_value_that_breaks_a_rule_is_not_quoted(recwarn: pytest.WarningsRecorder) -> None:
+    value = "4711-ZQ-of-Vlk"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = written(of(np.zeros((4, 4), np.uint16), StudyInstanceUID=value))
+    assert dicom_header.text(data, "StudyInstanceUID") == value
+    assert [str(one.message) for one in recwarn] == []
 
 
 def test_a_key_that_cannot_be_kept_or_is_damaged_is_told(

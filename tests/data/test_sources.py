@@ -552,7 +552,8 @@ def test_npz_files_of_other_content_are_refused(tmp_path):
     images, labels = np.zeros((2, 4, 4), np.uint8), np.zeros(2, np.int64)
     for arrays, message in (
         ({"x": images}, "has no array train_images; found x"),
-        ({"train_images": images.astype(float), "train_labels": labels}, "expected uint8"),
+        ({"train_images": images.astype(bool), "train_labels": labels}, "expected uint8"),
+        ({"train_images": np.zeros((2, 4, 4, 3), np.uint16), "train_labels": labels}, "or other numbers .N, H, W."),
         ({"train_images": np.zeros((2, 4, 4, 4), np.uint8), "train_labels": labels}, r"uint8 \[2, 4, 4, 4\]"),
         ({"train_images": images, "train_labels": np.zeros((2, 14), int)}, "several labels per image"),
         ({"train_images": np.array([None, {}]), "train_labels": labels}, "allow_pickle"),

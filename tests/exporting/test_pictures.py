@@ -95,7 +95,7 @@ def test_what_the_package_refuses_it_refuses_in_the_same_words(kind: str) -> Non
         ours(REFUSED[kind], 3)
     with pytest.raises(ResNetKitError) as own:
         read(REFUSED[kind], 3)
-    assert str(theirs.value) == f"x: {own.value}"
+    assert str(theirs.value).removeprefix("x: ") == str(own.value)
 
 
 def test_16_bit_colours_keep_their_bits() -> None:

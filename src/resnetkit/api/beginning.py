@@ -12,6 +12,7 @@ from resnetkit import runtime as machine
 from resnetkit.api.locating import RUNS, Source, locate
 from resnetkit.api.remembering import Memory, of_training, trained_among, unknown
 from resnetkit.api.tasks import task_called
+from resnetkit.data.frames import of_files
 from resnetkit.data.several import unite
 from resnetkit.data.sources.arrays import GIVEN
 from resnetkit.errors import UsageError
@@ -82,7 +83,8 @@ def start_of(asking: Asking) -> Start:
     from resnetkit.training.together.ranks import Ranks
 
     request, watcher, ranks = asking.request, asking.watcher, asking.ranks
-    dataset = jobs.open_request_data(request, asking.data if request.data == (GIVEN,) else ()).on_page(request.page)
+    opened = jobs.open_request_data(request, asking.data if request.data == (GIVEN,) else ())
+    dataset = of_files(opened, page=request.page, frames=request.frames)
     _check_named(request, dataset)
     if dataset.page > 1 and dataset.items and not isinstance(dataset.read(dataset.items[0]), bytes):
         raise UsageError(f"{dataset.name} holds arrays, which have no pages: leave preprocess.page out")

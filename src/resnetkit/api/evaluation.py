@@ -11,16 +11,17 @@ from resnetkit.api.locating import are_unnamed, how_to_name
 from resnetkit.api.model import Model, load
 from resnetkit.api.pictures import draw_scores
 from resnetkit.api.remembering import by_memory, not_counted, without_choosers
+from resnetkit.api.sought import check_asked, sought_of
 from resnetkit.api.tasks import task_called
 from resnetkit.data.classes import renamed
 from resnetkit.data.dataset import Dataset
+from resnetkit.data.frames import of_files
+from resnetkit.data.groups import NoGroupsError
 from resnetkit.data.several import without_columns
 from resnetkit.data.sources import called, open_data
-from resnetkit.errors import DataError, UsageError, near_miss
+from resnetkit.errors import DataError, UsageError
 from resnetkit.models.checkpoint import CLASSIFICATION, Deciding
-from resnetkit.models.decision import GIVEN, Decision
-from resnetkit.models.goals import screening_goal_of
-from resnetkit.models.point import odds_of
+from resnetkit.models.decision import Decision
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def evaluate(
     rename: Mapping[str, str] | None = None,
     bad_images: str = "stop",
     limit: int | None = None,
+    group_by: str | None = None,
+    aggregate: str | None = None,
     outliers: str | Path | None = None,
     calibrated: str | Path | None = None,
     goal: str | None = None,
@@ -78,7 +81,10 @@ def evaluate(
 
     Pictures that the model, or what it began from, was trained on are recognised by their content and left out unless
     `split="train"` asks for them. `tta` is none, flip or flip_shift: what averaging over such views of each picture
-    reaches is reported beside the figures without it. `outliers` are pictures of something else: for each threshold of
+    reaches is reported beside the figures without it. `group_by` says which pictures are of one patient or series, see
+    `grouping.grouped`; without it the run that the model is says so, where that was trained by groups which these
+    pictures have. Then there are figures of groups too, each with one answer by `aggregate` (`aggregation.asked`, the
+    mean where it is not given). `outliers` are pictures of something else: for each threshold of
     the model, how many of them get an answer all the same is reported. `calibrated` is where a copy of the model goes
     whose temperature and thresholds are fitted on the pictures scored, which must not be test pictures; of a model of
     several labels or of objects `goal` says what for: `f1`, `precision 0.9`, `recall 0.9`; of one class per picture,
@@ -96,16 +102,21 @@ def evaluate(
     if not isinstance(model, Model):
         model = load(model, watcher=watcher, **computing)
     model.check_classes()
-    _check_asked(model, tta=tta, outliers=outliers, calibrated=calibrated, goal=goal)
-    sought = _sought(model, finding=finding, prevalence=prevalence, goal=goal)
+    sought = sought_of(model, finding=finding, prevalence=prevalence, goal=goal)
+    check_asked(
+        model, tta=tta, outliers=outliers, calibrated=calibrated, goal=goal, aggregate=aggregate, finding=finding
+    )
     if model.computes:
         watcher.note(model.computes)
     folder = model.run
     if output is not None and (Path(output) / "state").is_dir():
         raise UsageError(f"--output {output} is a run, whose own figures are not overwritten: name another folder")
     part, chosen, notes, missing = part_to_score(
-        *data, model=model, split=split, rename=rename, bad_images=bad_images, limit=limit, watcher=watcher
-    )
+        *data, model=model, split=split, rename=rename, bad_images=bad_images, limit=limit, watcher=watcher,
+        group_by=group_by or _groups_of_run(model), may_be_none=group_by is None,
+    )  # fmt: skip
+    if aggregate is not None and part.groups is None:
+        raise UsageError(f"--aggregate {aggregate}: these pictures come in no groups; say by what with --group-by")
     for note in notes:
         watcher.note(note)
     if calibrated is not None:
@@ -117,53 +128,13 @@ def evaluate(
     if folder is not None and (chosen == "test" or model.memory.known.tested_by(part.contents)):
         more["test_looks"] = looked_at_test(folder, called(data))
     result = score(
-        model, part, split=chosen, tta=views, folder=place, watcher=watcher, logits=logits, more=more, sought=sought
-    )
+        model, part, split=chosen, tta=views, folder=place, watcher=watcher, logits=logits, more=more, sought=sought,
+        aggregate=aggregate,
+    )  # fmt: skip
     if calibrated is not None:
         aims = {name: value for name, value in (("goal", goal), ("finding", finding)) if value is not None}
         _calibrate(model, logits[0], part, split=chosen, aims=aims, to=Path(calibrated), watcher=watcher)
     return dataclasses.replace(result, notes=tuple(notes))
-
-
-def _check_asked(
-    model: Model, *, tta: str, outliers: str | Path | None, calibrated: str | Path | None, goal: str | None
-) -> None:
-    """Raise `UsageError` for what has no meaning for the answers of a model, before any picture is read."""
-    gives = f"{model.name} gives {GIVEN[model.gives]}"
-    if tta != "none" and model.gives == "objects":
-        raise UsageError(f"--tta {tta} averages probabilities over views of a picture, and {gives}: leave it out")
-    if outliers is not None and model.gives != "class":
-        raise UsageError(f"--outliers: is for models of one class per picture, and {gives}")
-    if outliers is not None and _looks_for_one(model):
-        raise UsageError(f"--outliers: counts what --reject lets through, and {model.name} looks for one class instead")
-    if goal is not None and calibrated is None:
-        raise UsageError("--goal says what thresholds are fitted for: give it with --calibrated FILE")
-
-
-def _sought(model: Model, *, finding: str | None, prevalence: float | None, goal: str | None) -> dict[str, Any]:
-    """Return which class is looked for and how frequent it is, where asked; `UsageError` for what has no meaning."""
-    option = "--finding" if finding is not None else "--prevalence" if prevalence is not None else None
-    if option is not None and model.gives != "class":
-        raise UsageError(
-            f"{option}: is for models of one class per picture, and {model.name} gives {GIVEN[model.gives]}"
-        )
-    if finding is not None and finding not in model.classes:
-        raise UsageError(f"--finding {finding}: {model.name} has no such class{near_miss(finding, model.classes)}")
-    if model.gives == "class":
-        if goal is not None and finding is None:
-            raise UsageError("--goal: say for which class, as --finding CLASS")
-        if goal is not None:
-            screening_goal_of(goal)
-        if prevalence is not None and finding is None and not _looks_for_one(model):
-            raise UsageError("--prevalence: say of which class, as --finding CLASS")
-    if prevalence is not None:
-        odds_of(prevalence)
-    return {name: value for name, value in (("finding", finding), ("prevalence", prevalence)) if value is not None}
-
-
-def _looks_for_one(model: Model) -> bool:
-    """Tell whether the model looks for one class, and tells it from a threshold on."""
-    return isinstance(model.decision, Decision) and model.decision.point is not None
 
 
 def _answered(outliers: str | Path, model: Model, watcher: Watcher) -> dict[str, Any]:
@@ -242,9 +213,14 @@ def part_to_score(
     rename: Mapping[str, str] | None = None,
     bad_images: str = "stop",
     limit: int | None = None,
+    group_by: str | None = None,
+    may_be_none: bool = False,
     watcher: Watcher | None = None,
 ) -> ToScore:
-    """Read the pictures that `evaluate` scores; `UsageError` where the model has learnt from all of them."""
+    """Read the pictures that `evaluate` scores; `UsageError` where the model has learnt from all of them.
+
+    Where there `may_be_none`, pictures that are in no group by `group_by` are taken as they are.
+    """
     from resnetkit.data.decoded.survey import survey
     from resnetkit.data.opening import pages
     from resnetkit.data.preflight import prepare_scoring
@@ -252,10 +228,17 @@ def part_to_score(
     from resnetkit.evaluation.evaluate import choose_split
 
     watcher = watcher or Watcher()
-    opened = open_data(*data, rename=rename, limit=limit, task=model.header.task, faulty=bad_images)  # type: ignore[arg-type]
+    asked: dict[str, Any] = {"rename": rename, "limit": limit, "task": model.header.task, "faulty": bad_images}
+    try:
+        opened = open_data(*data, group_by=group_by, **asked)
+    except NoGroupsError:
+        if not may_be_none:
+            raise
+        watcher.note(f"{model.name} was trained by groups ({group_by}), and these pictures have none")
+        opened = open_data(*data, **asked)
     dataset = _by_the_models_names(opened, model.header.aliases)
-    page = model.header.preprocess.page
-    dataset, missing = without_columns(dataset.on_page(page), model.classes)
+    page, frames = model.header.preprocess.page, model.header.preprocess.frames
+    dataset, missing = without_columns(of_files(dataset, page=page, frames=frames), model.classes)
     if missing:
         watcher.note(f"{dataset.name} does not know {', '.join(missing)}: what is said of these is not scored")
     with watcher.counting("reading pictures") as progress:
@@ -288,6 +271,20 @@ def part_to_score(
     return ToScore(part, chosen, said, not_counted(given, dataset, part=chosen))
 
 
+def _groups_of_run(model: Model) -> str | None:
+    """Return what the run that the model is was grouped by, None where it was not."""
+    from resnetkit.training import state
+
+    if model.run is None:
+        return None
+    try:
+        said = state.describe(model.run.state)
+    except DataError:  # of a run that was copied without it nothing is known
+        return None
+    group_by: str | None = said["request"]["request"].get("group_by")
+    return group_by
+
+
 def _check_named(model: Model, dataset: Dataset) -> None:
     """Refuse to score answers that nobody gave a name."""
     if are_unnamed(model.header) and not set(model.classes) & set(dataset.classes):
@@ -309,19 +306,19 @@ def _known_views(tta: str) -> Views:
 def score(
     model: Model, part: Part, *, split: Scored, folder: Path | None, watcher: Watcher,
     logits: tuple[np.ndarray, np.ndarray], tta: Views = "none", more: Mapping[str, Any] | None = None,
-    folds: Sequence[int] = (), sought: Mapping[str, Any] | None = None,
+    folds: Sequence[int] = (), sought: Mapping[str, Any] | None = None, aggregate: str | None = None,
 ) -> Evaluation:  # fmt: skip
     """Score a part by its `logits`, plain and averaged; write the files, with the figures in `more`, and pictures.
 
     `folds`: which fold held out each picture, where some did; `sought`: the class that is looked for, and how frequent
-    it is, where that was asked.
+    it is, where that was asked; `aggregate`: how pictures of a group become one answer.
     """
     from resnetkit.evaluation.evaluate import write_evaluation
 
     own, task = model.memory.known.calibrated_by(part.contents) or None, task_called(model.header.task)
     metrics, rows = task.score(
         *logits, part, classes=model.classes, decision=model.decision, split=split, tta=tta, own=own,
-        **(sought or {}),
+        **(sought or {}), **({} if aggregate is None else {"how": aggregate}),
     )  # fmt: skip
     rows = [row | {"fold": fold} for row, fold in zip(rows, folds, strict=True)] if folds else rows
     metrics |= what_chose(model, part, split=split) | dict(more or {})

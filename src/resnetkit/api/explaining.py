@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from resnetkit.api.locating import locate, run_of
 from resnetkit.api.model import Model
 from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.frames import of_files
 from resnetkit.data.opening.images import Opened
 from resnetkit.errors import DataError, ResNetKitError, UsageError, near_miss, problem_line
 from resnetkit.files import safe_name, write_text
@@ -136,7 +137,10 @@ def _refuse_own_output(pictures: Dataset, folder: Path) -> None:
 
 def _explained(model: Model, pictures: Dataset, *, label: str | None, method: str, top_k: int) -> Iterator[Explanation]:
     """Yield what `explain` does; wrong usage is told before the first picture is asked for."""
-    maker, pictures = Maker(model, method), pictures.on_page(model.header.preprocess.page)
+    maker, pictures = (
+        Maker(model, method),
+        of_files(pictures, page=model.header.preprocess.page, frames=model.header.preprocess.frames),
+    )
     chosen = () if label is None else (maker.index_of(label),)
     if top_k < 1:
         raise UsageError(f"top_k must be at least 1, not {top_k}")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from resnetkit import files
 from resnetkit.api import int8 as quantising
 from resnetkit.api.locating import Source, locate, run_of
+from resnetkit.data.frames import of_files
 from resnetkit.data.opening.windows import FILE
 from resnetkit.errors import ResNetKitError, ResourceError, UsageError, missing_extra
 from resnetkit.exporting.folder import FORMATS, Exported, Format, Reads
@@ -102,7 +103,8 @@ def export(
     if int8:
         calibrating = quantising.calibration(
             calibrate, classes=header.classes, memory=memory, name=source.name, watcher=watcher,
-            threads=runtime.threads, page=header.preprocess.page, task=header.task,
+            threads=runtime.threads, page=header.preprocess.page, frames=header.preprocess.frames,
+            task=header.task,
         )  # fmt: skip
     seen = memory.tells if calibrating is None else memory.tells.and_calibrated(calibrating.keys)
     header = dataclasses.replace(header, trained_on=seen)
@@ -290,7 +292,7 @@ def _pictures(
         return _spread(open_pictures(*given), "pictures that were given", preprocess.page)
     held_out = None if run is None else _held_out(run)
     if held_out is not None:
-        return _spread(held_out, "pictures that the run held out", preprocess.page)
+        return _spread(held_out.on_page(1), "pictures that the run held out", preprocess.page)
     return _generated(preprocess), "generated pictures, none of yours (compare on yours with --images)"
 
 
@@ -304,7 +306,9 @@ def _held_out(run: RunFolder) -> Dataset | None:
 
     described = tomllib.loads((run.path / "recipe.toml").read_text(encoding="utf-8"))
     try:
-        data = open_data(*described["data"]["sources"], task=read_header(run.best).task)
+        header = read_header(run.best)
+        data = open_data(*described["data"]["sources"], task=header.task)
+        data = of_files(data, page=header.preprocess.page, frames=header.preprocess.frames)
     except ResNetKitError:
         return None
     parts = read_split(run.split)

@@ -14,6 +14,7 @@ from resnetkit.api.model import Model, prepared_model
 from resnetkit.api.remembering import Memory, by_memory, without_choosers
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.data.fingerprint import digests_of
+from resnetkit.data.frames import of_files
 from resnetkit.data.sources import open_data
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.exporting.folder import Exported
@@ -46,6 +47,7 @@ def calibration(
     watcher: Watcher,
     threads: int,
     page: int = 1,
+    frames: str = "one",
     task: str = CLASSIFICATION,
 ) -> Calibration:
     """Return the pictures to calibrate on, at most 300, and other ones to score: with their labels, none in both.
@@ -59,7 +61,7 @@ def calibration(
     from resnetkit.data.targets import class_targets, object_targets
     from resnetkit.models.seen import packed
 
-    surveyed = survey(dataset := open_data(*data).on_page(page), threads=threads)
+    surveyed = survey(dataset := of_files(open_data(*data), page=page, frames=frames), threads=threads)
     dataset, notes = by_memory(dataset, surveyed, memory, name=name, asked="auto")
     parts = {item.split for item in dataset.items}
     scored = next((part for part in ("test", "val") if {part, "train"} <= parts), "all")

@@ -149,6 +149,8 @@ class Source:
         """Say so where the file has no names for the classes, with the way out, and where it reads no first pages."""
         if (page := header.preprocess.page) > 1:
             watcher.note(f"{self.name} reads page {page} of every file")
+        if (frames := header.preprocess.frames) != "one":
+            watcher.note(f"{self.name} reads several frames of every file ({frames}), each as a picture")
         if self.record is None and self.exported is None and are_unnamed(header) and not is_checkpoint(self.path):
             watcher.note(f"{self.name} lists no names for its {len(header.classes)} classes: {how_to_name(self.name)}")
 

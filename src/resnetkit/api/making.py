@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.frames import of_files
 from resnetkit.data.opening.images import to_look_at
 from resnetkit.errors import UsageError
 from resnetkit.inference import sorting
@@ -63,7 +64,7 @@ def beside(predictor: Predictor, pictures: Dataset, *, crops: str | None, drawin
         _require_objects(predictor, option)
     return Beside(
         predictor,
-        pictures.on_page(predictor.preprocess.page),
+        of_files(pictures, page=predictor.preprocess.page, frames=predictor.preprocess.frames),
         crops=None if crops is None else Crops(Path(crops), predictor.classes),
         drawings=None if drawings is None else Path(drawings),
     )

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 from resnetkit import runtime as machine
 from resnetkit.api.locating import NamesNothingError, Source, locate, run_of
 from resnetkit.api.remembering import Memory, memory_of
+from resnetkit.data.frames import of_files
 from resnetkit.data.sources import Dataset, open_pictures
 from resnetkit.errors import DataError, UsageError
-from resnetkit.inference import bulk, prepared
+from resnetkit.inference import bulk, cases, prepared
 from resnetkit.inference.engines import Engine, EngineName, TorchEngine, choose
 from resnetkit.inference.given import Given
 from resnetkit.inference.openvino_engine import OpenVINOEngine, prepare, prepare_exported
@@ -142,6 +143,31 @@ class Model:
         """
         return self.predictor.predict_many(sources, top_k=top_k, batch_size=batch_size, threads=self.runtime.threads)
 
+    def predict_cases(
+        self, sources: str | Path | Sequence[str | Path], *, group_by: str, aggregate: str = "mean", top_k: int = 5,
+        batch_size: int | None = None,
+    ) -> Iterator[Prediction]:  # fmt: skip
+        """Give each patient, study or series of files, folders and archives one answer, from those for its pictures.
+
+        `group_by` is a tag of DICOM files, whose values become hashes, `folder`, a column or a pattern, see
+        `grouping.grouped`; `aggregate` is `mean`, `max` or `top 3`, see `aggregation.asked`. Pictures without an answer
+        are `unread`, and those that are in no group are cases of their own.
+        """
+        self.check_classes()
+        given = [sources] if isinstance(sources, (str, Path)) else sources
+        return cases.predict_cases(
+            self.predictor, open_pictures(*given, group_by=group_by), how=aggregate, top_k=top_k, batch_size=batch_size,
+            threads=self.runtime.threads,
+        )  # fmt: skip
+
+    def predict_case(
+        self, pictures: Given | Iterable[Given], *, aggregate: str = "mean", name: str = "<case>", top_k: int = 5
+    ) -> Prediction:
+        """Give all of some pictures one answer, as of one series: whatever `predict_many` takes."""
+        return cases.predict_case(
+            self.predictor, pictures, how=aggregate, name=name, top_k=top_k, threads=self.runtime.threads
+        )
+
     def predict_into(
         self, folder: str | Path, sources: str | Path | Sequence[str | Path] | Dataset, *, top_k: int = 5,
         shard: bulk.Shard | None = None, batch_size: int | None = None, progress: Count = lambda done, total: None,
@@ -154,6 +180,7 @@ class Model:
         sources = [sources] if isinstance(sources, (str, Path)) else sources
         pictures = sources if isinstance(sources, Dataset) else open_pictures(*sources)
         self.check_classes()
+        pictures = of_files(pictures, page=self.header.preprocess.page, frames=self.header.preprocess.frames)
         if not self.files:
             raise UsageError(f"{self.name} lies in no file yet: save() it and load() that, so that parts can name it")
         folder = Path(folder)

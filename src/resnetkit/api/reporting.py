@@ -20,6 +20,7 @@ from resnetkit.api.explaining import Maker, open_explainable
 from resnetkit.api.locating import RUNS
 from resnetkit.api.model import load
 from resnetkit.data.dataset import labels_written
+from resnetkit.data.frames import of_files
 from resnetkit.data.opening.images import Opened, to_look_at
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.files import check_new
@@ -191,10 +192,11 @@ class _Pictures:
             raise self._problem
         if self._data is None:
             try:
-                self._data = open_data(
+                opened = open_data(
                     *map(self._place, self.request["data"]), rename=self.request["rename"],
                     task=Request.from_json(self.request).task,
-                ).on_page(self.preprocess.page)  # fmt: skip
+                )  # fmt: skip
+                self._data = of_files(opened, page=self.preprocess.page, frames=self.preprocess.frames)
             except ResNetKitError as problem:
                 self._problem = problem
                 raise

@@ -17,6 +17,7 @@ from resnetkit.data.decoded.contents import Content
 from resnetkit.data.decoded.survey import reason
 from resnetkit.data.opening import images, pages, signatures
 from resnetkit.data.opening.many_bands import ManyBands
+from resnetkit.data.opening.measured import Measured
 from resnetkit.errors import ResNetKitError, missing_extra
 from resnetkit.words import one_line
 
@@ -79,7 +80,8 @@ def look(dataset: Dataset, item: Item) -> Look:
         data = dataset.read(item)
         digest = splits.digest(data)
         image = decoded(data, name=item.source)
-        upright = images.convert(image, mode="RGB", depth=None)
+        looked = images.to_look_at(image) if isinstance(image, Measured) else image
+        upright = images.convert(looked, mode="RGB", depth=None)
         assert not isinstance(image, ManyBands), "these cannot be converted"
         problems = [] if isinstance(data, np.ndarray) else _of_file(data, image, item, dataset.page)
         bits = None if isinstance(data, np.ndarray) else images.bits(data, name=item.source)

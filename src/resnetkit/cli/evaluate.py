@@ -21,6 +21,11 @@ from resnetkit.cli.progress import watching
 )  # fmt: skip
 @click.option("--output", metavar="DIR", help="Folder for metrics.json, predictions.csv and the pictures.")
 @click.option("--bad-images", type=click.Choice(["stop", "skip"]), default="stop", help="When a file is unreadable.")
+@click.option(
+    "--group-by", metavar="REGEX|COLUMN|TAG",
+    help="Figures by patient, study, series or folder too; default: as the run was trained.",
+)  # fmt: skip
+@options.aggregate
 @options.rename
 @click.option("--limit", type=int, help="Score at most this many pictures.")
 @click.option("--outliers", metavar="FOLDER", help="Pictures of something else: how many get an answer all the same.")

@@ -39,6 +39,10 @@ engine = stacked(
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change the recipe, the network or the preprocessing."
 )
+aggregate = click.option(
+    "--aggregate", metavar="HOW",
+    help="How pictures of a group become one answer: mean (default), 'max CLASS', 'top 3 CLASS'.",
+)  # fmt: skip
 rename = click.option("--rename", multiple=True, metavar="OLD=NEW", help="Read class OLD as NEW.")
 
 

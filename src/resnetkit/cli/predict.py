@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     "--prevalence", type=float, metavar="SHARE",
     help="How frequent the class is that the model looks for: probabilities are then those of such pictures.",
 )  # fmt: skip
+@click.option(
+    "--group-by", metavar="REGEX|COLUMN|TAG",
+    help="One answer for each patient, study or series: by PatientID or another tag, or by folder.",
+)  # fmt: skip
+@options.aggregate
 @click.option("--sort-into", metavar="DIR", help="Copy the pictures into a folder per predicted class.")
 @click.option("--draw", metavar="DIR", help="Draw what a detector finds: boxes, masks, names and scores, a PNG each.")
 @click.option("--crops", metavar="DIR", help="Cut what a detector finds out, into a folder per class.")
@@ -52,21 +57,24 @@ if TYPE_CHECKING:
 @options.computing
 def predict(
     sources: tuple[str, ...], model: str | None, top_k: int, batch_size: int | None, output: str | None,
-    shard: str | None, sort_into: str | None, draw: str | None, crops: str | None, form: str, quiet: bool, **given: Any,
+    shard: str | None, group_by: str | None, aggregate: str | None, sort_into: str | None, draw: str | None,
+    crops: str | None, form: str, quiet: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Name what is on pictures: files, folders, archives, lists, globs.
 
     Pictures that cannot be read are reported and the rest go on; the exit code is then 4 (3 when none could be read).
     """
     from resnetkit import api
+    from resnetkit.data.frames import of_files
     from resnetkit.data.sources import open_pictures
     from resnetkit.inference import bulk, sorting
 
     in_bulk = output is not None and bulk.is_folder(output)
     folders = {"--sort-into": sort_into, "--draw": draw, "--crops": crops}
     _refuse_contradictions(output, form, in_bulk=in_bulk, shard=shard, folders=folders)
+    _refuse_for_cases(group_by, aggregate, folders | {"--output": output if in_bulk else None})
     part_of_work = bulk.shard_of(shard)
-    pictures = open_pictures(*sources)
+    pictures = open_pictures(*sources, group_by=group_by)
     for option, folder in folders.items():
         if folder is not None:
             sorting.refuse_own_output(pictures, Path(folder), option=option)
@@ -74,8 +82,17 @@ def predict(
         opened = _opened(model, given, console)
         if sort_into is not None and opened.gives != "class":
             raise click.UsageError(f"--sort-into: {opened.name} {_NOT_SORTED[opened.gives]}")
-        making = api.beside(opened.predictor, pictures, crops=crops, drawings=draw)
+        preprocess = opened.header.preprocess
+        pictures = of_files(pictures, page=preprocess.page, frames=preprocess.frames)
+        if sort_into is not None and preprocess.frames != "one":
+            raise click.UsageError(f"--sort-into copies files, and {opened.name} names their frames: leave it out")
         _note_what_is_left_out(pictures, console)
+        if group_by is not None:
+            return _by_case(
+                opened, pictures, console, how=aggregate or "mean", top_k=top_k, batch_size=batch_size, output=output,
+                form=form,
+            )  # fmt: skip
+        making = api.beside(opened.predictor, pictures, crops=crops, drawings=draw)
         if output is not None and in_bulk:
             with console.counting("naming pictures") as show:
                 summary = opened.predict_into(
@@ -127,6 +144,16 @@ def _refuse_contradictions(
         outputs.check_new(Path(output))
 
 
+def _refuse_for_cases(group_by: str | None, aggregate: str | None, of_pictures: dict[str, str | None]) -> None:
+    """Raise `UsageError` for what has no meaning where several pictures get one answer."""
+    if group_by is None and aggregate is not None:
+        raise click.UsageError("--aggregate says how pictures of a group become one answer: add --group-by")
+    if group_by is not None:
+        for option in (option for option, given in of_pictures.items() if given is not None):
+            what = "a folder of parts" if option == "--output" else "pictures"
+            raise click.UsageError(f"{option} is for {what}, and --group-by answers for cases: give one of them")
+
+
 def _refuse_drawings_among_crops(draw: str | None, crops: str | None) -> None:
     if draw is None or crops is None:
         return
@@ -165,6 +192,8 @@ def _note_what_is_left_out(pictures: Dataset, console: ConsoleWatcher) -> None:
 
     if pictures.ignored:
         console.note(f"{counted(len(pictures.ignored), 'file')} left out, being no pictures")
+    for note in pictures.notes:
+        console.note(escaped(note))
     for folder, why in pictures.unreadable:
         console.note(escaped(f"{folder}: cannot be listed ({why}), and what lies in it is left out"))
 
@@ -197,11 +226,7 @@ def _one_by_one(
 
     predictions, tally = [], outputs.Tally(opened.gives)
     with contextlib.ExitStack() as stack:
-        how: dict[str, Any] = {"top_k": top_k, "gives": opened.gives}
-        if output is not None:
-            write = stack.enter_context(outputs.to_file(Path(output), classes=opened.classes, **how))
-        else:
-            write = stack.enter_context(outputs.to_stream(sys.stdout, format=form, **how))  # type: ignore[arg-type]
+        write = stack.enter_context(_writer(output, form, top_k=top_k, gives=opened.gives, classes=opened.classes))
         show = stack.enter_context(console.counting("naming pictures"))
         answers = opened.predictor.predict_many(
             pictures, top_k=top_k, batch_size=batch_size, threads=opened.runtime.threads
@@ -220,6 +245,39 @@ def _one_by_one(
     if sort_into is not None:
         _sort(predictions, Path(sort_into), pictures, opened.classes, console)
     return tally.exit_code
+
+
+def _by_case(
+    opened: Model, pictures: Dataset, console: ConsoleWatcher, *, how: str, top_k: int, batch_size: int | None,
+    output: str | None, form: str,
+) -> int:  # fmt: skip
+    """Write one row for each case to stdout or to one file, and return the exit code."""
+    from resnetkit.inference import output as outputs
+    from resnetkit.inference.cases import predict_cases
+
+    tally = outputs.Tally("cases")
+    with contextlib.ExitStack() as stack:
+        show = stack.enter_context(console.counting("naming pictures"))
+        answers = predict_cases(
+            opened.predictor, pictures, how=how, top_k=top_k, batch_size=batch_size, threads=opened.runtime.threads,
+            progress=show,
+        )  # fmt: skip
+        write = stack.enter_context(_writer(output, form, top_k=top_k, gives="cases", classes=opened.classes))
+        for prediction in answers:
+            write(prediction)
+            tally.add(prediction)
+    if output is not None or tally.errors or tally.unread:
+        console.note(f"{tally}" + (f"; rows in {output}" if output else ""))
+    return tally.exit_code
+
+
+def _writer(output: str | None, form: str, *, top_k: int, gives: Any, classes: Any) -> Any:
+    """Return what rows are written by, to stdout or to one file, as a context."""
+    from resnetkit.inference import output as outputs
+
+    if output is not None:
+        return outputs.to_file(Path(output), top_k=top_k, gives=gives, classes=classes)
+    return outputs.to_stream(sys.stdout, format=form, top_k=top_k, gives=gives)  # type: ignore[arg-type]
 
 
 def _sort(predictions: list[Any], directory: Path, pictures: Any, classes: Any, console: ConsoleWatcher) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
-from PIL import Image
 
 from resnetkit.data.marks import Fault, Object
 from resnetkit.data.opening import images
@@ -24,7 +23,10 @@ class Reader(Protocol):
     """Where pictures come from: a folder, an archive, arrays. Readers may be used from several threads at once."""
 
     def read(self, key: str) -> bytes | np.ndarray:
-        """Return a file's bytes, or pixels `[H, W]` or `[H, W, 3]` uint8; raises `OSError` or `DataError`."""
+        """Return a file's bytes, or pixels `[H, W]` or `[H, W, 3]` uint8, or values `[H, W]` of another type.
+
+        Raises `OSError` or `DataError`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +88,11 @@ class Dataset:
     in no class folder, `empty` class folders without pictures, `unreadable` folders (name, reason) that could not be
     listed, `notes` sentences that a person should read, `roots` the folders given, `limit` how many pictures of each
     part were taken at most. Where `several`, a picture may have no label, one or several, else each has one; where it
-    `unites`, files of one content are one picture with the labels of all. `columns` are labels that a list has a
-    column for: of others it says nothing. `objects`: whether these are marked, by `boxes` or by `masks`; such pictures
-    have `several` labels. `page`: which one of files of several is
-    read. `faults` are what was left out of annotations. `origins` tells for each source who reads it, under which key.
+    `unites`, files of one content are one picture with the labels of all. `columns` are labels that a list has a column
+    for: of others it says nothing. `objects`: whether these are marked, by `boxes` or by `masks`; such pictures have
+    `several` labels. `page`: which one of files of several is read; `frames`: whether frames of files are pictures of
+    their own (`data.frames`). `faults` are what was left out of annotations. `origins` tells for each source who reads
+    it, under which key.
     """
 
     name: str
@@ -107,6 +110,7 @@ class Dataset:
     unites: bool = False
     columns: tuple[str, ...] = ()
     page: int = 1
+    frames: str = "one"
     faults: tuple[Fault, ...] = field(default=(), repr=False)
     origins: Mapping[str, tuple[Reader, str]] = field(repr=False, compare=False)
 
@@ -140,4 +144,6 @@ class Dataset:
 
 def decoded(data: bytes | np.ndarray, *, name: str, at_least: int | None = None) -> images.Opened:
     """Return the picture in what a reader gave; `at_least` as in `images.decode`. Raises `DataError` naming it."""
-    return Image.fromarray(data) if isinstance(data, np.ndarray) else images.decode(data, name=name, at_least=at_least)
+    if isinstance(data, np.ndarray):
+        return images.of_array(data, name=name)
+    return images.decode(data, name=name, at_least=at_least)

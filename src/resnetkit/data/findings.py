@@ -259,6 +259,9 @@ def _left_out(report: Report) -> Iterator[str]:
 
 
 def _reasons(named: Sequence[tuple[str, str]]) -> Iterator[str]:
+    if len(named) > 1 and len({why for _, why in named}) == 1:
+        yield f"  {shortened(named[0][0])} and {len(named) - 1:,} more: {named[0][1]}"
+        return
     yield from (f"  {shortened(source)}: {why}" for source, why in named[:10])
     if len(named) > 10:
         yield f"  and {len(named) - 10:,} more"

@@ -6,8 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from resnetkit.data.dataset import SPLITS, Item
-from resnetkit.errors import DataError
+from resnetkit.errors import DataError, UsageError
 from resnetkit.words import counted
+
+
+class NoGroupsError(UsageError):
+    """What groups were asked by finds none in these pictures, or is nothing that could."""
 
 
 def apart(items: Iterable[Item]) -> dict[str, list[Item]]:

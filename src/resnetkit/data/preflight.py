@@ -18,6 +18,7 @@ from resnetkit.data.decoded.survey import Survey, survey
 from resnetkit.data.findings import Report, examine
 from resnetkit.data.fingerprint import content_of, digests_of, fingerprint
 from resnetkit.data.folds import Folds, fold_of
+from resnetkit.data.frames import of_files
 from resnetkit.data.opening import pages
 from resnetkit.data.prepared import Division, Pair, Part, Prepared, Reading
 from resnetkit.data.preprocess import Preprocess
@@ -41,7 +42,7 @@ def prepare_training(
     a `--limit` that leaves nothing to hold out.
     """
     parts, trained = division.parts, set(division.trained)
-    dataset, surveyed = _united(dataset.on_page(preprocess.page), surveyed, reading)
+    dataset, surveyed = _united(of_files(dataset, page=preprocess.page, frames=preprocess.frames), surveyed, reading)
     wanted, notes = _chosen(dataset, (*SPLITS, "seen"), division.rows)
     wanted = _without_seen(wanted, trained)
     chosen = replace(wanted, items=tuple(item for item in wanted.items if item.split in parts))
@@ -96,7 +97,7 @@ def prepare_scoring(
 
     Raises `DataError` for a class that is not among them too.
     """
-    dataset, surveyed = _united(dataset.on_page(preprocess.page), surveyed, reading)
+    dataset, surveyed = _united(of_files(dataset, page=preprocess.page, frames=preprocess.frames), surveyed, reading)
     chosen, _ = _chosen(dataset, (part,), None)
     _check_labels(chosen, classes, (part,))
     step = _Steps(reading.progress, total=len(chosen) * (2 if surveyed is None else 1))
@@ -291,6 +292,9 @@ def _classes_left(dataset: Dataset, left: Mapping[Split, Sequence[Item]]) -> tup
 
 
 def _bad_images(failed: Mapping[str, str], total: int, hint: str) -> DataError:
+    if len(failed) == total > 1 and len(reasons := set(failed.values())) == 1:
+        first = next(iter(failed))
+        return DataError(f"{total:,} of {total:,} images cannot be read, as {first}: each {reasons.pop()}")
     first = ", ".join(f"{source} ({why.partition(';')[0]})" for source, why in list(failed.items())[:3])
     more = f" and {len(failed) - 3:,} more" if len(failed) > 3 else ""
     return DataError(f"{len(failed):,} of {total:,} images cannot be read: {first}{more}; {hint}")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from resnetkit.data.frames import ONE, normal
 from resnetkit.data.opening import images, windows
 from resnetkit.data.opening.images import Opened, Shown
 from resnetkit.data.opening.many_bands import ManyBands
@@ -30,17 +31,16 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 class Preprocess:
     """Turn a picture into `[height, width, channels]` uint8 pixels, and say how those are normalised.
 
-    The pixels have a `frame` of `size` x `size`, or of `size` (height) x `width` where that is given.
-    `crop="center"`: the shorter side becomes `resize`, then the middle `size` x `size` is cut out (padded with black
-    when `size` exceeds `resize`), as torchvision's `ImageClassification` preset does; `"pad"`: the longer side becomes
-    `size` and the rest is filled with black; `"squash"`: both sides become `size`. Of a frame with a `width` the same
-    is meant in its own aspect: the picture covers it (`resize` is then its height), fits into it, or becomes it.
-    Pillow's resize is the reference;
-    it always antialiases, and `antialias` records that for exports. `depth`: the bits that 16-bit images use (None:
-    the smallest of 8, 10, 12, 14, 16 that holds the image's own maximum). `page`: which of a file's pages or frames,
-    counted from 1. `windows`: which measured values are black and white (`opening.windows`), of DICOM's greys and of
-    16-bit greys: names, centre and width, or `file`; several are the channels; without any that of each DICOM file.
-    `mean` and `std` are in units of [0, 1].
+    The pixels have a `frame` of `size` x `size`, or of `size` (height) x `width` where that is given. `crop="center"`:
+    the shorter side becomes `resize`, then the middle `size` x `size` is cut out (padded with black when `size` exceeds
+    `resize`), as torchvision's `ImageClassification` preset does; `"pad"`: the longer side becomes `size` and the rest
+    is filled with black; `"squash"`: both sides become `size`. Of a frame with a `width` the same is meant in its own
+    aspect: the picture covers it (`resize` is then its height), fits into it, or becomes it. Pillow's resize is the
+    reference; it always antialiases, and `antialias` records that for exports. `depth`: the bits that 16-bit images use
+    (None: the smallest of 8, 10, 12, 14, 16 that holds the image's own maximum). `page`: which of a file's pages or
+    frames, counted from 1; `frames`: `all`, or `every 5`, where each is a picture of its own. `windows`: which measured
+    values are black and white (`opening.windows`), of DICOM's greys and of 16-bit greys: names, centre and width, or
+    `file`; several are the channels; without any that of each DICOM file. `mean` and `std` are in units of [0, 1].
     """
 
     resize: int = 256
@@ -52,6 +52,7 @@ class Preprocess:
     channels: int = 3
     depth: int | None = None
     page: int = 1
+    frames: str = ONE
     windows: tuple[str, ...] = ()
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
@@ -85,6 +86,9 @@ class Preprocess:
             raise UsageError(f"depth must be 8 to 16 bits, not {self.depth}")
         if type(self.page) is not int or self.page < 1:
             raise UsageError(f"page must be a whole number from 1 on, not {self.page!r}")
+        object.__setattr__(self, "frames", normal(self.frames))
+        if self.page > 1 and self.frames != ONE:
+            raise UsageError(f"preprocess.page={self.page} is one frame, and preprocess.frames several: leave one out")
         if len(self.windows) > 1 and len(self.windows) != self.channels:
             raise UsageError(
                 f"{len(self.windows)} windows are {len(self.windows)} channels, not {self.channels}: "
@@ -156,7 +160,8 @@ class Preprocess:
     def convert(self, image: Opened) -> Shown:
         """Return the picture upright and in mode RGB or L, or its bands with 8 bits each.
 
-        `images` documents the rule of each mode. Raises `DataError` for another number of bands than `channels`.
+        `images` documents the rule of each mode. Raises `DataError` for another number of bands than `channels`, and
+        for measured values that need a window and have none.
         """
         if self.windows or isinstance(image, Measured):
             image = images.measured_values(image).windowed(self.windows)
@@ -230,7 +235,7 @@ class Preprocess:
         """Return a plain dict that `from_json` reads."""
         plain = asdict(self) | {name: list(getattr(self, name)) for name in ("mean", "std", "windows")}
         # Left out, so that older versions read what they know.
-        usual: dict[str, Any] = {"width": None, "page": 1, "windows": []}
+        usual: dict[str, Any] = {"width": None, "page": 1, "frames": ONE, "windows": []}
         return {name: value for name, value in plain.items() if name not in usual or value != usual[name]}
 
     @classmethod

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from resnetkit.errors import DataError, UsageError
+from resnetkit.errors import DataError
+from resnetkit.evaluation.metrics import clopper_pearson
+from resnetkit.evaluation.screening import roc_auc
+from resnetkit.evaluation.uncertainty import folds_interval
+from resnetkit.inference.aggregation import MEAN, Aggregation
+
+# Which class is told, `[C]`, of `[C, K]` probabilities of cases, given a picture of each.
+Tells = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +37,12 @@ def by_case(
     targets: np.ndarray,
     groups: Sequence[str | None],
     *,
-    how: str = "mean",
-    of_class: int | None = None,
+    how: Aggregation = MEAN,
 ) -> Cases:
     """Return one row for each group from pictures' `[N, K]` probabilities and `[N]` classes.
 
-    `how`: `mean` of all pictures, or of those that are surest of class `of_class`: `max`, the first of them, or
-    `top 3`, the first three. Without a class in question each class has its own surest, scaled to sum to 1. A group of
-    fewer pictures gives all of them. Raises `DataError` for a group whose pictures are of several classes, `UsageError`
-    for another `how`.
+    Raises `DataError` for a group whose pictures are of several classes.
     """
-    most = _most_of(how)
     by_name: dict[str | tuple[int], list[int]] = {}
     for number, group in enumerate(groups):
         by_name.setdefault((number,) if group is None else group, []).append(number)
@@ -51,25 +54,59 @@ def by_case(
                 f"group {name!r}: its {len(numbers)} pictures are of {len(np.unique(targets[numbers]))} classes, so it "
                 "has no one answer: group by what has one class (a study, a lesion), or score pictures"
             )
-    rows = [_joined(probabilities[numbers].astype(np.float64), most, of_class) for numbers in members]
+    rows = [how(probabilities[numbers]) for numbers in members]
     return Cases(names, members, np.stack(rows), targets[[numbers[0] for numbers in members]])
 
 
-def _most_of(how: str) -> int | None:
-    """Return how many pictures of a case are asked, None for all."""
-    if how in ("mean", "max"):
-        return None if how == "mean" else 1
-    name, _, number = how.partition(" ")
-    if name != "top" or not number.isdecimal() or int(number) < 1:
-        raise UsageError(f"one answer for several pictures by {how!r}: choose mean, max or 'top 3'")
-    return int(number)
+def case_figures(
+    probabilities: np.ndarray,
+    targets: np.ndarray,
+    classes: Sequence[str],
+    groups: Sequence[str | None] | None,
+    *,
+    how: Aggregation = MEAN,
+    by_folds: bool = False,
+    tells: Tells | None = None,
+) -> dict[str, Any]:
+    """Return `cases` of metrics.json where pictures come in groups, nothing where they do not.
 
-
-def _joined(rows: np.ndarray, most: int | None, of_class: int | None) -> np.ndarray:
-    """Return the answer, `[K]`, from those of a case's pictures, `[n, K]`."""
-    if most is None or most >= len(rows):
-        return rows.mean(axis=0)
-    if of_class is not None:
-        return rows[np.argsort(-rows[:, of_class], kind="stable")[:most]].mean(axis=0)
-    surest = np.sort(rows, axis=0)[-most:].mean(axis=0)
-    return surest / surest.sum()
+    `how` in words, `pictures` per case (the `fewest` and `most`), and of the `count` cases, each one answer: `top1`
+    with `top1_interval`, Clopper and Pearson's or `folds_interval` where cases were held out `by_folds`,
+    `balanced_accuracy` and `majority`, what always answering the largest class would reach. `mixed` says why there are
+    none of these. Where the surest pictures of a class answer and cases differ in their number, `number_alone` is the
+    ROC-AUC of that number for the class: the most of many is larger by chance, also where pictures tell nothing.
+    """
+    if groups is None:
+        return {}
+    try:
+        cases = by_case(probabilities, targets, groups, how=how)
+    except DataError as error:
+        return {"cases": {"how": how.words, "mixed": str(error)}}
+    firsts = np.array([numbers[0] for numbers in cases.members])
+    told = cases.probabilities.argmax(axis=1) if tells is None else tells(cases.probabilities, firsts)
+    right = told == cases.targets
+    support = np.bincount(cases.targets, minlength=len(classes))
+    found = np.bincount(cases.targets, right, minlength=len(classes))[support > 0] / support[support > 0]
+    interval = clopper_pearson(int(right.sum()), len(right))
+    if by_folds:
+        wider = folds_interval(right)
+        interval = wider.low, wider.high
+    sizes = [len(members) for members in cases.members]
+    largest = int(support.argmax())
+    alone = {}
+    if how.of_class is not None and min(sizes) < max(sizes):
+        reached = roc_auc(np.array(sizes, np.float64), cases.targets == how.of_class)
+        bounds = None if reached.interval is None else [reached.interval.low, reached.interval.high]
+        alone = {"number_alone": {"value": reached.value, "interval": bounds}}
+    return {
+        "cases": {
+            **alone,
+            "how": how.words,
+            "count": len(right),
+            "pictures": {"fewest": min(sizes), "most": max(sizes)},
+            "top1": float(right.mean()),
+            "top1_interval": list(interval),
+            "balanced_accuracy": float(found.mean()),
+            "majority": {"label": classes[largest], "top1": int(support[largest]) / len(right)},
+        }
+    }

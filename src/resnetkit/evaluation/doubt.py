@@ -14,6 +14,7 @@ from resnetkit.evaluation.calibration import (
     expected_error,
     reliability,
 )
+from resnetkit.evaluation.cases import case_figures
 from resnetkit.evaluation.guarantees import cross_decisions, cross_kept, cross_probabilities, kept
 from resnetkit.evaluation.metrics import ranks
 from resnetkit.evaluation.ranking import area_figures, curves, selective
@@ -26,6 +27,7 @@ from resnetkit.evaluation.uncertainty import (
     bootstrap,
     distance_interval,
 )
+from resnetkit.inference.aggregation import MEAN, Aggregation
 from resnetkit.models.decision import Decision
 
 
@@ -77,16 +79,18 @@ class Answers:
 
 
 def doubts(
-    answers: Answers, metrics: Mapping[str, Any], *, finding: int | None = None, prevalence: float | None = None
-) -> dict[str, Any]:
+    answers: Answers, metrics: Mapping[str, Any], *, finding: int | None = None, prevalence: float | None = None,
+    how: Aggregation = MEAN,
+) -> dict[str, Any]:  # fmt: skip
     """Return more figures of answers, beside those in `metrics`.
 
     `top1_interval` takes the place of the one for independent pictures where some come in groups, and `grouped` says
     so. `intervals`: 95 %, of the figures they are named after. `calibration`: how far confidence is from accuracy
     `before` (the network's own) and `after`: at the decision's temperature where that was fitted on others, not `own`,
     `fitted_on` "val", else at one that these pictures fix for each other, "crossfit", where it helps.
-    `rejects` and `sets`: what each threshold of the decision does, cross-fitted likewise. `screening`: of two classes,
-    or where one, the `finding`, is looked for, at a stated `prevalence`, see `two_classes`.
+    `rejects` and `sets`: what each threshold of the decision does, cross-fitted likewise. `cases`: of groups, each
+    answered as `how` says from its pictures, see `case_figures`. `screening`: of two classes, or where one, the
+    `finding`, is looked for, at a stated `prevalence`, see `two_classes`.
     """
     probabilities, targets, after, groups = answers.probabilities, answers.targets, answers.after, answers.groups
     ranked = rankings(probabilities, targets)
@@ -105,6 +109,15 @@ def doubts(
         **{name: area_figures(found, metrics["classes"]) for name, found in ranked.items()},
         "curves": curves(probabilities, targets, metrics["classes"]),
         "selective": selective(probabilities, targets),
+        **case_figures(
+            probabilities,
+            targets,
+            metrics["classes"],
+            groups,
+            how=how,
+            by_folds=metrics.get("split") == "folds",
+            tells=answers.told_of,
+        ),
         **screening(
             probabilities,
             targets,
@@ -115,6 +128,7 @@ def doubts(
             decision=answers.decision,
             told=answers.told,
             tells=answers.told_of,
+            how=how,
         ),
         **answers.kept(),
     }

@@ -18,6 +18,7 @@ from resnetkit.evaluation.averaging import Views, averaged_logits
 from resnetkit.evaluation.doubt import Answers, doubts
 from resnetkit.evaluation.metrics import classification_metrics
 from resnetkit.files import csv_writer, write_text
+from resnetkit.inference import aggregation
 from resnetkit.inference.engines import Engine
 from resnetkit.models.decision import Decision
 
@@ -82,11 +83,13 @@ def scored(
     own: bool | None = None,
     finding: str | None = None,
     prevalence: float | None = None,
+    how: str = "mean",
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return what `evaluate_part` does, for logits that are there: `[N, K]`, in the order of the part.
 
     `own`: the decision was fitted on these pictures, so that each must be judged by what others fit; None: it says so.
     `finding`: the class that is looked for; `prevalence`: how frequent it is stated to be. A row says what is told.
+    `how`: how pictures of one group become one answer, as `aggregation.asked` reads it.
     """
     targets = class_targets(part.items, classes, where=split)
     if not (np.isfinite(logits).all() and np.isfinite(averaged).all()):
@@ -101,7 +104,9 @@ def scored(
         reached = classification_metrics(of_views, targets, classes=classes, split=split, told=told)
         metrics["tta"] = {"views": tta, "top1": reached["top1"], "loss": reached["loss"]}
     looked_for = None if finding is None else list(classes).index(finding)
-    metrics |= doubts(answers, metrics, finding=looked_for, prevalence=prevalence)
+    in_question = decision.point.finding if looked_for is None and decision.point is not None else looked_for
+    asked = aggregation.asked(how, classes, finding=in_question)
+    metrics |= doubts(answers, metrics, finding=looked_for, prevalence=prevalence, how=asked)
     return metrics, _rows(part.items, answers.probabilities, answers.told, classes=classes, split=split)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from resnetkit.errors import DataError
 from resnetkit.evaluation.screening_words import screening_lines
+from resnetkit.evaluation.told_of_cases import case_lines, is_by_case
 from resnetkit.models.choice import Choice, choice_in
 from resnetkit.words import one_line
 
@@ -84,8 +85,9 @@ def clopper_pearson(successes: float, n: float) -> tuple[float, float]:
 
 def headline(metrics: Mapping[str, Any]) -> str:
     """Return `metrics` (as `classification_metrics` makes them) in plain words, one sentence per line."""
+    of_pictures, of_cases = _accuracy_line(metrics), case_lines(metrics)
     lines = [
-        _accuracy_line(metrics),
+        *([*of_cases, of_pictures] if is_by_case(metrics) else [of_pictures, *of_cases]),
         *fold_lines(metrics),
         *_choice_lines(metrics),
         *_averaged_lines(metrics),

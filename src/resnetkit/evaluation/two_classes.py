@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from resnetkit.errors import DataError
-from resnetkit.evaluation.cases import by_case
+from resnetkit.evaluation.cases import Tells, by_case
 from resnetkit.evaluation.decision_curve import decision_curve
 from resnetkit.evaluation.prevalence import at_prevalence
 from resnetkit.evaluation.screening import Estimate, as_test, roc_auc
+from resnetkit.inference.aggregation import MEAN, Aggregation
 from resnetkit.models.decision import Decision
 from resnetkit.models.point import recalibrated
 
 _HALF = 0.5
-# Which class is told, `[C]`, of `[C, K]` probabilities of cases, given a picture of each.
-Tells = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def screening(
     probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str], groups: Sequence[str | None] | None, *,
     finding: int | None = None, prevalence: float | None = None, decision: Decision | None = None,
-    told: np.ndarray | None = None, tells: Tells | None = None,
+    told: np.ndarray | None = None, tells: Tells | None = None, how: Aggregation = MEAN,
 ) -> dict[str, Any]:  # fmt: skip
     """Return `screening` of metrics.json: of two classes, or where one of more is looked for.
 
@@ -35,7 +34,7 @@ def screening(
     `pictures` has for each class that is asked about, both of two: `tp`, `fp`, `tn`, `fn`, and `sensitivity`,
     `specificity`, `ppv`, `npv`, `lr_positive`, `lr_negative` and `roc_auc`, each with `value` and `interval`, both None
     where there is none; intervals are by group where there are groups. Then `cases` has the same of the `count` groups,
-    the mean of a group's pictures being its answer; `mixed` says why not. `threshold`: from which probability on the
+    each answered as `how` says from its pictures; `mixed` says why not. `threshold`: from which probability on the
     finding is told, and the `goal` of that. At a stated `prevalence`: `at_prevalence` with `ppv` and `npv`, of cases
     where there are any. `net_benefit`: the decision curve of the finding; with a prevalence of probabilities
     recalibrated to it, from the share `seen` in the pictures that fitted the decision, else in the scored ones.
@@ -58,7 +57,7 @@ def screening(
     scored, said, true, theirs = probabilities, told, targets, groups
     if groups is not None:
         try:
-            cases = by_case(probabilities, targets, groups)
+            cases = by_case(probabilities, targets, groups, how=how)
         except DataError as error:
             found["mixed"] = str(error)
         else:

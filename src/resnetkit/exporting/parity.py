@@ -11,7 +11,6 @@ import numpy as np
 
 from resnetkit.data.opening import images, signatures
 from resnetkit.data.opening.images import upright_size
-from resnetkit.data.opening.measured import Measured
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.exporting.standalone.pictures import read, read_values
@@ -270,7 +269,7 @@ def _given(image: images.Opened, content: bytes, preprocess: Preprocess) -> tupl
         if found.inverted or found.padding is not None or found.size != found.values.shape[::-1]:
             raise DataError("holds values that are not what a window shows: inverted, of padding or not square")
         values = found.values.astype(np.float32)[..., None]
-        return values, values if isinstance(image, Measured) else read_values(content, preprocess.page)
+        return values, values if signatures.is_dicom(content) else read_values(content, preprocess.page)
     decoded = np.asarray(preprocess.convert(image))
     decoded = decoded.reshape(*decoded.shape[:2], preprocess.channels)
     if signatures.is_dicom(content):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import io
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
@@ -13,7 +15,9 @@ import numpy as np
 from PIL import Image
 
 from resnetkit.data.dataset import Dataset
-from resnetkit.data.opening import images
+from resnetkit.data.frames import of_files
+from resnetkit.data.opening import dicom_header, images, measured
+from resnetkit.data.opening.silence import libraries_silenced
 from resnetkit.data.sources import open_pictures
 from resnetkit.data.sources.arrays import is_array, way_to_pixels
 from resnetkit.errors import DataError, ResNetKitError, UsageError
@@ -46,8 +50,9 @@ class Picture:
 def picture_of(given: Given, *, source: str | None = None) -> Picture:
     """Return the one picture that was given, called `source`.
 
-    Arrays are `[H, W]`, `[H, W, 1]`, `[H, W, 3]` RGB or `[H, W, 4]` RGBA, uint8. Without `source` it is the file's
-    name, and where there is none `<image>`, `<array>`, `<bytes>` or `<file>`. Raises `UsageError` for anything else,
+    Arrays are `[H, W]`, `[H, W, 1]`, `[H, W, 3]` RGB or `[H, W, 4]` RGBA, uint8, or `[H, W]` of other numbers for a
+    model that has windows; so are pydicom's data sets. Without `source` it is the file's name, and where there is none
+    `<image>`, `<array>`, `<dataset>`, `<bytes>` or `<file>`. Raises `UsageError` for anything else,
     and for a path that is missing or holds several pictures.
     """
     if isinstance(given, (str, os.PathLike)):
@@ -61,18 +66,25 @@ def picture_of(given: Given, *, source: str | None = None) -> Picture:
     if hasattr(given, "read"):
         name = source or _name(given)
         return Picture(name, lambda page: _decoded(_content(given, name), name, page))
+    if _is_dataset(given):
+        name = source or "<dataset>"
+        return Picture(name, lambda page: _from_dataset(given, name, page))
     if hasattr(given, "__array__"):
         return Picture(source or "<array>", lambda page: _from_array(given))
     raise UsageError(f"a picture is {_KINDS}, not {type(given).__name__}")
 
 
-def pictures_of(given: Dataset | Given | Iterable[Given]) -> tuple[Iterator[Picture], int | None]:
+def pictures_of(
+    given: Dataset | Given | Iterable[Given], *, frames: str = "one"
+) -> tuple[Iterator[Picture], int | None]:
     """Return the pictures of one source or of several, folders and archives among them, and how many there are.
 
     A list is looked at before the first picture is read: a path that is missing raises `UsageError`. A generator is
     asked for no more than is read next; there such a path is a picture that cannot be opened, and the count is None.
+    `frames`: which ones of files of several are pictures (`data.frames`); of what is no path it is the first.
     """
     if isinstance(given, Dataset):
+        given = of_files(given, page=given.page, frames=frames)
         return _of_dataset(given), len(given)
     if is_array(given):
         given = _one_by_one(_array_of(given))
@@ -81,15 +93,17 @@ def pictures_of(given: Dataset | Given | Iterable[Given]) -> tuple[Iterator[Pict
     if isinstance(given, (list, tuple)) and not given:
         return iter(()), 0
     if not isinstance(given, (list, tuple)):
-        return _lazily(cast(Iterable[Given], given)), None
+        return _lazily(cast(Iterable[Given], given), frames), None
     if all(isinstance(one, (str, os.PathLike)) for one in given):
-        return pictures_of(open_pictures(*given))
-    found = [picture for one in given for picture in _each(one)]
+        return pictures_of(open_pictures(*given), frames=frames)
+    found = [picture for one in given for picture in _each(one, frames)]
     return iter(found), len(found)
 
 
 def _is_one(given: object) -> bool:
     if isinstance(given, (str, os.PathLike, Image.Image, bytes, bytearray, memoryview)) or hasattr(given, "read"):
+        return True
+    if _is_dataset(given):
         return True
     if isinstance(given, Iterable):
         return False
@@ -110,16 +124,16 @@ def _one_by_one(several: np.ndarray) -> list[np.ndarray]:
     raise UsageError(f"an array of several pictures is [N, H, W] or [N, H, W, 3], not {list(several.shape)}{hint}")
 
 
-def _each(given: Given) -> Iterator[Picture]:
+def _each(given: Given, frames: str) -> Iterator[Picture]:
     if isinstance(given, (str, os.PathLike)):
-        return _of_dataset(open_pictures(os.fspath(given)))
+        return pictures_of(open_pictures(os.fspath(given)), frames=frames)[0]
     return iter([picture_of(given)])
 
 
-def _lazily(given: Iterable[Given]) -> Iterator[Picture]:
+def _lazily(given: Iterable[Given], frames: str) -> Iterator[Picture]:
     for one in given:
         try:
-            yield from _each(one)
+            yield from _each(one, frames)
         except ResNetKitError as error:
             if not isinstance(one, (str, os.PathLike)):
                 raise
@@ -185,15 +199,37 @@ def _array_of(given: Any) -> np.ndarray:
         raise DataError(f"this {type(given).__name__} is no array in main memory ({error})") from error
 
 
-def _from_array(given: Any) -> Image.Image:
+def _is_dataset(given: object) -> bool:
+    """Tell whether something is a data set of pydicom, which is then imported already."""
+    pydicom = sys.modules.get("pydicom")
+    return pydicom is not None and isinstance(given, pydicom.Dataset)
+
+
+def _from_dataset(given: Any, name: str, page: int) -> images.Opened:
+    with dicom_header.told(
+        f"{name}: this data set cannot be written as a file, so it cannot be read; save_as() says why"
+    ):
+        written = io.BytesIO()
+        with libraries_silenced():
+            if getattr(given, "file_meta", None) and "TransferSyntaxUID" in given.file_meta:
+                given.save_as(written, enforce_file_format=False)
+            else:
+                given.save_as(written, implicit_vr=False, little_endian=True)
+    return _decoded(written.getvalue(), name, page)
+
+
+def _from_array(given: Any) -> images.Opened:
     array = _array_of(given)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
     several = "; several pictures go to predict_many()" if array.ndim == 4 else ""
     if array.dtype != np.uint8 or not fits or array.size == 0:
-        raise DataError(
+        refused = (
             f"an array must be [H, W] or [H, W, 3] uint8, not {list(array.shape)} {array.dtype}"
             f"{way_to_pixels(array) or several}"
         )
+        if array.ndim != 2 or array.dtype.kind not in "iuf" or array.size == 0:
+            raise DataError(refused)
+        return measured.of_values(array, refused=refused)
     return Image.fromarray(np.ascontiguousarray(array))

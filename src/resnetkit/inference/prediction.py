@@ -16,13 +16,14 @@ Status = Literal["ok", "not_sure", "error"]
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Prediction:
-    """What a model says about one picture.
+    """What a model says about one picture, or about several that are one case.
 
     `label` and `probability` are the most probable class, also when the status is `not_sure`; both are None for an
     `error`. `top` holds the most probable classes, best first, `label` included. Probabilities are in [0, 1].
     `labels`, of a model of several labels, are those that the picture has, perhaps none; `top` holds them all.
     `objects`, of a detector, are those found on the picture, perhaps none, the surest first; it has no `label` then,
-    and `size` is its width and height, upright.
+    and `size` is its width and height, upright. `pictures`, of one answer for a case, is how many it has; `unread` are
+    those that have no answer, a line for each.
     """
 
     source: str
@@ -35,6 +36,8 @@ class Prediction:
     size: tuple[int, int] | None = None
     warnings: tuple[str, ...] = ()
     error: str | None = None
+    pictures: int | None = None
+    unread: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert (self.status == "error") == (self.error is not None)
@@ -55,6 +58,7 @@ class Prediction:
         """Return a plain dict with every key; probabilities are rounded to 6 decimals."""
         return {
             "source": self.source,
+            **({} if self.pictures is None else {"pictures": self.pictures, "unread": list(self.unread)}),
             "status": self.status,
             "label": self.label,
             "probability": None if self.probability is None else round(self.probability, 6),
@@ -81,6 +85,7 @@ class Prediction:
         if objects is not None:
             size = values.pop("width"), values.pop("height")
             objects = tuple(Detected.from_json(entry) for entry in objects)
+        values["unread"] = tuple(values.get("unread", ()))
         read = {"top": top, "labels": labels, "objects": objects, "size": size, "warnings": tuple(values["warnings"])}
         return cls(**values | read)
 

@@ -110,15 +110,31 @@ class Predictor:
         where it is not given. `given.pictures_of` says what raises.
         """
         _check_counts(top_k=top_k)
-        found, count = pictures_of(pictures)
+        return self._told(self.answered(pictures, batch_size=batch_size, threads=threads), top_k=top_k)
+
+    def answered(
+        self, pictures: Dataset | Given | Iterable[Given], *, batch_size: int | None = None, threads: int | None = None
+    ) -> Generator[tuple[list[Read], np.ndarray | None]]:
+        """Yield batches of pictures, in order, with the outputs `[n, ...]` for those that could be read, None for none.
+
+        Memory and errors are those of `predict_many`.
+        """
+        found, count = pictures_of(pictures, frames=self.preprocess.frames)
         few = batch_size is None and count is not None and count <= _FEW
         if batch_size is None:
             batch_size = 1 if few else self.engine.batch_size
         _check_counts(batch_size=batch_size)
         reads = _ahead(self._read, found, threads=threads or available_threads(), limit=2 * batch_size)
-        return self._stream(reads, top_k=top_k, batch_size=batch_size, few=few)
+        return self._stream(reads, batch_size=batch_size, few=few)
 
-    def _stream(self, reads: Generator[Read], *, top_k: int, batch_size: int, few: bool) -> Generator[Prediction]:
+    def _told(self, answered: Generator[tuple[list[Read], np.ndarray | None]], *, top_k: int) -> Generator[Prediction]:
+        with contextlib.closing(answered):
+            for batch, outputs in answered:
+                yield from self._answers(batch, outputs, top_k=top_k)
+
+    def _stream(
+        self, reads: Generator[Read], *, batch_size: int, few: bool
+    ) -> Generator[tuple[list[Read], np.ndarray | None]]:
         batches = iter(lambda: list(itertools.islice(reads, batch_size)), [])
         asked = ((batch, _stacked(batch)) for batch in batches)
         answered: Iterator[tuple[list[Read], np.ndarray | None]]
@@ -128,8 +144,11 @@ class Predictor:
             answered = overlapped(self.engine, asked)
         # An error keeps what it passed alive: the threads that decode end here, not when that is collected some day.
         with contextlib.closing(reads):
-            for batch, logits in answered:
-                yield from self._answers(batch, logits, top_k=top_k)
+            yield from answered
+
+    def not_finite(self, source: str) -> str:
+        """Return what is wrong where a picture's outputs are no numbers."""
+        return f"{source}: {self.name} answers with numbers that are not finite: train it again or use another"
 
     def _read(self, picture: Picture) -> Read:
         """Read and preprocess one picture; what is wrong with it becomes its one line."""
@@ -163,10 +182,7 @@ class Predictor:
     def _decide(self, read: Read, row: np.ndarray, *, top_k: int) -> Prediction:
         """Make the prediction of what the decision found in the outputs for one picture."""
         if not np.isfinite(row).all():
-            error = (
-                f"{read.source}: {self.name} answers with numbers that are not finite: train it again or use another"
-            )
-            return Prediction(source=read.source, status="error", error=error)
+            return Prediction(source=read.source, status="error", error=self.not_finite(read.source))
         assert read.size is not None, "a picture that was read has a size"
         question = Question(classes=self.classes, top_k=top_k, size=read.size, preprocess=self.preprocess)
         return Prediction.of(self.decision.answer(row, question), read.source, size=read.size, warnings=read.warnings)

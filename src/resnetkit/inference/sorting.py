@@ -136,14 +136,14 @@ def refuse_own_output(pictures: Dataset, directory: Path, *, option: str = "--so
 
 
 def base_name(item: Item, pictures: Dataset) -> str:
-    """Return a safe file name: the last part of the path as given, `.png` for arrays, which have no file."""
+    """Return a safe file name: the last part of the path as given; of arrays, which have no file, `.png` or `.tif`."""
     file = _file_of(item)
     base = file.name if file is not None else Path(item.source.rpartition("::")[2]).name
     stem, suffix = os.path.splitext(base)
     if len(suffix) > 10:
         stem, suffix = base, ""
-    if not suffix and file is None and isinstance(pictures.read(item), np.ndarray):
-        suffix = ".png"
+    if not suffix and file is None and isinstance(array := pictures.read(item), np.ndarray):
+        suffix = ".png" if array.dtype == np.uint8 else ".tif"
     return safe_name(stem) + (f".{safe_name(suffix[1:])}" if suffix else "")
 
 
@@ -182,8 +182,10 @@ def _write_copy(item: Item, pictures: Dataset, target: Path) -> None:
         target.chmod(0o644)
         return
     data = pictures.read(item)
-    if isinstance(data, np.ndarray):
+    if isinstance(data, np.ndarray) and data.dtype == np.uint8:
         Image.fromarray(data).save(target, format="PNG")
+    elif isinstance(data, np.ndarray):  # measured values, which Pillow writes in 32 bits
+        Image.fromarray(data.astype(np.float32 if data.dtype.kind == "f" else np.int32)).save(target, format="TIFF")
     else:
         target.write_bytes(data)
     target.chmod(0o644)

@@ -13,7 +13,7 @@ _LOW_RATE = 0.1
 # Figures of metrics.json that are too good on the pictures that chose the epoch.
 OPTIMISTIC = (
     "top1", "top5", "balanced_accuracy", "loss", "per_class", "confusion_matrix", "roc_auc", "average_precision",
-    "curves", "selective", "calibration", "rejects", "sets", "tta", "screening",
+    "curves", "selective", "calibration", "rejects", "sets", "tta", "cases", "screening",
 )  # fmt: skip
 FIGURES = {
     "top1": "accuracy", "balanced_accuracy": "balanced accuracy", "loss": "loss", "map": "mean average precision",

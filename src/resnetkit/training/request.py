@@ -141,6 +141,11 @@ class Request:
         return Preprocess(page=self._of_pictures.get("page", 1)).page
 
     @property
+    def frames(self) -> str:
+        """Which frames of files are asked for as pictures of their own."""
+        return Preprocess(frames=self._of_pictures.get("frames", "one")).frames
+
+    @property
     def _of_pictures(self) -> dict[str, Any]:
         """What `--set preprocess....` changes."""
         changes: dict[str, Any] = {}

@@ -112,6 +112,7 @@ def _pictures(
     dataset = found_again(
         data or begun.moved_to, runs.read_contents(folder), read_items(folder.split, several=several),
         run=folder.name, several=begun.classes if several else (), page=begun.preprocess.page,
+        frames=begun.preprocess.frames,
         in_order=begun.contents_in_order, threads=begun.runtime.threads, rename=request.rename, progress=progress,
     )  # fmt: skip
     for note in dataset.notes:

@@ -16,6 +16,7 @@ from PIL import Image
 from resnetkit import files, runtime
 from resnetkit.data.dataset import Dataset, decoded
 from resnetkit.data.opening import bit_depth, images, signatures
+from resnetkit.data.opening.measured import Measured
 from resnetkit.errors import ResNetKitError
 
 SUFFIX = ".contents.npz"
@@ -49,7 +50,8 @@ def look(data: bytes | np.ndarray, *, name: str) -> tuple[Content | None, np.nda
     large = full is not None and min(full) >= LARGE
     try:
         image = decoded(data, name=name, at_least=OPENED if large else None)
-        upright = images.convert(image, mode="RGB", depth=None)
+        looked = images.to_look_at(image) if isinstance(image, Measured) else image
+        upright = images.convert(looked, mode="RGB", depth=None)
     except ResNetKitError:
         return None, None
     if large and full is not None and isinstance(data, bytes):

@@ -89,7 +89,7 @@ class Form:
     def _leaves(self, picture: np.ndarray) -> bool:
         """Tell whether `[H, W]` or `[H, W, 3]` uint8 comes out as it is: what has the size already, or is no larger."""
         height, width, channels = *picture.shape[:2], 1 if picture.ndim == 2 else picture.shape[2]
-        if channels != self.preprocess.channels or self.preprocess.windows:
+        if channels != self.preprocess.channels or self.preprocess.windows or picture.dtype != np.uint8:
             return False
         if self.short_side is not None:
             return self.preprocess.whole_size((width, height), side=self.short_side) == (width, height)

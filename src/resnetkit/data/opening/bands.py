@@ -59,10 +59,17 @@ def check_numbers(tags: Any) -> None:
         return
     colours = _COLOURS[photometric][1]
     bits, numbers = max(_several(tags.get(_BITS, 1))), _several(tags.get(_FORMAT, 1))[0]
-    unread = numbers in (2, 3) or bits > 16 if samples > 1 else numbers == 3 and bits < 32
+    # Pillow takes signed greys of 8 bits for those without a sign.
+    unread = numbers in (2, 3) or bits > 16 if samples > 1 else {2: bits <= 8, 3: bits != 32}.get(numbers, False)
     if unread and numbers in _NUMBERS:
         what = "colours" if colours > 1 else "greys"
-        raise DataError(f"{bits}-bit {_NUMBERS[numbers]}{what} are not read; save it with 8 or 16 bits, as PNG")
+        other = ", or as TIFF with 16 signed or 32 float ones" if colours == 1 else ""
+        raise DataError(f"{bits}-bit {_NUMBERS[numbers]}{what} are not read; save it with 8 or 16 bits, as PNG{other}")
+
+
+def are_signed(tags: Any) -> bool:
+    """Tell whether a TIFF says that its numbers may be negative."""
+    return _several(tags.get(_FORMAT, 1))[0] == 2
 
 
 def _several(value: Any) -> tuple[Any, ...]:

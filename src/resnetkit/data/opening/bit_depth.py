@@ -95,7 +95,10 @@ def check_values(values: np.ndarray) -> None:
         raise DataError("holds NaN or infinite values; replace them and save it as 16-bit PNG")
     low, high = values.min(), values.max()
     if low < 0 or high > 65535:
-        raise DataError(f"holds values from {low:g} to {high:g}; bring them into 0 to 65535 and save it as 16-bit PNG")
+        windows = ", or train with preprocess.windows" if values.ndim == 2 else ""
+        raise DataError(
+            f"holds values from {low:g} to {high:g}; bring them into 0 to 65535 and save it as 16-bit PNG{windows}"
+        )
 
 
 def eight_bits(image: Image.Image, *, depth: int | None) -> Image.Image:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from resnetkit.data.opening import bit_depth, claims, dicom_packing, windows
-from resnetkit.data.opening.dicom_header import Header, header, syntax, told, whole
+from resnetkit.data.opening.dicom_header import PIXELS, Header, header, syntax, told, whole
 from resnetkit.data.opening.measured import Measured
 from resnetkit.errors import DataError
 
@@ -214,8 +214,25 @@ def _written(dataset: Any, values: np.ndarray) -> bytes:
         dataset.BitsAllocated = 8 * values.dtype.itemsize
     else:
         dataset["FloatPixelData" if values.dtype.itemsize == 4 else "DoubleFloatPixelData"].value = packed
+    if not syntax(dataset).is_little_endian:
+        dataset = _with_small_end_first(dataset)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.preamble, file = bytes(128), io.BytesIO()
     dataset.save_as(file, enforce_file_format=False)
     return file.getvalue()
+
+
+def _with_small_end_first(dataset: Any) -> Any:
+    """Return a copy of a data set of a file that has the large end first; its pixels are in order already."""
+    from pydicom.dataset import Dataset
+
+    made = Dataset()
+    for element in dataset:
+        if element.VR == "SQ":
+            made.add_new(element.tag, "SQ", [_with_small_end_first(item) for item in element.value])
+        elif element.VR == "OW" and element.keyword not in PIXELS and isinstance(element.value, bytes):
+            made.add_new(element.tag, "OW", np.frombuffer(element.value, ">u2").astype("<u2").tobytes())
+        else:
+            made.add(element)
+    return made

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from resnetkit.data.opening import windows
-from resnetkit.data.opening.silence import silence
+from resnetkit.data.opening.silence import libraries_silenced, silence
 from resnetkit.errors import DataError, UsageError, missing_extra
 
 VERSION = 1  # of the pixels that come out: raised with them, so that no older ones are taken from a cache
@@ -36,7 +36,7 @@ _TAGS = (
     "ExtendedOffsetTableLengths", "PixelData", "FloatPixelData", "DoubleFloatPixelData",
 )  # fmt: skip
 _OF_FRAME = ("PixelMeasuresSequence", "FrameVOILUTSequence", "PixelValueTransformationSequence")
-_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _MOST_DEFLATED = 1 << 30  # bytes that a deflated file may become: no picture is larger
 _SQUARE, _LONGEST = 0.01, 16  # ratios of pixels' sides: so near to 1 is square, and beyond that no device measures
@@ -132,7 +132,7 @@ def header(data: bytes, *, frame: int = 0) -> Header:
     with told("broken or cut-off DICOM; copy it again or leave it out"):
         _check_deflated(data)
         dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(_TAGS))
-        if not any(name in dataset for name in _PIXELS):
+        if not any(name in dataset for name in PIXELS):
             raise DataError(f"is {_what(dataset)} without pixels, or cut off before them; leave it out")
     frames = whole(dataset, "NumberOfFrames", 1)
     with told("broken DICOM: its groups of frames make no sense; leave it out"):
@@ -151,17 +151,25 @@ def text(data: bytes, name: str) -> str:
     Raises `UsageError` without pydicom.
     """
     try:
+        with libraries_silenced():  # a value that breaks a rule would be quoted
+            return str(tags(data, name).get(name) or "").strip("\0 ")
+    except DataError:
+        return ""  # whoever opens the picture says so
+
+
+def tags(data: bytes, *names: str) -> Any:
+    """Return a data set of these tags of a file, those that lie before its pixels. They may tell of people.
+
+    Raises `DataError` for a broken file, `UsageError` without pydicom. What is read of them may be quoted in a warning.
+    """
+    try:
         import pydicom
     except ImportError:
         raise missing_extra("DICOM files", "dicom") from None
     silence("pydicom")
-    try:
-        with told("broken or cut-off DICOM"):
-            _check_deflated(data)
-            dataset = pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=[name])
-            return str(dataset.get(name) or "").strip("\0 ")
-    except DataError:
-        return ""  # whoever opens the picture says so
+    with told("broken or cut-off DICOM; copy it again or leave it out"):
+        _check_deflated(data)
+        return pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=list(names))
 
 
 def whole(dataset: Any, name: str, otherwise: int | None = None) -> int:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
-import struct
-import unicodedata
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal, cast
 
+import numpy as np
 from PIL import Image
 
 from resnetkit.data.opening import bands, bit_depth, claims, dicom, many_bands, measured, pages, signatures
+from resnetkit.data.opening.failures import BROKEN, one_line, reason, told
 from resnetkit.data.opening.many_bands import ManyBands
 from resnetkit.data.opening.measured import Measured
 from resnetkit.data.opening.silence import libraries_silenced
-from resnetkit.errors import DataError, ResNetKitError, UsageError, missing_extra
+from resnetkit.errors import DataError, ResNetKitError, missing_extra
 
 Shown = Image.Image | ManyBands
 Opened = Shown | Measured
@@ -46,23 +44,6 @@ _PLUGINS = {
     "AVIF": "AvifImagePlugin",
 }
 _EIGHT_BIT = {"JPEG", "GIF", "BMP", "WEBP", "ICO", "AVIF"}
-# What Pillow raises for broken files; a decoder that meets bytes it never expected fails in ordinary Python ways too.
-_BROKEN = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    EOFError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 UPRIGHT = {  # what brings a picture of an EXIF orientation upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -87,14 +68,30 @@ def decode(data: bytes, *, name: str, at_least: int | None = None) -> Opened:
     return _read(data, name=name, load=True, at_least=at_least)
 
 
+def of_array(values: np.ndarray, *, name: str) -> Opened:
+    """Return a picture of an array: `[H, W]` or `[H, W, 3]` uint8 as it is, `[H, W]` of other numbers as measured ones.
+
+    Raises `DataError` for values that are no numbers.
+    """
+    if values.dtype == np.uint8:
+        return Image.fromarray(values)
+    try:
+        return measured.of_values(values, refused=measured.without_a_window(values))
+    except DataError as error:
+        raise DataError(f"{one_line(name)}: {error}") from error
+
+
 def of_page(data: bytes, *, name: str, page: int) -> bytes:
     """Return a file of one page or frame of a file, counted from 1, for `decode` and the rest; of the first `data`.
 
     Raises as `decode` does, and `DataError` where there is no such page.
     """
-    if page == 1:
-        return data
-    shown = _one_line(name)
+    return data if page == 1 else alone(data, name=name, number=page)
+
+
+def alone(data: bytes, *, name: str, number: int) -> bytes:
+    """Return a file of one page or frame of a file, counted from 1; raises as `of_page` does."""
+    shown = one_line(name)
     kind = _recognised(data, shown)
 
     def opened() -> Image.Image:
@@ -102,10 +99,10 @@ def of_page(data: bytes, *, name: str, page: int) -> bytes:
         _check_claimed_size(image, len(data))
         return image
 
-    with _told(shown, kind):
+    with told(shown, kind):
         if kind == "DICOM":
-            return dicom.alone(data, page)
-        return pages.alone(data, page, opened)
+            return dicom.alone(data, number)
+        return pages.alone(data, number, opened)
 
 
 def bits(data: bytes, *, name: str) -> int | None:
@@ -123,8 +120,7 @@ def bits(data: bytes, *, name: str) -> int | None:
     if not bit_depth.is_deep(image):
         return None
     whole = decode(data, name=name)
-    assert isinstance(whole, Image.Image)
-    return bit_depth.bits_of(whole)
+    return bit_depth.bits_of(whole) if isinstance(whole, Image.Image) else None
 
 
 def size(data: bytes) -> tuple[int, int] | None:
@@ -142,7 +138,7 @@ def frame(data: bytes, *, name: str) -> tuple[int, int, int]:
     """
     kind = signatures.picture_format(data)
     if kind == "DICOM":
-        with _told(_one_line(name), kind):
+        with told(one_line(name), kind):
             return *dicom.size(data), 1
     image = _read(data, name=name, load=False)
     # Pillow decodes a whole PNG to look for notes, and swaps the sides of a TIFF itself.
@@ -159,15 +155,31 @@ def has_several(data: bytes) -> bool:
     try:
         with libraries_silenced():
             return (dicom.count(data) if kind == "DICOM" else pages.count(_open(data, kind))) > 1
-    except (*_BROKEN, ResNetKitError):
+    except (*BROKEN, ResNetKitError):
         return False
+
+
+def count(data: bytes) -> int:
+    """Return how many pages or frames a file has, from its header; 1 of JPEGs, whose second is a part of the first.
+
+    Raises `DataError` where that cannot be told.
+    """
+    kind = signatures.picture_format(data)
+    if kind == "DICOM":
+        with told("", kind):
+            return dicom.count(data)
+    if kind is None or kind == "JPEG" or not pages.may_be_several(data, kind):
+        return 1
+    with told("", kind):
+        return pages.count(_open(data, kind))
 
 
 def convert(image: Opened, *, mode: Literal["RGB", "L"], depth: int | None) -> Image.Image:
     """Return the picture upright (EXIF orientation applied) and in `mode`, by the rules of docs/images.md.
 
     `depth`: the bits that the samples of 16-bit pictures use; None finds them in each picture. Raises `DataError` for
-    values that have no place between black and white (NaN, negative, above 65535), and for more bands than colours.
+    values that have no place between black and white (NaN, negative, above 65535) or need a window, and for more bands
+    than colours.
     """
     if isinstance(image, ManyBands):
         raise DataError(
@@ -175,7 +187,8 @@ def convert(image: Opened, *, mode: Literal["RGB", "L"], depth: int | None) -> I
             "those that count as an RGB or grey picture"
         )
     if isinstance(image, Measured):
-        image = image.shown()
+        image = image.windowed(())
+        assert isinstance(image, Image.Image), "its own window is one"
     try:
         with libraries_silenced():
             image.load()
@@ -184,26 +197,30 @@ def convert(image: Opened, *, mode: Literal["RGB", "L"], depth: int | None) -> I
             return flat if turn is None else flat.transpose(turn)
     except DataError as error:
         raise DataError(f"the picture {error}") from error
-    except _BROKEN as error:
-        raise DataError(f"the picture cannot be converted to {mode} ({_reason(error)})") from error
+    except BROKEN as error:
+        raise DataError(f"the picture cannot be converted to {mode} ({reason(error)})") from error
 
 
 def measured_values(image: Opened) -> Measured:
-    """Return a picture as measured values that windows show, upright: DICOM's greys, 16-bit greys of other files.
+    """Return a picture as measured values that windows show, upright: greys of DICOM and of more than 8 bits.
 
     Raises `DataError` for other pictures.
     """
-    if isinstance(image, Image.Image) and bit_depth.is_deep(image):
-        turn = UPRIGHT.get(orientation(image))
-        values = bit_depth.samples(image if turn is None else image.transpose(turn))
-        if values is not None and values.ndim == 2:
-            return measured.of_values(values)
+    if isinstance(image, Image.Image) and bit_depth.is_deep(image) and (values := _upright_values(image)) is not None:
+        return measured.of_values(values)
     if not isinstance(image, Measured):
         raise DataError(
             "the picture holds no greys of more than 8 bits, and windows are for such and for DICOM: leave it out, or "
             "leave preprocess.windows out"
         )
     return image
+
+
+def _upright_values(image: Image.Image) -> np.ndarray | None:
+    """Return `[H, W]` values of more than 8 bits, None where these are colours."""
+    turn = UPRIGHT.get(orientation(image))
+    values = bit_depth.samples(image if turn is None else image.transpose(turn))
+    return values if values is not None and values.ndim == 2 else None
 
 
 def to_look_at(image: Opened) -> Image.Image:
@@ -225,15 +242,15 @@ def orientation(image: Opened) -> int:
         return 1
     try:
         value: Any = image.getexif().get(0x0112, 1)
-    except _BROKEN:
+    except BROKEN:
         return 1  # a photo is not refused for its notes
     return value if isinstance(value, int) and value in UPRIGHT else 1
 
 
 def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) -> Opened:
-    shown = _one_line(name)
+    shown = one_line(name)
     kind = _recognised(data, shown)
-    with _told(shown, kind):
+    with told(shown, kind):
         if kind == "DICOM":
             return dicom.read(data)
         if kind == "TIFF":
@@ -250,25 +267,9 @@ def _read(data: bytes, *, name: str, load: bool, at_least: int | None = None) ->
             _load(image, data, kind)
             if pages.may_be_several(data, kind):
                 pages.check_first(image, lambda: _open(data, kind))
+            if kind == "TIFF" and (beyond := _beyond_greys(image, tags)) is not None:
+                return beyond
         return image
-
-
-@contextmanager
-def _told(shown: str, kind: str) -> Iterator[None]:
-    """Make one line that names the file of whatever goes wrong while it is read."""
-    try:
-        with libraries_silenced():
-            yield
-    except UsageError:  # an optional package is missing
-        raise
-    except DataError as error:
-        raise DataError(f"{shown}: {error}") from error
-    except MemoryError as error:
-        raise DataError(f"{shown}: needs more memory than there is; make it smaller or leave it out") from error
-    except _BROKEN as error:
-        raise DataError(
-            f"{shown}: broken or cut-off {kind} ({_reason(error)}); copy or save it again, or leave it out"
-        ) from error
 
 
 def _recognised(data: bytes, shown: str) -> str:
@@ -307,7 +308,7 @@ def _sound_png(data: bytes) -> bytes:
         sound = end > len(data) or zlib.crc32(view[at + 4 : end - 4]) == int.from_bytes(view[end - 4 : end], "big")
         extra = bool(name[0] & 0x20)
         if not sound and not extra:
-            raise DataError(f"broken PNG: wrong checksum in {_one_line(name.decode('latin-1'))}; copy it again")
+            raise DataError(f"broken PNG: wrong checksum in {one_line(name.decode('latin-1'))}; copy it again")
         if not extra or (sound and not _is_note(name, bytes(view[at + 8 : at + 32]))):
             kept.append(view[at:end])
         at = end
@@ -337,12 +338,31 @@ def _check_not_raw(image: Image.Image) -> None:
 def _load(image: Image.Image, data: bytes, kind: str) -> None:
     bit_depth.keep_deep_colours(image, lambda: _open(data, kind))
     values = bit_depth.samples(image)
-    if values is not None:
+    if values is not None and kind != "TIFF":
         bit_depth.check_values(values)
     transparent = image.info.get("transparency")
     if kind == "PNG" and image.mode == "L" and isinstance(transparent, int) and data[24] in (2, 4):
         # Pillow stretches 2- and 4-bit greys to [0, 255] but leaves the transparent grey as it was written.
         image.info["transparency"] = transparent * 255 // (2 ** data[24] - 1)
+
+
+def _beyond_greys(image: Image.Image, tags: Any) -> Measured | None:
+    """Return the values of a loaded TIFF, upright, where some have no place between black and white.
+
+    Raises `DataError` for colours that have none, for NaN, and for whole numbers without a sign that Pillow gave one.
+    """
+    values = bit_depth.samples(image)
+    if values is None:
+        return None
+    try:
+        bit_depth.check_values(values)
+    except DataError as error:
+        wrapped = values.dtype.kind != "f" and values.min() < 0 and not bands.are_signed(tags)
+        upright = None if wrapped else _upright_values(image)
+        if upright is None or not np.isfinite(upright).all():
+            raise
+        return measured.of_values(upright, refused=str(error))
+    return None
 
 
 def _flat(image: Image.Image, mode: str) -> Image.Image:
@@ -374,19 +394,3 @@ def _from_lab(image: Image.Image) -> Image.Image:
     converted = ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
     assert converted is not None
     return converted
-
-
-def _one_line(name: str) -> str:
-    """Return `name` with characters that would break the line or the terminal written as escapes."""
-    if name.isprintable():
-        return name
-    return "".join(
-        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") else letter
-        for letter in name
-    )
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error).partition("<_io.")[0].strip() or type(error).__name__
-    text = text.replace("not identified by this driver", "its header makes no sense")
-    return _one_line(" ".join(text.split()))[:120]

@@ -36,13 +36,11 @@ def count(image: Image.Image) -> int:
 
 
 def alone(data: bytes, page: int, opened: Callable[[], Image.Image]) -> bytes:
-    """Return a file of one page of a file, counted from 1; of the first the file as it is.
+    """Return a file of one page of a file, counted from 1.
 
     `opened` opens the file with Pillow, which TIFFs do not need: their bytes stay, whatever they hold. Other frames
     become a TIFF, upright. Raises `DataError` where there is no such page.
     """
-    if page == 1:
-        return data
     if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return _directory_alone(data, page)
     image = opened()

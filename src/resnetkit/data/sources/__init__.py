@@ -11,7 +11,7 @@ from typing import Any
 from resnetkit.data import classes
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Marked, Reader, Split, decoded
 from resnetkit.data.several import counted_labels
-from resnetkit.data.sources import annotated, arranging, arrays, folders, labelling, patients, tables
+from resnetkit.data.sources import annotated, arranging, arrays, dicomdir, folders, grouping, labelling, tables
 from resnetkit.data.sources.annotated import Fault, Faulty, Recognised
 from resnetkit.data.sources.archives import is_archive
 from resnetkit.data.sources.folders import FolderReader, Tree
@@ -26,7 +26,10 @@ _KINDS = "a folder, .zip, .tar, .csv, .npz or COCO .json, or a name: " + ", ".jo
 
 @dataclass(kw_only=True, slots=True)
 class _Collected:
-    """What the sources opened so far gave; `names` are classes that a source names, whatever its pictures are."""
+    """What the sources opened so far gave.
+
+    `names` are classes that a source names, whatever its pictures are; `columns` those of lists of pictures to predict.
+    """
 
     items: list[Item] = field(default_factory=list)
     origins: dict[str, tuple[Reader, str]] = field(default_factory=dict)
@@ -37,6 +40,7 @@ class _Collected:
     roots: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     names: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     several: bool = False
     unites: bool = False
     objects: Marked = "none"
@@ -90,13 +94,13 @@ def open_data(
 
     A single pair `(images, labels)` of arrays is a source too, see `arrays.read_given`.
 
-    `group_by` is a CSV column, one of `patients.TAGS` of DICOM files, or a regular expression with one group in
-    parentheses, searched in each path: pictures of one group are never parted. `rename` maps wrong class names to right
-    ones. `limit` keeps at most so many pictures of each part, the same number of each class as far as they go; which
-    ones depends on their paths below DATA alone. `task` says whether a picture has one label or may have several, or
-    objects that are marked on it; `auto` finds several where a CSV plainly says so, see `labelling.read_list`, and
-    objects where the pictures are annotated, see `annotated.recognised`; for `multilabel` these have the names of their
-    objects as labels. `faulty`: whether faults of annotations stop, or are left out and counted.
+    `group_by` says which pictures are of one group, see `grouping.grouped`: these are never parted. `rename` maps wrong
+    class names to right ones. `limit` keeps at most so many pictures of each part, the same number of each class as far
+    as they go; which ones depends on their paths below DATA alone. `task` says whether a picture has one label or may
+    have several, or objects that are marked on it; `auto` finds several where a CSV plainly says so, see
+    `labelling.read_list`, and objects where the pictures are annotated, see `annotated.recognised`; for `multilabel`
+    these have the names of their objects as labels. `faulty`: whether faults of annotations stop, or are left out and
+    counted.
 
     Raises `UsageError` for wrong calls and missing paths, `DataError` for data that cannot be used.
     """
@@ -107,12 +111,8 @@ def open_data(
     else:
         sources, collected = [arrays.GIVEN], _given(*given, asking)
     items, notes = tuple(collected.items), collected.notes
-    columns = _columns(sources) if group_by else ()
-    if group_by in patients.TAGS and group_by not in columns:
-        items, note = patients.grouped(items, group_by, collected.dataset("").read)
-        notes += note
-    elif group_by and group_by not in columns:
-        items, note = arranging.grouped(items, group_by, columns)
+    if group_by:
+        items, note = grouping.grouped(items, group_by, _columns(sources), collected.dataset("").read)
         notes += note
     if rename:
         items = classes.renamed(items, rename, more=collected.names)
@@ -172,6 +172,11 @@ def _collect(sources: list[str], group_by: str | None, task: Asked, faulty: Faul
         collected.names, collected.several, collected.unites = listed.names, listed.several, False
     elif found := _as_arrays(source):
         collected.add(*found)
+    elif os.path.isfile(source) and dicomdir.is_dicomdir(source):
+        raise UsageError(
+            f"{source}: lists pictures and not what they show: put them into a folder of each class, or name them and "
+            "their classes in a .csv (image_path,label)"
+        )
     elif os.path.exists(source):
         raise UsageError(f"{source}: is no data set; DATA is {_KINDS}")
     else:
@@ -275,22 +280,26 @@ def open_arrays(images: Any) -> Dataset:
     return collected.dataset(_bare(arrays.GIVEN))
 
 
-def open_pictures(*sources: str | Path) -> Dataset:
+def open_pictures(*sources: str | Path, group_by: str | None = None) -> Dataset:
     """Open pictures to predict, without labels: files of any suffix, folders, patterns, archives, lists, names.
 
     `archive.zip::member` is one picture of an archive. What is named twice is taken once. An archive or a list that
-    cannot be opened counts as one picture that cannot be read. Raises `UsageError` for a path that is not there,
-    `DataError` where no picture was found.
+    cannot be opened counts as one picture that cannot be read. `group_by` as in `open_data`. Raises `UsageError` for a
+    path that is not there, `DataError` where no picture was found.
     """
     collected = _Collected()
     given = [os.path.expanduser(os.fspath(source)) for source in sources]
     for source in given:
-        _add_pictures(collected, source)
+        _add_pictures(collected, source, group_by)
     if not collected.items:
         others = collected.ignored
         ignored = f" (ignored files: {len(others):,}, the first {others[0]})" if others else ""
         raise DataError(f"{' '.join(given) or 'SOURCE'}: no pictures found{ignored}")
-    collected.items = [Item(item.source) for item in collected.items]
+    items = tuple(Item(item.source, group=item.group) for item in collected.items)
+    if group_by:
+        items, notes = grouping.grouped(items, group_by, collected.columns, collected.dataset("").read)
+        collected.notes += notes
+    collected.items = list(items)
     return collected.dataset(_name(given))
 
 
@@ -305,14 +314,14 @@ class _Refused:
         raise self._error
 
 
-def _add_pictures(collected: _Collected, source: str) -> None:
+def _add_pictures(collected: _Collected, source: str, group_by: str | None = None) -> None:
     try:
-        _add_readable(collected, source)
+        _add_readable(collected, source, group_by)
     except DataError as error:
         collected.add(_Refused(error), [("", Item(folders.readable(source)))])
 
 
-def _add_readable(collected: _Collected, source: str) -> None:
+def _add_readable(collected: _Collected, source: str, group_by: str | None = None) -> None:
     if _is_tree(source):
         tree = folders.read_tree(source)
         found = [(key, Item(tree.path(key))) for key in tree.pictures]
@@ -322,7 +331,15 @@ def _add_readable(collected: _Collected, source: str) -> None:
     elif os.path.isfile(source) and _suffix(source) == ".csv":
         table = tables.read_table(source, needed=("image_path",))
         paths = [tables.picture_path(table, line, row) for line, row in table.rows]
-        _add_listed(collected, [(path, Item(path)) for path in paths], table)
+        groups = [row.get(group_by, "") if group_by else "" for _, row in table.rows]
+        listed = [(path, Item(path, group=group or None)) for path, group in zip(paths, groups, strict=True)]
+        _add_listed(collected, listed, table)
+        collected.columns += table.columns
+    elif os.path.isfile(source) and dicomdir.is_dicomdir(source):
+        listed_there = dicomdir.read(source)
+        collected.add(tables.ListedFiles(), [(path, Item(folders.readable(path))) for path in listed_there.paths])
+        if listed_there.others:
+            collected.notes.append(f"{source}: {listed_there.others:,} of the files that it lists are no pictures")
     elif os.path.isfile(source):
         collected.add(FolderReader(""), [(source, Item(folders.readable(source)))])
     elif os.path.exists(source):
@@ -335,7 +352,7 @@ def _add_readable(collected: _Collected, source: str) -> None:
             raise _missing(source)
         for match in matches:
             if os.path.isfile(match) or os.path.isdir(match):
-                _add_pictures(collected, match)
+                _add_pictures(collected, match, group_by)
             else:  # nobody named it: it stops nothing
                 why = "is neither a file nor a folder" if os.path.exists(match) else "is a link that leads nowhere"
                 error = DataError(f"{folders.readable(match)}: {why}")

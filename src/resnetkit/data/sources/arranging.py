@@ -1,45 +1,15 @@
-"""What a source gave, arranged: groups by a pattern, the classes that training knows, a part of it."""
+"""What a source gave, arranged: the classes that training knows, a part of it."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import replace
 
 from resnetkit.data import classes
 from resnetkit.data.dataset import SPLITS, Item
-from resnetkit.data.sources.patients import TAGS
-from resnetkit.errors import UsageError, near_miss
-
-
-def grouped(items: tuple[Item, ...], pattern: str, columns: tuple[str, ...]) -> tuple[tuple[Item, ...], list[str]]:
-    """Give each item the group that the pattern finds in its path, and say how many have none."""
-    try:
-        search = re.compile(pattern)
-    except re.error as error:
-        raise UsageError(f"--group-by {pattern}: is no regular expression ({error})") from error
-    if search.groups < 1 and columns:
-        raise UsageError(
-            f"--group-by {pattern}: no such column; there are {', '.join(columns)}{near_miss(pattern, columns)}"
-        )
-    if search.groups < 1:
-        near = near_miss(pattern, TAGS)
-        raise UsageError(
-            f"--group-by {pattern}: put parentheses around what names the group, as in '(patient[0-9]+)'{near}"
-        )
-    matches = [search.search(item.source) for item in items]
-    found = tuple(replace(item, group=match[1]) if match else item for item, match in zip(items, matches, strict=True))
-    without = [item.source for item in found if item.group is None]
-    if items and len(without) == len(items):
-        raise UsageError(f"--group-by {pattern}: found in no path; the first is {items[0].source}")
-    count = len({item.group for item in found} - {None})
-    notes = [f"{count:,} groups by {pattern}"]
-    if without:
-        notes.append(f"{len(without):,} of {len(items):,} images are in no group (first: {without[0]})")
-    return found, notes
+from resnetkit.errors import UsageError
 
 
 def checked_classes(sources: list[str], items: tuple[Item, ...], *, named: Collection[str] = ()) -> tuple[str, ...]:

@@ -45,13 +45,16 @@ _MEDMNIST = {
 
 
 class Arrays:
-    """Pictures in memory: for each part `[N, H, W]` or `[N, H, W, 3]` uint8; keys are `train/12`, or `12`."""
+    """Pictures in memory: for each part `[N, H, W]` or `[N, H, W, 3]` uint8, or `[N, H, W]` of other numbers.
+
+    Keys are `train/12`, or `12`.
+    """
 
     def __init__(self, parts: dict[str, np.ndarray]) -> None:
         self._parts = parts
 
     def read(self, key: str) -> np.ndarray:
-        """Return one picture, `[H, W]` or `[H, W, 3]` uint8."""
+        """Return one picture, `[H, W]` or `[H, W, 3]` uint8, or `[H, W]` of other numbers."""
         part, _, index = key.rpartition("/")
         return self._parts[part][int(index)]
 
@@ -94,9 +97,11 @@ def _load(source: str) -> dict[str, np.ndarray]:
 def _checked_images(source: str, name: str, images: np.ndarray) -> np.ndarray:
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
-    if images.dtype != np.uint8 or not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)):
+    pixels = images.dtype == np.uint8 and (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3))
+    if not pixels and not (images.ndim == 3 and images.dtype.kind in "iuf"):
         raise DataError(
-            f"{source}: {name} is {images.dtype} {list(images.shape)}; expected uint8 [N, H, W] or [N, H, W, 3]"
+            f"{source}: {name} is {images.dtype} {list(images.shape)}; expected uint8 [N, H, W] or [N, H, W, 3], or "
+            "other numbers [N, H, W] that preprocess.windows show"
         )
     return images
 

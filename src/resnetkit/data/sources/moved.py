@@ -10,6 +10,7 @@ from typing import Any
 
 from resnetkit.data.classes import class_names, natural_key
 from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.frames import of_files
 from resnetkit.data.sources import open_arrays, open_data, open_pictures
 from resnetkit.data.sources.arrays import pair_of
 from resnetkit.data.splits import digest
@@ -21,18 +22,18 @@ from resnetkit.watcher import Progress
 def found_again(
     data: Sequence[Any], wanted: Sequence[tuple[str, str]], items: Mapping[str, Item], *, run: str, in_order: bool,
     threads: int, rename: Mapping[str, str] | None = None, progress: Progress | None = None,
-    several: Sequence[str] = (), page: int = 1,
+    several: Sequence[str] = (), page: int = 1, frames: str = "one",
 ) -> Dataset:  # fmt: skip
     """Return `items` of a run, in the order of `wanted`, read from the pictures of the same content under `data`.
 
     `wanted` are (digest, source) of the run's pictures; the sources stay those of the run, so that all its files go on
-    naming each picture alike. `several`: the labels of a run whose pictures may have several. `page`: which
-    one it reads of files. Where they are not `in_order`, as in runs of older versions, they are put into that of
-    folders: another order gives other bits. Of several of one content each is taken once, as far as they go. Raises
-    `DataError` that names the first picture whose content is not among them.
+    naming each picture alike. `several`: the labels of a run whose pictures may have several. `page` and `frames`:
+    which pictures it reads of files. Where they are not `in_order`, as in runs of older versions, they are put into
+    that of folders: another order gives other bits. Of several of one content each is taken once, as far as they go.
+    Raises `DataError` that names the first picture whose content is not among them.
     """
     pair = pair_of(data)
-    pictures = (open_pictures(*data) if pair is None else open_arrays(pair[0])).on_page(page)
+    pictures = of_files(open_pictures(*data) if pair is None else open_arrays(pair[0]), page=page, frames=frames)
     if not in_order:
         wanted = sorted(wanted, key=lambda row: natural_key(row[1]))
 

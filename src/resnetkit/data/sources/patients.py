@@ -14,8 +14,9 @@ import numpy as np
 
 from resnetkit import runtime
 from resnetkit.data.dataset import Item
+from resnetkit.data.groups import NoGroupsError
 from resnetkit.data.opening import dicom_header, signatures
-from resnetkit.errors import ResourceError, UsageError
+from resnetkit.errors import DataError, ResourceError, UsageError
 
 TAGS = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "AccessionNumber")
 _BYTES = 32  # of the key
@@ -26,13 +27,18 @@ def grouped(
 ) -> tuple[tuple[Item, ...], list[str]]:
     """Give each item the group that a tag of its file names, hashed, and say how many have none.
 
-    `read` returns the bytes of a file, or the pixels of an array. The value itself goes nowhere. Raises `UsageError`
-    where no file has the tag, and without pydicom; `ResourceError` where the key cannot be kept.
+    `read` returns the bytes of a file, or the pixels of an array; a file that it cannot read has no group. The value
+    itself goes nowhere. Raises `NoGroupsError` where no file has the tag, `DataError` where none can be read,
+    `UsageError` without pydicom, `ResourceError` where the key cannot be kept.
     """
-    key = _key()
+    key, unread = _key(), list[DataError]()
 
     def group(item: Item) -> str | None:
-        data = read(item)
+        try:
+            data = read(item)
+        except DataError as error:
+            unread.append(error)  # whoever opens the picture says so
+            return None
         if isinstance(data, np.ndarray) or not signatures.is_dicom(data):
             return None
         value = dicom_header.text(data, tag)
@@ -40,8 +46,10 @@ def grouped(
 
     found = tuple(replace(item, group=group(item)) for item in items)
     without = [item.source for item in found if item.group is None]
+    if unread and len(unread) == len(items):
+        raise unread[0]
     if len(without) == len(items):
-        raise UsageError(f"--group-by {tag}: no picture is a DICOM file that has this tag")
+        raise NoGroupsError(f"--group-by {tag}: no picture is a DICOM file that has this tag")
     notes = [f"{len({item.group for item in found} - {None}):,} groups by {tag}, whose values are kept as hashes"]
     if without:
         notes.append(f"{len(without):,} of {len(items):,} images are in no group (no DICOM, or no {tag} in it)")

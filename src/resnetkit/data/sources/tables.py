@@ -104,7 +104,7 @@ class ListedFiles:
         except FileNotFoundError:
             begins = (key, _without_suffix(key))
             there = next(
-                (name + suffix for name in begins for suffix in _SUFFIXES if os.path.isfile(name + suffix)), None
+                (name + suffix for name in begins for suffix in ("", *_SUFFIXES) if os.path.isfile(name + suffix)), None
             )
             if there is None:
                 raise
@@ -135,7 +135,7 @@ def _meant(path: str, *, folder: str) -> str | None:
             entries = sorted(os.listdir(place or ".")) if os.path.isdir(place or ".") else []
             for entry in entries:
                 root, suffix = os.path.splitext(entry)
-                if entry.casefold() == name.casefold() or (root == wanted and suffix.lower() in IMAGE_SUFFIXES):
+                if entry.casefold() == name.casefold() or (root == wanted and suffix.lower() in ("", *IMAGE_SUFFIXES)):
                     return os.path.relpath(os.path.join(place, entry), here)
     return None
 

@@ -23,6 +23,8 @@ def read(data: bytes, channels: int, depth: int | None = None, page: int = 1) ->
     """
     with libraries_silenced():
         image = _loaded(data, page)
+        if (values := samples(image)) is not None:
+            check_values(values)
         flat = _in_mode(eight_bits(image, depth=depth), "RGB" if channels == 3 else "L")
         try:
             flat.getexif().update(image.getexif())
@@ -34,7 +36,7 @@ def read(data: bytes, channels: int, depth: int | None = None, page: int = 1) ->
 
 
 def read_values(data: bytes, page: int = 1) -> np.ndarray:
-    """Return the values `[H, W, 1]` float32 of a 16-bit grey picture, upright, for a model that has windows inside.
+    """Return the values `[H, W, 1]` float32 of a grey picture of more than 8 bits, upright, for a model with windows.
 
     Raises as `read` does, and `DataError` for other pictures.
     """
@@ -47,17 +49,16 @@ def read_values(data: bytes, page: int = 1) -> np.ndarray:
         values = samples(image)
     if values is None or values.ndim != 2:
         raise DataError("holds no greys of more than 8 bits, which the model reads")
+    if not np.isfinite(values).all():
+        raise DataError("holds NaN or infinite values; replace them, or leave it out")
     return values.astype(np.float32)[..., None]
 
 
 def _loaded(data: bytes, page: int) -> Image.Image:
-    data = alone(data, page, lambda: _opened(data))
+    data = data if page == 1 else alone(data, page, lambda: _opened(data))
     check(data)  # before Pillow, which has no words for many bands
     image = _opened(data)
     keep_deep_colours(image, lambda: _opened(data))
-    values = samples(image)
-    if values is not None:
-        check_values(values)
     if holds_several(data):
         check_first(image, lambda: _opened(data))
     return image

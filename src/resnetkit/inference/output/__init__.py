@@ -14,11 +14,10 @@ from resnetkit import files
 from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.files import csv_writer, replacing
 from resnetkit.inference.output import coco, parquet, yolo
-from resnetkit.inference.output.rows import Row, csv_columns, csv_rows, read_back, without_surrogates
+from resnetkit.inference.output.rows import Row, RowOf, csv_columns, csv_rows, read_back, without_surrogates
 from resnetkit.inference.output.screen import MOST_PROBLEMS, Table, draw_summary
 from resnetkit.inference.output.tally import Tally
 from resnetkit.inference.prediction import Prediction
-from resnetkit.models.decision import Gives
 
 __all__ = [
     "FORMATS", "MOST_PROBLEMS", "Format", "Row", "Tally", "Write", "answers", "check_new", "csv_columns", "csv_rows",
@@ -60,7 +59,7 @@ def check_new(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def to_file(path: Path, *, top_k: int, gives: Gives = "class", classes: Sequence[str] = ()) -> Iterator[Write]:
+def to_file(path: Path, *, top_k: int, gives: RowOf = "class", classes: Sequence[str] = ()) -> Iterator[Write]:
     """Yield the function that adds a prediction to `path`; the file appears, whole, when the block ends well.
 
     Files are UTF-8; `classes`, those of the model, are for the formats of detectors, of which `.yolo` is a folder of
@@ -109,7 +108,7 @@ def _rows(path: Path, format: Format) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def to_stream(stream: TextIO, *, format: Format, top_k: int, gives: Gives = "class") -> Iterator[Write]:
+def to_stream(stream: TextIO, *, format: Format, top_k: int, gives: RowOf = "class") -> Iterator[Write]:
     """Yield the function that writes a prediction to `stream`; what ends the text is written when the block ends.
 
     `top_k` sets the number of columns of CSV, `gives` what they hold. A table is drawn at the end, and becomes a

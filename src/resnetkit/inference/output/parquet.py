@@ -13,6 +13,7 @@ from resnetkit.inference.prediction import Prediction
 # Rows are kept until so many are there: a group is what Parquet compresses, and what a reader can skip.
 _ROWS_OF_A_GROUP = 1_000
 _NUMBERS = ("probability", "score", "left", "top", "right", "bottom")
+_WHOLE = ("object", "pictures")
 _READ_BACK = ("status", "object", "label", "labels", "error")
 
 
@@ -33,7 +34,7 @@ def to_parquet(
     """Yield the function that adds a prediction to `path`; the file can be read when the block has ended.
 
     `rows` makes the cells under `columns`, as text. Probabilities, scores and places become float64, the number of an
-    object int64, everything else text; an empty cell is null.
+    object and how many pictures a case has int64, everything else text; an empty cell is null.
     """
     pyarrow = require()
     kinds = {float: pyarrow.float64(), int: pyarrow.int64(), str: pyarrow.string()}
@@ -57,7 +58,7 @@ def to_parquet(
 
 
 def _kind(column: str) -> type[float] | type[int] | type[str]:
-    if column == "object":
+    if column in _WHOLE:
         return int
     return float if column in _NUMBERS or column.startswith("probability_") else str
 

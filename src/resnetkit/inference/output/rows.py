@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from resnetkit.inference.prediction import Prediction
 from resnetkit.models.decision import Gives
+
+# What a row is of: a picture with what it is given, or a case of several with its class.
+RowOf = Gives | Literal["cases"]
 
 _OF_OBJECTS = ("object", "label", "score", "left", "top", "right", "bottom")
 
@@ -20,8 +23,10 @@ class Row(NamedTuple):
     error: str | None
 
 
-def csv_columns(top_k: int, *, gives: Gives = "class") -> list[str]:
+def csv_columns(top_k: int, *, gives: RowOf = "class") -> list[str]:
     """Return the header of the CSV; of several labels, those, and probabilities as JSON; of objects, a row each.
+
+    Of cases `source` is the name of one, `pictures` their number, `unread` a line for each of those without an answer.
 
     >>> ",".join(csv_columns(2))
     'source,status,label,probability,label_2,probability_2,warnings,error'
@@ -29,15 +34,16 @@ def csv_columns(top_k: int, *, gives: Gives = "class") -> list[str]:
     'source,status,object,label,score,left,top,right,bottom,warnings,error'
     """
     further = [name for rank in range(2, top_k + 1) for name in (f"label_{rank}", f"probability_{rank}")]
-    between: dict[Gives, Sequence[str]] = {
+    between: dict[RowOf, Sequence[str]] = {
         "class": ["label", "probability", *further],
+        "cases": ["pictures", "unread", "label", "probability", *further],
         "labels": ["labels", "probabilities"],
         "objects": _OF_OBJECTS,
     }
     return ["source", "status", *between[gives], "warnings", "error"]
 
 
-def csv_rows(prediction: Prediction, *, top_k: int, gives: Gives = "class") -> list[list[str]]:
+def csv_rows(prediction: Prediction, *, top_k: int, gives: RowOf = "class") -> list[list[str]]:
     """Return the rows of a picture under `csv_columns`: one, or one for each of several objects.
 
     Several warnings are joined by "; ", nothing is an empty cell. Objects of a picture are numbered from 1, so that a
@@ -55,6 +61,11 @@ def _of_class(prediction: Prediction, top_k: int) -> list[list[str]]:
     return [pairs + [""] * (2 * top_k - len(pairs))]
 
 
+def _of_case(prediction: Prediction, top_k: int) -> list[list[str]]:
+    [cells] = _of_class(prediction, top_k)
+    return [[str(prediction.pictures), "; ".join(prediction.unread), *cells]]
+
+
 def _of_labels(prediction: Prediction, top_k: int) -> list[list[str]]:
     reached = {label: round(probability, 6) for label, probability in prediction.top}
     return [[";".join(prediction.labels or ()), json.dumps(reached, ensure_ascii=False) if reached else ""]]
@@ -68,8 +79,9 @@ def _of_objects(prediction: Prediction, top_k: int) -> list[list[str]]:
     return rows or [[""] * len(_OF_OBJECTS)]
 
 
-_CELLS: dict[Gives, Callable[[Prediction, int], list[list[str]]]] = {
+_CELLS: dict[RowOf, Callable[[Prediction, int], list[list[str]]]] = {
     "class": _of_class,
+    "cases": _of_case,
     "labels": _of_labels,
     "objects": _of_objects,
 }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TextIO
 
+from resnetkit.inference.output.rows import RowOf
 from resnetkit.inference.output.tally import Tally
 from resnetkit.inference.prediction import Prediction
-from resnetkit.models.decision import Gives
 from resnetkit.models.detection.detected import Detected, counts_of
 from resnetkit.words import escaped, percent
 
@@ -21,7 +21,7 @@ _ROWS_HINT = "every row: --output predictions.csv (or .json, .jsonl, .parquet), 
 class Table:
     """Collects predictions for the screen; memory holds 50 of them, however many there are."""
 
-    def __init__(self, gives: Gives) -> None:
+    def __init__(self, gives: RowOf) -> None:
         self.tally = Tally(gives)
         self.rows: list[Prediction] = []
         self.errors: list[str] = []
@@ -33,7 +33,8 @@ class Table:
         if self.tally.total <= MOST_ROWS:
             self.rows.append(prediction)
         self.warnings += [f"warning: {prediction.source}: {warning}" for warning in prediction.warnings]
-        self.errors += [f"error: {prediction.error}"] if prediction.error is not None else []
+        wrong = prediction.unread or ([] if prediction.error is None else [prediction.error])
+        self.errors += [f"error: {one}" for one in wrong]
         del self.errors[MOST_ROWS:], self.warnings[MOST_ROWS:]
 
     def draw(self, stream: TextIO) -> None:
@@ -57,7 +58,7 @@ def draw_summary(tally: Tally, problems: Sequence[str], stream: TextIO) -> None:
     rows = [[escaped(label), f"{count:,}", _beside(tally, label)] for label, count in counts[:_MOST_CLASSES]]
     print(tally, file=stream)
     if rows:
-        header = ("class", "objects", "pictures") if tally.gives == "objects" else ("class", "pictures", "share")
+        header = ("class", "objects", "pictures") if tally.gives == "objects" else ("class", f"{tally.thing}s", "share")
         _draw(stream, header, rows)
     if len(counts) > _MOST_CLASSES:
         print(f"and {len(counts) - _MOST_CLASSES:,} more classes", file=stream)
@@ -75,13 +76,15 @@ _HEADER = ("picture", "class", "probability", "second")
 _OF_OBJECTS = ("class", "score", "left", "top", "right", "bottom")
 
 
-def _table_of(rows: Sequence[Prediction], gives: Gives) -> tuple[Sequence[str], list[list[str]]]:
+def _table_of(rows: Sequence[Prediction], gives: RowOf) -> tuple[Sequence[str], list[list[str]]]:
     """Return header and rows for the screen; one picture is shown with all that is said of it."""
     only = rows[0] if len(rows) == 1 else None
     if gives == "objects":
         if only is not None and only.objects:
             return _OF_OBJECTS, [_object_cells(one) for one in only.objects[:MOST_ROWS]]
         return ("picture", "found", "surest"), [_found_cells(prediction) for prediction in rows]
+    if gives == "cases":
+        return _cases_told(rows)
     if only is not None and only.top and only.labels is None:
         return _HEADER[1:3], [[escaped(label), percent(probability)] for label, probability in only.top]
     cells = [_cells(prediction) for prediction in rows]
@@ -98,6 +101,14 @@ def _found_cells(prediction: Prediction) -> list[str]:
         return [escaped(prediction.source), "error", ""]
     surest = [f"{escaped(one.label)} {percent(one.score)}" for one in prediction.objects[:1]]
     return [escaped(prediction.source), escaped(counts_of(prediction.names)), *(surest or [""])]
+
+
+def _cases_told(rows: Sequence[Prediction]) -> tuple[Sequence[str], list[list[str]]]:
+    """Return header and rows of cases, with how many of their pictures have no answer where some have none."""
+    cells = [_cells(prediction) for prediction in rows]
+    counts = [[f"{one.pictures:,}", *([f"{len(one.unread):,}"] if any(o.unread for o in rows) else [])] for one in rows]
+    told = [[source, *count, label, share] for (source, label, share, _), count in zip(cells, counts, strict=True)]
+    return ("case", *("pictures", "unread")[: len(counts[0])], "class", "probability"), told
 
 
 def _cells(prediction: Prediction) -> list[str]:
@@ -162,4 +173,4 @@ def _draw_plain(stream: TextIO, header: Sequence[str], rows: list[list[str]]) ->
 
 
 def _justify(name: str) -> Literal["left", "right"]:
-    return "left" if name in ("picture", "class", "second", "labels", "found", "surest") else "right"
+    return "left" if name in ("picture", "case", "class", "second", "labels", "found", "surest") else "right"

@@ -6,20 +6,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from resnetkit.inference.output.rows import RowOf
 from resnetkit.inference.prediction import Prediction
-from resnetkit.models.decision import Gives
 from resnetkit.words import counted
 
 
 @dataclass(slots=True)
 class Tally:
-    """How many pictures there were, and what was said of them.
+    """How many pictures, or cases of several, there were, and what was said of them.
 
-    `labels` counts answers of each class, of objects each one; `pictures` those where it is said at least once.
+    `labels` counts answers of each class, of objects each one; `pictures` those where it is said at least once;
+    `unread` are pictures of cases that have no answer.
     """
 
-    gives: Gives = "class"
+    gives: RowOf = "class"
     total: int = 0
+    unread: int = 0
     not_sure: int = 0
     errors: int = 0
     named: int = 0
@@ -30,6 +32,7 @@ class Tally:
     def add(self, prediction: Prediction) -> None:
         """Count one prediction; only answers with status `ok` count for their class, labels or objects."""
         self.count(prediction.status, prediction.names)
+        self.unread += len(prediction.unread)
 
     def count(self, status: str, labels: Sequence[str]) -> None:
         """Count one picture as `add` does, for each of its labels or objects."""
@@ -45,12 +48,17 @@ class Tally:
     @property
     def exit_code(self) -> int:
         """0 when all pictures were read, 4 when some were, 3 when none was."""
-        if not self.errors:
+        if not self.errors and not self.unread:
             return 0
         return 3 if self.errors == self.total else 4
 
     def __str__(self) -> str:
-        return f"{counted(self.total, 'picture')}: {', '.join(self._parts())}"
+        return f"{counted(self.total, self.thing)}: {', '.join(self._parts())}"
+
+    @property
+    def thing(self) -> str:
+        """What is counted."""
+        return "case" if self.gives == "cases" else "picture"
 
     def _parts(self) -> list[str]:
         errors = f"{self.errors:,} could not be read or named"
@@ -58,4 +66,7 @@ class Tally:
             found = f"{counted(self.labels.total(), 'object')} on {self.named - self.empty:,} of them"
             return [found, *([f"none on {self.empty:,}"] if self.empty else []), *([errors] if self.errors else [])]
         unsure = [f"{self.not_sure:,} not sure"] if self.not_sure else []
-        return [f"{self.named:,} named", *unsure, *([errors] if self.errors else [])]
+        if self.gives == "cases":
+            errors = f"{self.errors:,} without an answer"
+        unread = [f"{counted(self.unread, 'picture')} could not be read or named"] if self.unread else []
+        return [f"{self.named:,} named", *unsure, *([errors] if self.errors else []), *unread]

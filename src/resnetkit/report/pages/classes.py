@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resnetkit.evaluation.metrics import counted, is_corrected, is_tempered, num_correct, photos
+from resnetkit.evaluation.told_of_cases import is_by_case, right_of
 from resnetkit.models.choice import choice_in
 from resnetkit.report.pages import figures, tables
 from resnetkit.report.pages.content import Answer, Content, Opener, Sections
@@ -15,16 +16,19 @@ from resnetkit.words import percent
 
 
 def headline(metrics: Mapping[str, Any], *, choice: str) -> dict[str, Any]:
-    """Return the accuracy at the top of the page, with its interval and what the largest class alone would get."""
-    label, right = metrics["majority"]["label"], metrics["majority"]["top1"]
+    """Return the accuracy at the top of the page, of groups where there are any, with what takes no learning."""
+    first = metrics["cases"] if is_by_case(metrics) else metrics
+    label, right = first["majority"]["label"], first["majority"]["top1"]
     return figures.headline(
-        metrics["top1"], metrics["top1_interval"], figure="accuracy", words=_words_of_accuracy(metrics), choice=choice,
+        first["top1"], first["top1_interval"], figure="accuracy", words=_words_of_accuracy(metrics), choice=choice,
         chance=right, chance_words=f"Always answering “{label}” would be right for {percent(right)}.",
         line="always answering the largest class", than="always giving that answer",
     )  # fmt: skip
 
 
 def _words_of_accuracy(metrics: Mapping[str, Any]) -> str:
+    if is_by_case(metrics):
+        return f"groups named right: {right_of(metrics['cases'])}"
     if not is_corrected(metrics):
         return f"named right: {num_correct(metrics):,} of {photos(metrics['split'], metrics['count'])}"
     chosen = choice_in(metrics.get("chosen") or {})
@@ -41,7 +45,10 @@ def tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     areas = (metrics.get("roc_auc") or {}).get("macro")
     calibration = metrics.get("calibration") or {}
     balanced = bounds(intervals.get("balanced_accuracy")) or "mean over classes"
-    found = [
+    found = []
+    if is_by_case(metrics):
+        found.append(("accuracy of pictures", percent(metrics["top1"]), bounds(metrics["top1_interval"])))
+    found += [
         ("balanced accuracy", percent(metrics["balanced_accuracy"]), balanced),
         ("loss", f"{metrics['loss']:.3f}", _plain(intervals.get("loss")) or "cross-entropy, nats"),
     ]  # fmt: skip

@@ -343,13 +343,18 @@ def _preprocess(
             f"{origin.name} reads page {page} of every file, and other pages are other pictures: say which with "
             f"--set preprocess.page={page}"
         )
+    if origin is not None and origin.preprocess.frames != "one" and "frames" not in changes:
+        raise UsageError(
+            f"{origin.name} reads several frames of each file ({origin.preprocess.frames}): say which with --set "
+            f"preprocess.frames='{origin.preprocess.frames}', or one"
+        )
     if origin is not None and origin.preprocess.windows and "windows" not in changes:
         raise UsageError(
             f"{origin.name} reads windows of measured values, and these pictures may be measured otherwise: say which "
             f"with --set preprocess.windows='{','.join(origin.preprocess.windows)}', or none"
         )
     if origin is not None and origin.preprocess.channels == channels:
-        base = origin.preprocess.changed(depth=None, page=1, windows=())
+        base = origin.preprocess.changed(depth=None, page=1, frames="one", windows=())
         if whole or request.asked_side or size != min(base.frame):
             resize = size if whole else round(base.resize * (size / base.size))
             base = base.changed(size=size, width=None, resize=resize)

@@ -1,0 +1,78 @@
+"""Which pictures are of one patient, study or series: by a column, a tag, the folder they lie in, or their names."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from resnetkit.data.dataset import Item
+from resnetkit.data.groups import NoGroupsError
+from resnetkit.data.sources import patients
+from resnetkit.errors import near_miss
+
+FOLDER = "folder"
+_WORDS = (*patients.TAGS, FOLDER)
+
+
+def grouped(
+    items: tuple[Item, ...], by: str, columns: tuple[str, ...], read: Callable[[Item], bytes | np.ndarray]
+) -> tuple[tuple[Item, ...], list[str]]:
+    """Give each item its group, and say how many there are and how many items are in none.
+
+    `by`: one of the `columns` of a list, whose values the items have already; one of `patients.TAGS`; `folder`, the one
+    that a file lies in; else a regular expression with one group in parentheses, searched in each path. `read` returns
+    the bytes of a file, or the pixels of an array. Raises `NoGroupsError` where there is no group.
+    """
+    if by in patients.TAGS and by not in columns:
+        return patients.grouped(items, by, read)
+    found, nowhere = items, "that column is empty"
+    if by not in columns:
+        find, nowhere = folder_of if by == FOLDER else _by_pattern(by, columns), "found in no path"
+        found = tuple(replace(item, group=find(item.source)) for item in items)
+    without = [item.source for item in found if item.group is None]
+    if items and len(without) == len(items):
+        raise NoGroupsError(f"--group-by {by}: {nowhere}; the first is {items[0].source}")
+    notes = [f"{len({item.group for item in found} - {None}):,} groups by {by}"]
+    if without:
+        notes.append(f"{len(without):,} of {len(items):,} images are in no group (first: {without[0]})")
+    return found, notes
+
+
+def folder_of(source: str) -> str:
+    """Return the folder that a picture lies in, of a file or inside an archive.
+
+    >>> folder_of("a/b/1.dcm"), folder_of("1.dcm"), folder_of("a/x.zip::b/1.dcm"), folder_of("a/x.zip::1.dcm")
+    ('a/b', '.', 'a/x.zip::b', 'a/x.zip')
+    """
+    container, _, member = source.rpartition("::")
+    folder = os.path.dirname(member)
+    if not container:
+        return folder or "."
+    return f"{container}::{folder}" if folder else container
+
+
+def _by_pattern(pattern: str, columns: tuple[str, ...]) -> Callable[[str], str | None]:
+    """Return what finds a pattern in a path; raises `NoGroupsError` for text that is none."""
+    try:
+        search = re.compile(pattern)
+    except re.error as error:
+        raise NoGroupsError(f"--group-by {pattern}: is no regular expression ({error})") from error
+    if search.groups < 1 and columns:
+        raise NoGroupsError(
+            f"--group-by {pattern}: no such column; there are {', '.join(columns)}{near_miss(pattern, columns)}"
+        )
+    if search.groups < 1:
+        raise NoGroupsError(
+            f"--group-by {pattern}: put parentheses around what names the group, as in '(patient[0-9]+)'"
+            f"{near_miss(pattern, _WORDS)}"
+        )
+
+    def find(source: str) -> str | None:
+        match = search.search(source)
+        return match[1] if match else None
+
+    return find
