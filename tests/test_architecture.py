@@ -41,6 +41,7 @@ NEED_TORCH = {
     "exporting.standalone.torchvision_runtime",
     "models.building",
     "models.detection.foreign",
+    "models.few_places",
     "models.detection.losses",
     "models.detection.network",
     "models.detection.pooling",

@@ -109,7 +109,10 @@ def test_a_screening_model_from_held_out_pictures_to_its_export(
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (["--goal", "youden"], "--goal says what thresholds are fitted for: give it with --calibrated"),
+        (
+            ["--goal", "youden", "--finding", "ill"],
+            "--goal says what thresholds are fitted for: give it with --calibrated",
+        ),
         (["--goal", "youden", "--calibrated", "x.safetensors"], "--goal: say for which class, as --finding CLASS"),
         (["--goal", "f1", "--finding", "ill", "--calibrated", "x.safetensors"], "--goal 'f1': choose youden"),
         (["--finding", "il"], "has no such class; did you mean 'ill'?"),
