@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
@@ -27,15 +27,15 @@ def by_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"  {line}" for line in notes(column))
     yield from by["warnings"]
     if not by["warnings"]:
-        yield said_of_none(by)
+        yield said_of_none(by, list(by["columns"]))
 
 
-def said_of_none(by: Mapping[str, Any]) -> str:
-    """Say that nothing differs beyond chance, or that nothing could be compared."""
+def said_of_none(by: Mapping[str, Any], columns: Collection[str]) -> str:
+    """Say that nothing differs beyond chance between the values of these columns, or that nothing could be compared."""
     count = len(by["contrasts"])
-    if not count:
+    if not any(contrast["column"] in columns for contrast in by["contrasts"]):
         return "Nothing could be compared: that needs two values with pictures that are named wrong, and right."
-    return f"No figure differs beyond chance, by {counted(count, 'comparison')} (Holm): that proves no equality."
+    return f"No figure differs beyond chance, adjusted for {counted(count, 'comparison')}; that proves no equality."
 
 
 def notes(column: Mapping[str, Any]) -> Iterator[str]:

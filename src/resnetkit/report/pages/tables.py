@@ -242,7 +242,7 @@ def by_column(evaluation: str, by: Mapping[str, Any]) -> list[dict[str, Any]]:
                 figures = [interval_of(name, one["figures"][name]) for name in names]
             positives = [f"{one['positives']:,}" if "positives" in one else DASH] if test else []
             rows.append((one["value"], [f"{one['count']:,}", *positives, *figures]))
-        warned = [line for line, real in _of_contrasts(by) if real == column] or [said_of_none(by)]
+        warned = [line for line, real in _of_contrasts(by) if real == column] or [said_of_none(by, [column])]
         words = " ".join(
             [f"In the evaluation {evaluation}.", *warned, *(f"{note[:1].upper()}{note[1:]}." for note in notes(told))]
         )
