@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -49,13 +49,14 @@ class Wanted:
     cells: Mapping[str, str] | None = field(repr=False)
 
     def of(self, dataset: Dataset, items: Sequence[Item]) -> Column:
-        """Return what it says of these pictures; raises `UsageError` where that is nothing."""
+        """Return what it says of these pictures, frames of its files among them; raises `UsageError` for nothing."""
+        files = [_file_of(dataset, item) for item in items]
         if self.cells is None:
-            values = _of_tags(self.name, dataset, items)
+            values = _of_tags(self.name, dataset, files)
             edges = self.edges if self.edges or self.name != _AGE else _DECADES
             missing = "no picture is a DICOM file that has this tag"
         else:
-            said = (self.cells.get(item.source) or self.cells.get(dataset.origins[item.source][1]) for item in items)
+            said = (self.cells.get(file.source) or self.cells.get(dataset.origins[file.source][1]) for file in files)
             values, edges, missing = tuple(value or None for value in said), self.edges, "says nothing of the pictures"
         if not any(values):
             raise UsageError(f"--by {self.name}: {missing}")
@@ -119,8 +120,13 @@ def _cells(table: tables.Table, name: str) -> dict[str, str]:
     return found
 
 
+def _file_of(dataset: Dataset, item: Item) -> Item:
+    """Return a picture, or the file of which it is a frame (`data.frames`)."""
+    return item if item.source in dataset.origins else replace(item, source=item.source.rpartition("#")[0])
+
+
 def _of_tags(name: str, dataset: Dataset, items: Sequence[Item]) -> tuple[str | None, ...]:
-    key = patients.own_key() if name in _HASHED else b""
+    key = patients.key() if name in _HASHED else b""
 
     def value(item: Item) -> str | None:
         try:
@@ -136,4 +142,5 @@ def _of_tags(name: str, dataset: Dataset, items: Sequence[Item]) -> tuple[str | 
             return f"{int(said[:-1]) / _A_YEAR[said[-1]]:g}"
         return patients.hashed(said, tag=name, key=key) if key else one_line(said)
 
-    return tuple(value(item) for item in items)
+    said = {item.source: value(item) for item in {item.source: item for item in items}.values()}
+    return tuple(said[item.source] for item in items)

@@ -31,7 +31,7 @@ def grouped(
     itself goes nowhere. Raises `NoGroupsError` where no file has the tag, `DataError` where none can be read,
     `UsageError` without pydicom, `ResourceError` where the key cannot be kept.
     """
-    own, unread = own_key(), list[DataError]()
+    own, unread = key(), list[DataError]()
 
     def group(item: Item) -> str | None:
         try:
@@ -65,7 +65,7 @@ def hashed(value: str, *, tag: str, key: bytes) -> str:
     return hashlib.blake2b(value.encode("utf-8"), key=key, person=tag.encode()[:16], digest_size=8).hexdigest()
 
 
-def own_key() -> bytes:
+def key() -> bytes:
     """Return the key of this installation, made the first time: the same values get the same hashes from then on."""
     path = runtime.settings_folder() / "key-of-groups"
     try:
