@@ -29,9 +29,9 @@ def test_a_probe_tells_what_it_was_not_fitted_to_and_noise_is_a_half() -> None:
     assert found.p_value == pytest.approx(1 / 200)
     assert 0.5 < found.by_chance < 0.7
     assert found.area == areas(under_roc, found.scores, TARGETS).macro
-    told = [probe.probe(drawn(0, seed), TARGETS, ALONE) for seed in range(10)]
-    assert sum(one.low <= 0.5 <= one.high for one in told) >= 8  # 9.5 expected, standard deviation 0.7
-    assert sum(one.p_value < 0.05 for one in told) <= 3
+    told = [probe.probe(drawn(0, seed), TARGETS, ALONE) for seed in range(5)]
+    assert sum(one.low <= 0.5 <= one.high for one in told) >= 4  # 4.75 expected, standard deviation 0.5
+    assert sum(one.p_value < 0.05 for one in told) <= 1
 
 
 def test_pictures_of_one_patient_give_each_other_nothing_away() -> None:

@@ -12,7 +12,8 @@ from resnetkit.evaluation.pairs import adjusted, is_real
 from resnetkit.evaluation.screening import Estimate, roc_auc, share
 from resnetkit.evaluation.uncertainty import groups_where, units_of, variance_of
 
-_SHUFFLES, _AT_ONCE, _SEED = 2_000, 200, 0
+_SHUFFLES, _SEED = 2_000, 0
+_CELLS = 2**23  # of units shuffled at once
 _NOTHING = 1e-20  # a variance that is rounding
 FIGURES = {
     "sensitivity": "Sensitivity",
@@ -193,8 +194,10 @@ def _shares_differ(right: np.ndarray, values: np.ndarray, groups: Sequence[str |
     hits, counts = np.bincount(unit, right), np.bincount(unit).astype(np.float64)
     random, as_far = np.random.default_rng(_SEED), 0
     seen = _chi_square(value[first][None], hits, counts, len(names))[0]
-    for _ in range(_SHUFFLES // _AT_ONCE):
-        shuffled = random.permuted(np.tile(value[first], (_AT_ONCE, 1)), axis=1)
+    at_once = max(1, _CELLS // len(first))
+    for done in range(0, _SHUFFLES, at_once):
+        copies = np.tile(value[first], (min(at_once, _SHUFFLES - done), 1))
+        shuffled = random.permuted(copies, axis=1)
         as_far += int((_chi_square(shuffled, hits, counts, len(names)) >= seen * (1 - 1e-12)).sum())
     return (1 + as_far) / (1 + _SHUFFLES)
 

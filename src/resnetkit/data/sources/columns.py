@@ -63,12 +63,13 @@ class Wanted:
         return Column(name=self.name, values=values, edges=edges)
 
 
-def wanted(by: Sequence[str], data: Sequence[Any]) -> tuple[Wanted, ...]:
+def wanted(by: str | Sequence[str], data: Sequence[Any]) -> tuple[Wanted, ...]:
     """Return the columns of `data` that are asked for by name, as `age` or, with the edges of bands, `age:40,60`.
 
     Raises `UsageError` for a name that is neither a column of the list nor one of `TAGS`, for a tag that says who
     somebody is, and for edges that make no sense; `DataError` for a picture of which a list says two things.
     """
+    by = (by,) if isinstance(by, str) else by
     given = [] if not by or arrays.pair_of(data) is not None else list(arrays.paths_of(data))
     path = os.path.expanduser(given[0]) if len(given) == 1 else ""
     is_list = path.lower().endswith(".csv") and os.path.isfile(path)
