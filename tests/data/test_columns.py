@@ -1,6 +1,7 @@
 """What columns of a list and tags of DICOM files say of pictures, and the values that they are compared by."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,8 @@ def test_a_list_says_what_its_columns_hold(listed: Path) -> None:
     sex, age = (one.of(data, data.items[::-1]) for one in wanted(("sex", "age:22,23"), [str(listed)]))
     assert (sex.values, sex.edges) == (("M", "F", "M", None), None)
     assert (age.values, age.edges) == (("23", "22", "21", "20"), (22.0, 23.0))
+    frame = replace(data.items[1], source=f"{data.items[1].source}#7")  # of a file that all say something of
+    assert wanted("sex", [str(listed)])[0].of(data, [frame]).values == ("M",)
 
 
 @pytest.mark.parametrize(
