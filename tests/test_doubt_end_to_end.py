@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import resnetkit as rk
+from resnetkit.api.reporting import report
 from resnetkit.errors import UsageError
 from resnetkit.evaluation.guarantees import fit_decision
 from resnetkit.models import checkpoint
@@ -136,6 +137,33 @@ def test_thresholds_that_were_never_fitted_are_told(
 
 def bare_count(digits: Path) -> int:
     return sum(1 for _ in (digits / "test").rglob("*.png"))
+
+
+def test_figures_by_a_column_are_recorded_told_and_on_the_page(
+    other: rk.Run, digits: Path, tmp_path: Path, resnetkit: Callable[..., Output]
+) -> None:
+    pictures = [path for folder in sorted((digits / "test").iterdir()) for path in sorted(folder.iterdir())[:6]]
+    rows = [f"{path},{path.parent.name},test,{'xyz'[place % 3] * (place > 5)}" for place, path in enumerate(pictures)]
+    listed = tmp_path / "some.csv"
+    listed.write_text("\n".join(["image_path,label,split,hand", *rows]), encoding="utf-8")
+    run = tmp_path / "run"
+    shutil.copytree(other.path, run)
+    code, said, _ = resnetkit("evaluate", listed, "--model", run, "--by", "hand", "--threads", "1", "--quiet")
+    assert code == 0
+    assert "By hand, in % with 95 % intervals:" in said
+    assert "  6 pictures without a value" in said
+    (place,) = (run / "evaluations").iterdir()
+    metrics = json.loads((place / "metrics.json").read_text(encoding="utf-8"))
+    hand = metrics["by"]["columns"]["hand"]
+    with (place / "predictions.csv").open(encoding="utf-8") as file:
+        right = {row["source"]: row["correct"] == "true" for row in csv.DictReader(file)}
+    for one in hand["values"]:
+        own = [right[str(path)] for path, row in zip(pictures, rows, strict=True) if row.endswith(f",{one['value']}")]
+        assert (one["count"], one["figures"]["accuracy"]["value"]) == (18, pytest.approx(np.mean(own)))
+    page = report(run, photos=False, output=tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "By hand" in page
+    assert place.name in page
+    assert resnetkit("evaluate", digits, "--model", run, "--by", "hand")[0] == 2
 
 
 def test_outliers_that_get_an_answer_are_counted(

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from resnetkit.evaluation.screening import as_test, called, roc_auc
-from resnetkit.evaluation.subgroups import subgroups
+from resnetkit.evaluation.subgroups import Answers, subgroups
 
 
 def scored(count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -17,23 +17,22 @@ def test_each_value_has_the_figures_of_its_pictures() -> None:
     scores, of_class = scored(90, np.random.default_rng(0))
     sex = [("F", "F", "M")[number % 3] for number in range(90)]
     names = [str(number // 6) for number in range(90)]
-    first, second = subgroups(scores, of_class, {"sex": sex}, threshold=0.7, groups=names).columns["sex"]
+    first, second = subgroups(
+        Answers.of_test(called(scores, 0.7), scores, of_class), {"sex": sex}, groups=names
+    ).columns["sex"]
     assert (first.value, first.count, second.value, second.count) == ("F", 60, "M", 30)
     own = np.array(sex) == "M"
     groups = [name for name, chosen in zip(names, own, strict=True) if chosen]
     alone = as_test(called(scores[own], 0.7), of_class[own], groups)
-    assert second.auc == roc_auc(scores[own], of_class[own], groups)
+    assert second.figures["auc"] == roc_auc(scores[own], of_class[own], groups)
     assert second.positives == of_class[own].sum()
-    assert (second.sensitivity, second.specificity, second.accuracy) == (
-        alone.sensitivity,
-        alone.specificity,
-        alone.accuracy,
-    )
+    for name in ("sensitivity", "specificity", "accuracy"):
+        assert second.figures[name] == getattr(alone, name)
 
 
 def test_what_is_not_known_is_left_out_and_a_single_value_is_not_compared() -> None:
     scores, of_class = scored(40, np.random.default_rng(0))
-    table = subgroups(scores, of_class, {"site": [None] * 10 + ["A"] * 30}, threshold=0.7)
+    table = subgroups(Answers.of_test(called(scores, 0.7), scores, of_class), {"site": [None] * 10 + ["A"] * 30})
     assert [(one.value, one.count) for one in table.columns["site"]] == [("A", 30)]
     assert table.contrasts == []
 
@@ -43,19 +42,23 @@ def test_a_model_that_fails_one_site_is_warned_of() -> None:
     scores, of_class = scored(600, random)
     site = np.array(["A", "B", "C"])[np.arange(600) % 3]
     scores[site == "C"] = random.normal(size=200)
-    table = subgroups(scores, of_class, {"site": site.tolist(), "none": ["x", "y"] * 300}, threshold=0.7)
+    table = subgroups(
+        Answers.of_test(called(scores, 0.7), scores, of_class), {"site": site.tolist(), "none": ["x", "y"] * 300}
+    )
     warned = {(one.column, one.figure) for one in table.contrasts if one.is_real}
     assert ("site", "auc") in warned
     assert ("site", "sensitivity") in warned
     assert not any(column == "none" for column, _ in warned)
-    assert any(line.startswith("auc differs between the values of 'site'") for line in table.warnings)
+    assert any(line.startswith("ROC-AUC differs by site beyond chance") for line in table.warnings)
     assert all(one.adjusted >= one.p_value for one in table.contrasts)
 
 
 def test_two_areas_are_compared_as_by_welchs_t() -> None:
     scores, of_class = scored(80, np.random.default_rng(2))
     half = np.arange(80) < 40
-    found = subgroups(scores, of_class, {"half": [str(one) for one in half]}, threshold=0.7).contrasts[0]
+    found = subgroups(
+        Answers.of_test(called(scores, 0.7), scores, of_class), {"half": [str(one) for one in half]}
+    ).contrasts[0]
     odds, variances, freedoms = [], [], []
     for own in (half, ~half):
         marks, others = scores[own & of_class], scores[own & ~of_class]
@@ -75,7 +78,10 @@ def test_shares_are_compared_as_by_fishers_exact_test() -> None:
     scores = np.concatenate([np.arange(12) < 10, np.arange(12) < 5, np.zeros(2)]).astype(float)
     of_class = np.arange(26) < 24
     half = ["A"] * 12 + ["B"] * 12 + ["A", "B"]
-    found = {one.figure: one for one in subgroups(scores, of_class, {"half": half}, threshold=0.5).contrasts}
+    found = {
+        one.figure: one
+        for one in subgroups(Answers.of_test(called(scores, 0.5), scores, of_class), {"half": half}).contrasts
+    }
     exact = stats.fisher_exact([[10, 2], [5, 7]]).pvalue
     assert found["sensitivity"].p_value == pytest.approx(exact, abs=0.02)  # 2,000 draws: 0.006 standard deviation
     assert "specificity" not in found  # nobody is wrong
@@ -91,7 +97,9 @@ def test_noise_is_warned_of_in_5_of_100_tables(grouped: bool) -> None:
         scores = random.random(count) + (random.random(number)[patient] if grouped else 0)
         column = np.array(["A", "B"])[random.integers(0, 2, number)][patient]
         groups = [str(one) for one in patient] if grouped else None
-        table = subgroups(scores, of_class, {"site": column.tolist()}, threshold=0.8, groups=groups)
+        table = subgroups(
+            Answers.of_test(called(scores, 0.8), scores, of_class), {"site": column.tolist()}, groups=groups
+        )
         warned += bool(table.warnings)
         below.update(one.figure for one in table.contrasts if one.p_value < 0.05)
     assert warned <= 12  # at most 5 expected, standard deviation 2.2

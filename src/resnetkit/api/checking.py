@@ -35,6 +35,7 @@ def check(
     group_by: str | None = None,
     rename: Mapping[str, str] | None = None,
     weights: str | Path = "auto",
+    by: Sequence[str] = (),
     limit: int | None = None,
     task: Asked = "auto",
     device: str = "auto",
@@ -47,17 +48,22 @@ def check(
     sizes. And what twice as many of them would bring, by the learning curve of a linear head (`Check.forecast`). Files
     check.json and check.html go to the folder `output`, a list to train from to `clean_list` (.csv). The pictures stay
     as they are. Labels are held against the features of `weights`, a MODEL: auto are those of the package: the ImageNet
-    trunk for photos, the CIFAR-10 ResNet-20 for pictures below 96 pixels; none leaves labels and forecast out. Raises
-    `DataError` where no picture can be read, `UsageError` for a model there is not.
+    trunk for photos, the CIFAR-10 ResNet-20 for pictures below 96 pixels; none leaves labels and forecast out. They
+    tell, too, whether the border alone gives the class away; columns of the list, or tags of DICOM files, that may are
+    named by `by`, as in `evaluate` (`Check.shortcuts`). Raises `DataError` where no picture can be read, `UsageError`
+    for a model there is not.
     """
     from resnetkit.checking import clean, doctor
     from resnetkit.data.sources import open_data
+    from resnetkit.data.sources.columns import wanted
 
-    watcher = watcher or Watcher()
+    watcher, columns = watcher or Watcher(), wanted(by, data)
     try:
         dataset = open_data(*data, group_by=group_by, rename=rename, limit=limit, task=task, faulty="skip")
     except DataError as error:
         raise _with_all_faults(error, data) from None
+    if columns and dataset.several:
+        raise UsageError(f"--by {by[0]}: is for pictures of one class each, and these may have several")
     if clean_list is not None:
         clean.check_place(dataset, Path(clean_list))
     if output is not None:
@@ -68,8 +74,8 @@ def check(
     dataset = dataset.on_page(page)
     if dataset.several and str(weights) != "none":
         why = "objects are marked" if dataset.objects != "none" else "several labels per picture"
-        watcher.note(f"{why}: labels are not held against the pictures, and there is no forecast")
-    found = doctor.check(dataset, threads=how.threads, watcher=watcher, backbone=opener)
+        watcher.note(f"{why}: labels are not held against the pictures or their borders, and there is no forecast")
+    found = doctor.check(dataset, threads=how.threads, watcher=watcher, backbone=opener, by=columns)
     if clean_list is not None:
         found = replace(found, left_out=found.left_out | clean.nameless(found))
     if output is not None:

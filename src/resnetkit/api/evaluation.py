@@ -19,6 +19,7 @@ from resnetkit.data.frames import of_files
 from resnetkit.data.groups import NoGroupsError
 from resnetkit.data.several import without_columns
 from resnetkit.data.sources import called, open_data
+from resnetkit.data.sources.columns import wanted
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.checkpoint import CLASSIFICATION, Deciding
 from resnetkit.models.decision import Decision
@@ -72,6 +73,7 @@ def evaluate(
     goal: str | None = None,
     finding: str | None = None,
     prevalence: float | None = None,
+    by: Sequence[str] = (),
     watcher: Watcher | None = None,
     **computing: Any,
 ) -> Evaluation:
@@ -89,9 +91,10 @@ def evaluate(
     whose temperature and thresholds are fitted on the pictures scored, which must not be test pictures; of a model of
     several labels or of objects `goal` says what for: `f1`, `precision 0.9`, `recall 0.9`; of one class per picture,
     where `finding` is the class that is looked for: `youden`, `sensitivity 0.95`, `specificity 0.9`. `prevalence` is
-    how frequent that class is where the model shall be used: predictive values there are reported, too. `computing` are
-    the options of `load` that say what computes: device, engine, precision, threads. The files go to `output`; without
-    it to `evaluations/` of the run, where the model is one.
+    how frequent that class is where the model shall be used: predictive values there are reported, too. `by` names
+    columns of the list, or tags of DICOM files (`data.sources.columns.TAGS`), by whose values figures are given too;
+    `age:40,60` says where bands begin. `computing` are the options of `load` that say what computes: device, engine,
+    precision, threads. The files go to `output`; without it to `evaluations/` of the run, where the model is one.
     """
     from resnetkit.evaluation.evaluate import part_logits
     from resnetkit.training.run import looked_at_test
@@ -104,7 +107,7 @@ def evaluate(
     model.check_classes()
     sought = sought_of(model, finding=finding, prevalence=prevalence, goal=goal)
     check_asked(
-        model, tta=tta, outliers=outliers, calibrated=calibrated, goal=goal, aggregate=aggregate, finding=finding
+        model, tta=tta, outliers=outliers, calibrated=calibrated, goal=goal, aggregate=aggregate, finding=finding, by=by
     )
     if model.computes:
         watcher.note(model.computes)
@@ -113,7 +116,7 @@ def evaluate(
         raise UsageError(f"--output {output} is a run, whose own figures are not overwritten: name another folder")
     part, chosen, notes, missing = part_to_score(
         *data, model=model, split=split, rename=rename, bad_images=bad_images, limit=limit, watcher=watcher,
-        group_by=group_by or _groups_of_run(model), may_be_none=group_by is None,
+        group_by=group_by or _groups_of_run(model), may_be_none=group_by is None, by=by,
     )  # fmt: skip
     if aggregate is not None and part.groups is None:
         raise UsageError(f"--aggregate {aggregate}: these pictures come in no groups; say by what with --group-by")
@@ -215,6 +218,7 @@ def part_to_score(
     limit: int | None = None,
     group_by: str | None = None,
     may_be_none: bool = False,
+    by: Sequence[str] = (),
     watcher: Watcher | None = None,
 ) -> ToScore:
     """Read the pictures that `evaluate` scores; `UsageError` where the model has learnt from all of them.
@@ -228,6 +232,7 @@ def part_to_score(
     from resnetkit.evaluation.evaluate import choose_split
 
     watcher = watcher or Watcher()
+    columns = wanted(by, data)
     asked: dict[str, Any] = {"rename": rename, "limit": limit, "task": model.header.task, "faulty": bad_images}
     try:
         opened = open_data(*data, group_by=group_by, **asked)
@@ -267,6 +272,7 @@ def part_to_score(
             surveyed=surveyed,
         )
     part = prepared.parts[part_name]
+    part = dataclasses.replace(part, columns=tuple(column.of(opened, part.items) for column in columns))
     said = [*notes, *said, *pages.noted(surveyed.several & {item.source for item in part.items}, page)]
     return ToScore(part, chosen, said, not_counted(given, dataset, part=chosen))
 

@@ -134,8 +134,18 @@ def _gathered(folder: RunFolder, effort: _Effort, *, photos: bool, watcher: Watc
         findings=_findings(folder, photos=photos), facts=said_of,
         commands=_commands(folder), pictures=_pictures(folder), album=found, heat=maps, heat_note=heat_note,
         notes=_notes(found, folder) if photos else [_NO_PHOTOS],
-        picture_side=header.data.get("picture_side") or header.preprocess.size,
+        picture_side=header.data.get("picture_side") or header.preprocess.size, by_column=_by_column(folder),
     )  # fmt: skip
+
+
+def _by_column(folder: RunFolder) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the figures by columns that evaluations of the run asked for, the latest of each name last."""
+    found = []
+    for path in sorted((folder.path / "evaluations").glob("*/metrics.json")):
+        said = json.loads(path.read_text(encoding="utf-8")).get("by")
+        if said is not None:
+            found.append((path.parent.name, said))
+    return found
 
 
 def _predicting(folder: RunFolder, header: Header, effort: _Effort) -> list[tuple[str, str]]:

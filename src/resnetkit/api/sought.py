@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from resnetkit.models.point import odds_of
 
 def check_asked(
     model: Model, *, tta: str, outliers: str | Path | None, calibrated: str | Path | None, goal: str | None,
-    aggregate: str | None, finding: str | None,
+    aggregate: str | None, finding: str | None, by: Sequence[str],
 ) -> None:  # fmt: skip
     """Raise `UsageError` for what has no meaning for the answers of a model, before any picture is read."""
     gives = f"{model.name} gives {GIVEN[model.gives]}"
@@ -25,6 +26,8 @@ def check_asked(
         raise UsageError(f"--outliers: is for models of one class per picture, and {gives}")
     if outliers is not None and looks_for_one(model):
         raise UsageError(f"--outliers: counts what --reject lets through, and {model.name} looks for one class instead")
+    if by and model.gives != "class":
+        raise UsageError(f"--by: is for models of one class per picture, and {gives}")
     if aggregate is not None and model.gives != "class":
         raise UsageError(f"--aggregate: is for models of one class per picture, and {gives}")
     if aggregate is not None:

@@ -11,10 +11,11 @@ from PIL import Image
 
 from resnetkit.checking import labels, objects, pictures
 from resnetkit.checking.clean import left_out
-from resnetkit.checking.features import Backbone, describe
+from resnetkit.checking.features import Backbone, Described, describe, features_of
 from resnetkit.checking.forecast import ONE_CLASS, Forecast, forecast
 from resnetkit.checking.pictures import Look
 from resnetkit.checking.result import KINDS, Check, Finding
+from resnetkit.checking.shortcuts import BORDER_SHARE, Shortcuts, shortcuts
 from resnetkit.data import findings as of_the_set
 from resnetkit.data import preflight
 from resnetkit.data.copies import open_to_compare
@@ -22,6 +23,7 @@ from resnetkit.data.copies.near_copies import NearCopy, near_copies_among
 from resnetkit.data.copies.resaved import resaved_pairs
 from resnetkit.data.dataset import SPLITS, Dataset, Item
 from resnetkit.data.groups import apart
+from resnetkit.data.sources.columns import Wanted
 from resnetkit.data.threads import ordered
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.watcher import Progress, Watcher
@@ -37,12 +39,13 @@ Pairs = Sequence[tuple[int, int]]
 
 
 def check(
-    dataset: Dataset, *, threads: int, watcher: Watcher, backbone: Opener | None = None
+    dataset: Dataset, *, threads: int, watcher: Watcher, backbone: Opener | None = None, by: Sequence[Wanted] = ()
 ) -> Check:  # fmt: skip
     """Look at every picture, compare them all, and say what is wrong; no file is changed.
 
-    `backbone` opens the network whose features labels are held against, and tell what more pictures would bring, given
-    the median shorter side in pixels; None: neither is asked. Raises `DataError` where there is no picture, or none can
+    `backbone` opens the network whose features labels are held against, and tell what more pictures would bring, and
+    whether the border alone tells the class, given the median shorter side in pixels; None: none is asked. `by`:
+    columns that may tell it too. Raises `DataError` where there is no picture, or none can
     be read. Memory: about 5 kB for each picture, and its features.
     """
     if not dataset.items:
@@ -62,34 +65,57 @@ def check(
     found += [*_faults(dataset), *(marked if dataset.objects != "none" else _small_classes(items, readable))]
     notes += said
     groups = _groups(items, looks, certain)
-    told = None
-    if backbone is not None:
-        wrong, said, told = _by_features(backbone, dataset, items, looks, groups, threads=threads, watcher=watcher)
+    told, cut = None, None
+    if backbone is not None or by:
+        wrong, said, told, cut = _by_class(
+            backbone, by, dataset, items, looks, groups, threads=threads, watcher=watcher
+        )  # fmt: skip
         found, notes = found + wrong, notes + said
     if not pictures.can_see_damage():
         notes += (pictures.damage_is_not_seen(),)
     found.sort(key=lambda finding: list(KINDS).index(finding.kind))
     checked = Check(
         name=dataset.name, items=items, report=_report(dataset, items, looks, certain), findings=tuple(found),
-        notes=notes, groups=groups, forecast=told,
+        notes=notes, groups=groups, forecast=told, shortcuts=cut,
     )  # fmt: skip
     return replace(checked, left_out=left_out(checked))
 
 
-def _by_features(
-    opener: Opener, dataset: Dataset, items: Sequence[Item], looks: Sequence[Look], groups: Mapping[str, str], *,
-    threads: int, watcher: Watcher,
-) -> tuple[list[Finding], tuple[str, ...], Forecast | None]:  # fmt: skip
-    """Return wrong labels, what is to be said of the search, and the forecast; identical pictures are taken once."""
+def _by_class(
+    opener: Opener | None, by: Sequence[Wanted], dataset: Dataset, items: Sequence[Item], looks: Sequence[Look],
+    groups: Mapping[str, str], *, threads: int, watcher: Watcher,
+) -> tuple[list[Finding], tuple[str, ...], Forecast | None, Shortcuts | None]:  # fmt: skip
+    """Return what features and columns say of the classes, and what of that cannot be told; copies are taken once."""
     numbers = _once(looks, [number for number, one in enumerate(looks) if one.size is not None])
-    sizes = [min(size) for number in numbers if (size := looks[number].size) is not None]
-    backbone = opener(int(np.median(sizes)))
-    together = [groups.get(items[number].source, f"alone {number}") for number in numbers]
-    with watcher.counting("holding labels against pictures") as progress:
-        described, few = describe(
-            backbone, dataset, [items[number] for number in numbers], [looks[number] for number in numbers], together,
-            threads=threads, progress=progress,
-        )  # fmt: skip
+    asked, seen = [items[number] for number in numbers], [looks[number] for number in numbers]
+    together = [groups.get(item.source, f"alone {number}") for number, item in zip(numbers, asked, strict=True)]
+    found, notes, told, border = list[Finding](), tuple[str, ...](), None, None
+    described = None
+    if opener is not None:
+        backbone = opener(int(np.median([min(one.size) for one in seen if one.size is not None])))
+        with watcher.counting("holding labels against pictures") as progress:
+            described, few = describe(backbone, dataset, asked, seen, together, threads=threads, progress=progress)
+        found, notes, told = _by_features(described, few)
+        look = {item.source: one for item, one in zip(asked, seen, strict=True)}
+
+        def border(items: Sequence[Item]) -> np.ndarray:
+            with watcher.counting("looking at borders") as progress:
+                return features_of(
+                    backbone, dataset, items, [look[item.source] for item in items], threads=threads,
+                    progress=progress, border=BORDER_SHARE,
+                )  # fmt: skip
+
+    columns = [one.of(dataset, asked) for one in by]
+    cut, why = shortcuts(asked, together, columns, described=described, border=border)
+    if cut is not None:
+        found += [
+            Finding.of("shortcut", cut.examples[one.name], cut.why(one), round(one.area, 6)) for one in cut.suspects
+        ]
+    return found, (*notes, *why), told, cut
+
+
+def _by_features(described: Described | None, few: int) -> tuple[list[Finding], tuple[str, ...], Forecast | None]:
+    """Return wrong labels, what is to be said of the search, and the forecast."""
     if described is None:
         return [], (*labels.left_out(few), ONE_CLASS), None
     wrong, said = labels.suspects(described) if labels.can_suspect() else ([], (labels.labels_are_not_seen(),))

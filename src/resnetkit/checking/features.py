@@ -64,14 +64,14 @@ def describe(
 
     Memory: the features, 4 bytes each.
     """
-    enough = _in_large_classes(items, groups)
+    enough = in_large_classes(items, groups)
     names = tuple(sorted({items[number].written for number in enough}))
     few = len(items) - len(enough)
     if len(names) < 2:
         return None, few
     items, looks = [items[number] for number in enough], [looks[number] for number in enough]
     together = tuple(groups[number] for number in enough)
-    features = _features(backbone, dataset, items, looks, threads=threads, progress=progress)
+    features = features_of(backbone, dataset, items, looks, threads=threads, progress=progress)
     targets = np.array([names.index(item.written) for item in items])
     penalty = choose_penalty(features, targets, groups=together, balanced=False)
     return Described(
@@ -86,7 +86,7 @@ def _known_by(items: Sequence[Item], looks: Sequence[Look]) -> tuple[list[tuple[
     return [tuple(filter(None, pair)) for pair in pairs], [item.group for item in items]
 
 
-def _in_large_classes(items: Sequence[Item], groups: Sequence[str]) -> list[int]:
+def in_large_classes(items: Sequence[Item], groups: Sequence[str]) -> list[int]:
     """Return the pictures of classes that have members in each fold."""
     by_class: dict[str, set[str]] = defaultdict(set)
     for item, group in zip(items, groups, strict=True):
@@ -94,22 +94,35 @@ def _in_large_classes(items: Sequence[Item], groups: Sequence[str]) -> list[int]
     return [number for number, item in enumerate(items) if len(by_class[item.written]) >= FOLDS]
 
 
-def _features(
+def features_of(
     backbone: Backbone, dataset: Dataset, items: Sequence[Item], looks: Sequence[Look], *, threads: int,
-    progress: Progress,
+    progress: Progress, border: float | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Return `[N, features]` float32 of all pictures, which are decoded in other threads meanwhile."""
+    """Return `[N, features]` float32 of all pictures, which are decoded in other threads meanwhile.
+
+    `border`: of the whole of each only a rim is shown, as wide as this share of its sides, around grey.
+    """
     depths = [look.bits for look in looks if look.bits is not None]
     preprocess = backbone.preprocess.changed(depth=max(depths)) if depths else backbone.preprocess
-    squashed = preprocess.changed(crop="squash")  # for a strip, which has no middle to cut out
+    squashed = preprocess.changed(crop="squash")  # for a strip, which has no middle to cut out, and for borders
 
     def pixels(item: Item) -> np.ndarray:
         image = dataset.open(item)
+        if border is not None:
+            return _rim(squashed.pixels(image), border, grey=preprocess.mean)
         return (preprocess if preprocess.can_crop(*image.size) else squashed).pixels(image)
 
     decoded = ordered(pixels, items, threads=threads, progress=progress, chunk=4)
     batches = ((None, batch) for batch in _batches(decoded, backbone.engine.batch_size))
     return np.concatenate([rows for _, rows in overlapped(backbone.engine, batches) if rows is not None])
+
+
+def _rim(pixels: np.ndarray, share: float, *, grey: Sequence[float]) -> np.ndarray:
+    """Return pixels `[H, W, C]` of which the middle is what the network takes for nothing."""
+    high, wide = (max(1, round(share * side)) for side in pixels.shape[:2])
+    pixels = pixels.copy()
+    pixels[high:-high, wide:-wide] = np.round(255 * np.array(grey))
+    return pixels
 
 
 def _batches(pictures: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from resnetkit.checking.forecast import Forecast
+from resnetkit.checking.shortcuts import Shortcuts
 from resnetkit.data.dataset import Item
 from resnetkit.data.findings import Report
 from resnetkit.data.marks import Object
@@ -23,6 +24,7 @@ KINDS = {
     "near across": "the same picture, saved again or resized, in two parts",
     "group across": "pictures of one group in two parts",
     "label": "the label may be wrong",
+    "shortcut": "the class can be told from the border or a column alone",
     "near, two labels": "the same picture, saved again or resized, in two classes",
     "identical": "identical pictures",
     "near": "the same picture, saved again or resized",
@@ -97,7 +99,8 @@ class Check:
 
     `report`: what is said of the set as a whole. `notes`: what was not looked for, and why. `groups`: source -> a name
     shared by pictures that have to stay on one side of a split. `left_out`: source -> why the clean list lacks it.
-    `forecast`: what twice as many pictures would bring; None where `notes` says why, or nobody asked.
+    `forecast`: what twice as many pictures would bring, `shortcuts`: what tells the class; None where `notes` says
+    why, or nobody asked.
     """
 
     name: str
@@ -108,6 +111,7 @@ class Check:
     groups: dict[str, str] = field(default_factory=dict, repr=False)
     left_out: dict[str, str] = field(default_factory=dict, repr=False)
     forecast: Forecast | None = field(default=None, repr=False)
+    shortcuts: Shortcuts | None = field(default=None, repr=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -127,6 +131,7 @@ class Check:
             "findings": [finding.to_json() for finding in self.findings], "sentences": list(self.report.sentences),
             "report": self.report.to_json(), "notes": list(self.notes), "left_out": self.left_out,
             "forecast": None if self.forecast is None else self.forecast.to_json(),
+            "shortcuts": None if self.shortcuts is None else self.shortcuts.to_json(),
         }  # fmt: skip
 
     def __repr__(self) -> str:

@@ -29,8 +29,9 @@ _MOST_ROWS = 50
 @options.rename
 @click.option(
     "--weights", default="auto", metavar="auto|none|MODEL",
-    help="Network for wrong labels and the forecast; none leaves both out.",
+    help="Network for wrong labels, the forecast and the border; none leaves these out.",
 )  # fmt: skip
+@options.by
 @options.task
 @click.option("--limit", type=int, help="Look at no more than this many pictures of each part.")
 @options.format_option("table", "json")
@@ -42,9 +43,10 @@ def check(data: tuple[str, ...], rename: tuple[str, ...], form: str, quiet: bool
     """Say what is wrong with a data set, before a run is wasted on it.
 
     Files that cannot be read or decode to damage, odd, blank, dark and blurred pictures, identical files and
-    near-copies within and across parts, groups, classes, and labels that may be wrong; and what twice as many pictures
-    would bring. Of annotated pictures: faults of the annotations, objects marked twice, tiny, of odd sizes. What is
-    found is no failure: the exit code is 0, and 3 where no picture can be read.
+    near-copies within and across parts, groups, classes, labels that may be wrong, and classes that the border or a
+    column (--by) gives away; and what twice as many pictures would bring. Of annotated pictures: faults of the
+    annotations, objects marked twice, tiny, of odd sizes. What is found is no failure: the exit code is 0, and 3 where
+    no picture can be read.
     """
     from resnetkit import api
 
@@ -77,6 +79,9 @@ def _show(found: Check) -> None:
         click.echo(f"{nothing} with these {len(found.items):,} images.")
     for line in wrapped(one_line(note) for note in found.notes):
         click.echo(line)
+    if found.shortcuts is not None:
+        for line in wrapped(one_line(words) for words in ("Shortcuts?", *found.shortcuts.sentences)):
+            click.echo(line)
     if found.forecast is not None:
         for line in wrapped(one_line(words) for words in ("How many more pictures?", *found.forecast.sentences)):
             click.echo(line)

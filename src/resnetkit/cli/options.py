@@ -43,6 +43,10 @@ aggregate = click.option(
     "--aggregate", metavar="HOW",
     help="How pictures of a group become one answer: mean (default), 'max CLASS', 'top 3 CLASS'.",
 )  # fmt: skip
+by = click.option(
+    "--by", multiple=True, metavar="COLUMN|TAG[:EDGES]",
+    help="Compare by a column of the list or a DICOM tag, as sex or age:40,60; may be given several times.",
+)  # fmt: skip
 rename = click.option("--rename", multiple=True, metavar="OLD=NEW", help="Read class OLD as NEW.")
 
 

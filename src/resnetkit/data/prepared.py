@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from resnetkit.data import splits
+from resnetkit.data.columns import Column
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Marked, Split
 from resnetkit.data.decoded.cache import Pixels
 from resnetkit.data.findings import Report
@@ -28,7 +29,8 @@ class Part:
     Targets are classes, `[N]` int64, or where pictures have several labels `[N, K]` float32 (`data.targets`).
     `content` is the same for the same files, whatever they are called; `contents` are the digests of each picture.
     Where objects are marked, targets are `[N]` values `data.marks.Truth`; `sizes`, `[N, 2]`, are the (width, height) of
-    the upright pictures that their boxes lie on, and `views` tell where `Preprocess.pixels` shows them.
+    the upright pictures that their boxes lie on, and `views` tell where `Preprocess.pixels` shows them. `columns` are
+    what else is said of the pictures, by which figures are wanted.
     """
 
     items: tuple[Item, ...] = field(repr=False)
@@ -38,6 +40,7 @@ class Part:
     contents: tuple[Digests, ...] = field(default=(), repr=False)
     sizes: np.ndarray | None = field(default=None, repr=False)
     views: tuple[View, ...] = field(default=(), repr=False)
+    columns: tuple[Column, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)

@@ -15,6 +15,7 @@ from resnetkit.data.dataset import Item
 from resnetkit.data.targets import class_targets
 from resnetkit.errors import DataError, UsageError
 from resnetkit.evaluation.averaging import Views, averaged_logits
+from resnetkit.evaluation.by_column import by_column
 from resnetkit.evaluation.doubt import Answers, doubts
 from resnetkit.evaluation.metrics import classification_metrics
 from resnetkit.files import csv_writer, write_text
@@ -107,6 +108,11 @@ def scored(
     in_question = decision.point.finding if looked_for is None and decision.point is not None else looked_for
     asked = aggregation.asked(how, classes, finding=in_question)
     metrics |= doubts(answers, metrics, finding=looked_for, prevalence=prevalence, how=asked)
+    if part.columns:
+        metrics |= by_column(
+            answers.probabilities, answers.told, targets, classes, part.columns, answers.groups,
+            test=metrics.get("screening"),
+        )  # fmt: skip
     return metrics, _rows(part.items, answers.probabilities, answers.told, classes=classes, split=split)
 
 

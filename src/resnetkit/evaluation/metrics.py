@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from resnetkit.errors import DataError
+from resnetkit.evaluation.by_column_words import by_lines
 from resnetkit.evaluation.screening_words import screening_lines
 from resnetkit.evaluation.told_of_cases import case_lines, is_by_case
 from resnetkit.models.choice import Choice, choice_in
@@ -96,7 +97,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
     ]
     if metrics["top5"] is not None:
         lines.append(f"The right name is among the first five for {_percent(metrics['top5'])} %.")
-    lines += _class_lines(metrics["per_class"]) + _doubt_lines(metrics)
+    lines += _class_lines(metrics["per_class"]) + _doubt_lines(metrics) + list(by_lines(metrics))
     return "\n".join(one_line(line) for line in lines)
 
 

@@ -71,7 +71,7 @@ def screening(
     if prevalence is not None:
         values = at_prevalence(said == looked_for, of_class, prevalence=prevalence, groups=theirs)
         found["at_prevalence"] = {
-            "prevalence": prevalence, "seen": seen, "ppv": _plain(values.ppv), "npv": _plain(values.npv),
+            "prevalence": prevalence, "seen": seen, "ppv": plain(values.ppv), "npv": plain(values.npv),
         }  # fmt: skip
     if of_class.any() and not of_class.all():
         found["net_benefit"] = _net_benefit(scored[:, looked_for], of_class, seen, prevalence)
@@ -98,11 +98,12 @@ def _by_class(
             "roc_auc": roc_auc(probabilities[:, index], of_class, groups)
         }
         figures[classes[index]] = {
-            key: _plain(value) if isinstance(value, Estimate) else value for key, value in values.items()
+            key: plain(value) if isinstance(value, Estimate) else value for key, value in values.items()
         }
     return figures
 
 
-def _plain(estimate: Estimate) -> dict[str, Any]:
+def plain(estimate: Estimate) -> dict[str, Any]:
+    """Return an estimate as `value` and `interval`, for a file."""
     interval = estimate.interval
     return {"value": estimate.value, "interval": None if interval is None else [interval.low, interval.high]}

@@ -31,7 +31,7 @@ def grouped(
     itself goes nowhere. Raises `NoGroupsError` where no file has the tag, `DataError` where none can be read,
     `UsageError` without pydicom, `ResourceError` where the key cannot be kept.
     """
-    key, unread = _key(), list[DataError]()
+    own, unread = key(), list[DataError]()
 
     def group(item: Item) -> str | None:
         try:
@@ -42,7 +42,7 @@ def grouped(
         if isinstance(data, np.ndarray) or not signatures.is_dicom(data):
             return None
         value = dicom_header.text(data, tag)
-        return hashed(value, tag=tag, key=key) if value else None
+        return hashed(value, tag=tag, key=own) if value else None
 
     found = tuple(replace(item, group=group(item)) for item in items)
     without = [item.source for item in found if item.group is None]
@@ -65,23 +65,23 @@ def hashed(value: str, *, tag: str, key: bytes) -> str:
     return hashlib.blake2b(value.encode("utf-8"), key=key, person=tag.encode()[:16], digest_size=8).hexdigest()
 
 
-def _key() -> bytes:
+def key() -> bytes:
     """Return the key of this installation, made the first time: the same values get the same hashes from then on."""
     path = runtime.settings_folder() / "key-of-groups"
     try:
         if not path.exists():
             _make(path)
-        key = bytes.fromhex(path.read_text(encoding="ascii"))
+        found = bytes.fromhex(path.read_text(encoding="ascii"))
     except OSError as error:
         raise ResourceError(
             f"{path}: the key that hides what tags say cannot be kept there ({error.strerror or error}); set "
             "RESNETKIT_CONFIG to a folder that can be written to"
         ) from error
     except ValueError:
-        key = b""
-    if len(key) != _BYTES:
+        found = b""
+    if len(found) != _BYTES:
         raise UsageError(f"{path}: is no key; bring it back, or delete it: groups then have other names from now on")
-    return key
+    return found
 
 
 def _make(path: Path) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from resnetkit import files
 from resnetkit.checking.forecast import Forecast
 from resnetkit.checking.result import KINDS, Check, Finding
+from resnetkit.checking.shortcuts import Shortcuts
 from resnetkit.data.dataset import Split
 from resnetkit.data.marks import Object
 from resnetkit.errors import ResNetKitError
@@ -46,6 +47,7 @@ def render(check: Check, opener: Callable[[str], Image.Image]) -> str:
         faults=faults, samples=list(_samples(check, album)), objects=_counts(check.report.objects),
         sentences=[sentence.strip() for sentence in check.report.sentences], counts=_counts(check.report.counts),
         parts=check.report.parts, left_out=f"{len(check.left_out):,}", total=f"{len(check.findings):,}",
+        shortcuts=None if check.shortcuts is None else _told_by(check.shortcuts),
         forecast=check.forecast, curve=check.forecast and learning_curve(check.forecast),
     )  # fmt: skip
 
@@ -79,6 +81,20 @@ def _samples(check: Check, album: _Album) -> Iterator[dict[str, str | None]]:
     for item in (marked[number * len(marked) // count] for number in range(count)):
         uri = album.drawn(item.source, item.marks or (), closer=False)
         yield {"uri": uri, "source": item.source, "label": item.written, "split": str(item.split)}
+
+
+def _told_by(found: Shortcuts) -> dict[str, Any]:
+    """Return the table of what tells the class, with what is worth a look."""
+    rows = [
+        (one.name, [f"{one.area:.3f}", f"{one.low:.3f} to {one.high:.3f}", f"{one.by_chance:.3f}"])
+        for one in found.sources
+    ]
+    by = f", features of {found.network}" if found.network else ""
+    return {
+        "title": "What tells the class alone", "rows": rows,
+        "header": ["from", "ROC-AUC", "95 % interval", "shuffled labels up to"],
+        "words": f"A linear probe{by}, on {found.count:,} pictures that it was not fitted to; the mean over classes.",
+    }  # fmt: skip
 
 
 def _counts(counts: Mapping[str, Mapping[Split, int]]) -> list[tuple[str, list[str]]]:

@@ -37,8 +37,9 @@ class Content:
 
     `counts`: class -> part -> pictures, each under all of its labels; `pictures`: part -> pictures. `findings`: what
     the pass over the data found, None where it was not kept. `album`: None without photos. `notes`: sentences about
-    pictures, `heat_note` why there are no heat maps. `facts` has pairs for the lists `training`, `machine`, `size`,
-    `speed`, `versions`.
+    pictures, `heat_note` why there are no heat maps. `by_column`: figures by the values of columns, with the name of
+    the evaluation that asked for them. `facts` has pairs for the lists `training`, `machine`, `size`, `speed`,
+    `versions`.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Content:
     heat: Sequence[HeatOnError] = ()
     heat_note: str = ""
     picture_side: int = 224
+    by_column: Sequence[tuple[str, Mapping[str, Any]]] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

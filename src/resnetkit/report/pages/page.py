@@ -96,6 +96,7 @@ def _values(content: Content) -> dict[str, Any]:
         "curves": _curves(content), "curves_words": _curves_words(content), "looks": _looks(metrics),
         "photo_notes": content.notes, "heat_note": content.heat_note, "heat": [_heat(one) for one in content.heat],
         "trust": _trust(metrics or {}),
+        "by_column": [table for name, by in content.by_column for table in page_tables.by_column(name, by)],
         **{name: content.facts[name] for name in ("training", "machine", "size", "speed", "versions")},
     }  # fmt: skip
     values |= _NOTHING | (own.values(content) if metrics else {})
@@ -204,6 +205,7 @@ def _contents(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("confusion", "Confusion", values["classes"]), *_of_objects(values["objects"]),
         ("errors", "Errors", values["any_errors"] is not None), ("heat", "Heat maps", values["heat"]),
         ("confidence", "Confidence", any(values["trust"].values())),
+        ("columns", "By columns", values["by_column"]),
         ("galleries", "Pictures", values["galleries"]), ("speed", "Speed", True), ("again", "The same again", True),
     )  # fmt: skip
     return [(anchor, words) for anchor, words, shown in there if shown]

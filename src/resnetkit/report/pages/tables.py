@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
+from resnetkit.evaluation.by_column_words import WORDS, notes, said_of_none
+from resnetkit.evaluation.by_column_words import figure as interval_of
 from resnetkit.evaluation.metrics import confused
 from resnetkit.evaluation.screening_words import bounded
 from resnetkit.report.pages.content import Answer
@@ -221,6 +223,37 @@ def unsure(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             "words": "As many names as are needed to hold the right one so often.", "rows": found,
         })  # fmt: skip
     return tables
+
+
+def by_column(evaluation: str, by: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a table for each column by whose values an evaluation gave figures; values with few pictures stand last.
+
+    `by`: of its metrics.json.
+    """
+    test = "finding" in by
+    names = ("sensitivity", "specificity", "auc", "accuracy") if test else ("accuracy",)
+    header = ["pictures", *([f"of {by['finding']}"] if test else []), *(WORDS[name] for name in names)]
+    found = []
+    for column, told in by["columns"].items():
+        rows = []
+        for one in told["values"]:
+            figures = [DASH] * len(names)
+            if "figures" in one:
+                figures = [interval_of(name, one["figures"][name]) for name in names]
+            positives = [f"{one['positives']:,}" if "positives" in one else DASH] if test else []
+            rows.append((one["value"], [f"{one['count']:,}", *positives, *figures]))
+        warned = [line for line, real in _of_contrasts(by) if real == column] or [said_of_none(by, [column])]
+        words = " ".join(
+            [f"In the evaluation {evaluation}.", *warned, *(f"{note[:1].upper()}{note[1:]}." for note in notes(told))]
+        )
+        found.append({"title": f"By {column}", "header": [column, *header], "rows": rows, "words": words})
+    return found
+
+
+def _of_contrasts(by: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return each warning with the column that it is about."""
+    real = [contrast["column"] for contrast in by["contrasts"] if contrast["is_real"]]
+    return list(zip(by["warnings"], real, strict=True))
 
 
 def picture(row: Answer, uri: str) -> dict[str, Any]:
