@@ -106,7 +106,7 @@ def test_patients_of_a_run_are_scored_by_one_answer_each(run: rk.Run, slices: Pa
 def test_a_series_is_named_by_one_answer_and_its_unreadable_pictures_are_told(
     run: rk.Run, slices: Path, tmp_path: Path, resnetkit: Callable[..., Output]
 ) -> None:
-    ward, who = tmp_path / "ward", patients.hashed("dry 0", tag="PatientID", key=patients._key())
+    ward, who = tmp_path / "ward", patients.hashed("dry 0", tag="PatientID", key=patients.key())
     shutil.copytree(slices / "dry", ward, ignore=lambda _, names: [name for name in names if name > "000004"])
     whole = (ward / "000000").read_bytes()
     (ward / "000002").write_bytes(whole[:-100])
