@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         explain,
         export,
         load,
+        path_of,
         plan,
         predict,
         rename,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Check", "Evaluation", "Explanation", "Export", "Model", "Renamed", "Run",
-    "benchmark", "check", "compare", "evaluate", "explain", "export", "load", "plan", "predict", "rename",
+    "benchmark", "check", "compare", "evaluate", "explain", "export", "load", "path_of", "plan", "predict", "rename",
     "resume", "runs", "train",
 ]  # fmt: skip
 

@@ -72,3 +72,18 @@ def test_a_damaged_memory_is_told_when_it_is_asked() -> None:
         Seen.from_json({"pictures": "many"})
     with pytest.raises(DataError, match="is damaged"):
         Seen.from_json({"trained": "no base64!"}).marks(pictures("a"), [None])
+
+
+def test_of_dicom_files_an_export_says_how_many_and_those_trained_from_it_do_not_forget_that() -> None:
+    plain = seen_in_training(pictures("ab"))
+    assert plain.for_others() == plain
+    medical = seen_in_training(pictures("cde"), before=plain, dicom=True).and_chosen(packed(pictures("x")))
+    told = medical.for_others()
+    assert (told.pictures, told.ancestors, told.known, told.dicom) == (3, 2, False, True)
+    assert told == Seen.from_json(told.to_json()) == told.and_chosen(packed(pictures("x")))
+    assert told.marks(pictures("abcdex"), [None] * 6) == [None] * 6
+    assert told.words().startswith("3 pictures (+ 2 by its ancestors); which they are was left out of the export")
+    tuned = seen_in_training(pictures("f"), before=medical)
+    assert tuned.for_others().pictures == 1
+    assert tuned.for_others().trained == ""
+    assert plain.and_calibrated(packed(pictures("y")), dicom=True).for_others().calibrated == ""

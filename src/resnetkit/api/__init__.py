@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from resnetkit.api.exporting import Export, export
     from resnetkit.api.making import Beside, beside
     from resnetkit.api.model import Model, load, predict
+    from resnetkit.api.numbering import path_of
     from resnetkit.api.renaming import Renamed, rename
     from resnetkit.api.reporting import report
     from resnetkit.api.run import Run, runs
@@ -48,6 +49,7 @@ __all__ = [
     "headline",
     "load",
     "of_another_task",
+    "path_of",
     "plan",
     "predict",
     "recommended",
@@ -71,6 +73,7 @@ _HOMES = {
     "exporting": ("Export", "export"),
     "making": ("Beside", "beside"),
     "model": ("Model", "load", "predict"),
+    "numbering": ("path_of",),
     "renaming": ("Renamed", "rename"),
     "reporting": ("report",),
     "run": ("Run", "runs"),

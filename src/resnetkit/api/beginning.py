@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Sequence
+import shlex
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +14,14 @@ from resnetkit import runtime as machine
 from resnetkit.api.locating import RUNS, Source, locate
 from resnetkit.api.remembering import Memory, of_training, trained_among, unknown
 from resnetkit.api.tasks import task_called
+from resnetkit.data.dataset import NUMBERED
 from resnetkit.data.frames import of_files
 from resnetkit.data.several import unite
 from resnetkit.data.sources.arrays import GIVEN
 from resnetkit.errors import UsageError
 from resnetkit.models.checkpoint import CLASSIFICATION, DETECTION, MULTILABEL
 from resnetkit.runtime import Runtime
+from resnetkit.training.pathless import pathless, pathless_command
 from resnetkit.training.planning.compiled import repays
 from resnetkit.training.planning.plan import (
     Origin,
@@ -32,12 +36,13 @@ from resnetkit.training.request import Request
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
-    from resnetkit.data.dataset import Dataset
+    from resnetkit.data.dataset import Dataset, Split
     from resnetkit.data.decoded.survey import Survey
     from resnetkit.data.prepared import Prepared
     from resnetkit.models.building import Network
     from resnetkit.models.checkpoint import Header
     from resnetkit.training.job import Start
+    from resnetkit.training.run import RunFolder
     from resnetkit.training.task import Task
     from resnetkit.training.together.ranks import Ranks
 
@@ -85,6 +90,7 @@ def start_of(asking: Asking) -> Start:
     request, watcher, ranks = asking.request, asking.watcher, asking.ranks
     opened = jobs.open_request_data(request, asking.data if request.data == (GIVEN,) else ())
     dataset = of_files(opened, page=request.page, frames=request.frames)
+    asking = _telling_nothing(asking, dataset)
     _check_named(request, dataset)
     if dataset.page > 1 and dataset.items and not isinstance(dataset.read(dataset.items[0]), bytes):
         raise UsageError(f"{dataset.name} holds arrays, which have no pages: leave preprocess.page out")
@@ -107,10 +113,23 @@ def start_of(asking: Asking) -> Start:
     decided = with_length(decided, prepared, runtime, learning=learning, ranks=ranks.size)
     watcher.note("\n".join(decided.reasons[-1 - bool(prepared.folds) :]))
     before, license = (None, None) if begun is None else (begun.memory.tells, begun.license)
+    kept, typed = request, asking.command or shlex.join(["python", *sys.argv])
+    if dataset.hidden is not None:
+        tells = dataset.hidden.tells
+        kept, typed = pathless(request, tells), pathless_command(typed, request.data, tells)
     return jobs.Start(
-        request=request, plan=decided, prepared=prepared, runtime=runtime, ranks=ranks, weights=weights,
+        request=kept, command=typed, hidden=dataset.hidden, plan=decided, prepared=prepared, runtime=runtime,
+        ranks=ranks, weights=weights,
         lineage=lineage(prepared, before=before, license=license), task=task,
     )  # fmt: skip
+
+
+def _telling_nothing(asking: Asking, dataset: Dataset) -> Asking:
+    """Return who begins, with a command that tells no path where paths tell who is pictured."""
+    if dataset.hidden is None or asking.command is None:
+        return asking
+    command = pathless_command(asking.command, asking.request.data, dataset.hidden.tells)
+    return dataclasses.replace(asking, command=command)
 
 
 def _task_of(dataset: Dataset) -> Task:
@@ -186,7 +205,6 @@ def _prepared(
 ) -> Prepared:
     """Divide and decode the pictures, and say what the weights know of them."""
     from resnetkit.data.prepared import Reading
-    from resnetkit.data.splits import read_split
     from resnetkit.training import job as jobs
     from resnetkit.training import run as runs
     from resnetkit.training.folds import check_folds
@@ -195,7 +213,7 @@ def _prepared(
     request, watcher = asking.request, asking.watcher
     rows = None
     if request.split_from is not None:
-        rows = read_split(runs.open_run(request.split_from, root=RUNS).split)
+        rows = _parts_of(runs.open_run(request.split_from, root=RUNS), dataset, surveyed)
     trained = frozenset() if begun is None else trained_among(begun.memory.known, dataset.items, surveyed)
     if request.folds is not None:
         check_folds(request.folds, decided.recipe, asking.ranks.place)
@@ -216,6 +234,20 @@ def _prepared(
             for note in unknown(begun.memory.known, begun.source.name):
                 watcher.note(note)
     return prepared
+
+
+def _parts_of(run: RunFolder, dataset: Dataset, surveyed: Survey) -> Mapping[str, Split]:
+    """Return source -> part in an earlier run; pictures that are named by number in either are known by content."""
+    from resnetkit.data.splits import read_split
+    from resnetkit.training import run as runs
+    from resnetkit.training import state as states
+
+    rows = read_split(run.split)
+    described = states.describe(run.state)["request"]["request"] if states.saved(run.state) else {"data": []}
+    if dataset.hidden is None and described["data"] != [NUMBERED]:
+        return rows
+    parts = {digest: rows[source] for digest, source in runs.read_contents(run) if source in rows}
+    return {source: parts[digest] for source, digest in surveyed.digests.items() if digest in parts}
 
 
 def _mirroring(

@@ -127,7 +127,8 @@ def _check_outside(dataset: Dataset, folder: Path) -> None:
         raise UsageError(f"--output {folder}: is a file; name a folder")
     for root in dataset.roots:
         if folder.resolve().is_relative_to(Path(root).resolve()):
-            raise UsageError(f"--output {folder}: lies inside {Path(root)}; choose a folder outside of the pictures")
+            where = dataset.shown(str(Path(root)))
+            raise UsageError(f"--output {folder}: lies inside {where}; choose a folder outside of the pictures")
 
 
 def _write(found: Check, dataset: Dataset, folder: Path) -> None:

@@ -114,7 +114,7 @@ def evaluate(
     folder = model.run
     if output is not None and (Path(output) / "state").is_dir():
         raise UsageError(f"--output {output} is a run, whose own figures are not overwritten: name another folder")
-    part, chosen, notes, missing = part_to_score(
+    part, chosen, notes, missing, name, dicom = part_to_score(
         *data, model=model, split=split, rename=rename, bad_images=bad_images, limit=limit, watcher=watcher,
         group_by=group_by or _groups_of_run(model), may_be_none=group_by is None, by=by,
     )  # fmt: skip
@@ -124,19 +124,19 @@ def evaluate(
         watcher.note(note)
     if calibrated is not None:
         _check_calibrating(part, chosen, model)
-    place = Path(output) if output is not None else None if folder is None else _evaluation_path(folder, data)
+    place = Path(output) if output is not None else None if folder is None else _evaluation_path(folder, name)
     logits = part_logits(model.engine, part, tta=views)
     more: dict[str, Any] = {"not_counted": missing} if missing else {}
     more |= {} if outliers is None else {"outliers": _answered(outliers, model, watcher)}
     if folder is not None and (chosen == "test" or model.memory.known.tested_by(part.contents)):
-        more["test_looks"] = looked_at_test(folder, called(data))
+        more["test_looks"] = looked_at_test(folder, name)
     result = score(
         model, part, split=chosen, tta=views, folder=place, watcher=watcher, logits=logits, more=more, sought=sought,
         aggregate=aggregate,
     )  # fmt: skip
     if calibrated is not None:
         aims = {name: value for name, value in (("goal", goal), ("finding", finding)) if value is not None}
-        _calibrate(model, logits[0], part, split=chosen, aims=aims, to=Path(calibrated), watcher=watcher)
+        _calibrate(model, logits[0], part, split=chosen, aims=aims, to=Path(calibrated), watcher=watcher, dicom=dicom)
     return dataclasses.replace(result, notes=tuple(notes))
 
 
@@ -158,19 +158,25 @@ def _answered(outliers: str | Path, model: Model, watcher: Watcher) -> dict[str,
                 best.append(prediction.probability)
             progress(len(best) + unreadable, len(pictures))
     if not best:
-        raise DataError(f"--outliers {outliers}: none of {unreadable} pictures can be read")
+        raise DataError(f"--outliers {pictures.shown(str(outliers))}: none of {unreadable} pictures can be read")
     accepted = {rate: sum(p >= threshold for p in best) / len(best) for rate, threshold in rejects.items()}
-    return {"data": str(outliers), "count": len(best), "unreadable": unreadable, "false_accept": accepted}
+    return {
+        "data": pictures.shown(str(outliers)),
+        "count": len(best),
+        "unreadable": unreadable,
+        "false_accept": accepted,
+    }
 
 
 def _calibrate(
-    model: Model, logits: np.ndarray, part: Part, *, split: Scored, aims: Mapping[str, str], to: Path, watcher: Watcher
-) -> None:
+    model: Model, logits: np.ndarray, part: Part, *, split: Scored, aims: Mapping[str, str], to: Path, watcher: Watcher,
+    dicom: bool,
+) -> None:  # fmt: skip
     """Write a copy of the model that is fitted to these pictures."""
     from resnetkit.models import checkpoint
     from resnetkit.models.seen import packed
 
-    seen = model.memory.tells.and_calibrated(packed(part.contents))
+    seen = model.memory.tells.and_calibrated(packed(part.contents), dicom=dicom)
     fit = fitted(logits, part, model, split=split, aims=aims)
     header = dataclasses.replace(model.header, decision=fit, trained_on=seen)
     checkpoint.save(to, model.network, header)
@@ -201,12 +207,17 @@ def fitted(
 
 
 class ToScore(NamedTuple):
-    """The part to score and what it is called, what is worth saying, and how many pictures of it do not count."""
+    """The part to score and what it is called, what is worth saying, and how many pictures of it do not count.
+
+    `name`: what DATA is called in files; `dicom`: whether there are DICOM files among them.
+    """
 
     part: Part
     split: Scored
     notes: list[str]
     not_counted: int
+    name: str
+    dicom: bool
 
 
 def part_to_score(
@@ -241,6 +252,8 @@ def part_to_score(
             raise
         watcher.note(f"{model.name} was trained by groups ({group_by}), and these pictures have none")
         opened = open_data(*data, **asked)
+    if opened.hidden is not None:
+        watcher.note(opened.hidden.words)
     dataset = _by_the_models_names(opened, model.header.aliases)
     page, frames = model.header.preprocess.page, model.header.preprocess.frames
     dataset, missing = without_columns(of_files(dataset, page=page, frames=frames), model.classes)
@@ -274,7 +287,8 @@ def part_to_score(
     part = prepared.parts[part_name]
     part = dataclasses.replace(part, columns=tuple(column.of(opened, part.items) for column in columns))
     said = [*notes, *said, *pages.noted(surveyed.several & {item.source for item in part.items}, page)]
-    return ToScore(part, chosen, said, not_counted(given, dataset, part=chosen))
+    name = opened.shown(called(data))
+    return ToScore(part, chosen, said, not_counted(given, dataset, part=chosen), name, opened.dicom > 0)
 
 
 def _groups_of_run(model: Model) -> str | None:
@@ -360,7 +374,7 @@ def _by_the_models_names(dataset: Dataset, aliases: Mapping[str, str]) -> Datase
     return dataclasses.replace(dataset, items=renamed(dataset.items, used, more=dataset.classes)) if used else dataset
 
 
-def _evaluation_path(folder: RunFolder, data: Sequence[Any]) -> Path:
+def _evaluation_path(folder: RunFolder, name: str) -> Path:
     from resnetkit.training.run import free_path
 
-    return free_path(folder.path / "evaluations", Path(called(data).rstrip("/")).stem or "data")
+    return free_path(folder.path / "evaluations", Path(name.strip("<>").rstrip("/")).stem or "data")

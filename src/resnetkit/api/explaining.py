@@ -111,6 +111,8 @@ def explain_into(
 
     pictures, rows = open_pictures(*sources), list[dict[str, Any]]()
     _refuse_own_output(pictures, folder)
+    if pictures.hidden is not None:
+        watcher.note(pictures.hidden.words)
     opened = open_explainable(model, watcher=watcher, **computing)
     found = _explained(opened, pictures, label=label, method=method, top_k=top_k)
     with watcher.counting("explaining") as show:
@@ -130,8 +132,8 @@ def _refuse_own_output(pictures: Dataset, folder: Path) -> None:
     for root in pictures.roots:
         if folder.resolve().is_relative_to(Path(root).resolve()):
             raise UsageError(
-                f"--output {folder}: lies inside {root}, and the heat maps would become part of those pictures; "
-                "choose a folder outside of them"
+                f"--output {folder}: lies inside {pictures.shown(root)}, and the heat maps would become part of those "
+                "pictures; choose a folder outside of them"
             )
 
 

@@ -106,8 +106,12 @@ def export(
             threads=runtime.threads, page=header.preprocess.page, frames=header.preprocess.frames,
             task=header.task,
         )  # fmt: skip
-    seen = memory.tells if calibrating is None else memory.tells.and_calibrated(calibrating.keys)
-    header = dataclasses.replace(header, trained_on=seen)
+    seen = (
+        memory.tells
+        if calibrating is None
+        else memory.tells.and_calibrated(calibrating.keys, dicom=calibrating.ours.dicom > 0)
+    )
+    header = _for_others(dataclasses.replace(header, trained_on=seen))
     place = _free(f"{Path(source.name).stem}-{'int8-' * int8}{format}" if output is None else output)
     with _appearing(place) as making:
         made = Exported(
@@ -120,11 +124,22 @@ def export(
             cost = quantising.cost(
                 source, made, calibrating.others, calibrated_on=len(calibrating.ours), runtime=runtime, watcher=watcher
             )
-            _count_look(calibrating, run_of(str(model)), calibrate)
+            _count_look(calibrating, run_of(str(model)))
             cost.check(max_loss=max_loss)
         parity = _compared(made, _reference(source, runtime), pictures, watcher)
         _describe(made, parity, whose, cost)
     return Export(exported=dataclasses.replace(made, folder=place), parity=parity, whose=whose, cost=cost)
+
+
+def _for_others(header: Header) -> Header:
+    """Return the header without digests of pictures where any were DICOM files, whose tags were read."""
+    seen = header.trained_on
+    if not seen.dicom:
+        return header
+    return dataclasses.replace(
+        header, trained_on=seen.for_others(), decision=dataclasses.replace(header.decision, fitted_to=None),
+        data={name: value for name, value in header.data.items() if name != "fingerprint"},
+    )  # fmt: skip
 
 
 def _free(output: str | Path) -> Path:
@@ -155,12 +170,11 @@ def _check_exportable(header: Header, name: str, *, int8: bool, reads: Reads) ->
         raise UsageError(f"--int8 scores one class per picture, and {name} gives several labels: leave it out")
 
 
-def _count_look(calibrating: quantising.Calibration, run: RunFolder | None, data: Sequence[str | Path]) -> None:
-    from resnetkit.data.sources import called
+def _count_look(calibrating: quantising.Calibration, run: RunFolder | None) -> None:
     from resnetkit.training.run import looked_at_test
 
     if run is not None and calibrating.part == "test":
-        looked_at_test(run, called(data))
+        looked_at_test(run, calibrating.name)
 
 
 def _check_int8(int8: bool, format: Format, calibrate: Sequence[str | Path]) -> None:

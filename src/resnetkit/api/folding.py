@@ -81,12 +81,13 @@ def _job_of_fold(job: Job, number: int, watcher: Watcher) -> Job:
     weights = None
     if start.begun.start_spec is not None and start.start:
         weights = Weights(tensors=start.start, spec=start.begun.start_spec)
+    command = (job.folder.path / "command.txt").read_text(encoding="utf-8").strip()
     beginning = jobs.Start(
-        request=request, plan=plan, prepared=prepared, runtime=job.runtime, ranks=job.ranks, weights=weights,
+        request=request, command=command, plan=plan, prepared=prepared, runtime=job.runtime, ranks=job.ranks,
+        weights=weights,
         lineage=lineage(prepared, before=job.lineage.before, license=job.lineage.license), task=job.task,
     )  # fmt: skip
-    command = (job.folder.path / "command.txt").read_text(encoding="utf-8").strip()
-    return jobs.begin(beginning, folder.path, command=command, watch=watcher)
+    return jobs.begin(beginning, folder.path, watch=watcher)
 
 
 def fold_folder(folder: RunFolder, number: int) -> RunFolder:

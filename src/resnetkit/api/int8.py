@@ -15,7 +15,7 @@ from resnetkit.api.remembering import Memory, by_memory, without_choosers
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.data.fingerprint import digests_of
 from resnetkit.data.frames import of_files
-from resnetkit.data.sources import open_data
+from resnetkit.data.sources import called, open_data
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.exporting.folder import Exported
 from resnetkit.exporting.int8 import MOST_CALIBRATING, Cost
@@ -30,12 +30,16 @@ from resnetkit.watcher import Watcher
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """The pictures to calibrate on, their keys as `Seen` takes them, and the others of a part to score."""
+    """The pictures to calibrate on, their keys as `Seen` takes them, and the others of a part to score.
+
+    `name`: what the data are called in files.
+    """
 
     ours: Dataset
     keys: str
     others: Dataset
     part: str
+    name: str
 
 
 def calibration(
@@ -85,6 +89,7 @@ def calibration(
     return Calibration(
         ours=dataclasses.replace(dataset, items=ours[::step]), keys=packed(digests_of(ours[::step], surveyed)),
         others=dataclasses.replace(dataset, items=others), part=scored,
+        name=dataset.shown(called(data)),
     )  # fmt: skip
 
 

@@ -156,5 +156,5 @@ def unknown(seen: Seen, name: str) -> list[str]:
         return []
     if seen.by_bytes:
         return [f"what {name} was trained on {seen.why}: those pictures saved again count all the same"]
-    whom = f"the weights {name} began from were" if seen.pictures else f"{name} was"
+    whom = f"the weights {name} began from were" if seen.trained else f"{name} was"
     return [f"what {whom} trained on {seen.why}: if it was on these pictures, they count all the same"]

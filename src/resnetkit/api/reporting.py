@@ -19,7 +19,7 @@ from resnetkit import files
 from resnetkit.api.explaining import Maker, open_explainable
 from resnetkit.api.locating import RUNS
 from resnetkit.api.model import load
-from resnetkit.data.dataset import labels_written
+from resnetkit.data.dataset import NUMBERED, labels_written
 from resnetkit.data.frames import of_files
 from resnetkit.data.opening.images import Opened, to_look_at
 from resnetkit.errors import DataError, ResNetKitError, UsageError
@@ -199,6 +199,9 @@ class _Pictures:
         from resnetkit.training.request import Request
 
         if self._problem is not None:
+            raise self._problem
+        if NUMBERED in self.request["data"]:
+            self._problem = DataError("files are named by number, and where they lie is kept nowhere")
             raise self._problem
         if self._data is None:
             try:

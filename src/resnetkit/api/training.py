@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ from resnetkit.api.locating import RUNS
 from resnetkit.api.pictures import draw_augmented
 from resnetkit.api.progress import listening
 from resnetkit.api.tasks import task_called
+from resnetkit.data.dataset import NUMBERED
 from resnetkit.data.sources.arrays import GIVEN, fetch_cifar10, pair_of, paths_of
 from resnetkit.errors import UsageError, near_miss
 from resnetkit.files import safe_name
@@ -69,16 +68,21 @@ def train(
     with listening(watcher, quiet=quiet) as watcher, joined() as ranks:
         watcher, on_epoch = (watcher, on_epoch) if ranks.first else (Watcher(), None)
         if (begun := ranks.by_first(lambda: _begun_before_restart(ranks))) is not None:
-            return _resumed(begun, ranks=ranks, on_epoch=on_epoch, watcher=watcher)
+            return _resumed(begun, data=_nowhere_else(begun, data), ranks=ranks, on_epoch=on_epoch, watcher=watcher)
         path_of = partial(_run_path, name, output, data=request.data)
         ranks.by_first(lambda: path_of(model=request.architecture))  # a place that cannot be is told before any picture
         asking = Asking(
             request=request, data=data, device=device, threads=threads, watcher=watcher, command=command, ranks=ranks
         )
         start = start_of(asking)
+        path_of = partial(_run_path, name, output, data=start.request.data)
         path = ranks.by_first(lambda: path_of(model=_network_of(request, start.plan)))
-        named = (name or output) is not None
-        job = jobs.begin(start, path, named=named, command=command or shlex.join(["python", *sys.argv]), watch=watcher)
+        if start.hidden is not None and start.hidden.tells(str(path)):
+            raise UsageError(
+                "the name or place of the run holds what an identifying tag of these DICOM files says: choose another "
+                "--name, or an --output below the folder you are in"
+            )
+        job = jobs.begin(start, path, named=(name or output) is not None, watch=watcher)
         if ranks.first:
             draw_augmented(job, watcher)
         return _train(job, on_epoch=on_epoch, watcher=watcher)
@@ -119,6 +123,13 @@ def _request(data: Sequence[Any], options: Mapping[str, Any]) -> Request:
     if "cifar10" in paths and not os.path.exists("cifar10"):
         fetch_cifar10()  # before torch is loaded: who has no network hears of it within seconds
     return Request(data=paths, **options)
+
+
+def _nowhere_else(folder: RunFolder, data: Sequence[Any]) -> Sequence[Any]:
+    """Return the data of a run that keeps no path, none of others, which know them."""
+    from resnetkit.training import state as states
+
+    return paths_of(data) if states.describe(folder.state)["request"]["request"]["data"] == [NUMBERED] else ()
 
 
 def _begun_before_restart(ranks: Ranks) -> RunFolder | None:

@@ -49,6 +49,10 @@ def check_place(dataset: Dataset, path: Path) -> None:
         raise UsageError(
             "--write-clean-list: a list has no place for objects; mend what is named, or train with --bad-images skip"
         )
+    if dataset.hidden is not None:
+        raise UsageError(
+            "--write-clean-list: a list would hold paths, which tell who is pictured here: rename them first"
+        )
     if path.suffix.lower() != ".csv":
         raise UsageError(f"--write-clean-list {path}: name a file that ends in .csv")
     check_new(path, "--write-clean-list")

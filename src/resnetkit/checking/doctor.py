@@ -71,6 +71,8 @@ def check(
             backbone, by, dataset, items, looks, groups, threads=threads, watcher=watcher
         )  # fmt: skip
         found, notes = found + wrong, notes + said
+    text = sum(finding.kind == "burnt-in text" for finding in found)
+    notes += (f"{text:,} of {len(items):,} images ({text / len(items):.0%}) have text in their pixels",) if text else ()
     if not pictures.can_see_damage():
         notes += (pictures.damage_is_not_seen(),)
     found.sort(key=lambda finding: list(KINDS).index(finding.kind))

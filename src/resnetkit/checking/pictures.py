@@ -16,6 +16,7 @@ from resnetkit.data.decoded import contents
 from resnetkit.data.decoded.contents import Content
 from resnetkit.data.decoded.survey import reason
 from resnetkit.data.opening import images, pages, signatures
+from resnetkit.data.opening.burnt_in import burnt_in
 from resnetkit.data.opening.many_bands import ManyBands
 from resnetkit.data.opening.measured import Measured
 from resnetkit.errors import ResNetKitError, missing_extra
@@ -107,6 +108,8 @@ def _of_file(data: bytes, image: images.Opened, item: Item, page: int) -> list[t
         found.append(("odd mode", f"holds {_MODES[image.mode]}"))
     if page > 1 or images.has_several(data):
         found.append(("several pages", f"holds several pages or frames: {pages.used(page)} is used"))
+    if kind == "DICOM" and (text := burnt_in(data, image)):
+        found.append(("burnt-in text", f"{text}; it may tell who is pictured"))
     if kind == "JPEG" and (damage := _scan_damage(data)):
         found.append(("damaged", damage))
     return found

@@ -34,6 +34,7 @@ KINDS = {
     "giant object": "objects that fill their picture",
     "cut ones missing": "no object ends at the border, where by the other pictures some would: are cut ones left out?",
     "doubtful": "perhaps one photo, cut or mirrored; perhaps two that are alike",
+    "burnt-in text": "text in the pixels of DICOM files, which may tell who is pictured: nothing here removes it",
     "blank": "nothing to be seen",
     "dark": "over-dark",
     "blurred": "less sharp than the others",

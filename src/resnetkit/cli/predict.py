@@ -190,6 +190,8 @@ def _which_model(runs: list[Any]) -> str:
 def _note_what_is_left_out(pictures: Dataset, console: ConsoleWatcher) -> None:
     from resnetkit.words import counted, escaped
 
+    if pictures.hidden is not None:
+        console.note(pictures.hidden.words)
     if pictures.ignored:
         console.note(f"{counted(len(pictures.ignored), 'file')} left out, being no pictures")
     for note in pictures.notes:

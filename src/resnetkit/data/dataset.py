@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -17,6 +17,10 @@ from resnetkit.errors import DataError
 Split = Literal["train", "val", "test", "seen"]
 Marked = Literal["none", "boxes", "masks"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+# What stands for DATA, and for the name of a data set, where files are named by number.
+NUMBERED = "<numbered>"
 
 
 class Reader(Protocol):
@@ -80,6 +84,18 @@ def labels_written(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return known, tuple(name[:-1] for name in names if name.endswith("?"))
 
 
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Why pictures are named by number: their paths tell who is pictured. `tells` says so of a text, `words` of these.
+
+    `token` stands for the paths: a hash that nobody without the key of this installation can try paths with.
+    """
+
+    token: str
+    words: str
+    tells: Callable[[str], bool] = field(repr=False, compare=False)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Dataset:
     """The pictures found in a data source, and what was found beside them.
@@ -91,8 +107,8 @@ class Dataset:
     `unites`, files of one content are one picture with the labels of all. `columns` are labels that a list has a column
     for: of others it says nothing. `objects`: whether these are marked, by `boxes` or by `masks`; such pictures have
     `several` labels. `page`: which one of files of several is read; `frames`: whether frames of files are pictures of
-    their own (`data.frames`). `faults` are what was left out of annotations. `origins` tells for each source who reads
-    it, under which key.
+    their own (`data.frames`). `faults` are what was left out of annotations. `dicom`: how many are DICOM files, whose
+    tags were read. `hidden`: where sources are numbers. `origins` tells for each source who reads it, under which key.
     """
 
     name: str
@@ -103,7 +119,7 @@ class Dataset:
     empty: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
-    roots: tuple[str, ...] = ()
+    roots: tuple[str, ...] = field(default=(), repr=False)
     limit: int | None = None
     several: bool = False
     objects: Marked = "none"
@@ -112,6 +128,8 @@ class Dataset:
     page: int = 1
     frames: str = "one"
     faults: tuple[Fault, ...] = field(default=(), repr=False)
+    dicom: int = 0
+    hidden: Hidden | None = None
     origins: Mapping[str, tuple[Reader, str]] = field(repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -132,6 +150,10 @@ class Dataset:
     def open(self, item: Item) -> images.Opened:
         """Return the decoded picture; raises `DataError` naming the source."""
         return decoded(self.read(item), name=item.source)
+
+    def shown(self, path: str) -> str:
+        """Return a path as it may be told: as it is, or that it is not told where files are named by number."""
+        return path if self.hidden is None else NUMBERED
 
     def on_page(self, page: int) -> Dataset:
         """Return the same pictures, of files of several that page, counted from 1."""

@@ -15,6 +15,7 @@ from resnetkit.data.copies.alike import alike_in
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Split
 from resnetkit.data.decoded.decoding import Decoded, Form, decode_parts
 from resnetkit.data.decoded.survey import Survey, survey
+from resnetkit.data.decoded.text_in_pixels import text_in_pixels
 from resnetkit.data.findings import Report, examine
 from resnetkit.data.fingerprint import content_of, digests_of, fingerprint
 from resnetkit.data.folds import Folds, fold_of
@@ -70,9 +71,8 @@ def prepare_training(
     left = {part: items for part, (items, _) in found.read.items()}
     names = _classes_left(chosen, left)
     halved = share is not None and "test" in by_part and not any(item.split == "test" for item in chosen.items)
-    report = found.report(
-        names, held_out=share, halved=halved, near=alike.near_in(by_part), notes=(*notes, *alike.notes, *found.kept)
-    )
+    notes = (*notes, *alike.notes, *found.kept, *text_in_pixels(chosen, threads=reading.threads))
+    report = found.report(names, held_out=share, halved=halved, near=alike.near_in(by_part), notes=notes)
     _report(report, found, reading)
     _check_parts(left, names, needs_val=share is not None and not trained, several=chosen.several)
     prepared = found.prepared(names, report)
@@ -359,4 +359,5 @@ def _prepared(
         records=records,
         several=dataset.several,
         objects=dataset.objects,
+        dicom=dataset.dicom > 0,
     )

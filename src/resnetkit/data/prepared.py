@@ -57,7 +57,8 @@ class Prepared:
     """Data ready for training or evaluation. `records` is what `fingerprint` was made of.
 
     `left_out`: pictures of val and test that trained what the weights begin as; `folds`: None where a part is held out;
-    `several`: pictures may have none, one or several labels; `objects`: how these are marked.
+    `several`: pictures may have none, one or several labels; `objects`: how these are marked; `dicom`: some were DICOM
+    files.
     """
 
     classes: tuple[str, ...]
@@ -70,6 +71,7 @@ class Prepared:
     folds: Folds | None = None
     several: bool = False
     objects: Marked = "none"
+    dicom: bool = False
 
     @property
     def fold_of(self) -> dict[str, int] | None:

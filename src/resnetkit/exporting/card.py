@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resnetkit import files
+from resnetkit.data.dataset import NUMBERED
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.exporting.folder import Exported
 from resnetkit.exporting.int8 import Cost
@@ -153,17 +154,19 @@ _PART = {"test": "test", "val": "held-out", "folds": "held-out"}
 
 def _trained_on(header: Header) -> str:
     data, seen = header.data, header.trained_on
-    sources = data.get("name") or ", ".join(str(source) for source in data.get("sources", ()))
+    sources = data.get("name") or ", ".join(str(source) for source in data.get("sources", ()) if source != NUMBERED)
     count = data.get("counts", {}).get("train")
     if seen.pictures:
         said = f"Trained on: {sources + ', ' if sources else ''}{seen.words()}."
-        return f"{said} {_PROOF}"
-    if not sources:
-        return "Trained on: not stated."
-    how_many = f", {count:,} pictures" if isinstance(count, int) else ""
-    return f"Trained on: {sources}{how_many}. Which pictures {seen.why}."
+        return f"{said} {_NO_PROOF if seen.dicom else _PROOF}"
+    stated = [*([sources] if sources else []), *([f"{count:,} pictures"] if isinstance(count, int) else [])]
+    return f"Trained on: {', '.join(stated)}. Which pictures {seen.why}." if stated else "Trained on: not stated."
 
 
+_NO_PROOF = (
+    "No digest of them is in this folder, so it cannot leave them out when it is evaluated: they count like others. "
+    "The run that it was exported from can."
+)
 _PROOF = (
     "record.json holds a digest of a few bytes of each: who has a picture can prove by it that it was in the training "
     "set. `resnetkit train --set remember=false` makes a model without them, which then cannot leave such pictures out "

@@ -21,7 +21,7 @@ from dataclasses import KW_ONLY, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from resnetkit.data.dataset import Dataset, Item
+from resnetkit.data.dataset import Dataset
 from resnetkit.errors import DataError, InterruptedRun, ResourceError, UsageError, near_miss, signal_of
 from resnetkit.files import write_text
 from resnetkit.inference import output as outputs
@@ -168,7 +168,7 @@ def record_of(
     of_one = decision if isinstance(decision, Decision) else Decision()
     return Record(
         model=predictor.name, weights=_weights_digest(files), precision=precision, top_k=top_k, format=format,
-        pictures=len(pictures), sources=_sources_digest(pictures.items),
+        pictures=len(pictures), sources=_sources_digest(pictures),
         gives=decision.gives, threshold=of_one.threshold, least=of_one.least,
         prevalence=of_one.point.prevalence if of_one.point is not None else None,
     )  # fmt: skip
@@ -182,9 +182,9 @@ def _weights_digest(paths: Sequence[Path]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _sources_digest(items: Sequence[Item]) -> str:
-    digest = hashlib.sha256()
-    for item in items:
+def _sources_digest(pictures: Dataset) -> str:
+    digest = hashlib.sha256(b"" if pictures.hidden is None else pictures.hidden.token.encode())
+    for item in pictures.items:
         digest.update(item.source.encode("utf-8", "surrogatepass") + b"\0")
     return digest.hexdigest()[:32]
 

@@ -20,6 +20,7 @@ from resnetkit.data.opening import dicom_header, images, measured
 from resnetkit.data.opening.silence import libraries_silenced
 from resnetkit.data.sources import open_pictures
 from resnetkit.data.sources.arrays import is_array, way_to_pixels
+from resnetkit.data.sources.by_number import may_be_dicom, numbered, tells
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 
 _KINDS = "a path, a PIL image, an array, bytes or an open file"
@@ -38,13 +39,15 @@ Given = str | os.PathLike[str] | Image.Image | np.ndarray | bytes | bytearray | 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture and what it is called; `open` takes the page that is read of a file, not of what is no file.
+    """A picture and what it is called, by a number where it is `hidden`.
 
-    It raises `DataError` or `OSError` where it cannot be read.
+    `open` takes the page that is read of a file, not of what is no file. It raises `DataError` or `OSError` where it
+    cannot be read.
     """
 
     source: str
     open: Callable[[int], images.Opened]
+    hidden: bool = False
 
 
 def picture_of(given: Given, *, source: str | None = None) -> Picture:
@@ -65,6 +68,8 @@ def picture_of(given: Given, *, source: str | None = None) -> Picture:
         return Picture(name, lambda page: _decoded(bytes(given), name, page))
     if hasattr(given, "read"):
         name = source or _name(given)
+        if source is None and name != "<file>" and may_be_dicom(name):
+            return _of_dicom(given, name)
         return Picture(name, lambda page: _decoded(_content(given, name), name, page))
     if _is_dataset(given):
         name = source or "<dataset>"
@@ -93,10 +98,10 @@ def pictures_of(
     if isinstance(given, (list, tuple)) and not given:
         return iter(()), 0
     if not isinstance(given, (list, tuple)):
-        return _lazily(cast(Iterable[Given], given), frames), None
+        return _counted(_lazily(cast(Iterable[Given], given), frames)), None
     if all(isinstance(one, (str, os.PathLike)) for one in given):
         return pictures_of(open_pictures(*given), frames=frames)
-    found = [picture for one in given for picture in _each(one, frames)]
+    found = list(_counted(picture for one in given for picture in _each(one, frames)))
     return iter(found), len(found)
 
 
@@ -130,6 +135,12 @@ def _each(given: Given, frames: str) -> Iterator[Picture]:
     return iter([picture_of(given)])
 
 
+def _counted(pictures: Iterable[Picture]) -> Iterator[Picture]:
+    """Yield pictures of several sources; those named by number by their place among all of them."""
+    for number, picture in enumerate(pictures, start=1):
+        yield replace(picture, source=numbered(picture.source, number)) if picture.hidden else picture
+
+
 def _lazily(given: Iterable[Given], frames: str) -> Iterator[Picture]:
     for one in given:
         try:
@@ -149,7 +160,7 @@ def _raising(error: ResNetKitError) -> Callable[[int], Image.Image]:
 
 def _of_dataset(dataset: Dataset) -> Iterator[Picture]:
     return (
-        Picture(item.source, lambda page, item=item: dataset.on_page(page).open(item))  # type: ignore[misc]
+        Picture(item.source, lambda page, item=item: dataset.on_page(page).open(item), dataset.hidden is not None)  # type: ignore[misc]
         for item in dataset.items
     )
 
@@ -169,6 +180,15 @@ def _name(file: object) -> str:
     """Return the name of an open file or an upload; one that was opened by number has none."""
     names = (getattr(file, attribute, None) for attribute in ("filename", "name"))
     return next((os.fsdecode(name) for name in names if name and isinstance(name, (str, bytes))), "<file>")
+
+
+def _of_dicom(file: object, name: str) -> Picture:
+    """Return the picture of an open file that may be DICOM, called `<file>` where its path tells who is pictured."""
+    try:
+        content = _content(file, name)
+    except ResNetKitError as error:
+        return Picture(name, _raising(error))
+    return picture_of(content, source="<file>" if tells(name, content) else name)
 
 
 def _content(file: Any, name: str) -> bytes:

@@ -120,11 +120,16 @@ def refuse_own_output(pictures: Dataset, directory: Path, *, option: str = "--so
     for root in pictures.roots:
         if inside.is_relative_to(Path(root).resolve()):
             raise UsageError(
-                f"{option} {directory}: lies inside {root}, and the {made} would become part of those pictures; "
-                "choose a folder outside the pictures"
+                f"{option} {directory}: lies inside {pictures.shown(root)}, and the {made} would become part of those "
+                "pictures; choose a folder outside the pictures"
+            )
+        if pictures.hidden is not None and Path(root).resolve().is_relative_to(inside):
+            raise UsageError(
+                f"{option} {directory}: the pictures lie inside it and would be {done} again; choose a folder outside "
+                "the pictures"
             )
     parents: dict[str, bool] = {}
-    for item in pictures.items:
+    for item in () if pictures.hidden is not None else pictures.items:
         parent = os.path.dirname(item.source.partition("::")[0])
         if parent not in parents:
             parents[parent] = Path(parent).resolve().is_relative_to(inside)
@@ -137,7 +142,7 @@ def refuse_own_output(pictures: Dataset, directory: Path, *, option: str = "--so
 
 def base_name(item: Item, pictures: Dataset) -> str:
     """Return a safe file name: the last part of the path as given; of arrays, which have no file, `.png` or `.tif`."""
-    file = _file_of(item)
+    file = _file_of(item, pictures)
     base = file.name if file is not None else Path(item.source.rpartition("::")[2]).name
     stem, suffix = os.path.splitext(base)
     if len(suffix) > 10:
@@ -148,15 +153,17 @@ def base_name(item: Item, pictures: Dataset) -> str:
 
 
 def _bytes_of(item: Item, pictures: Dataset) -> int:
-    file = _file_of(item)
+    file = _file_of(item, pictures)
     if file is not None:
         return file.stat().st_size
     data = pictures.read(item)
     return data.nbytes if isinstance(data, np.ndarray) else len(data)
 
 
-def _file_of(item: Item) -> Path | None:
-    """Return the picture's own file; None inside an archive."""
+def _file_of(item: Item, pictures: Dataset) -> Path | None:
+    """Return the picture's own file; None inside an archive, and where it is named by number."""
+    if pictures.hidden is not None:
+        return None
     path = Path(item.source)
     return path if path.is_file() else None
 
@@ -174,7 +181,7 @@ def hidden_file(folder: Path) -> Iterator[Path]:
 
 
 def _write_copy(item: Item, pictures: Dataset, target: Path) -> None:
-    file = _file_of(item)
+    file = _file_of(item, pictures)
     if file is not None:
         shutil.copyfile(file, target)
         status = file.stat()

@@ -22,6 +22,7 @@ _BYTES = 6
 # Why something is not listed, as what follows "what it was trained on".
 UNKNOWN = "cannot be known"
 LEFT_OUT = "was left out of the file (remember=false)"
+COUNTED = "was left out of the export (DICOM files are among it, whose tags were read)"
 # Of a run of before there was this: the bytes of files tell less, as pictures that were saved again are others then.
 BY_BYTES = "is known by the bytes of files alone"
 OLDER = f"{BY_BYTES}, and what it began from not at all"
@@ -37,7 +38,8 @@ class Seen:
     that can be said. `pictures` trained these weights, `ancestors` others those they began from; `trained` has both.
     `chose`: pictures that an epoch was selected or a run stopped by; `calibrated`: those that temperature and
     thresholds were fitted on, which leaves the weights as they are; `scored`: the test part of their run, those of
-    before are not in it; `groups`: names of groups that trained.
+    before are not in it; `groups`: names of groups that trained. `dicom`: any of all these were DICOM files, whose
+    tags were read.
     """
 
     known: bool = False
@@ -49,18 +51,28 @@ class Seen:
     calibrated: str = field(default="", repr=False)
     scored: str = field(default="", repr=False)
     groups: str = field(default="", repr=False)
+    dicom: bool = False
 
     def and_chosen(self, by: str) -> Seen:
         """Return this with the keys of pictures that an epoch was chosen by, as `packed` returns them."""
         return self if self._left_out else replace(self, chose=_joined(self.chose, by))
 
-    def and_calibrated(self, on: str) -> Seen:
+    def and_calibrated(self, on: str, *, dicom: bool = False) -> Seen:
         """Return this with the keys of pictures that temperature and thresholds were fitted on."""
-        return self if self._left_out else replace(self, calibrated=_joined(self.calibrated, on))
+        if self._left_out:
+            return self
+        return replace(self, calibrated=_joined(self.calibrated, on), dicom=self.dicom or dicom)
+
+    def for_others(self) -> Seen:
+        """Return what an export says of it: of DICOM files how many they are, and no digest of any."""
+        if not self.dicom:
+            return self
+        why = COUNTED if self.pictures else self.why
+        return Seen(why=why, pictures=self.pictures, ancestors=self.ancestors, dicom=True)
 
     @property
     def _left_out(self) -> bool:
-        return self.why == LEFT_OUT and not self.pictures
+        return not self.known and not self.trained and self.why in (LEFT_OUT, COUNTED)
 
     def marks(self, contents: Sequence[Digests], groups: Sequence[str | None]) -> list[Mark | None]:
         """Return of each picture whether it, or one of its group, trained the weights or chose them: the one judge."""
@@ -94,6 +106,8 @@ class Seen:
         if not self.pictures and not self.known:
             return self.why
         ancestors = f" (+ {self.ancestors:,} by its ancestors)" if self.ancestors else ""
+        if not self.known and not self.trained:
+            return f"{self.pictures:,} pictures{ancestors}; which they are {self.why}"
         whom = "that" if self.by_bytes else "what its starting weights were trained on"
         rest = "" if self.known else f"; {whom} {self.why}"
         return f"{self.pictures:,} pictures{ancestors}{rest}"
@@ -119,16 +133,16 @@ class Seen:
 
 def seen_in_training(
     trained: Collection[Digests], *, chose: Iterable[Digests] = (), groups: Iterable[str | None] = (),
-    before: Seen | None = None,
+    before: Seen | None = None, dicom: bool = False,
 ) -> Seen:  # fmt: skip
     """Return what weights have seen that were trained on these pictures.
 
-    They began at random, or as those that had seen `before`.
+    They began at random, or as those that had seen `before`. `dicom`: any of them are DICOM files.
     """
     names = {group for group in groups if group is not None}
     own = Seen(
         known=True, pictures=len(trained), trained=packed(trained), chose=packed(chose),
-        groups=_text(_key_of_group(name) for name in names),
+        groups=_text(_key_of_group(name) for name in names), dicom=dicom,
     )  # fmt: skip
     if before is None:
         return own
@@ -136,7 +150,7 @@ def seen_in_training(
     return replace(
         own, known=before.known, why=before.why, ancestors=max(0, before.pictures + before.ancestors - again),
         trained=_joined(own.trained, before.trained), chose=_joined(own.chose, before.chose),
-        groups=_joined(own.groups, before.groups),
+        groups=_joined(own.groups, before.groups), dicom=dicom or before.dicom,
     )  # fmt: skip
 
 

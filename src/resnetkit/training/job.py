@@ -16,7 +16,7 @@ import torch
 
 from resnetkit.data import groups
 from resnetkit.data.batches import Batches, Placer
-from resnetkit.data.dataset import Dataset
+from resnetkit.data.dataset import NUMBERED, Dataset, Hidden
 from resnetkit.data.decoded.survey import Survey
 from resnetkit.data.fingerprint import fingerprint
 from resnetkit.data.preflight import prepare_training
@@ -58,9 +58,13 @@ _WHOLE = 1.15
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """Everything that is decided and read before a run begins."""
+    """Everything that is decided and read before a run begins, and the `command` that asked for it.
+
+    `hidden`: why the run keeps no path.
+    """
 
     request: Request
+    command: str
     plan: Plan
     prepared: Prepared
     runtime: Runtime
@@ -68,6 +72,7 @@ class Start:
     lineage: Lineage
     task: Task
     weights: Weights | None
+    hidden: Hidden | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +208,11 @@ class Job:
 
     def _seen(self, chosen: Choice) -> Seen:
         """Return what a checkpoint says that it has seen; the run knows it also where that shall not travel."""
-        return self.lineage.of_model(selected=chosen.selected) if self.recipe.remember else Seen(why=LEFT_OUT)
+        return (
+            self.lineage.of_model(selected=chosen.selected)
+            if self.recipe.remember
+            else Seen(why=LEFT_OUT, dicom=self.lineage.seen.dicom)
+        )
 
 
 def contents(prepared: Prepared) -> str:
@@ -225,7 +234,7 @@ def open_request_data(request: Request, given: Sequence[Any] = ()) -> Dataset:
     if not dataset.items:
         beside = f"{len(dataset.outside)} pictures lie beside them" if dataset.outside else "there are none at all"
         raise DataError(
-            f"{', '.join(request.data)}: no pictures in class folders ({beside}); "
+            f"{', '.join(map(dataset.shown, request.data))}: no pictures in class folders ({beside}); "
             "put the pictures of each class into a folder of its own: DATA/<class>/*.jpg"
         )
     if dataset.objects == "masks" and request.detector is not None and not request.detector.masks:
@@ -265,7 +274,7 @@ def prepare_data(
     )  # fmt: skip
 
 
-def begin(start: Start, path: Path, *, named: bool = True, command: str, watch: Watcher) -> Job:
+def begin(start: Start, path: Path, *, named: bool = True, watch: Watcher) -> Job:
     """Build the network, fit the head where the recipe says so, and make the run folder.
 
     A `path` that nobody `named` gives way to the next number where another training took it meanwhile.
@@ -275,11 +284,11 @@ def begin(start: Start, path: Path, *, named: bool = True, command: str, watch: 
         folder=RunFolder(path), prepared=start.prepared, spec=start.plan.spec, recipe=start.plan.recipe,
         runtime=start.runtime, request=start.request, ranks=start.ranks, lineage=start.lineage, task=start.task,
     )  # fmt: skip
-    make = partial(_create, job, start, named=named, command=command, watch=watch)
+    make = partial(_create, job, start, named=named, watch=watch)
     return dataclasses.replace(job, folder=start.ranks.by_first(make))
 
 
-def _create(job: Job, start: Start, *, named: bool, command: str, watch: Watcher) -> RunFolder:
+def _create(job: Job, start: Start, *, named: bool, watch: Watcher) -> RunFolder:
     """Make the run folder with the first state in it, and return it."""
     plan, weights = start.plan, start.weights
     request, prepared, runtime = job.request, job.prepared, job.runtime
@@ -289,7 +298,8 @@ def _create(job: Job, start: Start, *, named: bool, command: str, watch: Watcher
     network = network.to(device=torch.device(runtime.device), memory_format=runtime.memory_format())  # type: ignore[call-overload]
     state = State(
         begun=Begun(
-            request=request, cwd=os.getcwd(), spec=plan.spec, preprocess=prepared.preprocess, classes=prepared.classes,
+            request=request, cwd="" if NUMBERED in request.data else os.getcwd(), spec=plan.spec,
+            preprocess=prepared.preprocess, classes=prepared.classes,
             recipe=plan.recipe.to_json(), runtime=runtime, weights=plan.weights, fingerprint=contents(prepared),
             task=start.task.name,
         ),
@@ -307,7 +317,7 @@ def _create(job: Job, start: Start, *, named: bool, command: str, watch: Watcher
     if request.folds is not None and weights is not None:
         state.start, state.begun = dict(weights.tensors), dataclasses.replace(state.begun, start_spec=weights.spec)
     folder = runs.create(
-        job.folder.path, named=named, recipe=state.begun.page, command=command,
+        job.folder.path, named=named, recipe=state.begun.page, command=start.command,
         environment=runs.environment(), state=state, contents=_contents(prepared),
         write_split=lambda file: write_split(file, prepared.items, prepared.fold_of),
         lineage=job.lineage.to_text(),

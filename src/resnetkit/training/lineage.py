@@ -56,7 +56,9 @@ def lineage(prepared: Prepared, *, before: Seen | None, license: str | None = No
     in_turn = () if folds is None else [c for c, fold in zip(train.contents, folds.numbers, strict=True) if fold]
     scored = prepared.parts["test"] if prepared.report.halved else None  # one that was given is known by its place
     return Lineage(
-        seen=seen_in_training(train.contents, groups=[item.group for item in train.items], before=before),
+        seen=seen_in_training(
+            train.contents, groups=[item.group for item in train.items], before=before, dicom=prepared.dicom
+        ),
         held_out=packed(held_out.contents if held_out else in_turn),
         scored=packed(scored.contents) if scored else "", before=None if folds is None else before, license=license,
     )  # fmt: skip

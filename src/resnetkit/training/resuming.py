@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from resnetkit.data.dataset import Dataset
+from resnetkit.data.dataset import NUMBERED, Dataset
 from resnetkit.data.prepared import Prepared, Reading
 from resnetkit.data.sources import asked
 from resnetkit.data.sources.arrays import GIVEN
@@ -58,6 +58,8 @@ def take_up(
     request = _from_here(begun, task)
     moved_to = tuple(os.path.abspath(name) for name in data if isinstance(name, (str, os.PathLike)))
     dataset = _pictures(folder, begun, request, data=data, moved_to=moved_to, watch=watch, progress=progress)
+    if dataset.hidden is not None or NUMBERED in request.data:
+        moved_to = (NUMBERED,)
     fold_rows = read_folds(folder.split) if request.folds else None
     reading = Reading(
         threads=runtime.threads, bad_images=request.bad_images, hint="put them back as they were", progress=progress
@@ -99,6 +101,10 @@ def _pictures(
 
     `moved_to`: what of `data` is a path.
     """
+    if not data and NUMBERED in (begun.moved_to or request.data):
+        raise UsageError(
+            f"{folder.name} names its pictures by number and keeps no path: resnetkit resume {folder.path} --data DATA"
+        )
     if not data and not begun.moved_to:
         try:
             return open_request_data(request)

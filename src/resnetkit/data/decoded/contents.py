@@ -163,5 +163,6 @@ def alone(dataset: Dataset) -> Iterator[None]:
 
 
 def _file(dataset: Dataset) -> Path:
-    said = "\0".join([str(VERSION), Image.__version__, dataset.name, *dataset.roots])
+    where = (dataset.name, *dataset.roots) if dataset.hidden is None else (dataset.hidden.token,)
+    said = "\0".join([str(VERSION), Image.__version__, *where])
     return folder() / f"{hashlib.blake2b(said.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}{SUFFIX}"

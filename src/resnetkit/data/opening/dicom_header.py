@@ -130,7 +130,7 @@ def header(data: bytes, *, frame: int = 0) -> Header:
         raise missing_extra("DICOM files", "dicom") from None
     silence("pydicom")
     with told("broken or cut-off DICOM; copy it again or leave it out"):
-        _check_deflated(data)
+        check_deflated(data)
         dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=list(_TAGS))
         if not any(name in dataset for name in PIXELS):
             raise DataError(f"is {_what(dataset)} without pixels, or cut off before them; leave it out")
@@ -168,7 +168,7 @@ def tags(data: bytes, *names: str) -> Any:
         raise missing_extra("DICOM files", "dicom") from None
     silence("pydicom")
     with told("broken or cut-off DICOM; copy it again or leave it out"):
-        _check_deflated(data)
+        check_deflated(data)
         return pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=True, specific_tags=list(names))
 
 
@@ -193,7 +193,12 @@ def syntax(dataset: Any) -> Any:
     return uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
 
 
-def _check_deflated(data: bytes) -> None:
+def is_deflated(first: bytes) -> bool:
+    """Tell by the first bytes of a file whether all that follows them may be deflated."""
+    return _DEFLATED in first
+
+
+def check_deflated(data: bytes) -> None:
     """Refuse a deflated file that would fill the memory: pydicom inflates the whole of it at once."""
     begin = at = 132 if data[128:132] == b"DICM" else 0
     while data[at : at + 2] == b"\2\0":  # the elements that are never deflated

@@ -11,13 +11,13 @@ from typing import Any
 from resnetkit.data import classes
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Marked, Reader, Split, decoded
 from resnetkit.data.several import counted_labels
-from resnetkit.data.sources import annotated, arranging, arrays, dicomdir, folders, grouping, labelling, tables
+from resnetkit.data.sources import annotated, arranging, arrays, by_number, dicomdir, folders, labelling, tables
 from resnetkit.data.sources.annotated import Fault, Faulty, Recognised
 from resnetkit.data.sources.archives import is_archive
 from resnetkit.data.sources.folders import FolderReader, Tree
 from resnetkit.data.sources.labelling import Asked, asked
-from resnetkit.errors import DataError, UsageError, near_miss
-from resnetkit.files import hidden
+from resnetkit.data.sources.no_data import missing, several_folders
+from resnetkit.errors import DataError, UsageError
 
 __all__ = ["SPLITS", "Asked", "Dataset", "Item", "Reader", "Split", "asked", "decoded", "open_data", "open_pictures"]
 
@@ -62,12 +62,14 @@ class _Collected:
         self.outside += layout.outside
         self.empty += layout.empty
 
-    def dataset(self, name: str) -> Dataset:
-        """Return all of it, with its classes in order."""
+    def dataset(self, name: str, *, names: tuple[str, ...] | None = None) -> Dataset:
+        """Return all of it, with its classes in order where no `names` are given."""
         return Dataset(
             name=name,
             items=tuple(self.items),
-            classes=classes.class_names(label for item in self.items for label in item.labels or ()),
+            classes=classes.class_names(label for item in self.items for label in item.labels or ())
+            if names is None
+            else names,
             ignored=tuple(self.ignored),
             outside=tuple(self.outside),
             empty=tuple(self.empty),
@@ -110,14 +112,13 @@ def open_data(
         collected = _collect(sources, group_by, asking, faulty)
     else:
         sources, collected = [arrays.GIVEN], _given(*given, asking)
-    items, notes = tuple(collected.items), collected.notes
-    if group_by:
-        items, note = grouping.grouped(items, group_by, _columns(sources), collected.dataset("").read)
-        notes += note
+    found = collected.dataset(_name(sources), names=())
+    found = by_number.named(found, sources, group_by, columns=_columns(sources) if group_by else ())
+    items, notes = found.items, list(found.notes)
     if rename:
         items = classes.renamed(items, rename, more=collected.names)
     named = classes.renamed_names(collected.names, rename or {})
-    names = arranging.checked_classes(sources, items, named=named)
+    names = arranging.checked_classes(list(map(found.shown, sources)), items, named=named)
     if collected.several:
         classes.check_writable(names)
     marked = collected.objects != "none"
@@ -125,15 +126,16 @@ def open_data(
         names, more = arranging.with_objects(names, items)
         notes += more
     if limit is not None:
-        root = sources[0] if _is_tree(sources[0]) or not collected.roots else collected.roots[0]
+        root = sources[0] if _is_tree(sources[0]) or not found.roots else found.roots[0]
         items, note = arranging.limited(items, limit, names, root=root, several=collected.several)
         notes += note
     if marked:
         notes.insert(0, annotated.counted_objects(items, collected.objects))
     elif collected.several and not collected.unites:  # which files are one picture is known by their content
         notes.insert(0, counted_labels(items))
-    collected.items = list(items)
-    return replace(collected.dataset(_name(sources)), classes=names, columns=named, limit=limit)
+    found = replace(found, items=tuple(items), classes=names, columns=named, limit=limit, notes=tuple(notes))
+    by_number.check_classes(found)
+    return found
 
 
 def _given(images: Any, named: Any, task: Asked) -> _Collected:
@@ -153,7 +155,7 @@ def _collect(sources: list[str], group_by: str | None, task: Asked, faulty: Faul
         raise UsageError(f"DATA is missing: {_KINDS}")
     if len(sources) > 1:
         annotated.check_not_asked(task, " ".join(sources))
-        for source in _several_folders(sources):
+        for source in several_folders(sources):
             one = folders.read_tree(source)
             collected.add_tree(one, folders.one_class(one))
         return collected
@@ -180,7 +182,7 @@ def _collect(sources: list[str], group_by: str | None, task: Asked, faulty: Faul
     elif os.path.exists(source):
         raise UsageError(f"{source}: is no data set; DATA is {_KINDS}")
     else:
-        raise _missing(source)
+        raise missing(source)
     return collected
 
 
@@ -217,35 +219,6 @@ def _as_arrays(source: str) -> arrays.Found | None:
 
 def _suffix(source: str) -> str:
     return os.path.splitext(source)[1].lower()
-
-
-def _missing(source: str) -> UsageError:
-    if (error := hidden(source)) is not None:
-        return error
-    folder = os.path.dirname(source)
-    try:
-        siblings = [os.path.join(folder, name) for name in os.listdir(folder or ".")]
-    except OSError:
-        siblings = []
-    if os.path.islink(source):
-        return UsageError(
-            f"{source}: no such file or folder; it is a link to {os.readlink(source)}, which is not there"
-        )
-    return UsageError(f"{source}: no such file or folder{near_miss(source, [*siblings, *arrays.NAMED])}")
-
-
-def _several_folders(sources: list[str]) -> list[str]:
-    """Check that several DATA are folders of one class each."""
-    for source in sources:
-        if not os.path.exists(source):
-            raise _missing(source)
-        if not os.path.isdir(source):
-            raise UsageError(f"{source}: is no folder; several DATA are folders with the pictures of one class each")
-    names = [os.path.basename(os.path.realpath(source)).casefold() for source in sources]
-    if all(name in folders.SPLIT_FOLDERS for name in names):
-        parent = os.path.dirname(sources[0].rstrip("/")) or "."
-        raise UsageError(f"{' '.join(sources)}: are parts of one data set; name the folder around them: {parent}")
-    return sources
 
 
 def _columns(sources: list[str]) -> tuple[str, ...]:
@@ -287,6 +260,18 @@ def open_pictures(*sources: str | Path, group_by: str | None = None) -> Dataset:
     cannot be opened counts as one picture that cannot be read. `group_by` as in `open_data`. Raises `UsageError` for a
     path that is not there, `DataError` where no picture was found.
     """
+    collected, given = _listed(sources, group_by)
+    return by_number.named(collected.dataset(_name(given)), given, group_by, columns=collected.columns)
+
+
+def listed_pictures(*sources: str | Path) -> Dataset:
+    """Return what `open_pictures` does, by their paths, whatever these tell."""
+    collected, given = _listed(sources, None)
+    return collected.dataset(_name(given))
+
+
+def _listed(sources: Sequence[str | Path], group_by: str | None) -> tuple[_Collected, list[str]]:
+    """Return the pictures of sources without labels, and the sources as paths."""
     collected = _Collected()
     given = [os.path.expanduser(os.fspath(source)) for source in sources]
     for source in given:
@@ -295,12 +280,8 @@ def open_pictures(*sources: str | Path, group_by: str | None = None) -> Dataset:
         others = collected.ignored
         ignored = f" (ignored files: {len(others):,}, the first {others[0]})" if others else ""
         raise DataError(f"{' '.join(given) or 'SOURCE'}: no pictures found{ignored}")
-    items = tuple(Item(item.source, group=item.group) for item in collected.items)
-    if group_by:
-        items, notes = grouping.grouped(items, group_by, collected.columns, collected.dataset("").read)
-        collected.notes += notes
-    collected.items = list(items)
-    return collected.dataset(_name(given))
+    collected.items = [Item(item.source, group=item.group) for item in collected.items]
+    return collected, given
 
 
 class _Refused:
@@ -349,7 +330,7 @@ def _add_readable(collected: _Collected, source: str, group_by: str | None = Non
     else:
         matches = list(folders.matching(source))
         if matches in ([], [source]):  # a link that leads nowhere matches itself
-            raise _missing(source)
+            raise missing(source)
         for match in matches:
             if os.path.isfile(match) or os.path.isdir(match):
                 _add_pictures(collected, match, group_by)
@@ -388,7 +369,7 @@ def _add_member(collected: _Collected, source: str) -> None:
 def _container(path: str) -> _Collected:
     """Open an archive or a set of arrays for single pictures of it."""
     if not (_is_tree(path) or path in arrays.NAMED or os.path.isfile(path)):
-        raise _missing(path)
+        raise missing(path)
     everything = _Collected()
     _add_readable(everything, path)
     return everything

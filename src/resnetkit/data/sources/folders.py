@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from resnetkit.data.classes import natural_key, normal_name
 from resnetkit.data.dataset import SPLITS, Item, Reader, Split
@@ -33,14 +34,17 @@ class FolderReader:
 
     def read(self, key: str) -> bytes:
         """Return a file's bytes; raises `OSError`."""
-        with open(os.path.join(self._folder, key), "rb") as file:
+        with self.opened(key) as file:
             return file.read()
+
+    def opened(self, key: str) -> BinaryIO:
+        """Return the open file; raises `OSError`."""
+        return open(os.path.join(self._folder, key), "rb")
 
     def start(self, key: str) -> bytes:
         """Return the first 132 bytes of a file, fewer where they cannot be read."""
-        path = os.path.join(self._folder, key)
         try:
-            with open(path, "rb") as file:
+            with self.opened(key) as file:
                 return file.read(132)
         except OSError:
             return b""

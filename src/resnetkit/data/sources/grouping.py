@@ -19,13 +19,15 @@ _WORDS = (*patients.TAGS, FOLDER)
 
 
 def grouped(
-    items: tuple[Item, ...], by: str, columns: tuple[str, ...], read: Callable[[Item], bytes | np.ndarray]
-) -> tuple[tuple[Item, ...], list[str]]:
+    items: tuple[Item, ...], by: str, columns: tuple[str, ...], read: Callable[[Item], bytes | np.ndarray], *,
+    shown: Callable[[str], str] = str,
+) -> tuple[tuple[Item, ...], list[str]]:  # fmt: skip
     """Give each item its group, and say how many there are and how many items are in none.
 
     `by`: one of the `columns` of a list, whose values the items have already; one of `patients.TAGS`; `folder`, the one
     that a file lies in; else a regular expression with one group in parentheses, searched in each path. `read` returns
-    the bytes of a file, or the pixels of an array. Raises `NoGroupsError` where there is no group.
+    the bytes of a file, or the pixels of an array, `shown` is how a path is told. Raises `NoGroupsError` where there is
+    no group.
     """
     if by in patients.TAGS and by not in columns:
         return patients.grouped(items, by, read)
@@ -35,10 +37,10 @@ def grouped(
         found = tuple(replace(item, group=find(item.source)) for item in items)
     without = [item.source for item in found if item.group is None]
     if items and len(without) == len(items):
-        raise NoGroupsError(f"--group-by {by}: {nowhere}; the first is {items[0].source}")
+        raise NoGroupsError(f"--group-by {by}: {nowhere}; the first is {shown(items[0].source)}")
     notes = [f"{len({item.group for item in found} - {None}):,} groups by {by}"]
     if without:
-        notes.append(f"{len(without):,} of {len(items):,} images are in no group (first: {without[0]})")
+        notes.append(f"{len(without):,} of {len(items):,} images are in no group (first: {shown(without[0])})")
     return found, notes
 
 
