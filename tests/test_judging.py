@@ -95,9 +95,8 @@ def two_classes(odds: np.ndarray, classes: tuple[str, ...] = ("ill", "well"), **
     logits = np.stack([odds if name == "ill" else np.zeros(200) for name in classes], axis=1).astype(np.float32)
     if len(classes) > 2:
         logits[:, 2:] = -30
-    metrics, rows = scored(
-        logits, logits, SimpleNamespace(items=items), classes=classes, decision=Decision(), split="test", own=False
-    )  # fmt: skip
+    part = SimpleNamespace(items=items, columns=())
+    metrics, rows = scored(logits, logits, part, classes=classes, decision=Decision(), split="test", own=False)
     written = [{name: str(value).lower() if name == "correct" else str(value) for name, value in row.items()}
                for row in rows]  # fmt: skip
     return NAMES.read(written, metrics | more, numbers=range(200)), metrics

@@ -40,7 +40,7 @@ def part_of(labels, answers, *, groups=None):
     # The targets count in the data's own order of classes, which is not the model's.
     order = sorted(set(labels))
     targets = np.array([order.index(label) for label in labels], dtype=np.int64)
-    return SimpleNamespace(items=items, targets=targets, pixels=Pixels(pixels))
+    return SimpleNamespace(items=items, targets=targets, pixels=Pixels(pixels), columns=())
 
 
 def evaluate(part, classes, **changes):

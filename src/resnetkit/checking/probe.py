@@ -11,7 +11,8 @@ from resnetkit.evaluation.areas import areas, under_roc
 from resnetkit.evaluation.uncertainty import Interval, area_interval, variance_of
 from resnetkit.training.steps.linear import FOLDS, Scaling, folds
 
-_SHUFFLES, _SEED = 199, 0
+_SHUFFLES, _FEWEST, _SEED = 199, 39, 0
+_CELLS = 2**23  # of the scores of all shuffled labels: of many classes there are fewer
 _ENOUGH = 30  # of them, to say how much an area varies
 _PENALTY = 0.03  # of a ridge regression, in mean squares of a picture's numbers; hardly matters from 0.01 to 0.1
 
@@ -91,7 +92,8 @@ def _shuffled(targets: np.ndarray, groups: Sequence[str]) -> list[np.ndarray]:
     order, start = np.argsort(unit, kind="stable"), np.cumsum(size) - size
     place = np.empty(len(targets), int)  # of each picture in its group
     place[order] = np.arange(len(targets)) - start[unit[order]]
-    others = [generator.permutation(len(size))[unit] for _ in range(_SHUFFLES)]
+    count = min(_SHUFFLES, max(_FEWEST, _CELLS // (len(targets) * (int(targets.max()) + 1))))
+    others = [generator.permutation(len(size))[unit] for _ in range(count)]
     return [targets[order[start[other] + place % size[other]]] for other in others]
 
 
