@@ -127,6 +127,7 @@ def test_a_column_for_each_label_is_read(tmp_path):
         "several labels per picture: 1 picture has several, 2 are not known in part",
         f"left out, labels not known: 1 picture (first: {tmp_path}/4.png)",
         "columns that are no labels: age (it holds '54'), remark (it is empty)",
+        "2 groups by ward",
     )
 
 
