@@ -247,6 +247,7 @@ def test_a_picture_that_is_one_crowd_teaches_nothing(tiny: Callable[..., Detecto
     assert all(loss.item() == 0 for loss in losses.values())
 
 
+@pytest.mark.slow  # where a processor has no bf16 it is emulated
 def test_in_bf16_losses_and_objects_are_float32(tiny: Callable[..., Detector]) -> None:
     network, images = frozen(tiny()), torch.randn(1, 3, HEIGHT, WIDTH)
     exact = network(images, [placed()])
