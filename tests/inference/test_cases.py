@@ -19,6 +19,7 @@ from resnetkit.inference.output import Tally, answers, to_file, to_stream
 from resnetkit.inference.prediction import Prediction
 from resnetkit.inference.predictor import Predictor
 from resnetkit.models.decision import Decision
+from resnetkit.models.point import Point
 from tests.inference.conftest import ColourEngine
 
 Paint = Callable[..., Path]
@@ -133,3 +134,14 @@ def test_models_that_have_no_such_answers_are_refused(predictor: Predictor, find
         by_folder(replace(predictor, decision=Decision(threshold=0.5)), wards)
     with pytest.raises(UsageError, match="no class 'pink'"):
         by_folder(predictor, wards, how="max pink")
+
+
+def test_a_stated_prevalence_is_that_of_cases_and_changes_no_answer(predictor: Predictor, wards: Path) -> None:
+    looking = Decision(point=Point(finding=0, at=0.4, goal="youden", share=0.5))
+    plain, rare = (
+        by_folder(replace(predictor, decision=decision), wards)[0]
+        for decision in (looking, looking.asked(prevalence=0.02))
+    )
+    before, after = dict(plain.top)["red"], dict(rare.top)["red"]
+    assert after / (1 - after) == pytest.approx(before / (1 - before) * 0.02 / 0.98)
+    assert plain.label == rare.label

@@ -66,3 +66,11 @@ def test_what_has_no_meaning_with_it_is_refused() -> None:
         Decision(point=POINT).asked(coverage=0.9, name="m")
     with pytest.raises(UsageError, match="--prevalence: m looks for no class"):
         Decision().asked(prevalence=0.1, name="m")
+
+
+def test_a_prevalence_stated_twice_is_the_last_one() -> None:
+    twice, once = POINT.stated(0.3).stated(0.02), POINT.stated(0.02)
+    assert twice.at == pytest.approx(once.at)
+    assert twice.prevalence == once.prevalence == 0.02
+    sure = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]], np.float32)
+    assert once.restated(sure).tolist() == sure.tolist()

@@ -52,7 +52,8 @@ class _Case:
             )
         # A class has no place on a picture, so any size will do.
         question = Question(classes=predictor.classes, top_k=top_k, size=(1, 1), preprocess=predictor.preprocess)
-        told = predictor.decision.answer(how(np.stack(self.rows)), question)
+        row, point = how(np.stack(self.rows)), _decision(predictor).point
+        told = predictor.decision.answer(row if point is None else point.restated(row[None])[0], question)
         answer = Prediction.of(told, self.name, size=question.size, warnings=warnings)
         return replace(answer, pictures=pictures, unread=unread)
 
@@ -108,11 +109,18 @@ def _one_by_one(
     predictor: Predictor, answered: Iterable[tuple[Sequence[Read], np.ndarray | None]]
 ) -> Iterator[tuple[Read, np.ndarray | None]]:
     """Yield each picture with its probabilities, `[K]`, None where there are none."""
+    # A stated prevalence is that of cases, so it comes after their pictures became one.
+    decision = _decision(predictor).as_fitted
     for batch, outputs in answered:
-        rows = iter(() if outputs is None else predictor.decision.probabilities(outputs))
+        rows = iter(() if outputs is None else decision.probabilities(outputs))
         for read in batch:
             row = None if read.pixels is None else next(rows)
             yield read, row if row is None or np.isfinite(row).all() else None
+
+
+def _decision(predictor: Predictor) -> Decision:
+    assert isinstance(predictor.decision, Decision), "which was checked"
+    return predictor.decision
 
 
 def _error(predictor: Predictor, read: Read) -> str:

@@ -136,11 +136,13 @@ class Decision:
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Return float32 `[N, K]` probabilities of `[N, K]` logits; every row adds up to 1."""
-        if self.point is None or not self.point.shift:
-            return softmax(logits, temperature=self.temperature)
-        scaled = np.asarray(logits, np.float32) / np.float32(self.temperature)
-        scaled[..., self.point.finding] += np.float32(self.point.shift)
-        return softmax(scaled)
+        found = softmax(logits, temperature=self.temperature)
+        return found if self.point is None else self.point.restated(found)
+
+    @property
+    def as_fitted(self) -> Decision:
+        """The same without a stated prevalence."""
+        return self if self.point is None else replace(self, point=replace(self.point, prevalence=None))
 
     def told(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the class, `[N]`, that `[N, K]` probabilities tell: the most probable, or the one looked for."""

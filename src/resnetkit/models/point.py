@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
@@ -43,15 +42,21 @@ class Point:
         if self.prevalence is not None:
             odds_of(self.prevalence)
 
-    @property
-    def shift(self) -> float:
-        """What is added to the logit of the class, so that its odds change as those of the prevalence do."""
-        return 0.0 if self.prevalence is None else math.log(odds_of(self.prevalence) / odds_of(self.share))
-
     def stated(self, prevalence: float) -> Point:
         """Return the same point where the class is so frequent: the same pictures are told to be of it."""
-        at = recalibrated(np.array([self.at]), seen=self.share, prevalence=prevalence)
+        at = recalibrated(np.array([self.at]), seen=self.prevalence or self.share, prevalence=prevalence)
         return replace(self, at=float(at[0]), prevalence=prevalence)
+
+    def restated(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return `[N, K]` probabilities, which fit pictures of which `share` is of the class, at the prevalence."""
+        if self.prevalence is None:
+            return probabilities
+        given = probabilities.astype(np.float64)
+        of_class = given[:, self.finding].copy()
+        there = recalibrated(of_class, seen=self.share, prevalence=self.prevalence)
+        given *= np.divide(1 - there, 1 - of_class, out=np.zeros_like(there), where=of_class < 1)[:, None]
+        given[:, self.finding] = there
+        return given.astype(probabilities.dtype)
 
     def told(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the class, `[N]`, that `[N, K]` probabilities tell: this one from `at` on, else the best of others."""
