@@ -25,6 +25,8 @@ def test_many_numbers_become_quartiles_and_no_picture_is_lost() -> None:
     assert found.order == ("<25.75", "25.75 to <50.5", "50.5 to <75.25", ">=75.25")
     assert [found.values.count(name) for name in found.order] == [25] * 4
     assert (found.without, found.no_number) == (1, 1)
+    dates = compared(column(*(str(20230100 + number) for number in range(1, 101))))
+    assert dates.edges == pytest.approx([20230125.75, 20230150.5, 20230175.25], abs=0.01)
 
 
 def test_stated_edges_hold_and_a_band_of_few_pictures_stays_for_itself() -> None:

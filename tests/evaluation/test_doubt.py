@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from resnetkit.evaluation.doubt import Answers, doubts
 from resnetkit.evaluation.guarantees import fit_decision
@@ -57,3 +58,17 @@ def test_a_temperature_that_was_not_kept_or_comes_from_others_changes_no_probabi
     kept = Answers(logits, targets, [None] * 100, Decision(fitted_on=100, rejects={"0.1": 0.5}), own=True)
     np.testing.assert_array_equal(kept.probabilities, softmax(logits))
     assert kept.kept()["rejects"]["0.1"]["threshold"] == pytest.approx(0.5)
+
+
+def test_areas_on_the_pictures_that_fitted_a_temperature_are_of_one_scale() -> None:
+    random = np.random.default_rng(0)
+    targets = np.repeat([0, 1], 60)
+    logits = np.stack([np.zeros(120), 4 * random.normal(2 * targets - 1, 1)], axis=1).astype(np.float32)
+    decision = Decision(temperature=2.0, fitted_on=120)
+    said = Answers(logits, targets, [None] * 120, decision, own=True)
+    assert len({float(d.temperature) for _, d in said.others or []}) > 1, "five scales"
+    metrics = classification_metrics(said.probabilities, targets, classes=["a", "b"], split="val")
+    figures = doubts(said, metrics)
+    wanted = roc_auc_score(targets, logits[:, 1])
+    assert figures["roc_auc"]["per_class"]["b"] == pytest.approx(wanted)
+    assert figures["screening"]["pictures"]["b"]["roc_auc"]["value"] == pytest.approx(wanted)

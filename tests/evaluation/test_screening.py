@@ -203,6 +203,10 @@ def test_youdens_threshold_has_the_largest_sum_and_lies_halfway() -> None:
 def test_a_goal_is_reached_at_the_least_cost() -> None:
     assert reached(SCORES, TRUE, "sensitivity 0.9") == (pytest.approx(0.25), 1.0, pytest.approx(0.4), True)
     assert reached(SCORES, TRUE, "specificity 0.8") == (pytest.approx(0.55), 0.8, 0.8, True)
+    for alarms in range(1, 10):  # 1 - 9 / 10 is a little less than 1 / 10
+        scores = np.concatenate([np.full(5, 0.5), np.linspace(0.6, 0.9, alarms), np.linspace(0.1, 0.4, 10 - alarms)])
+        _, found, quiet, met = reached(scores, np.arange(15) < 5, f"specificity {1 - alarms / 10:.1f}")
+        assert (found, quiet, met) == (1.0, pytest.approx(1 - alarms / 10), True)
     nothing_is_given_away = reached(np.arange(100.0), np.arange(100) >= 60, "sensitivity 0.5")
     assert nothing_is_given_away == (59.5, 1.0, 1.0, True)
 

@@ -115,3 +115,10 @@ def test_net_benefit_is_what_is_found_less_false_alarms_at_their_price() -> None
     rare = screening(rows(ILL), TARGETS, CLASSES, None, prevalence=0.1)["screening"]["net_benefit"]
     at = rare["thresholds"].index(0.1)  # where a probability of one half comes to lie: the same pictures are acted on
     assert rare["model"][at] == pytest.approx(0.1 * 4 / 5 - 0.9 * 2 / 5 * 0.1 / 0.9, abs=1e-5)
+
+
+def test_the_other_class_of_two_is_told_of_the_rest() -> None:
+    decision = Decision(point=Point(finding=1, at=0.3, goal="sensitivity 0.8", share=0.4))
+    found = screening(rows(ILL), TARGETS, CLASSES, None, decision=decision, finding=0, prevalence=0.5)["screening"]
+    assert found["threshold"] == pytest.approx(0.7)
+    assert found["at_prevalence"]["seen"] == pytest.approx(0.6)

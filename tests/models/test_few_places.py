@@ -38,6 +38,13 @@ def test_numbers_and_gradients_are_those_of_a_convolution(
     assert ours[1].stride() == convolution.weight.stride(), "as the optimizer's one pass over memory needs it"
 
 
+def test_a_second_derivative_is_refused() -> None:
+    pictures = torch.randn(1, 6, 2, 2).requires_grad_()
+    once = torch.autograd.grad(made(1)(pictures).square().sum(), pictures, create_graph=True)[0]
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        once.sum().backward()
+
+
 def test_frozen_filters_and_given_pictures_get_no_gradient() -> None:
     convolution = made(1).requires_grad_(False)
     pictures = torch.randn(2, 6, 2, 2).requires_grad_()

@@ -36,6 +36,9 @@ def test_a_prevalence_changes_probabilities_by_bayes_and_nobodys_answer() -> Non
     np.testing.assert_allclose(after[:, 0] / after[:, 2], before[:, 0] / before[:, 2], rtol=1e-3)
     assert (plain.told(before) == rare.told(after)).all()
     assert 0 < (plain.told(before) == 1).sum() < 500
+    for prevalence in (1e-6, 0.5, 1 - 1e-7):
+        stated = plain.asked(prevalence=prevalence)
+        assert (stated.told(stated.probabilities(logits)) == plain.told(before)).all(), prevalence
     assert rare.asked(prevalence=0.5).probabilities(logits) == pytest.approx(before, rel=1e-3)
 
 
@@ -73,4 +76,4 @@ def test_a_prevalence_stated_twice_is_the_last_one() -> None:
     assert twice.at == pytest.approx(once.at)
     assert twice.prevalence == once.prevalence == 0.02
     sure = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]], np.float32)
-    assert once.restated(sure).tolist() == sure.tolist()
+    assert once.restated(sure) == pytest.approx(sure)

@@ -81,11 +81,12 @@ def _number(value: str | None) -> float | None:
 
 
 def _quartiles(values: Sequence[str | None], numbers: Sequence[float | None]) -> tuple[float, ...]:
-    """Return the quartiles of values that are many different numbers, to four digits; else nothing."""
+    """Return the quartiles of values that are many different numbers, to a thousandth of their range; else nothing."""
     known = np.array([number for number in numbers if number is not None])
     if len(np.unique(known)) <= _FEW_NUMBERS or len(known) < _NUMERIC * sum(value is not None for value in values):
         return ()
-    edges = sorted({float(f"{edge:.4g}") for edge in np.quantile(known, [0.25, 0.5, 0.75])})
+    step = 10 ** math.floor(math.log10(np.ptp(known) / 1000))
+    edges = sorted({float(f"{round(edge / step) * step:.12g}") for edge in np.quantile(known, [0.25, 0.5, 0.75])})
     return tuple(edge for edge in edges if edge > known.min())
 
 

@@ -34,7 +34,9 @@ def said_of_none(by: Mapping[str, Any], columns: Collection[str]) -> str:
     """Say that nothing differs beyond chance between the values of these columns, or that nothing could be compared."""
     count = len(by["contrasts"])
     if not any(contrast["column"] in columns for contrast in by["contrasts"]):
-        return "Nothing could be compared: that needs two values with pictures that are named wrong, and right."
+        return (
+            f"Nothing could be compared: that needs two values of {FEWEST} pictures each, some named wrong, some right."
+        )
     return f"No figure differs beyond chance, adjusted for {counted(count, 'comparison')}; that proves no equality."
 
 

@@ -35,8 +35,9 @@ class Answers:
     """What a model says of pictures by its decision, honestly: one that these very pictures fitted is cross-fitted.
 
     `logits`: `[N, K]`, `targets`: `[N]` classes; `own`: whether these are the pictures that fitted the decision.
-    `probabilities`: what every figure is made of; `after`: those with a temperature, where the decision has none;
-    `told`: `[N]` classes.
+    `probabilities`: what every figure is made of but those of an order; `ranked`: for these, of one temperature, since
+    several would put pictures into another order; `after`: with a temperature, where the decision has none; `told`:
+    `[N]` classes.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Answers:
         if own or decision.fitted_on is None:
             self.others = cross_decisions(logits, targets, self.groups, point=decision.point)
         self.probabilities = self.of(logits)
+        self.ranked = decision.probabilities(logits)
         self.told = self.told_of(self.probabilities, np.arange(len(targets)))
         self.after = self.probabilities
         if self.others is not None and decision.fitted_on is None:
@@ -93,7 +95,7 @@ def doubts(
     `finding`, is looked for, at a stated `prevalence`, see `two_classes`.
     """
     probabilities, targets, after, groups = answers.probabilities, answers.targets, answers.after, answers.groups
-    ranked = rankings(probabilities, targets)
+    ranked = rankings(answers.ranked, targets)
     return {
         "top1_interval": _plain(accuracy_interval(answers.told == targets, groups)),
         "grouped": groups is not None,
@@ -107,7 +109,7 @@ def doubts(
             "after": reliability(after, targets),
         },
         **{name: area_figures(found, metrics["classes"]) for name, found in ranked.items()},
-        "curves": curves(probabilities, targets, metrics["classes"]),
+        "curves": curves(answers.ranked, targets, metrics["classes"]),
         "selective": selective(probabilities, targets),
         **case_figures(
             probabilities,
@@ -128,6 +130,7 @@ def doubts(
             decision=answers.decision,
             told=answers.told,
             tells=answers.told_of,
+            ranked=answers.ranked,
             how=how,
         ),
         **answers.kept(),

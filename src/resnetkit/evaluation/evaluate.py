@@ -110,10 +110,10 @@ def scored(
     metrics |= doubts(answers, metrics, finding=looked_for, prevalence=prevalence, how=asked)
     if part.columns:
         metrics |= by_column(
-            answers.probabilities, answers.told, targets, classes, part.columns, answers.groups,
+            answers.ranked, answers.told, targets, classes, part.columns, answers.groups,
             test=metrics.get("screening"),
         )  # fmt: skip
-    return metrics, _rows(part.items, answers.probabilities, answers.told, classes=classes, split=split)
+    return metrics, _rows(part.items, answers.ranked, answers.told, classes=classes, split=split)
 
 
 def part_logits(

@@ -27,6 +27,7 @@ from resnetkit.evaluation.uncertainty import (
 from resnetkit.models.goals import screening_goal_of
 
 _Z = 1.959964
+_ROUNDING = 1e-9  # of a share of pictures, as 1 - 9 / 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def operating_point(scores: np.ndarray, of_class: np.ndarray, goal: str) -> tupl
     else:
         aimed, other = (found, specificity) if name == "sensitivity" else (specificity, found)
         order = np.lexsort((aimed, other))  # the last has most of `other`, and of these most of what is aimed at
-        place = int(order[aimed[order] >= wanted][-1])
+        place = int(order[aimed[order] >= wanted - _ROUNDING][-1])
     return float(thresholds[place]), 0 < place < len(thresholds) - 1
 
 

@@ -23,13 +23,14 @@ _HALF = 0.5
 def screening(
     probabilities: np.ndarray, targets: np.ndarray, classes: Sequence[str], groups: Sequence[str | None] | None, *,
     finding: int | None = None, prevalence: float | None = None, decision: Decision | None = None,
-    told: np.ndarray | None = None, tells: Tells | None = None, how: Aggregation = MEAN,
+    told: np.ndarray | None = None, tells: Tells | None = None, ranked: np.ndarray | None = None,
+    how: Aggregation = MEAN,
 ) -> dict[str, Any]:  # fmt: skip
     """Return `screening` of metrics.json: of two classes, or where one of more is looked for.
 
     `probabilities`: `[N, K]`, `targets`: `[N]` classes. `finding` is the class that is looked for, else that of the
     `decision`, else the last of two. `told` and `tells` say which class is told of pictures and of cases, where that is
-    not by the decision.
+    not by the decision; `ranked` are probabilities `[N, K]` for the areas, where `probabilities` are of several scales.
 
     `pictures` has for each class that is asked about, both of two: `tp`, `fp`, `tn`, `fn`, and `sensitivity`,
     `specificity`, `ppv`, `npv`, `lr_positive`, `lr_negative` and `roc_auc`, each with `value` and `interval`, both None
@@ -49,11 +50,16 @@ def screening(
     asked = range(len(classes)) if len(classes) == 2 else (looked_for,)
     told = decision.told(probabilities) if told is None else told
     found: dict[str, Any] = {"finding": classes[looked_for], "threshold": _HALF, "goal": None}
+    seen = float((targets == looked_for).mean())
     if point is not None and point.finding == looked_for:
         found |= {"threshold": point.at, "goal": point.goal}
+        seen = point.share
     elif len(classes) > 2:
         found["threshold"] = None  # told where it is the most probable
-    found["pictures"] = _by_class(probabilities, told, targets, classes, asked, groups)
+    elif point is not None:  # the other one of two, which is told of the rest
+        found["threshold"], seen = 1 - point.at, 1 - point.share
+    ranked = probabilities if ranked is None else ranked
+    found["pictures"] = _by_class(ranked, told, targets, classes, asked, groups)
     scored, said, true, theirs = probabilities, told, targets, groups
     if groups is not None:
         try:
@@ -64,10 +70,10 @@ def screening(
             firsts = np.array([numbers[0] for numbers in cases.members])
             said = decision.told(cases.probabilities) if tells is None else tells(cases.probabilities, firsts)
             scored, true, theirs = cases.probabilities, cases.targets, None
-            found["cases"] = _by_class(scored, said, true, classes, asked, None)
+            ordered = by_case(ranked, targets, groups, how=how).probabilities
+            found["cases"] = _by_class(ordered, said, true, classes, asked, None)
             found["count"] = len(cases.names)
     of_class = true == looked_for
-    seen = point.share if point is not None and point.finding == looked_for else float((targets == looked_for).mean())
     if prevalence is not None:
         values = at_prevalence(said == looked_for, of_class, prevalence=prevalence, groups=theirs)
         found["at_prevalence"] = {

@@ -135,7 +135,7 @@ class Decision:
         )
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Return float32 `[N, K]` probabilities of `[N, K]` logits; every row adds up to 1."""
+        """Return `[N, K]` probabilities of `[N, K]` logits, float32 but at a stated prevalence; a row adds up to 1."""
         found = softmax(logits, temperature=self.temperature)
         return found if self.point is None else self.point.restated(found)
 

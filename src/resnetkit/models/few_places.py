@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 MANY_FILTERS = 512
@@ -70,6 +71,7 @@ class _Products(torch.autograd.Function):
         return found.view(count, height, width, len(weight)).permute(0, 3, 1, 2)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         patches, weight = ctx.saved_tensors
         count, channels, height, width = ctx.size

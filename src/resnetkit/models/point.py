@@ -48,7 +48,10 @@ class Point:
         return replace(self, at=float(at[0]), prevalence=prevalence)
 
     def restated(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return `[N, K]` probabilities, which fit pictures of which `share` is of the class, at the prevalence."""
+        """Return `[N, K]` probabilities, which fit pictures of which `share` is of the class, at the prevalence.
+
+        They are doubles then: what is told must not depend on how few digits there are near 1.
+        """
         if self.prevalence is None:
             return probabilities
         given = probabilities.astype(np.float64)
@@ -56,7 +59,7 @@ class Point:
         there = recalibrated(of_class, seen=self.share, prevalence=self.prevalence)
         given *= np.divide(1 - there, 1 - of_class, out=np.zeros_like(there), where=of_class < 1)[:, None]
         given[:, self.finding] = there
-        return given.astype(probabilities.dtype)
+        return given
 
     def told(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the class, `[N]`, that `[N, K]` probabilities tell: this one from `at` on, else the best of others."""
