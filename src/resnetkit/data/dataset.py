@@ -108,7 +108,9 @@ class Dataset:
     for: of others it says nothing. `objects`: whether these are marked, by `boxes` or by `masks`; such pictures have
     `several` labels. `page`: which one of files of several is read; `frames`: whether frames of files are pictures of
     their own (`data.frames`). `faults` are what was left out of annotations. `dicom`: how many are DICOM files, whose
-    tags were read. `hidden`: where sources are numbers. `origins` tells for each source who reads it, under which key.
+    tags were read. `hidden`: where sources are numbers. `tells` says of a text whether identifying tags of DICOM files
+    say it, None without such files. `origins` tells for each source, also those `outside`, who reads it, under which
+    key.
     """
 
     name: str
@@ -130,6 +132,7 @@ class Dataset:
     faults: tuple[Fault, ...] = field(default=(), repr=False)
     dicom: int = 0
     hidden: Hidden | None = None
+    tells: Callable[[str], bool] | None = field(default=None, repr=False, compare=False)
     origins: Mapping[str, tuple[Reader, str]] = field(repr=False, compare=False)
 
     def __len__(self) -> int:

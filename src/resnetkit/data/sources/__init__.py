@@ -60,6 +60,8 @@ class _Collected:
         self.unreadable += tree.unreadable
         self.roots += [] if tree.inside_archive else [tree.source]
         self.outside += layout.outside
+        keys = {tree.path(key): key for key in tree.pictures} if layout.outside else {}
+        self.origins.update((path, (tree.reader, keys[path])) for path in layout.outside)
         self.empty += layout.empty
 
     def dataset(self, name: str, *, names: tuple[str, ...] | None = None) -> Dataset:
@@ -118,6 +120,7 @@ def open_data(
     if rename:
         items = classes.renamed(items, rename, more=collected.names)
     named = classes.renamed_names(collected.names, rename or {})
+    by_number.check_classes(found, [*named, *(name for item in items for name in item.names)])
     names = arranging.checked_classes(list(map(found.shown, sources)), items, named=named)
     if collected.several:
         classes.check_writable(names)
@@ -133,9 +136,7 @@ def open_data(
         notes.insert(0, annotated.counted_objects(items, collected.objects))
     elif collected.several and not collected.unites:  # which files are one picture is known by their content
         notes.insert(0, counted_labels(items))
-    found = replace(found, items=tuple(items), classes=names, columns=named, limit=limit, notes=tuple(notes))
-    by_number.check_classes(found)
-    return found
+    return replace(found, items=tuple(items), classes=names, columns=named, limit=limit, notes=tuple(notes))
 
 
 def _given(images: Any, named: Any, task: Asked) -> _Collected:

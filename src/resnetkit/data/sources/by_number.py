@@ -1,7 +1,7 @@
 """Files whose paths tell who is pictured, named by number: in every table, page, picture, cache and error from then on.
 
-That is so where the path of a DICOM file, below DATA or above it, holds what an identifying tag of it says. Then all
-files of the data set have numbers: those of the sorted order of their paths, which stay the same from run to run.
+That is so where the path of a DICOM file, below DATA or above it, or the working folder, holds what an identifying tag
+of it says. Then all files of the data set have numbers: those of the sorted order of their paths.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import numpy as np
 
+from resnetkit.data.classes import in_order as in_order_of_classes
 from resnetkit.data.dataset import NUMBERED, Dataset, Hidden, Item, Reader
 from resnetkit.data.opening.dicom_identity import Identity, identity
 from resnetkit.data.opening.images import IMAGE_SUFFIXES
 from resnetkit.data.sources import grouping, patients
+from resnetkit.data.sources.arrays import Arrays
 from resnetkit.data.sources.folders import FolderReader
 from resnetkit.data.sources.telling import telling, together
 from resnetkit.errors import DataError, ResNetKitError, UsageError
@@ -30,12 +32,14 @@ _DICOM = (".dcm", ".dicom", ".ima")
 class Looked:
     """How many files of a data set are DICOM, and whether paths tell what their tags say.
 
-    `names`: path -> what a file is called, where paths tell who is pictured.
+    `names`: path -> what a file is called, where paths tell who is pictured. `tells` says of a text whether it does,
+    None without DICOM files.
     """
 
     dicom: int = 0
     names: Mapping[str, str] = field(default_factory=dict, repr=False)
     hidden: Hidden | None = None
+    tells: Callable[[str], bool] | None = field(default=None, repr=False)
 
     def name(self, path: str) -> str:
         """Return what a file is called."""
@@ -56,9 +60,11 @@ def look(dataset: Dataset, sources: Sequence[str]) -> Looked:
     the key cannot be kept.
     """
     found: dict[str, Identity] = {}
-    for item in dataset.items:
-        if may_be_dicom(item.source) and (one := _identity(*dataset.origins[item.source])) is not None:
-            found[item.source] = one
+    for source in in_order(dataset):
+        if not may_be_dicom(source) or isinstance(dataset.origins[source][0], Arrays):
+            continue
+        if (one := _identity(*dataset.origins[source])) is not None:
+            found[source] = one
     if not found:
         return Looked()
     above = _above(sources)
@@ -68,11 +74,13 @@ def look(dataset: Dataset, sources: Sequence[str]) -> Looked:
     beside = [*(item.source for item in dataset.items), *dataset.outside, *dataset.ignored, *dataset.empty]
     beside += [folder for folder, _ in dataset.unreadable]
     telling_paths |= {path for path in beside if path not in telling_paths and everything.is_word_of(path)}
+    if everything.stands_in(_working_folder()):  # a run keeps it, to find its pictures again
+        telling_paths |= found.keys()
     if not telling_paths:
-        return Looked(dicom=len(found))
+        return Looked(dicom=len(found), tells=everything.stands_in)
     pictures = in_order(dataset)
     hidden = Hidden(_token(pictures), _words(len(telling_paths), len(pictures)), everything.stands_in)
-    return Looked(dicom=len(found), names=_numbered(pictures), hidden=hidden)
+    return Looked(dicom=len(found), names=_numbered(pictures), hidden=hidden, tells=everything.stands_in)
 
 
 def in_order(dataset: Dataset) -> list[str]:
@@ -80,14 +88,17 @@ def in_order(dataset: Dataset) -> list[str]:
     return sorted({*(item.source for item in dataset.items), *dataset.outside})
 
 
-def by_number(dataset: Dataset, looked: Looked, *, hashed: bool = False) -> Dataset:
+def by_number(dataset: Dataset, looked: Looked, *, hashed: bool = False, of_paths: bool = False) -> Dataset:
     """Return the data set with its files named by number, where a path of it tells who is pictured.
 
-    Groups that are no hashes, as those of tags are, become such. Notes that would tell it are left out.
+    Groups become hashes, all of them, where a tag says one, whether paths tell or not, and where they are `of_paths`
+    that tell; those of tags are such (`hashed`). Notes that would tell it are left out.
 
     Raises `DataError` for annotated pictures, whose files name them.
     """
-    dataset = replace(dataset, dicom=looked.dicom)
+    dataset = replace(dataset, dicom=looked.dicom, tells=looked.tells)
+    if not hashed and (_telling_groups(dataset) or (of_paths and looked.hidden is not None)):
+        dataset = replace(dataset, items=tuple(map(_hashed, dataset.items)))
     if looked.hidden is None:
         return dataset
     if dataset.objects != "none" or dataset.faults:
@@ -98,7 +109,7 @@ def by_number(dataset: Dataset, looked: Looked, *, hashed: bool = False) -> Data
     others = {path: f"other {number}" for number, path in enumerate(dataset.ignored, start=1)}
     folders = [*dataset.empty, *(folder for folder, _ in dataset.unreadable)]
     places = {path: f"folder {number}" for number, path in enumerate(dict.fromkeys(folders), start=1)}
-    named = replace(
+    return replace(
         dataset,
         name=NUMBERED,
         items=tuple(replace(item, source=looked.name(item.source)) for item in dataset.items),
@@ -112,7 +123,6 @@ def by_number(dataset: Dataset, looked: Looked, *, hashed: bool = False) -> Data
         notes=(*_untelling(dataset, looked.hidden), looked.hidden.words),
         hidden=looked.hidden,
     )  # fmt: skip
-    return named if hashed else replace(named, items=tuple(map(_hashed, named.items)))
 
 
 def _untelling(dataset: Dataset, hidden: Hidden) -> Iterator[str]:
@@ -131,18 +141,22 @@ def named(dataset: Dataset, sources: Sequence[str], group_by: str | None, *, col
     if group_by:
         items, notes = grouping.grouped(dataset.items, group_by, tuple(columns), dataset.read, shown=looked.name)
         dataset = replace(dataset, items=items, notes=(*dataset.notes, *notes))
-    return by_number(dataset, looked, hashed=group_by in patients.TAGS and group_by not in columns)
+    by_tag = group_by in patients.TAGS and group_by not in columns
+    if by_tag:  # whose files are opened whatever their names
+        looked = replace(looked, dicom=max(looked.dicom, sum(item.group is not None for item in dataset.items)))
+    return by_number(dataset, looked, hashed=by_tag, of_paths=group_by is not None and group_by not in columns)
 
 
-def check_classes(dataset: Dataset) -> None:
+def check_classes(dataset: Dataset, names: Iterable[str]) -> None:
     """Raise `DataError` where a class is called as an identifying tag says: classes stand in every output."""
-    if dataset.hidden is None:
+    if dataset.tells is None:
         return
-    told = [number for number, name in enumerate(dataset.classes, start=1) if dataset.hidden.tells(name)]
+    ordered = in_order_of_classes(names)
+    told = [number for number, name in enumerate(ordered, start=1) if dataset.tells(name)]
     if told:
         which = ", ".join(map(str, told[:5]))
         raise DataError(
-            f"{len(told)} of {len(dataset.classes)} classes are called as an identifying tag of these DICOM files says "
+            f"{len(told)} of {len(ordered)} classes are called as an identifying tag of these DICOM files says "
             f"(number {which} in their order), and classes stand in every output: rename the folder, or --rename"
         )
 
@@ -154,6 +168,10 @@ def _words(telling_paths: int, files: int) -> str:
         f"{hold} what identifying tags of DICOM files say: {are} named by number and no path is kept; "
         "resnetkit.path_of(NUMBER, DATA) tells which it is"
     )
+
+
+def _telling_groups(dataset: Dataset) -> bool:
+    return dataset.tells is not None and any(map(dataset.tells, {item.group for item in dataset.items if item.group}))
 
 
 def _hashed(item: Item) -> Item:
@@ -180,6 +198,13 @@ def _identity(reader: Reader, key: str) -> Identity | None:
 
 def _whole(source: str) -> str:
     return os.path.abspath(source)
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return ""
 
 
 def _above(sources: Sequence[str]) -> str:

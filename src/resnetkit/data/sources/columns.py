@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -58,6 +58,7 @@ class Wanted:
         else:
             said = (self.cells.get(file.source) or self.cells.get(dataset.origins[file.source][1]) for file in files)
             values, edges, missing = tuple(value or None for value in said), self.edges, "says nothing of the pictures"
+            values = _untelling(self.name, values, dataset.tells)
         if not any(values):
             raise UsageError(f"--by {self.name}: {missing}")
         return Column(name=self.name, values=values, edges=edges)
@@ -117,13 +118,24 @@ def _cells(table: tables.Table, name: str) -> dict[str, str]:
     for line, row in table.rows:
         path, value = tables.picture_path(table, line, row), row[name]
         if found.setdefault(path, value) != value:
-            raise table.wrong(line, f"{name} is {value!r} here, and {found[path]!r} for the same picture above")
+            raise table.wrong(line, f"{name} says something else here than for the same picture above")
     return found
 
 
 def _file_of(dataset: Dataset, item: Item) -> Item:
     """Return a picture, or the file of which it is a frame (`data.frames`)."""
     return item if item.source in dataset.origins else replace(item, source=item.source.rpartition("#")[0])
+
+
+def _untelling(
+    name: str, values: tuple[str | None, ...], tells: Callable[[str], bool] | None
+) -> tuple[str | None, ...]:
+    """Return the values of a column, all as hashes where an identifying tag of the DICOM files says one of them."""
+    there = set(values) - {None}
+    if tells is None or not any(tells(value) for value in there if value is not None):
+        return values
+    key = patients.key()
+    return tuple(value and patients.hashed(value, tag=f"column {name}", key=key) for value in values)
 
 
 def _of_tags(name: str, dataset: Dataset, items: Sequence[Item]) -> tuple[str | None, ...]:

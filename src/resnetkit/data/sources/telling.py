@@ -44,7 +44,13 @@ class Telling:
 
     def stands_in(self, path: str) -> bool:
         """Tell whether one of them stands in a path, or in another text."""
-        return self.is_word_of(path) or any(one in name for name in _joined(path) for one in self.anywhere)
+        return self.is_word_of(path) or any(map(self._is_within, _joined(path)))
+
+    def _is_within(self, name: str) -> bool:
+        if len(name) ** 2 > len(self.anywhere):
+            return any(one in name for one in self.anywhere)
+        ends = range(_ANYWHERE, len(name) + 1)
+        return any(name[start:end] in self.anywhere for end in ends for start in range(end - _ANYWHERE + 1))
 
     def is_word_of(self, path: str) -> bool:
         """Tell it of the words of a path alone, which takes as long however many they are."""
