@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resnetkit.data.sources import by_number, open_data
+import resnetkit as rk
+from resnetkit.data.opening.dicom_identity import identity
+from resnetkit.data.sources import by_number, open_data, open_pictures
 from resnetkit.data.sources.columns import wanted
+from resnetkit.data.sources.telling import telling
 from resnetkit.errors import DataError
 from tests.test_privacy import one_of
 
@@ -59,3 +62,50 @@ def test_arrays_are_not_searched_for_tags(tmp_path: Path, monkeypatch: pytest.Mo
     np.savez(tmp_path / "x.npz", train_images=np.zeros((4, 8, 8), np.uint8), train_labels=np.arange(4) % 2)
     monkeypatch.setattr(by_number, "_identity", lambda *_: pytest.fail("an array was read"))
     assert len(open_data(str(tmp_path / "x.npz")).items) == 4
+
+
+def test_a_name_is_known_in_encodings_that_its_file_does_not_tell(tmp_path: Path) -> None:
+    for how, who in (("utf-8", "Öhrlein"), ("gb18030", "山田^太郎")):
+        path = one_of(tmp_path / how, "1.dcm", PatientName=who.encode(how).decode("latin-1"))
+        found = identity(lambda path=path: path.open("rb"))  # type: ignore[misc]
+        assert found is not None
+        assert telling(found.said).stands_in(f"in/{who}.dcm")
+
+
+def test_a_list_that_has_a_file_twice_has_the_same_numbers_for_every_verb(tmp_path: Path) -> None:
+    names = [one_of(tmp_path, f"{who}.dcm", PatientName=who).name for who in ("Quasthoff", "Silbersee", "Wehwalt")]
+    rows = ["image_path,label", f"./{names[2]},b", f"{names[0]},a", f"{names[2]},b", f"{names[1]},a", f"{names[0]},a"]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    found = open_data(str(tmp_path / "list.csv"))
+    assert len(found.items) == 3
+    for item in found.items:
+        path = rk.path_of(int(item.source[5:9]), tmp_path / "list.csv")
+        assert Path(path).read_bytes() == found.read(item)
+
+
+def test_lines_of_lists_name_no_dicom_file(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("image_path,label\nQuasthoff.dcm,a\nQuasthoff.dcm,Ida\n")
+    with pytest.raises(DataError, match=r"list.csv, line 3: the picture is listed again \(first in line 2\), as some"):
+        open_data(str(tmp_path / "list.csv"), task="classification")
+    (tmp_path / "list.csv").write_text("image_path,label\nQuasthoff.dcm,\n")
+    with pytest.raises(DataError, match=r"list.csv, line 2: the picture has no label"):
+        open_data(str(tmp_path / "list.csv"))
+    for name in ("Wehwalt/1.dcm", "wehwalt/2.dcm"):
+        one_of(tmp_path / "scans", name, PatientName="Wehwalt")
+    with pytest.raises(DataError, match=r"^2 of 2 classes are called"):
+        open_data(str(tmp_path / "scans"))
+
+
+def test_why_a_numbered_archive_cannot_be_read_is_told_without_its_name(tmp_path: Path) -> None:
+    one_of(tmp_path / "scans", "Quasthoff.dcm", PatientName="Quasthoff")
+    (tmp_path / "Quasthoff.zip").write_bytes(b"PK\3\4 broken")
+    found = open_pictures(tmp_path / "scans", tmp_path / "Quasthoff.zip")
+    said = []
+    for item in found.items:
+        try:
+            found.read(item)
+        except DataError as error:
+            said.append(str(error))
+    assert len(said) == 1
+    assert "Quasthoff" not in said[0]
+    assert "zip" in said[0] or "archive" in said[0], said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, BinaryIO, Literal
@@ -98,7 +99,9 @@ def _said(dataset: Any) -> Iterator[tuple[Kind, str]]:
     kinds, around = _tags()
     for tag in list(dataset.keys()):
         if (kind := kinds.get(tag)) is not None:
-            yield from ((kind, value) for value in _text(dataset, tag).split("\\") if value)
+            text = _text(dataset, tag)
+            for read in {text, *(_otherwise(text) if kind in ("person", "place") else ())}:
+                yield from ((kind, value) for value in read.split("\\") if value)
         elif tag in around:
             try:
                 inside = list(dataset[tag].value or ())
@@ -106,6 +109,15 @@ def _said(dataset: Any) -> Iterator[tuple[Kind, str]]:
                 continue
             for one in inside:
                 yield from _said(one)
+
+
+def _otherwise(text: str) -> Iterator[str]:
+    """Yield what the bytes of a text say in UTF-8 and in GB18030, which many files hold and do not say so."""
+    if text.isascii():
+        return
+    for how in ("utf-8", "gb18030"):
+        with suppress(UnicodeError):
+            yield text.encode("latin-1").decode(how)
 
 
 def _text(dataset: Any, tag: Any) -> str:

@@ -314,8 +314,10 @@ def _add_readable(collected: _Collected, source: str, group_by: str | None = Non
         table = tables.read_table(source, needed=("image_path",))
         paths = [tables.picture_path(table, line, row) for line, row in table.rows]
         groups = [row.get(group_by, "") if group_by else "" for _, row in table.rows]
-        listed = [(path, Item(path, group=group or None)) for path, group in zip(paths, groups, strict=True)]
-        _add_listed(collected, listed, table)
+        listed: dict[str, tuple[str, Item]] = {}  # each file once, as in a list with labels: their numbers are the same
+        for path, group in zip(paths, groups, strict=True):
+            listed.setdefault(os.path.normpath(path), (path, Item(path, group=group or None)))
+        _add_listed(collected, list(listed.values()), table)
         collected.columns += table.columns
     elif os.path.isfile(source) and dicomdir.is_dicomdir(source):
         listed_there = dicomdir.read(source)

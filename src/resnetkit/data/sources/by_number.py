@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
@@ -114,7 +115,8 @@ def by_number(dataset: Dataset, looked: Looked, *, hashed: bool = False, of_path
         name=NUMBERED,
         items=tuple(replace(item, source=looked.name(item.source)) for item in dataset.items),
         origins={
-            looked.name(source): (_Nameless(reader), key) for source, (reader, key) in dataset.origins.items()
+            looked.name(source): (_Nameless(reader, source, looked.hidden), key)
+            for source, (reader, key) in dataset.origins.items()
         },
         outside=tuple(map(looked.name, dataset.outside)),
         ignored=tuple(others[path] for path in dataset.ignored),
@@ -244,8 +246,8 @@ def _suffix(path: str) -> str:
 class _Nameless:
     """Reads what another reader does; what cannot be read is told without its path."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, reader: Reader, source: str, hidden: Hidden) -> None:
+        self._reader, self._source, self._hidden = reader, source, hidden
 
     def read(self, key: str) -> bytes | np.ndarray:
         """Return what the reader does; raises `OSError` and `DataError` that name nothing."""
@@ -253,5 +255,9 @@ class _Nameless:
             return self._reader.read(key)
         except OSError as error:
             raise OSError(error.errno, error.strerror or "cannot be read") from None
-        except ResNetKitError:
-            raise DataError("cannot be read from where it lies; look at it there") from None
+        except ResNetKitError as error:
+            why = str(error).rpartition(": ")[2]
+            named = [name for name in re.split(r"[/\\]|::", self._source) if len(name) > 2]
+            if os.sep in why or any(name in why for name in named) or self._hidden.tells(why):
+                why = "cannot be read from where it lies; look at it there"
+            raise DataError(why) from None

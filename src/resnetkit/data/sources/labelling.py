@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from resnetkit.data.classes import in_order, normal_name, several_names
 from resnetkit.data.dataset import Item, labels_written
+from resnetkit.data.sources.by_number import may_be_dicom
 from resnetkit.data.sources.tables import Cells, Table, check_columns, picture_path, read_table, split_of
 from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.words import counted
@@ -223,7 +224,7 @@ def _united(
         key = os.path.normpath(path)
         earlier, _, other = first.setdefault(key, (line, path, item))
         if replace(item, source=other.source) != other:
-            raise table.wrong(line, _contradiction(row["image_path"], item, other, line=earlier))
+            raise table.wrong(line, _contradiction(row, item, other, line=earlier))
         now = said_in(line, row)
         said[key] = said[key].and_also(now) if key in said else now
     pictures, notes = _known((path, item, said[key]) for key, (_, path, item) in first.items())
@@ -261,16 +262,23 @@ def _single(table: Table, group_column: str | None) -> Pictures:
     for line, row in table.rows:
         path, item = _unlabelled(table, line, row, group_column)
         if not row["label"]:
-            raise table.wrong(line, f"{row['image_path']} has no label: write one, or add --task multilabel")
+            raise table.wrong(line, f"{_shown(row)} has no label: write one, or add --task multilabel")
         item = replace(item, labels=(normal_name(row["label"]),))
         earlier, _, other = first.setdefault(os.path.normpath(path), (line, path, item))
         if replace(item, source=other.source) != other:
-            raise table.wrong(line, _contradiction(row["image_path"], item, other, line=earlier))
+            raise table.wrong(line, _contradiction(row, item, other, line=earlier))
     return [(path, item) for _, path, item in first.values()]
 
 
-def _contradiction(name: str, item: Item, other: Item, *, line: int) -> str:
-    what = f"{name} is listed again (first in line {line})"
+def _shown(row: Cells) -> str:
+    """Return what to call the picture of a row: not by its path where that may tell who is pictured."""
+    return "the picture" if may_be_dicom(row["image_path"]) else row["image_path"]
+
+
+def _contradiction(row: Cells, item: Item, other: Item, *, line: int) -> str:
+    what = f"{_shown(row)} is listed again (first in line {line})"
     if item.labels == other.labels:
         return f"{what} with another {'split' if item.split != other.split else 'group'}"
+    if may_be_dicom(row["image_path"]):
+        return f"{what}, as something else: keep one row, or add --task multilabel"
     return f"{what}, as {item.written!r} and {other.written!r}: keep one row, or add --task multilabel"

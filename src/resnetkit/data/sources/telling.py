@@ -31,6 +31,11 @@ _NO_NAMES = frozenset((
 ))
 # fmt: on
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "æ": "ae"})
+# Letters that are no others with an accent, as people write them without.
+_PLAIN = str.maketrans({
+    "ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "ı": "i", "æ": "ae", "Æ": "AE",
+    "œ": "oe", "Œ": "OE", "ħ": "h", "Ħ": "H",
+})  # fmt: skip
 _WORDS = re.compile(r"[^\W\d_]+|\d+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -145,5 +150,5 @@ def _folded(text: str, *, keep: str = "") -> str:
 
 
 def _without_accents(text: str) -> str:
-    whole = unicodedata.normalize("NFKD", text)
+    whole = unicodedata.normalize("NFKD", text.translate(_PLAIN))
     return unicodedata.normalize("NFC", "".join(letter for letter in whole if not unicodedata.combining(letter)))
