@@ -16,6 +16,7 @@ from resnetkit.data.columns import Column
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.data.opening import dicom_header, signatures
 from resnetkit.data.sources import arrays, patients, tables
+from resnetkit.data.sources.by_number import may_be_dicom
 from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.words import one_line
 
@@ -118,7 +119,9 @@ def _cells(table: tables.Table, name: str) -> dict[str, str]:
     for line, row in table.rows:
         path, value = tables.picture_path(table, line, row), row[name]
         if found.setdefault(path, value) != value:
-            raise table.wrong(line, f"{name} says something else here than for the same picture above")
+            if may_be_dicom(path):  # its tags may say these values too
+                raise table.wrong(line, f"{name} is something else here than for the same picture above")
+            raise table.wrong(line, f"{name} is {value!r} here, and {found[path]!r} for the same picture above")
     return found
 
 
