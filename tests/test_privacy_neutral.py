@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import resnetkit as rk
+from resnetkit.data.decoded import survey
 from resnetkit.data.opening.dicom_identity import identity
 from resnetkit.data.sources import by_number, open_data, open_pictures
 from resnetkit.data.sources.columns import wanted
@@ -56,6 +57,7 @@ def test_tags_that_were_read_of_files_with_other_suffixes_make_it_a_set_of_dicom
     for name in ("a/1.png", "b/2.png"):
         one_of(tmp_path / "scans", name, PatientID=name)
     assert open_data(str(tmp_path / "scans"), group_by="PatientID").dicom == 2
+    assert survey.survey(open_data(str(tmp_path / "scans")), threads=1).dicom
 
 
 def test_arrays_are_not_searched_for_tags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -359,5 +359,5 @@ def _prepared(
         records=records,
         several=dataset.several,
         objects=dataset.objects,
-        dicom=dataset.dicom > 0,
+        dicom=dataset.dicom > 0 or surveyed.dicom,
     )

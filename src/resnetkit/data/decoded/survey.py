@@ -31,7 +31,7 @@ class Survey:
     `digests` and `depths` are by source; `unreadable` maps a source to the reason. `sizes` are the (width, height) of
     at most 2,000 pictures spread evenly over the data. `contents`: of each picture that could be decoded, by source.
     `kept`: the pictures themselves, as far as there is room for them; `prepare` uses them up. `several`: files
-    with several pages, of which one is used.
+    with several pages, of which one is used. `dicom`: whether a file is DICOM by its content, whatever its name.
     """
 
     digests: Mapping[str, str] = field(repr=False)
@@ -41,6 +41,7 @@ class Survey:
     contents: Mapping[str, Content] = field(repr=False, default_factory=dict)
     kept: Kept = field(repr=False, compare=False, default_factory=lambda: Kept(0))
     several: frozenset[str] = field(default=frozenset(), repr=False)
+    dicom: bool = False
 
     @property
     def pixels(self) -> Mapping[str, str]:
@@ -74,6 +75,7 @@ class _Look(NamedTuple):
     data: bytes | np.ndarray | None = None
     pixels: np.ndarray | None = None
     several: bool = False
+    dicom: bool = False
     why: str | None = None
 
 
@@ -86,7 +88,7 @@ def survey(dataset: Dataset, *, threads: int, progress: Progress | None = None) 
     sampled = {item.source for item in dataset.items[::every]}
     digests, depths, unreadable, sizes = {}, {}, {}, []
     found: dict[str, Content] = {}
-    several: set[str] = set()
+    several, dicom = set[str](), False
     kept = Kept.for_this_machine()
     looks = _looks(dataset, sampled, threads=threads, progress=progress)
     for item, one in zip(dataset.items, looks, strict=True):
@@ -102,10 +104,11 @@ def survey(dataset: Dataset, *, threads: int, progress: Progress | None = None) 
             found[item.source] = one.content
         if one.several:
             several.add(item.source)
+        dicom |= one.dicom
         kept.add(item.source, one.data, one.pixels)
     return Survey(
         digests=digests, depths=depths, unreadable=unreadable, sizes=tuple(sizes), contents=found, kept=kept,
-        several=frozenset(several),
+        several=frozenset(several), dicom=dicom,
     )  # fmt: skip
 
 
@@ -156,7 +159,8 @@ def _look(dataset: Dataset, item: Item, known: Mapping[str, Content], *, measure
         return _Look(digest, depth, size, content, data)
     whole = pixels is not None and signatures.picture_format(data) != "JPEG"  # JPEGs may be asked for smaller
     several = dataset.page > 1 or images.has_several(data)
-    return _Look(digest, depth, size, content, None if whole else data, pixels, several=several)
+    dicom = signatures.is_dicom(data)
+    return _Look(digest, depth, size, content, None if whole else data, pixels, several=several, dicom=dicom)
 
 
 def reason(error: ResNetKitError, item: Item) -> str:
