@@ -10,12 +10,13 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 INSTALLED     := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 
-.PHONY: help demo test lint check clean
+.PHONY: help demo test test-slow lint check clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo    train, evaluate and predict once, offline, on handwritten digits'
-	@echo 'make test    run the tests'
+	@echo 'make test    run the tests, but the slow ones'
+	@echo 'make test-slow  run those: whole commands, several processes, trainings'
 	@echo 'make lint    formatting, lint and types'
 	@echo 'make check   lint and test: what has to pass before a change goes in'
 	@echo 'make clean   remove .venv and caches; runs/ and demo/ stay'
@@ -25,6 +26,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED_DEV)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+test-slow: $(INSTALLED_DEV)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'slow and not gpu and not network'
 
 lint: $(INSTALLED_DEV)
 	@$(BIN)/python -m ruff format --check

@@ -1,5 +1,6 @@
 """Fixtures every room's tests share."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,13 @@ Output = tuple[int, str, str]
 os.environ.setdefault("RESNETKIT_OFFLINE", "1")
 # Two threads that wait for each other on a busy machine can be ten times slower than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _rare_looks_for_garbage() -> None:
+    """Leave what torch and matplotlib brought alone: to look at it again and again is a tenth of many small tests."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -28,6 +28,7 @@ def test_the_fastest_that_answers_alike_is_recommended():
     assert recommended(uncompared) is uncompared[1]
 
 
+@pytest.mark.slow
 def test_every_way_is_measured_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path / "insects.safetensors", decision=Decision())
     reference = rk.load(file, engine="torch", precision="fp32", threads=1)

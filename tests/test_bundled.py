@@ -284,6 +284,7 @@ def few_digits(folder: Path) -> list[Path]:
     return [path for path in every if path.exists()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("there", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_demo_fine_tunes_it_where_it_is_there(
     there: bool, carried: Path, resnetkit: Callable[..., Output], monkeypatch: pytest.MonkeyPatch

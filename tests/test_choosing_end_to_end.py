@@ -98,6 +98,7 @@ def test_every_place_says_what_chose(runs: dict[str, rk.Run], resnetkit: Callabl
     assert f"epoch {epoch} of 5, chosen by accuracy among 5 on" in out
 
 
+@pytest.mark.slow
 def test_a_comparison_with_a_run_that_these_pictures_chose_gives_no_verdict(
     runs: dict[str, rk.Run], noise: Path, tmp_path: Path
 ) -> None:

@@ -104,6 +104,7 @@ def test_predict_says_not_sure_and_gives_sets(other: rk.Run, digits: Path) -> No
     assert all("classes is possible" in p.warnings[-1] for p in cut)
 
 
+@pytest.mark.slow
 def test_thresholds_that_were_never_fitted_are_told(
     resnetkit: Callable[..., Output],
     other: rk.Run,

@@ -195,6 +195,7 @@ for line in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_no_verb_leaves_anything_outside_the_cache(tmp_path: Path) -> None:
     for name in ("home", "tmp", "work/photos"):
         (tmp_path / name).mkdir(parents=True)
@@ -328,6 +329,7 @@ rk.plan((images, labels), model="resnet8")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no pseudo-terminals")
 def test_a_terminal_is_shown_what_goes_on_and_a_script_is_not() -> None:
     done = subprocess.run([sys.executable, "-c", SHOWN], capture_output=True, text=True, timeout=240)

@@ -34,6 +34,7 @@ def parts(tmp_path: Path) -> Path:
     return tmp_path / "parts"
 
 
+@pytest.mark.slow
 def test_wide_pictures_are_trained_resumed_named_and_exported_in_their_own_frame(
     parts: Path, resnetkit: Callable[..., Output]
 ) -> None:

@@ -128,6 +128,7 @@ def test_an_export_is_a_model(file: Path, photos: Path, tmp_path: Path, to: str,
         rk.load(made.folder, engine="torch")
 
 
+@pytest.mark.slow
 def test_torchvision_loads_the_weights_and_the_script_runs_them(photos: Path, tmp_path: Path) -> None:
     spec = ResNetSpec(num_classes=2)
     file = write(tmp_path / "two.safetensors", spec, size=40)

@@ -111,6 +111,7 @@ def test_a_prepared_model_that_was_cut_off_is_made_again_and_a_damaged_one_is_to
         rk.load(file, precision="fp32").predict(some(1, 40, 40)[0])
 
 
+@pytest.mark.slow
 def test_a_process_may_end_while_requests_are_under_way(file: Path, cache: Path) -> None:
     program = """if True:
         import sys

@@ -189,6 +189,7 @@ def test_a_classifier_becomes_the_backbone_and_says_what_came_along(
     assert "fc stayed behind" in told
 
 
+@pytest.mark.slow
 def test_a_detector_s_trunk_becomes_a_classifier_and_its_heads_a_detector_s(
     digits: Path, run: rk.Run, shapes: Path, tmp_path: Path, resnetkit: Callable[..., Output]
 ) -> None:

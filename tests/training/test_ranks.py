@@ -266,6 +266,7 @@ def ends(place: Path) -> dict[str, dict[str, Any]]:
     return dict(zip(JOBS, in_order(list(JOBS.values()), place), strict=True))
 
 
+@pytest.mark.slow
 def test_loss_curves_are_those_of_one_process_at_equal_batch(ends: dict[str, Any], place: Path) -> None:
     one = rows_of(place / "frozen-1")
     assert len(one) == 2
@@ -275,6 +276,7 @@ def test_loss_curves_are_those_of_one_process_at_equal_batch(ends: dict[str, Any
             assert float(ours[name]) == pytest.approx(float(value), abs=1e-4), name
 
 
+@pytest.mark.slow
 def test_several_labels_are_learnt_and_scored_alike_by_one_and_two(ends: dict[str, Any], place: Path) -> None:
     assert ends["labels-1"]["codes"] + ends["labels-2"]["codes"] == [0, 0, 0], ends["labels-2"]["said"]
     for ours, theirs in zip(rows_of(place / "labels-2"), rows_of(place / "labels-1"), strict=True):
@@ -300,6 +302,7 @@ def test_objects_are_learnt_and_scored_alike_by_one_and_two(tmp_path: Path) -> N
         )
 
 
+@pytest.mark.slow
 def test_the_first_rank_writes_and_speaks_for_all(ends: dict[str, Any], place: Path) -> None:
     first, *others = ends["frozen-3"]["said"]
     assert "epoch   2" in first
@@ -310,6 +313,7 @@ def test_the_first_rank_writes_and_speaks_for_all(ends: dict[str, Any], place: P
     assert (place / "frozen-3" / "command.txt").read_text().startswith("torchrun --nproc-per-node 3 -m resnetkit train")
 
 
+@pytest.mark.slow
 def test_sigterm_saves_on_all_ranks_and_resume_ends_with_the_same_bits(ends: dict[str, Any], place: Path) -> None:
     assert ends["stopped"]["codes"] == [143, 143]
     first, second = ends["stopped"]["said"]
@@ -319,10 +323,12 @@ def test_sigterm_saves_on_all_ranks_and_resume_ends_with_the_same_bits(ends: dic
     assert_same_bits(place / "whole", place / "stopped")
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_rank_stops_all_at_the_same_step(ends: dict[str, Any]) -> None:
     assert ends["one-stopped"]["codes"] == [130, 130]
 
 
+@pytest.mark.slow
 def test_another_number_of_ranks_goes_on_under_torchrun_alone(ends: dict[str, Any], place: Path) -> None:
     assert ends["without-torchrun"]["codes"] == [2]
     assert "torchrun --nproc-per-node 2 -m resnetkit resume other" in ends["without-torchrun"]["said"][0]
@@ -332,6 +338,7 @@ def test_another_number_of_ranks_goes_on_under_torchrun_alone(ends: dict[str, An
     assert "world_size = 3" in (place / "other" / "recipe.toml").read_text()
 
 
+@pytest.mark.slow
 def test_where_one_rank_is_killed_all_stop_and_one_line_names_it(ends: dict[str, Any]) -> None:
     killed = ends["killed"]
     assert killed["codes"] == [5, -signal.SIGKILL, 5]
@@ -342,16 +349,19 @@ def test_where_one_rank_is_killed_all_stop_and_one_line_names_it(ends: dict[str,
     assert "resnetkit resume killed" in lines[0]
 
 
+@pytest.mark.slow
 def test_what_torchrun_restarts_takes_up_the_run_it_had_begun(ends: dict[str, Any], place: Path) -> None:
     assert ends["restarted"]["codes"] == [0, 0, 0], ends["restarted"]["said"]
     assert [int(row["epoch"]) for row in rows_of(place / "killed")] == list(range(1, 6))
 
 
+@pytest.mark.slow
 def test_the_first_rank_can_be_lost_too(ends: dict[str, Any]) -> None:
     assert ends["first-killed"]["codes"] == [-signal.SIGKILL, 5]
     assert "resnetkit: rank 0 of 2 (process " in ends["first-killed"]["said"][1]
 
 
+@pytest.mark.slow
 def test_batchnorm_over_all_ranks_is_refused_on_a_cpu_in_one_line(ends: dict[str, Any], place: Path) -> None:
     assert ends["sync"]["codes"] == [2, 2]
     assert "batchnorm=frozen" in ends["sync"]["said"][0]
@@ -359,11 +369,13 @@ def test_batchnorm_over_all_ranks_is_refused_on_a_cpu_in_one_line(ends: dict[str
     assert not (place / "sync").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", ["scores-2", "scores-3", "sums", "errors"])
 def test_ranks_hold_the_same(ends: dict[str, Any], check: str) -> None:
     assert set(ends[check]["codes"]) == {0}, "\n".join(ends[check]["said"])
 
 
+@pytest.mark.slow
 def test_the_reason_of_a_rank_that_stops_reaches_the_others(ends: dict[str, Any]) -> None:
     first, second = ends["one-fails"]["said"]
     assert "LostRankError rank 1 of 2" in first
