@@ -9,14 +9,12 @@ import pytest
 from PIL import Image
 
 import resnetkit as rk
-from resnetkit.api import pictures
-from resnetkit.cli import main
-from resnetkit.cli.demo import write_digits
-from resnetkit.report.drawing import charts, plots, together
-from resnetkit.training.planning import duration
+
+# What brings torch and matplotlib is imported by the fixtures: the process that hands the tests out needs neither.
 
 # Exit code, stdout, stderr.
 Output = tuple[int, str, str]
+_DRAWING = "resnetkit.report.drawing"
 
 os.environ.setdefault("RESNETKIT_OFFLINE", "1")
 # Two threads that wait for each other on a busy machine can be ten times slower than one.
@@ -53,12 +51,12 @@ def _blank_sheets(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         module = getattr(request.module, "__name__", "")
         if not module.startswith("tests.report.") and not getattr(request.module, "DRAWN", False):
-            patch.setattr(charts, "_draw", lambda _, path, *__: _blank(path))
-            patch.setattr(together, "diagram", lambda _, path: _blank(path))
+            patch.setattr(f"{_DRAWING}.charts._draw", lambda _, path, *__: _blank(path))
+            patch.setattr(f"{_DRAWING}.together.diagram", lambda _, path: _blank(path))
             for name in ("prediction_grid", "augmented", "confusion"):
-                patch.setattr(plots, name, lambda _, path, **__: _blank(path))
-            patch.setattr(pictures, "_draw_found", lambda _, __, path, ___: _blank(path))
-            patch.setattr(pictures, "_marked", lambda seen, _: seen.images[0].cpu().numpy())
+                patch.setattr(f"{_DRAWING}.plots.{name}", lambda _, path, **__: _blank(path))
+            patch.setattr("resnetkit.api.pictures._draw_found", lambda _, __, path, ___: _blank(path))
+            patch.setattr("resnetkit.api.pictures._marked", lambda seen, _: seen.images[0].cpu().numpy())
         yield
 
 
@@ -71,7 +69,7 @@ def _lengths_untimed(request: pytest.FixtureRequest) -> Iterator[None]:
     """Time no step to foretell how long a run takes, a sixth of a small one's time, but in modules `TIMED`."""
     with pytest.MonkeyPatch.context() as patch:
         if not getattr(request.module, "TIMED", False):
-            patch.setattr(duration, "_macs_per_second", lambda *_, **__: 1e10)
+            patch.setattr("resnetkit.training.planning.duration._macs_per_second", lambda *_, **__: 1e10)
         yield
 
 
@@ -86,6 +84,8 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from resnetkit.cli.demo import write_digits
+
     folder = tmp_path_factory.mktemp("data") / "digits"
     write_digits(folder)
     return folder
@@ -96,6 +96,8 @@ def resnetkit(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Output]:
     """Run a command in an empty folder; returns exit code, stdout and stderr."""
+    from resnetkit.cli import main
+
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str | Path) -> Output:

@@ -113,6 +113,7 @@ def test_a_comparison_with_a_run_that_these_pictures_chose_gives_no_verdict(
     assert [row.p_value for row in first.rows] == [None] * 3
 
 
+@pytest.mark.slow
 def test_runs_of_older_versions_are_treated_as_chosen(runs: dict[str, rk.Run], tmp_path: Path) -> None:
     older = tmp_path / "older"
     shutil.copytree(runs["chosen"].path, older)

@@ -72,7 +72,7 @@ def test_files_without_a_suffix_are_found_by_what_they_begin_with(slices: Path, 
 
 def test_a_network_learns_from_the_windows_that_it_is_given(run: rk.Run, slices: Path) -> None:
     assert run.metrics is not None
-    assert run.metrics["top1"] == 1.0
+    assert run.metrics["top1"] > 0.8, "of patients whom the key of this installation, a new one each time, drew"
     model = rk.load(run)
     assert model.header.preprocess.windows == ("-600 1500", "40 375", "400 1800")
     right = [p.label == Path(p.source).parent.name for p in model.predict_many(slices)]

@@ -69,6 +69,7 @@ print("answered")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 def test_forked_workers_answer_like_the_process_that_loaded_the_model(engine: str) -> None:

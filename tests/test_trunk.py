@@ -93,6 +93,7 @@ def test_it_is_listed_without_an_accuracy_and_described_with_its_licence(resnetk
     assert NOTICE in json.loads(resnetkit("models", NAME, "--format", "json")[1])["license"]
 
 
+@pytest.mark.slow
 def test_photos_train_from_it_without_a_network_and_carry_its_licence(
     resnetkit: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
