@@ -41,7 +41,7 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(slices: Path, tmp_path_factory: pytest.TempPathFactory) -> rk.Run:
     return rk.train(
-        str(slices), model="resnet8", weights="none", epochs=6, threads=1, quiet=True, settings=WINDOWS,
+        str(slices), model="resnet8", weights="none", epochs=12, threads=1, quiet=True, settings=WINDOWS,
         group_by="PatientID", output=tmp_path_factory.mktemp("run") / "three",
     )  # fmt: skip
 
@@ -72,7 +72,7 @@ def test_files_without_a_suffix_are_found_by_what_they_begin_with(slices: Path, 
 
 def test_a_network_learns_from_the_windows_that_it_is_given(run: rk.Run, slices: Path) -> None:
     assert run.metrics is not None
-    assert run.metrics["top1"] > 0.8, "of patients whom the key of this installation, a new one each time, drew"
+    assert run.metrics["top1"] > 0.8
     model = rk.load(run)
     assert model.header.preprocess.windows == ("-600 1500", "40 375", "400 1800")
     right = [p.label == Path(p.source).parent.name for p in model.predict_many(slices)]
@@ -150,7 +150,7 @@ def test_it_is_said_what_the_network_sees(slices: Path) -> None:
 
 def test_a_resumed_run_and_a_finer_one_keep_to_what_was_said(run: rk.Run, slices: Path) -> None:
     before = rk.load(run).header.preprocess
-    assert rk.load(rk.resume(run.path, epochs=7, quiet=True)).header.preprocess == before
+    assert rk.load(rk.resume(run.path, epochs=13, quiet=True)).header.preprocess == before
     how = {"weights": str(run.path), "threads": 1, "quiet": True}
     with pytest.raises(
         UsageError, match=r"say which with --set preprocess.windows='-600 1500,40 375,400 1800', or none"
