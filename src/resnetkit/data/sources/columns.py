@@ -96,7 +96,7 @@ def _one(text: str, table: tables.Table | None) -> Wanted:
     if name in _WHO:
         aged = " (PatientAge tells how old people are)" if name == "PatientBirthDate" else ""
         raise UsageError(f"--by {name}: says who somebody is, and is not read for figures{aged}")
-    there = f"columns {', '.join(columns)}, and of " if columns else ""
+    there = f"columns {', '.join(columns)}, and " if columns else ""
     raise UsageError(
         f"--by {name}: no such column or tag; there are {there}of DICOM files "
         f"{', '.join(TAGS)}{near_miss(name, [*columns, *TAGS])}"
