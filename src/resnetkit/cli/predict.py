@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resnetkit.cli import options
+from resnetkit.cli import options, videos
 from resnetkit.cli.progress import ConsoleWatcher, watching
 from resnetkit.runtime import place
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     help="One answer for each patient, study or series: by PatientID or another tag, or by folder.",
 )  # fmt: skip
 @options.aggregate
+@click.option("--every", metavar="N|SECONDS", help="Of videos: every fifth frame (5), or one in half a second (0.5s).")
 @click.option("--sort-into", metavar="DIR", help="Copy the pictures into a folder per predicted class.")
 @click.option("--draw", metavar="DIR", help="Draw what a detector finds: boxes, masks, names and scores, a PNG each.")
 @click.option("--crops", metavar="DIR", help="Cut what a detector finds out, into a folder per class.")
@@ -57,10 +58,10 @@ if TYPE_CHECKING:
 @options.computing
 def predict(
     sources: tuple[str, ...], model: str | None, top_k: int, batch_size: int | None, output: str | None,
-    shard: str | None, group_by: str | None, aggregate: str | None, sort_into: str | None, draw: str | None,
-    crops: str | None, form: str, quiet: bool, **given: Any,
+    shard: str | None, group_by: str | None, aggregate: str | None, every: str | None, sort_into: str | None,
+    draw: str | None, crops: str | None, form: str, quiet: bool, **given: Any,
 ) -> int:  # fmt: skip
-    """Name what is on pictures: files, folders, archives, lists, globs.
+    """Name what is on pictures: files, folders, archives, lists, globs; or what videos show, frame by frame.
 
     Pictures that cannot be read are reported and the rest go on; the exit code is then 4 (3 when none could be read).
     """
@@ -72,6 +73,15 @@ def predict(
     in_bulk = output is not None and bulk.is_folder(output)
     folders = {"--sort-into": sort_into, "--draw": draw, "--crops": crops}
     _refuse_contradictions(output, form, in_bulk=in_bulk, shard=shard, folders=folders)
+    of_videos = videos.Asked(every=every, aggregate=aggregate)
+    if videos.are_videos(sources):
+        videos.refuse_of_pictures(folders | {"--group-by": group_by, "--output DIR/": output if in_bulk else None})
+        with watching(quiet=quiet) as console:
+            return videos.predict_videos(
+                _opened(model, given, console), sources, of_videos, console, top_k=top_k, batch_size=batch_size,
+                output=output, form=form,
+            )  # fmt: skip
+    of_videos.refuse_without_videos()
     _refuse_for_cases(group_by, aggregate, folders | {"--output": output if in_bulk else None})
     part_of_work = bulk.shard_of(shard)
     pictures = open_pictures(*sources, group_by=group_by)

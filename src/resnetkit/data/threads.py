@@ -1,11 +1,13 @@
-"""One function over many things, by threads and in order."""
+"""One function over many things, by threads and in order; things made ahead of who takes them."""
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from resnetkit.watcher import Progress
 
@@ -45,3 +47,49 @@ def ordered(
     finally:
         # Not waited for: what was left half read may be collected in one of these very threads.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def ahead(items: Iterable[_T], *, limit: int) -> Generator[_T]:
+    """Yield `items` in order, made by one thread that is at most `limit` of them ahead; it ends with the generator.
+
+    What raises while they are made raises here, after those that were made before.
+    """
+    waiting: queue.Queue[Any] = queue.Queue(maxsize=limit)
+    left, end = threading.Event(), object()
+
+    def put(thing: object) -> bool:
+        while not left.is_set():
+            try:
+                waiting.put(thing, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def make() -> None:
+        made = iter(items)
+        try:
+            for item in made:
+                if not put((item, None)):
+                    return
+        except BaseException as problem:
+            put((end, problem))
+        else:
+            put((end, None))
+        finally:
+            if isinstance(made, Generator):
+                made.close()  # in the thread that ran it
+
+    maker = threading.Thread(target=make, name="ahead", daemon=True)
+    maker.start()
+    try:
+        while True:
+            item, problem = waiting.get()
+            if problem is not None:
+                raise problem
+            if item is end:
+                return
+            yield item
+    finally:
+        left.set()
+        maker.join()

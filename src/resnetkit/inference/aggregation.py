@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,17 +27,42 @@ class Aggregation:
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Return `[K]` float64 from the `[n, K]` probabilities of a case's pictures."""
-        rows = rows.astype(np.float64)
-        if self.most is None:
-            return rows.mean(axis=0)
-        most = min(self.most, len(rows))
-        if self.of_class is not None:
-            return rows[np.argsort(-rows[:, self.of_class], kind="stable")[:most]].mean(axis=0)
-        surest = np.sort(rows, axis=0)[-most:].mean(axis=0)
-        return surest / surest.sum()
+        running = Running(self)
+        for row in rows:
+            running.add(row)
+        return running.result()
 
 
 MEAN = Aggregation()
+
+
+@dataclass(slots=True)
+class Running:
+    """The same of pictures that come one by one, in memory that does not grow with their number, `count`."""
+
+    how: Aggregation
+    count: int = 0
+    _kept: np.ndarray | None = field(default=None, repr=False)  # their sum, `[K]`, or the rows that count, `[m, K]`
+
+    def add(self, row: np.ndarray) -> None:
+        """Take the probabilities of one picture, `[K]`."""
+        row, self.count = row.astype(np.float64), self.count + 1
+        if self.how.most is None:
+            self._kept = row if self._kept is None else self._kept + row
+            return
+        rows = row[None] if self._kept is None else np.concatenate([self._kept, row[None]])
+        if self.how.of_class is None:
+            self._kept = np.sort(rows, axis=0)[-self.how.most :]
+        else:
+            self._kept = rows[np.argsort(-rows[:, self.how.of_class], kind="stable")[: self.how.most]]
+
+    def result(self) -> np.ndarray:
+        """Return what they are together, `[K]`, of at least one."""
+        assert self._kept is not None, "of no pictures there is no answer"
+        if self.how.most is None:
+            return self._kept / self.count
+        surest: np.ndarray = self._kept.mean(axis=0)
+        return surest if self.how.of_class is not None else surest / surest.sum()
 
 
 def asked(words: str, classes: Sequence[str], *, finding: int | None = None) -> Aggregation:

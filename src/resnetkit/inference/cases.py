@@ -13,7 +13,7 @@ from resnetkit.data.dataset import Dataset
 from resnetkit.data.frames import of_files
 from resnetkit.errors import UsageError
 from resnetkit.inference import aggregation
-from resnetkit.inference.aggregation import Aggregation
+from resnetkit.inference.aggregation import Aggregation, Running
 from resnetkit.inference.given import Given
 from resnetkit.inference.prediction import Prediction
 from resnetkit.inference.predictor import Predictor, Read
@@ -23,12 +23,12 @@ from resnetkit.words import counted
 
 
 @dataclass(slots=True)
-class _Case:
-    """What is known of a case while its pictures are read: the probabilities of each, and no pixels."""
+class Case:
+    """What is known of a case while its pictures are read: their probabilities together, and no pixels."""
 
     name: str
+    together: Running
     pictures: int = 0
-    rows: list[np.ndarray] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
     warnings: Counter[str] = field(default_factory=Counter)
 
@@ -39,20 +39,20 @@ class _Case:
         if row is None:
             self.unread.append(str(error))
         else:
-            self.rows.append(row.copy())  # without the batch that it is part of
+            self.together.add(row)
 
-    def told(self, predictor: Predictor, how: Aggregation, *, top_k: int) -> Prediction:
+    def told(self, predictor: Predictor, *, top_k: int) -> Prediction:
         """Return the answer for the case from those pictures that have one."""
         pictures, unread = self.pictures, tuple(self.unread)
         warnings = tuple(f"{text} ({counted(times, 'picture')})" for text, times in self.warnings.items())
-        if not self.rows:
-            error = f"{self.name}: none of its {pictures:,} pictures has an answer" if pictures > 1 else unread[0]
+        if not self.together.count:
+            error = f"{self.name}: none of its {pictures:,} pictures has an answer" if pictures > 1 else "".join(unread)
             return Prediction(
                 source=self.name, status="error", error=error, warnings=warnings, pictures=pictures, unread=unread
             )
         # A class has no place on a picture, so any size will do.
         question = Question(classes=predictor.classes, top_k=top_k, size=(1, 1), preprocess=predictor.preprocess)
-        row, point = how(np.stack(self.rows)), _decision(predictor).point
+        row, point = self.together.result(), _decision(predictor).point
         told = predictor.decision.answer(row if point is None else point.restated(row[None])[0], question)
         answer = Prediction.of(told, self.name, size=question.size, warnings=warnings)
         return replace(answer, pictures=pictures, unread=unread)
@@ -69,7 +69,7 @@ def predict_cases(
     others answer for it. Only the probabilities of cases that are not complete are kept. Raises `UsageError` for a
     model that does not give pictures one class each, or says "not sure".
     """
-    asked = _checked(predictor, how)
+    asked = checked(predictor, how)
     pictures = of_files(pictures, page=predictor.preprocess.page, frames=predictor.preprocess.frames)
     answered = predictor.answered(pictures, batch_size=batch_size, threads=threads)
     return _each_case(predictor, pictures, answered, asked, top_k=top_k, progress=progress)
@@ -80,13 +80,13 @@ def predict_case(
     top_k: int = 5, batch_size: int | None = None, threads: int | None = None,
 ) -> Prediction:  # fmt: skip
     """Return one answer for all of some pictures, as of one series; raises as `predict_cases` does."""
-    asked, case = _checked(predictor, how), _Case(name)
+    case = Case(name, Running(checked(predictor, how)))
     with contextlib.closing(predictor.answered(pictures, batch_size=batch_size, threads=threads)) as answered:
         for read, row in _one_by_one(predictor, answered):
             case.add(read, row, error=_error(predictor, read))
     if not case.pictures:
         raise UsageError(f"{name}: holds no pictures, and an answer needs one at least")
-    return case.told(predictor, asked, top_k=top_k)
+    return case.told(predictor, top_k=top_k)
 
 
 def _each_case(
@@ -94,15 +94,15 @@ def _each_case(
     how: Aggregation, *, top_k: int, progress: Count,
 ) -> Generator[Prediction]:  # fmt: skip
     keys = [(number, item.source) if item.group is None else item.group for number, item in enumerate(pictures.items)]
-    to_come, cases = Counter(keys), dict[str | tuple[int, str], _Case]()
+    to_come, cases = Counter(keys), dict[str | tuple[int, str], Case]()
     with contextlib.closing(answered):
         for number, (read, row) in enumerate(_one_by_one(predictor, answered)):
             key = keys[number]
-            case = cases.setdefault(key, _Case(key if isinstance(key, str) else key[1]))
+            case = cases.setdefault(key, Case(key if isinstance(key, str) else key[1], Running(how)))
             case.add(read, row, error=_error(predictor, read))
             progress(number + 1, len(keys))
             if case.pictures == to_come[key]:
-                yield cases.pop(key).told(predictor, how, top_k=top_k)
+                yield cases.pop(key).told(predictor, top_k=top_k)
 
 
 def _one_by_one(
@@ -127,7 +127,7 @@ def _error(predictor: Predictor, read: Read) -> str:
     return read.error or predictor.not_finite(read.source)
 
 
-def _checked(predictor: Predictor, how: str) -> Aggregation:
+def checked(predictor: Predictor, how: str) -> Aggregation:
     """Return how pictures become one answer; raises `UsageError` for a model that has no such answers."""
     decision = predictor.decision
     if not isinstance(decision, Decision):

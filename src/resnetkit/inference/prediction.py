@@ -14,6 +14,27 @@ from resnetkit.words import percent
 Status = Literal["ok", "not_sure", "error"]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moment:
+    """Where in its video a frame is: its number, counted from 0, and its time in seconds by the stream's time stamps.
+
+    `state` is what the video shows by then, made of this frame and those before, with its probability; of several
+    labels those that it shows, joined by ";". None where nothing was smoothed, or nothing was seen yet.
+    """
+
+    frame: int
+    time: float
+    state: str | None = None
+    probability: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict: the time to milliseconds, the probability to 6 decimals."""
+        probability = None if self.probability is None else round(self.probability, 6)
+        return {
+            "frame": self.frame, "time": round(self.time, 3), "state": self.state, "state_probability": probability,
+        }  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class Prediction:
     """What a model says about one picture, or about several that are one case.
@@ -23,7 +44,7 @@ class Prediction:
     `labels`, of a model of several labels, are those that the picture has, perhaps none; `top` holds them all.
     `objects`, of a detector, are those found on the picture, perhaps none, the surest first; it has no `label` then,
     and `size` is its width and height, upright. `pictures`, of one answer for a case, is how many it has; `unread` are
-    those that have no answer, a line for each.
+    those that have no answer, a line for each. `moment`, of a frame of a video, is where in it that is.
     """
 
     source: str
@@ -38,6 +59,7 @@ class Prediction:
     error: str | None = None
     pictures: int | None = None
     unread: tuple[str, ...] = ()
+    moment: Moment | None = None
 
     def __post_init__(self) -> None:
         assert (self.status == "error") == (self.error is not None)
@@ -58,6 +80,7 @@ class Prediction:
         """Return a plain dict with every key; probabilities are rounded to 6 decimals."""
         return {
             "source": self.source,
+            **({} if self.moment is None else self.moment.to_json()),
             **({} if self.pictures is None else {"pictures": self.pictures, "unread": list(self.unread)}),
             "status": self.status,
             "label": self.label,
@@ -86,6 +109,11 @@ class Prediction:
             size = values.pop("width"), values.pop("height")
             objects = tuple(Detected.from_json(entry) for entry in objects)
         values["unread"] = tuple(values.get("unread", ()))
+        if "frame" in values:
+            values["moment"] = Moment(
+                frame=values.pop("frame"), time=values.pop("time"), state=values.pop("state"),
+                probability=values.pop("state_probability"),
+            )  # fmt: skip
         read = {"top": top, "labels": labels, "objects": objects, "size": size, "warnings": tuple(values["warnings"])}
         return cls(**values | read)
 

@@ -120,6 +120,13 @@ class Predictor:
         Memory and errors are those of `predict_many`.
         """
         found, count = pictures_of(pictures, frames=self.preprocess.frames)
+        return self.answered_of(found, count=count, batch_size=batch_size, threads=threads)
+
+    def answered_of(
+        self, found: Iterable[Picture], *, count: int | None = None, batch_size: int | None = None,
+        threads: int | None = None,
+    ) -> Generator[tuple[list[Read], np.ndarray | None]]:  # fmt: skip
+        """Yield the same of pictures that are opened already; `count`: how many there are, where that is known."""
         few = batch_size is None and count is not None and count <= _FEW
         if batch_size is None:
             batch_size = 1 if few else self.engine.batch_size
@@ -175,12 +182,12 @@ class Predictor:
         return [
             Prediction(source=read.source, status="error", error=read.error)
             if read.pixels is None
-            else self._decide(read, next(rows), top_k=top_k)
+            else self.told(read, next(rows), top_k=top_k)
             for read in batch
         ]
 
-    def _decide(self, read: Read, row: np.ndarray, *, top_k: int) -> Prediction:
-        """Make the prediction of what the decision found in the outputs for one picture."""
+    def told(self, read: Read, row: np.ndarray, *, top_k: int) -> Prediction:
+        """Return the prediction of what the decision found in the outputs for one picture, its pixels left aside."""
         if not np.isfinite(row).all():
             return Prediction(source=read.source, status="error", error=self.not_finite(read.source))
         assert read.size is not None, "a picture that was read has a size"

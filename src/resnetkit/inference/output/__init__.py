@@ -59,7 +59,9 @@ def check_new(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def to_file(path: Path, *, top_k: int, gives: RowOf = "class", classes: Sequence[str] = ()) -> Iterator[Write]:
+def to_file(
+    path: Path, *, top_k: int, gives: RowOf = "class", classes: Sequence[str] = (), video: bool = False
+) -> Iterator[Write]:
     """Yield the function that adds a prediction to `path`; the file appears, whole, when the block ends well.
 
     Files are UTF-8; `classes`, those of the model, are for the formats of detectors, of which `.yolo` is a folder of
@@ -77,14 +79,15 @@ def to_file(path: Path, *, top_k: int, gives: RowOf = "class", classes: Sequence
         raise UsageError(f"--output {path}: is a folder; name a file")
     with replacing(path) as temporary, contextlib.ExitStack() as stack:
         if format == "parquet":
-            columns, rows = csv_columns(top_k, gives=gives), partial(csv_rows, top_k=top_k, gives=gives)
+            columns = csv_columns(top_k, gives=gives, video=video)
+            rows = partial(csv_rows, top_k=top_k, gives=gives, video=video)
             yield stack.enter_context(parquet.to_parquet(temporary, columns=columns, rows=rows))
             return
         stream = stack.enter_context(open(temporary, "w", encoding="utf-8", newline=""))
         if format == "coco":
             yield stack.enter_context(coco.to_stream(stream, classes=classes))
         else:
-            yield stack.enter_context(to_stream(stream, format=format, top_k=top_k, gives=gives))
+            yield stack.enter_context(to_stream(stream, format=format, top_k=top_k, gives=gives, video=video))
 
 
 def answers(path: Path) -> Iterator[Row]:
@@ -108,11 +111,13 @@ def _rows(path: Path, format: Format) -> Iterator[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def to_stream(stream: TextIO, *, format: Format, top_k: int, gives: RowOf = "class") -> Iterator[Write]:
+def to_stream(
+    stream: TextIO, *, format: Format, top_k: int, gives: RowOf = "class", video: bool = False
+) -> Iterator[Write]:
     """Yield the function that writes a prediction to `stream`; what ends the text is written when the block ends.
 
-    `top_k` sets the number of columns of CSV, `gives` what they hold. A table is drawn at the end, and becomes a
-    summary above 50 rows.
+    `top_k` sets the number of columns of CSV, `gives` what they hold, of frames of a `video` where in it they are. A
+    table is drawn at the end, and becomes a summary above 50 rows.
     """
     if format == "json":
         yield from _json(stream)
@@ -120,11 +125,11 @@ def to_stream(stream: TextIO, *, format: Format, top_k: int, gives: RowOf = "cla
         yield lambda prediction: print(json_line(prediction), file=stream, flush=True)
     elif format == "csv":
         writer = csv_writer(stream)
-        writer.writerow(csv_columns(top_k, gives=gives))
-        yield lambda prediction: writer.writerows(csv_rows(prediction, top_k=top_k, gives=gives))
+        writer.writerow(csv_columns(top_k, gives=gives, video=video))
+        yield lambda prediction: writer.writerows(csv_rows(prediction, top_k=top_k, gives=gives, video=video))
     else:
         assert format == "table", f"{format} is no text for a stream: to_file writes it"
-        table = Table(gives)
+        table = Table(gives, video=video)
         yield table.add
         table.draw(stream)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -12,6 +13,7 @@ from resnetkit.models.decision import Gives
 # What a row is of: a picture with what it is given, or a case of several with its class.
 RowOf = Gives | Literal["cases"]
 
+_OF_FRAMES = ("frame", "time", "state", "state_probability")
 _OF_OBJECTS = ("object", "label", "score", "left", "top", "right", "bottom")
 
 
@@ -23,10 +25,11 @@ class Row(NamedTuple):
     error: str | None
 
 
-def csv_columns(top_k: int, *, gives: RowOf = "class") -> list[str]:
+def csv_columns(top_k: int, *, gives: RowOf = "class", video: bool = False) -> list[str]:
     """Return the header of the CSV; of several labels, those, and probabilities as JSON; of objects, a row each.
 
     Of cases `source` is the name of one, `pictures` their number, `unread` a line for each of those without an answer.
+    Of frames of a `video` there is where in it they are, and what it shows by then or the track of each object.
 
     >>> ",".join(csv_columns(2))
     'source,status,label,probability,label_2,probability_2,warnings,error'
@@ -40,20 +43,38 @@ def csv_columns(top_k: int, *, gives: RowOf = "class") -> list[str]:
         "labels": ["labels", "probabilities"],
         "objects": _OF_OBJECTS,
     }
-    return ["source", "status", *between[gives], "warnings", "error"]
+    moment = _OF_FRAMES[: 2 if gives == "objects" else None] if video else ()
+    track = ["track"] if video and gives == "objects" else []
+    return ["source", *moment, "status", *between[gives], *track, "warnings", "error"]
 
 
-def csv_rows(prediction: Prediction, *, top_k: int, gives: RowOf = "class") -> list[list[str]]:
+def csv_rows(prediction: Prediction, *, top_k: int, gives: RowOf = "class", video: bool = False) -> list[list[str]]:
     """Return the rows of a picture under `csv_columns`: one, or one for each of several objects.
 
     Several warnings are joined by "; ", nothing is an empty cell. Objects of a picture are numbered from 1, so that a
     row without a number, or with a 1, begins the next picture.
     """
     warnings, error = "; ".join(prediction.warnings), prediction.error or ""
+    moment, tracks = _of_moment(prediction, gives) if video else ([], None)
     return [
-        [without_surrogates(cell) for cell in (prediction.source, prediction.status, *cells, warnings, error)]
-        for cells in _CELLS[gives](prediction, top_k)
+        [
+            without_surrogates(cell)
+            for cell in (prediction.source, *moment, prediction.status, *cells, *track, warnings, error)
+        ]
+        for cells, track in zip(_CELLS[gives](prediction, top_k), tracks or itertools.repeat([]), strict=False)
     ]
+
+
+def _of_moment(prediction: Prediction, gives: RowOf) -> tuple[list[str], list[list[str]] | None]:
+    """Return the cells that say where in its video a frame is, and of objects the track of each."""
+    moment = prediction.moment
+    assert moment is not None, "a frame has a moment"
+    cells = [str(moment.frame), f"{moment.time:.3f}"]
+    if gives == "objects":
+        tracks = [["" if one.track is None else str(one.track)] for one in prediction.objects or ()]
+        return cells, tracks or [[""]]
+    probability = "" if moment.probability is None else f"{moment.probability:.6f}"
+    return [*cells, moment.state or "", probability], None
 
 
 def _of_class(prediction: Prediction, top_k: int) -> list[list[str]]:

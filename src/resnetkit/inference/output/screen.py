@@ -21,8 +21,8 @@ _ROWS_HINT = "every row: --output predictions.csv (or .json, .jsonl, .parquet), 
 class Table:
     """Collects predictions for the screen; memory holds 50 of them, however many there are."""
 
-    def __init__(self, gives: RowOf) -> None:
-        self.tally = Tally(gives)
+    def __init__(self, gives: RowOf, *, video: bool = False) -> None:
+        self.tally = Tally(gives, video)
         self.rows: list[Prediction] = []
         self.errors: list[str] = []
         self.warnings: list[str] = []
@@ -32,7 +32,8 @@ class Table:
         self.tally.add(prediction)
         if self.tally.total <= MOST_ROWS:
             self.rows.append(prediction)
-        self.warnings += [f"warning: {prediction.source}: {warning}" for warning in prediction.warnings]
+        warnings = [f"warning: {prediction.source}: {warning}" for warning in prediction.warnings]
+        self.warnings += [warning for warning in warnings if warning not in self.warnings]  # once for all frames
         wrong = prediction.unread or ([] if prediction.error is None else [prediction.error])
         self.errors += [f"error: {one}" for one in wrong]
         del self.errors[MOST_ROWS:], self.warnings[MOST_ROWS:]
@@ -58,7 +59,11 @@ def draw_summary(tally: Tally, problems: Sequence[str], stream: TextIO) -> None:
     rows = [[escaped(label), f"{count:,}", _beside(tally, label)] for label, count in counts[:_MOST_CLASSES]]
     print(tally, file=stream)
     if rows:
-        header = ("class", "objects", "pictures") if tally.gives == "objects" else ("class", f"{tally.thing}s", "share")
+        header = (
+            ("class", "objects", f"{tally.thing}s")
+            if tally.gives == "objects"
+            else ("class", f"{tally.thing}s", "share")
+        )
         _draw(stream, header, rows)
     if len(counts) > _MOST_CLASSES:
         print(f"and {len(counts) - _MOST_CLASSES:,} more classes", file=stream)

@@ -13,13 +13,14 @@ from resnetkit.words import counted
 
 @dataclass(slots=True)
 class Tally:
-    """How many pictures, or cases of several, there were, and what was said of them.
+    """How many pictures, cases of several, or frames of a `video` there were, and what was said of them.
 
     `labels` counts answers of each class, of objects each one; `pictures` those where it is said at least once;
     `unread` are pictures of cases that have no answer.
     """
 
     gives: RowOf = "class"
+    video: bool = False
     total: int = 0
     unread: int = 0
     not_sure: int = 0
@@ -58,7 +59,7 @@ class Tally:
     @property
     def thing(self) -> str:
         """What is counted."""
-        return "case" if self.gives == "cases" else "picture"
+        return "case" if self.gives == "cases" else "frame" if self.video else "picture"
 
     def _parts(self) -> list[str]:
         errors = f"{self.errors:,} could not be read or named"

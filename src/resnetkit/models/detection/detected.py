@@ -14,25 +14,28 @@ from resnetkit.data.marks import Box, Mask
 class Detected:
     """What an object is, how sure that is, and where: `box` in pixels of the upright original, (0, 0) its outer corner.
 
-    `box`: left, top, right, bottom; `mask`: its pixels, of networks that find them.
+    `box`: left, top, right, bottom; `mask`: its pixels, of networks that find them; `track`: the number that it has
+    through its video, where frames were joined.
     """
 
     label: str
     score: float
     box: Box
     mask: Mask | None = field(default=None, repr=False)
+    track: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain dict: the score to 6 decimals, the box to 2, a mask as COCO's compressed run lengths."""
         told = {"label": self.label, "score": round(self.score, 6), "box": [round(edge, 2) for edge in self.box]}
-        return told if self.mask is None else {**told, "mask": self.mask.to_json()}
+        track = {} if self.track is None else {"track": self.track}
+        return told | track | ({} if self.mask is None else {"mask": self.mask.to_json()})
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Detected:
         """Read what `to_json` wrote."""
         left, top, right, bottom = values["box"]
         mask = Mask.from_json(values["mask"]) if "mask" in values else None
-        return cls(values["label"], values["score"], (left, top, right, bottom), mask)
+        return cls(values["label"], values["score"], (left, top, right, bottom), mask, values.get("track"))
 
 
 def counts_of(labels: Iterable[str]) -> str:
