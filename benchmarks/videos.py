@@ -1,0 +1,219 @@
+"""Videos made of real pictures with known switches: flicker and lag, frames a second beside files, memory, kills.
+
+    python benchmarks/videos.py flicker --model RUN [--rounds 3]
+    python benchmarks/videos.py speed --model RUN [--rounds 5]
+    python benchmarks/videos.py memory --model RUN [--minutes 20]
+    python benchmarks/videos.py kills --model RUN [--kills 5]
+
+RUN names traffic lights (`train ../shared/data/traffic_lights`). Each made video shows test pictures of one class for
+4 to 12 seconds, a picture for 1 second, moved by some pixels from frame to frame; 15 % of the frames show a picture of
+another class instead (planted flicker). `flicker`: changes of state beyond the true ones, and the frames until a true
+switch is told, for each smoothing. `speed`: the command on a video and on the same frames as JPEG files, in turns, the
+time that loading the model takes left out; also of `highway.mp4`. `memory`: the largest memory of the command on 1 and
+on so many minutes. `kills`: killed at a random time and given again until it ends; the rows must be the same.
+"""
+
+import argparse
+import csv
+import itertools
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+from cold_runs import SHARED, machine
+
+CLASSES = ("green", "red", "yellow")
+RATE, SIZE, WRONG = 25, 96, 0.15
+SMOOTHINGS = ("none", "exponential 0.5s", "median 0.5s", "median 1s", "3 of 5", "8 of 15", "hmm 10s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("flicker", "speed", "memory", "kills"))
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--kills", type=int, default=5)
+    asked = parser.parse_args()
+    print(machine(None))
+    with tempfile.TemporaryDirectory() as place:
+        {"flicker": flicker, "speed": speed, "memory": memory, "kills": kills}[asked.what](Path(place), asked)
+
+
+def scenes(seconds: float, seed: int) -> tuple[list[str], list[str], list[Image.Image]]:
+    """Return the true class of each frame, what it shows, and the pictures."""
+    rng = random.Random(seed)
+    pictures = {name: sorted((SHARED / "traffic_lights" / "test" / name).iterdir()) for name in CLASSES}
+    truth: list[str] = []
+    while len(truth) < seconds * RATE:
+        others = [name for name in CLASSES if not truth or name != truth[-1]]
+        truth += [rng.choice(others)] * round(rng.uniform(4, 12) * RATE)
+    truth = truth[: round(seconds * RATE)]
+    shown, images = [], []
+    for number, name in enumerate(truth):
+        if number % RATE == 0 or name != truth[number - 1]:
+            now = picture(rng.choice(pictures[name]))
+        flickers = rng.random() < WRONG
+        other = rng.choice([one for one in CLASSES if one != name])
+        image = picture(rng.choice(pictures[other])) if flickers else now
+        dx, dy = rng.randint(-3, 3), rng.randint(-3, 3)
+        images.append(image.crop((4 + dx, 4 + dy, 4 + dx + SIZE, 4 + dy + SIZE)))
+        shown.append(other if flickers else name)
+    return truth, shown, images
+
+
+def picture(path: Path) -> Image.Image:
+    return Image.open(path).convert("RGB").resize((SIZE + 8, SIZE + 8), Image.Resampling.BILINEAR)
+
+
+def written(path: Path, images: list[Image.Image], repeats: int = 1) -> Path:
+    """Write a video; with repeats the same frames again and again."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=RATE, options={"q": "3"})
+        stream.width, stream.height = images[0].size
+        stream.pix_fmt, stream.codec_context.bit_rate = "yuv420p", 4_000_000
+        for number, image in enumerate(itertools.chain.from_iterable(itertools.repeat(images, repeats))):
+            frame = av.VideoFrame.from_image(image)
+            frame.pts, frame.time_base = number, Fraction(1, RATE)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def predict(*given: str | Path, model: str) -> tuple[float, int]:
+    """Run the command and return its seconds and its largest memory in bytes."""
+    begin = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "resnetkit", "predict", *map(str, given), "--model", model, "--quiet"],
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"predict {given} ended with {status}")
+    return time.monotonic() - begin, used.ru_maxrss * 1024
+
+
+def flicker(place: Path, asked: argparse.Namespace) -> None:
+    print("| Smoothing | Changes beyond the true ones | Left | Lag: stated | measured: median, largest | Frames right |")
+    print("|---|---|---|---|---|---|")
+    found: dict[str, list[tuple[int, list[int], int, float]]] = {words: [] for words in SMOOTHINGS}
+    stated = {}
+    for seed in range(asked.rounds):
+        truth, _, images = scenes(60, seed)
+        path = written(place / f"{seed}.mp4", images)
+        for words in SMOOTHINGS:
+            rows = place / f"{seed} {words}.csv"
+            said = subprocess.run(
+                [sys.executable, "-m", "resnetkit", "predict", path, "--model", asked.model, "--smooth", words,
+                 "--output", rows], capture_output=True, text=True, check=True,
+            ).stderr  # fmt: skip
+            stated[words] = next((line.strip() for line in said.splitlines() if "states change" in line), "")
+            states = [row["state"] for row in csv.DictReader(rows.open())]
+            found[words].append(judged(states, truth))
+    before = sum(one[0] for one in found["none"])
+    for words, rounds in found.items():
+        left, lags = sum(one[0] for one in rounds), [lag for one in rounds for lag in one[1]]
+        missed, right = sum(one[2] for one in rounds), statistics.mean(one[3] for one in rounds)
+        told = f"{statistics.median(lags):g}, {max(lags)}" + (f", {missed} missed" if missed else "")
+        print(f"| {words} | {left} | {left / before:.1%} | {stated[words]} | {told} | {right:.1%} |")
+    print(f"{asked.rounds} videos of a minute, {WRONG:.0%} of the frames of another class")
+
+
+def judged(states: list[str], truth: list[str]) -> tuple[int, list[int], int, float]:
+    """Return changes beyond the true ones, the lag of each true switch, how many were missed, and frames right."""
+    told = [state for state in states if state]
+    extra = changes(told) - changes(truth)
+    begins = [number for number in range(1, len(truth)) if truth[number] != truth[number - 1]]
+    lags, missed = [], 0
+    for first, after in itertools.pairwise([*begins, len(truth)]):
+        there = next((n for n in range(first, after) if states[n] == truth[first]), None)
+        lags += [] if there is None else [there - first]
+        missed += there is None
+    return extra, lags, missed, statistics.mean(map(str.__eq__, states, truth))
+
+
+def changes(states: list[str]) -> int:
+    return sum(one != other for one, other in itertools.pairwise(states))
+
+
+def speed(place: Path, asked: argparse.Namespace) -> None:
+    highway = str(SHARED / "video" / "highway.mp4")
+    with av.open(highway) as container:
+        road = [frame.to_image() for frame in container.decode(video=0)]
+    for name, images in (("a made minute, 96x96", scenes(60, 0)[2]), ("highway.mp4 four times, 960x540", road * 4)):
+        path, folder = written(place / "clip.mp4", images), place / "frames"
+        folder.mkdir()
+        for number, image in enumerate(images):
+            image.save(folder / f"{number:06}.jpg", quality=92)
+        short = written(place / "short.mp4", images[:1])
+        times: dict[str, list[float]] = {"video": [], "files": [], "one frame": []}
+        for number in range(asked.rounds):
+            for kind, source in (("video", path), ("files", folder), ("one frame", short)):
+                rows = place / f"{kind}{number}.csv"
+                times[kind].append(predict(source, "--output", rows, model=asked.model)[0])
+                rows.unlink()
+        begin = statistics.median(times["one frame"])
+        of_video, of_files = (len(images) / (statistics.median(times[kind]) - begin) for kind in ("video", "files"))
+        print(
+            f"{name}: {of_video:.0f} frames a second from the video, {of_files:.0f} from JPEG files: "
+            f"{of_video / of_files:.2f} times"
+        )
+        for left in (*folder.iterdir(), path, short):
+            left.unlink()
+        folder.rmdir()
+
+
+def memory(place: Path, asked: argparse.Namespace) -> None:
+    images = scenes(60, 0)[2]
+    used = []
+    for minutes in (1, round(asked.minutes)):
+        path = written(place / "clip.mp4", images, repeats=minutes)
+        seconds, memory = predict(
+            path, "--smooth", "median 0.5s", "--output", place / "rows.csv", "--events", place / "events.csv",
+            model=asked.model,
+        )  # fmt: skip
+        frames = sum(1 for _ in (place / "rows.csv").open()) - 1
+        for left in place.iterdir():
+            left.unlink()
+        used.append(memory)
+        print(f"{minutes} minutes, {frames:,} frames: {memory / 1e6:.0f} MB at most, {frames / seconds:.0f} a second")
+    print(f"{used[1] / used[0]:.3f} times")
+
+
+def kills(place: Path, asked: argparse.Namespace) -> None:
+    path, rng = written(place / "clip.mp4", scenes(60, 0)[2]), random.Random(0)
+    how = ("--smooth", "median 0.5s")
+    seconds, _ = predict(path, *how, "--output", place / "whole.csv", "--events", place / "e.csv", model=asked.model)
+    done = 0
+    rows, events = place / "rows.csv", place / "events.csv"
+    while not rows.exists():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "resnetkit", "predict", path, *how, "--output", rows, "--events", events, "--model",
+             asked.model, "--quiet"], stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        if done < asked.kills:
+            time.sleep(rng.uniform(0.3, 0.9) * seconds)
+            process.send_signal(signal.SIGKILL)
+            done += process.wait() == -signal.SIGKILL
+        else:
+            process.wait()
+    same = rows.read_bytes() == (place / "whole.csv").read_bytes() and events.read_bytes() == (
+        place / "e.csv"
+    ).read_bytes()
+    print(f"{done} kills: the rows and events are {'the same' if same else 'DIFFERENT'}")
+    sys.exit(not same)
+
+
+if __name__ == "__main__":
+    main()
