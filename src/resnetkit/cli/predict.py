@@ -50,6 +50,11 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @options.aggregate
 @click.option("--every", metavar="N|SECONDS", help="Of videos: every fifth frame (5), or one in half a second (0.5s).")
+@click.option(
+    "--smooth", metavar="HOW",
+    help="Of videos, a steady state beside each frame's answer: 'median 1s', 'exponential 0.5s', '3 of 5', 'hmm 10s'.",
+)  # fmt: skip
+@click.option("--track", is_flag=True, help="Of videos: join the objects of frames into tracks.")
 @click.option("--sort-into", metavar="DIR", help="Copy the pictures into a folder per predicted class.")
 @click.option("--draw", metavar="DIR", help="Draw what a detector finds: boxes, masks, names and scores, a PNG each.")
 @click.option("--crops", metavar="DIR", help="Cut what a detector finds out, into a folder per class.")
@@ -58,8 +63,8 @@ if TYPE_CHECKING:
 @options.computing
 def predict(
     sources: tuple[str, ...], model: str | None, top_k: int, batch_size: int | None, output: str | None,
-    shard: str | None, group_by: str | None, aggregate: str | None, every: str | None, sort_into: str | None,
-    draw: str | None, crops: str | None, form: str, quiet: bool, **given: Any,
+    shard: str | None, group_by: str | None, aggregate: str | None, every: str | None, smooth: str | None, track: bool,
+    sort_into: str | None, draw: str | None, crops: str | None, form: str, quiet: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Name what is on pictures: files, folders, archives, lists, globs; or what videos show, frame by frame.
 
@@ -73,7 +78,7 @@ def predict(
     in_bulk = output is not None and bulk.is_folder(output)
     folders = {"--sort-into": sort_into, "--draw": draw, "--crops": crops}
     _refuse_contradictions(output, form, in_bulk=in_bulk, shard=shard, folders=folders)
-    of_videos = videos.Asked(every=every, aggregate=aggregate)
+    of_videos = videos.Asked(every=every, smooth=smooth, track=track, aggregate=aggregate)
     if videos.are_videos(sources):
         videos.refuse_of_pictures(folders | {"--group-by": group_by, "--output DIR/": output if in_bulk else None})
         with watching(quiet=quiet) as console:

@@ -27,11 +27,13 @@ class Asked:
     """What a person asks of videos, as typed."""
 
     every: str | None
+    smooth: str | None
+    track: bool
     aggregate: str | None
 
     def refuse_without_videos(self) -> None:
         """Raise `UsageError` for what only videos have."""
-        for option, value in {"--every": self.every}.items():
+        for option, value in {"--every": self.every, "--smooth": self.smooth, "--track": self.track or None}.items():
             if value is not None:
                 raise click.UsageError(f"{option} is for videos, and SOURCE names none")
 
@@ -59,8 +61,12 @@ def predict_videos(
     """Write a row for each frame, or one for each video, to stdout or to a file, and return the exit code."""
     from resnetkit.api import video
     from resnetkit.inference import output as outputs
+    from resnetkit.inference.video import smoothing
 
-    looking = video.Looking(thinned=video.every(asked.every), batch_size=batch_size)
+    looking = video.Looking(
+        thinned=video.every(asked.every), smoothing=None if asked.smooth is None else smoothing.asked(asked.smooth),
+        track=asked.track, batch_size=batch_size, say=console.note,
+    )  # fmt: skip
     keeping = output is not None and not any(map(is_stream, sources))
     kept = [Path(f"{output}.seen{number or ''}") for number in range(len(sources))] if keeping else []
     gives: RowOf = opened.gives if asked.aggregate is None else "cases"

@@ -18,21 +18,25 @@ Status = Literal["ok", "not_sure", "error"]
 class Moment:
     """Where in its video a frame is: its number, counted from 0, and its time in seconds by the stream's time stamps.
 
-    `state` is what the video shows by then, made of this frame and those before, with its probability; of several
-    labels those that it shows, joined by ";". None where nothing was smoothed, or nothing was seen yet.
+    `state` is what the video shows by then, made of this frame and those before: one class, or several labels, each
+    with its probability; none where that is not sure. None where nothing was smoothed.
     """
 
     frame: int
     time: float
-    state: str | None = None
-    probability: float | None = None
+    state: tuple[tuple[str, float], ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return a plain dict: the time to milliseconds, the probability to 6 decimals."""
-        probability = None if self.probability is None else round(self.probability, 6)
-        return {
-            "frame": self.frame, "time": round(self.time, 3), "state": self.state, "state_probability": probability,
-        }  # fmt: skip
+        """Return a plain dict: the time to milliseconds, probabilities to 6 decimals."""
+        told = [{"label": label, "probability": round(probability, 6)} for label, probability in self.state or ()]
+        return {"frame": self.frame, "time": round(self.time, 3), "state": None if self.state is None else told}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Moment:
+        """Take what `to_json` wrote out of `values`."""
+        frame, time, told = (values.pop(name) for name in ("frame", "time", "state"))
+        state = None if told is None else tuple((one["label"], one["probability"]) for one in told)
+        return cls(frame=frame, time=time, state=state)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, repr=False)
@@ -110,10 +114,7 @@ class Prediction:
             objects = tuple(Detected.from_json(entry) for entry in objects)
         values["unread"] = tuple(values.get("unread", ()))
         if "frame" in values:
-            values["moment"] = Moment(
-                frame=values.pop("frame"), time=values.pop("time"), state=values.pop("state"),
-                probability=values.pop("state_probability"),
-            )  # fmt: skip
+            values["moment"] = Moment.from_json(values)
         read = {"top": top, "labels": labels, "objects": objects, "size": size, "warnings": tuple(values["warnings"])}
         return cls(**values | read)
 

@@ -29,7 +29,7 @@ def csv_columns(top_k: int, *, gives: RowOf = "class", video: bool = False) -> l
     """Return the header of the CSV; of several labels, those, and probabilities as JSON; of objects, a row each.
 
     Of cases `source` is the name of one, `pictures` their number, `unread` a line for each of those without an answer.
-    Of frames of a `video` there is where in it they are, and what it shows by then or the track of each object.
+    Of frames of a `video` there is where in it they are, what it shows by then, and the track of each object.
 
     >>> ",".join(csv_columns(2))
     'source,status,label,probability,label_2,probability_2,warnings,error'
@@ -43,7 +43,7 @@ def csv_columns(top_k: int, *, gives: RowOf = "class", video: bool = False) -> l
         "labels": ["labels", "probabilities"],
         "objects": _OF_OBJECTS,
     }
-    moment = _OF_FRAMES[: 2 if gives == "objects" else None] if video else ()
+    moment = _OF_FRAMES if video else ()
     track = ["track"] if video and gives == "objects" else []
     return ["source", *moment, "status", *between[gives], *track, "warnings", "error"]
 
@@ -55,26 +55,29 @@ def csv_rows(prediction: Prediction, *, top_k: int, gives: RowOf = "class", vide
     row without a number, or with a 1, begins the next picture.
     """
     warnings, error = "; ".join(prediction.warnings), prediction.error or ""
-    moment, tracks = _of_moment(prediction, gives) if video else ([], None)
+    moment = _of_moment(prediction) if video else []
+    tracks = _of_tracks(prediction) if video and gives == "objects" else itertools.repeat([])
     return [
         [
             without_surrogates(cell)
             for cell in (prediction.source, *moment, prediction.status, *cells, *track, warnings, error)
         ]
-        for cells, track in zip(_CELLS[gives](prediction, top_k), tracks or itertools.repeat([]), strict=False)
+        for cells, track in zip(_CELLS[gives](prediction, top_k), tracks, strict=False)
     ]
 
 
-def _of_moment(prediction: Prediction, gives: RowOf) -> tuple[list[str], list[list[str]] | None]:
-    """Return the cells that say where in its video a frame is, and of objects the track of each."""
+def _of_moment(prediction: Prediction) -> list[str]:
+    """Return the cells that say where in its video a frame is, and what that shows by then."""
     moment = prediction.moment
     assert moment is not None, "a frame has a moment"
-    cells = [str(moment.frame), f"{moment.time:.3f}"]
-    if gives == "objects":
-        tracks = [["" if one.track is None else str(one.track)] for one in prediction.objects or ()]
-        return cells, tracks or [[""]]
-    probability = "" if moment.probability is None else f"{moment.probability:.6f}"
-    return [*cells, moment.state or "", probability], None
+    state = moment.state or ()
+    shown = ";".join(label for label, _ in state), ";".join(f"{probability:.6f}" for _, probability in state)
+    return [str(moment.frame), f"{moment.time:.3f}", *shown]
+
+
+def _of_tracks(prediction: Prediction) -> list[list[str]]:
+    """Return the cell of the track of each object."""
+    return [["" if one.track is None else str(one.track)] for one in prediction.objects or ()] or [[""]]
 
 
 def _of_class(prediction: Prediction, top_k: int) -> list[list[str]]:
