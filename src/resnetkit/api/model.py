@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -167,6 +167,24 @@ class Model:
         return cases.predict_case(
             self.predictor, pictures, how=aggregate, name=name, top_k=top_k, threads=self.runtime.threads
         )
+
+    def predict_video(
+        self, source: str | Path, *, every: str | None = None, smooth: str | None = None, track: bool = False,
+        top_k: int = 5, batch_size: int | None = None,
+    ) -> Generator[Prediction]:  # fmt: skip
+        """Yield a prediction for each frame of a video, whose `moment` has its number and time.
+
+        `every`: fifth frame (`5`) or half a second (`0.5s`); `smooth`: how the state of the moment is made steady, as
+        `median 1s`; `track`: whether objects are joined into tracks. Memory does not grow with the frames.
+        """
+        from resnetkit.api import video
+        from resnetkit.inference.video import smoothing
+
+        looking = video.Looking(
+            thinned=video.every(every), smoothing=None if smooth is None else smoothing.asked(smooth), track=track,
+            batch_size=batch_size,
+        )  # fmt: skip
+        return video.predict_video(self, os.fspath(source), looking, top_k=top_k)
 
     def predict_into(
         self, folder: str | Path, sources: str | Path | Sequence[str | Path] | Dataset, *, top_k: int = 5,
