@@ -1,0 +1,154 @@
+"""From the states of a video to events: what held from when to when, while the frames come."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from resnetkit.errors import UsageError, near_miss
+from resnetkit.inference.video.states import State
+from resnetkit.words import counted
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """A label that held from `start` to `end`, in seconds of the video.
+
+    It began with the frame of number `first_frame`, and `end` is the time of the frame at which it held no more; at the
+    end of a video, that of the last frame and the time between the last two. `frames` are those looked at,
+    `unanswered` those of them that had no answer and changed nothing. `probability` is the mean of the smoothed
+    probabilities of the others, `greatest` the greatest. `lag`: how many seconds a state may begin and end after what
+    is seen, measured on clean switches, None where that is not known.
+    """
+
+    video: str
+    label: str
+    start: float
+    end: float
+    first_frame: int
+    last_frame: int
+    frames: int
+    unanswered: int
+    probability: float
+    greatest: float
+    lag: float | None
+
+    @property
+    def seconds(self) -> float:
+        """How long it held."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """Which events are told: those of `least` so many seconds, and of labels that are no `background`."""
+
+    least: float = 0.0
+    background: frozenset[str] = frozenset()
+
+    @classmethod
+    def asked(cls, *, least: float, background: Collection[str], classes: Sequence[str]) -> Wanted:
+        """Return what is asked for; raises `UsageError` for a time that is none and a label that is none."""
+        if not 0 <= least < math.inf:
+            raise UsageError(f"--min-event {least:g}: must be a number of seconds, 0 or more")
+        for name in background:
+            if name not in classes:
+                known = ", ".join(classes[:5]) + ", ..." * (len(classes) > 5)
+                raise UsageError(f"--background {name}: is no class; there are {known}{near_miss(name, classes)}")
+        return cls(least=least, background=frozenset(background))
+
+
+EVERY = Wanted()
+
+
+@dataclass(slots=True)
+class _Open:
+    """What is known of an event that has not ended."""
+
+    start: float
+    first_frame: int
+    last_frame: int
+    frames: int = 0
+    unanswered: int = 0
+    total: float = 0.0
+    greatest: float = 0.0
+
+    def add(self, number: int, probability: float, *, answered: bool) -> None:
+        self.last_frame = number
+        self.frames += 1
+        if answered:
+            self.total += probability
+            self.greatest = max(self.greatest, probability)
+        else:
+            self.unanswered += 1
+
+
+@dataclass(slots=True)
+class Events:
+    """The events of one video, as frame after frame is added; each is returned when it has ended.
+
+    Of several labels each has its own, which may overlap; "not sure" is none. Only events that have not ended are
+    remembered, and counts: `counts` and `seconds` by label of those told, `short` of those left out. What is added may
+    be read back from rows that were written: the same events come out.
+
+    >>> events = Events("cars.mp4")
+    >>> for number, label in enumerate(("red", "red", "green")):
+    ...     for event in events.add(number, number / 2, State((label,), (0.9,))):
+    ...         print(event.label, event.start, event.end, event.frames)
+    red 0.0 1.0 2
+    >>> [(event.label, event.end) for event in events.end()]
+    [('green', 1.5)]
+    """
+
+    video: str
+    wanted: Wanted = EVERY
+    lag: float | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+    short: int = 0
+    _open: dict[str, _Open] = field(default_factory=dict)
+    _time: float | None = None
+    _gap: float = 0.0
+
+    def add(self, number: int, time: float, state: State, *, answered: bool = True) -> list[Event]:
+        """Take what holds at the frame of a `number`, at `time` in seconds, and return the events that ended there."""
+        holds = state.probability
+        ended = self._ended([label for label in self._open if label not in holds], time)
+        for label, probability in holds.items():
+            if label not in self.wanted.background:
+                event = self._open.setdefault(label, _Open(time, number, number))
+                event.add(number, probability, answered=answered)
+        self._gap, self._time = max(0.0, time - (time if self._time is None else self._time)), time
+        return ended
+
+    def end(self) -> list[Event]:
+        """Return the events that hold at the end of the video; to be called once, also where it was cut short."""
+        return self._ended(list(self._open), (self._time or 0.0) + self._gap)
+
+    def _ended(self, labels: Sequence[str], time: float) -> list[Event]:
+        events = [self._event(label, self._open.pop(label), time) for label in labels]
+        # Frame times are no round numbers: what lasts 12 frames of 1/24 s is half a second long.
+        told = [event for event in events if event.seconds >= self.wanted.least - 1e-6]
+        self.short += len(events) - len(told)
+        for event in told:
+            self.counts[event.label] += 1
+            self.seconds[event.label] = self.seconds.get(event.label, 0.0) + event.seconds
+        return told
+
+    def _event(self, label: str, known: _Open, time: float) -> Event:
+        answered = known.frames - known.unanswered
+        return Event(
+            video=self.video, label=label, start=known.start, end=max(time, known.start), first_frame=known.first_frame,
+            last_frame=known.last_frame, frames=known.frames, unanswered=known.unanswered,
+            probability=known.total / max(answered, 1), greatest=known.greatest, lag=self.lag,
+        )  # fmt: skip
+
+    @property
+    def words(self) -> str:
+        """How many there are of which label, and how many were too short."""
+        of_which = ", ".join(f"{label} {number:,}" for label, number in self.counts.most_common(5))
+        more = f", {len(self.counts) - 5} more labels" if len(self.counts) > 5 else ""
+        short = f"; {self.short:,} shorter than {self.wanted.least:g} s left out" if self.short else ""
+        return f"{counted(self.counts.total(), 'event')}{of_which and f' ({of_which}{more})'}{short}"
