@@ -17,7 +17,7 @@ def event(number: int, seconds: float) -> Event:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("seconds", "rate"), [(10.0, 25.0), (600.0, 2.0), (3 * 3600.0, 0.5)])
+@pytest.mark.parametrize(("seconds", "rate"), [(10.0, 25.0), (30.24, 12.5), (600.0, 2.0), (3 * 3600.0, 0.5)])
 def test_every_second_of_a_video_is_counted_once_however_long_it_is(seconds, rate):
     timeline = Timeline(("a", "b"))
     number = round(seconds * rate)
@@ -29,6 +29,7 @@ def test_every_second_of_a_video_is_counted_once_however_long_it_is(seconds, rat
     assert timeline.state.sum(axis=0) == pytest.approx([seconds / 2, seconds / 2], rel=1e-3)
     assert timeline.own.sum(axis=0) == pytest.approx([0.9 * seconds, 0.1 * seconds], rel=1e-3)
     assert timeline.sure.sum() == pytest.approx(0.75 * seconds, rel=1e-3)
+    assert timeline.columns(timeline.covered, 900) == pytest.approx(np.ones(900))
     assert timeline.state.shape == (BINS, 2)
     first = timeline.columns(timeline.state[:, 0], 100)
     assert first[:49] == pytest.approx(np.ones(49), abs=0.01)

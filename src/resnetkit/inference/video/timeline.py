@@ -110,6 +110,7 @@ class Timeline:
         """Return seconds in bins, `[BINS]`, as shares of each of `number` columns that the whole time is cut into."""
         edges = np.linspace(0, self.seconds, number + 1)
         total = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-        until = np.interp(edges, np.arange(BINS + 1) * self.width, total)
+        # The last bin that anything is in ends with the video.
+        until = np.interp(edges, np.minimum(np.arange(BINS + 1) * self.width, self.seconds), total)
         shares: np.ndarray = np.clip(np.diff(until) / max(self.seconds / number, 1e-9), 0, 1)
         return shares
