@@ -17,7 +17,7 @@ def event(number: int, seconds: float) -> Event:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("seconds", "rate"), [(10.0, 25.0), (30.24, 12.5), (600.0, 2.0), (3 * 3600.0, 0.5)])
+@pytest.mark.parametrize(("seconds", "rate"), [(10.0, 25.0), (30.4, 12.5), (600.0, 2.0), (3 * 3600.0, 0.5)])
 def test_every_second_of_a_video_is_counted_once_however_long_it_is(seconds, rate):
     timeline = Timeline(("a", "b"))
     number = round(seconds * rate)
