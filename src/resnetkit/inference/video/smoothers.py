@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -53,28 +52,11 @@ class Smoother(ABC):
         self._last = self._seen(rows.astype(np.float64), time)
         return self._last
 
-    def kept(self) -> dict[str, Any]:
-        """Return what it remembers as plain JSON, from which `restore` goes on with the same numbers."""
-        last = self._last and {"values": self._last.values.tolist(), "rows": self._last.rows.tolist()}
-        return {"last": last, "memory": self._memory()}
-
-    def restore(self, kept: Mapping[str, Any]) -> None:
-        """Go on from what `kept` returned."""
-        last = kept["last"]
-        self._last = last and Smoothed(values=np.array(last["values"]), rows=np.array(last["rows"]))
-        self._remember(kept["memory"])
-
     def _without(self, time: float) -> None:  # noqa: B027 - most smoothers take the time from the next answer
         """Take note of a frame that has no answer."""
 
     @abstractmethod
     def _seen(self, rows: np.ndarray, time: float) -> Smoothed: ...
-
-    @abstractmethod
-    def _memory(self) -> dict[str, Any]: ...
-
-    @abstractmethod
-    def _remember(self, memory: Mapping[str, Any]) -> None: ...
 
     def _told(self, rows: np.ndarray) -> Smoothed:
         return Smoothed(values=self._tell(rows), rows=rows)
@@ -91,12 +73,6 @@ class _Timed(Smoother):
         """Return the seconds since the last answer, infinitely many before the first; time never runs back."""
         passed, self._time = max(0.0, time - self._time), max(time, self._time)
         return passed
-
-    def _memory(self) -> dict[str, Any]:
-        return {"time": None if self._last is None else self._time}
-
-    def _remember(self, memory: Mapping[str, Any]) -> None:
-        self._time = -math.inf if memory["time"] is None else memory["time"]
 
 
 class Fading(_Timed):
@@ -141,12 +117,6 @@ class _Window(Smoother):
     def _answered(self) -> np.ndarray:
         return np.stack([rows for _, rows in self._frames if rows is not None])
 
-    def _memory(self) -> dict[str, Any]:
-        return {"frames": [[time, None if rows is None else rows.tolist()] for time, rows in self._frames]}
-
-    def _remember(self, memory: Mapping[str, Any]) -> None:
-        self._frames.extend((time, None if rows is None else np.array(rows)) for time, rows in memory["frames"])
-
 
 class MedianWindow(_Window):
     """The median of each value's probabilities over the last `frames`, or those of the last `seconds` of them."""
@@ -187,7 +157,3 @@ class Votes(_Window):
         enough = sum((said == now).astype(int) for said in self._said if said is not None) >= self._needed
         held = np.full(len(rows), NOT_SURE) if self._last is None else self._last.values
         return Smoothed(values=np.where(enough, now, held), rows=self._answered().mean(axis=0))
-
-    def _remember(self, memory: Mapping[str, Any]) -> None:
-        super()._remember(memory)
-        self._said.extend(None if rows is None else self._tell(rows) for _, rows in self._frames)

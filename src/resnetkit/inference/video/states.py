@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -176,24 +176,6 @@ class States:
         self._state = state if self._state or state.labels else None
         return Told(own, state)
 
-    def kept(self) -> dict[str, Any]:
-        """Return what is remembered as plain JSON; with it `restored` goes on as if nothing had been between."""
-        return {
-            "smoother": self._smoother.kept(), "own": _plain(self._own), "state": _plain(self._state),
-            "frames": self.frames, "unanswered": self.unanswered, "own_changes": self.own_changes,
-            "changes": self.changes,
-        }  # fmt: skip
-
-    @classmethod
-    def restored(cls, kept: Mapping[str, Any], smoothing: Smoothing, reading: Reading) -> States:
-        """Return the states that `kept` was of."""
-        states = cls(smoothing, reading)
-        states._smoother.restore(kept["smoother"])
-        states._own, states._state = _read(kept["own"]), _read(kept["state"])
-        states.frames, states.unanswered = kept["frames"], kept["unanswered"]
-        states.own_changes, states.changes = kept["own_changes"], kept["changes"]
-        return states
-
 
 def _changed(before: State | None, now: State) -> bool:
     """Tell whether there is another state than before; the first in which anything holds is no change."""
@@ -203,11 +185,3 @@ def _changed(before: State | None, now: State) -> bool:
 def _rounded(labels: Sequence[str], probabilities: np.ndarray) -> State:
     """Return a state with six decimals, as rows have them: what is made of read rows is what was made at once."""
     return State(tuple(labels), tuple(round(float(one), 6) for one in probabilities))
-
-
-def _plain(state: State | None) -> list[Any] | None:
-    return None if state is None else [list(state.labels), list(state.probabilities)]
-
-
-def _read(plain: Sequence[Any] | None) -> State | None:
-    return None if plain is None else State(tuple(plain[0]), tuple(plain[1]))
