@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from resnetkit.evaluation.cases import by_case, case_figures
 from resnetkit.evaluation.guarantees import (
     cross_decisions,
     cross_kept,
@@ -104,3 +105,40 @@ def test_groups_promise_for_pictures_of_new_groups() -> None:
     twenty = set_threshold(probabilities, targets, 0.9, [str(i // 10) for i in range(200)])
     assert 0 < twenty < alone
     assert reject_threshold(probabilities, targets, 0.05, ["a"] * 200) == 0.0
+
+
+def clips(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return logits of clips of twelve near copies: most of what is wrong with one is wrong with all."""
+    random = np.random.default_rng(seed)
+    targets = np.repeat(random.integers(0, 4, count), 12)
+    logits = np.repeat(random.normal(size=(count, 4)) * 1.5, 12, axis=0) + random.normal(size=(count * 12, 4)) * 1.5
+    logits[np.arange(len(targets)), targets] += 2.5
+    return logits.astype(np.float32), targets, [f"clip {number // 12}" for number in range(count * 12)]
+
+
+def test_the_mean_of_a_clip_is_as_sure_as_it_is_right() -> None:
+    logits, targets, groups = clips(400, 0)
+    decision = fit_decision(logits, targets, groups)
+    assert decision.case_temperature < 0.95, "a mean of unlike answers is too unsure"
+    assert Decision.from_json(decision.to_json()) == decision
+    assert f"for groups {decision.case_temperature:.2f}" in decision.words
+    logits, targets, groups = clips(4000, 1)
+    cases = by_case(decision.probabilities(logits), targets, groups)
+    found = case_figures(
+        decision.probabilities(logits), targets, tuple("abcd"), groups, sures=lambda means, _: decision.of_cases(means)
+    )["cases"]
+    told = decision.of_cases(cases.probabilities)
+    assert found["confidence"]["after"] == pytest.approx(told.max(axis=1).mean())
+    assert abs(found["confidence"]["before"] - found["top1"]) > 0.04
+    assert abs(found["confidence"]["after"] - found["top1"]) < 0.025
+    assert found["ece"]["after"] < found["ece"]["before"] / 2
+    assert (told.argmax(axis=1) == cases.probabilities.argmax(axis=1)).all(), "no answer changes"
+
+
+def test_where_groups_say_nothing_their_means_stay_as_they_are() -> None:
+    logits, targets, groups = clips(40, 0)
+    assert fit_decision(logits, targets).case_temperature == 1
+    assert fit_decision(logits[::12], targets[::12], groups[::12]).case_temperature == 1, "each is alone"
+    mixed = [f"ward {number % 5}" for number in range(len(targets))]
+    assert fit_decision(logits, targets, mixed).case_temperature == 1, "groups of several classes"
+    assert fit_decision(logits, targets, groups, finding=0).case_temperature == 1, "its threshold is of plain means"

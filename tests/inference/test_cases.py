@@ -60,6 +60,22 @@ def test_a_case_is_the_mean_of_those_of_its_pictures_that_can_be_read(predictor:
     assert by_folder(predictor, wards, how="max green")[0].probability == pytest.approx(0.5, abs=1e-3)
 
 
+def test_a_case_is_as_sure_as_held_out_cases_were_right(predictor: Predictor, wards: Path) -> None:
+    plain = by_folder(predictor, wards)[0]
+    fitted = replace(predictor, decision=Decision(case_temperature=0.5))
+    a, b, _ = by_folder(fitted, wards)
+    squares = {name: probability**2 for name, probability in plain.top}
+    assert dict(a.top) == pytest.approx({name: one / sum(squares.values()) for name, one in squares.items()}, abs=1e-6)
+    assert [one.label for one in (a, b)] == ["red", "blue"]
+    # One of another kind was not fitted, nor one with a threshold.
+    assert by_folder(fitted, wards, how="max green")[0].top == by_folder(predictor, wards, how="max green")[0].top
+    point = Point(finding=0, at=0.2, goal="youden", share=0.5)
+    looking = [
+        replace(predictor, decision=Decision(point=point, case_temperature=temperature)) for temperature in (1.0, 0.5)
+    ]
+    assert by_folder(looking[0], wards)[0].top == by_folder(looking[1], wards)[0].top
+
+
 def test_each_format_has_the_number_of_pictures_and_those_without_an_answer(
     predictor: Predictor, wards: Path, tmp_path: Path
 ) -> None:

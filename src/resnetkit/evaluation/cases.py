@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from resnetkit.errors import DataError
+from resnetkit.evaluation.calibration import reliability
 from resnetkit.evaluation.metrics import clopper_pearson
 from resnetkit.evaluation.screening import roc_auc
 from resnetkit.evaluation.uncertainty import folds_interval
 from resnetkit.inference.aggregation import MEAN, Aggregation
 
-# Which class is told, `[C]`, of `[C, K]` probabilities of cases, given a picture of each.
+# Of `[C, K]` probabilities of cases, given a picture of each: the class told, `[C]`, or better probabilities, `[C, K]`.
 Tells = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -67,6 +68,7 @@ def case_figures(
     how: Aggregation = MEAN,
     by_folds: bool = False,
     tells: Tells | None = None,
+    sures: Tells | None = None,
 ) -> dict[str, Any]:
     """Return `cases` of metrics.json where pictures come in groups, nothing where they do not.
 
@@ -74,7 +76,10 @@ def case_figures(
     with `top1_interval`, Clopper and Pearson's or `folds_interval` where cases were held out `by_folds`,
     `balanced_accuracy` and `majority`, what always answering the largest class would reach. `mixed` says why there are
     none of these. Where the surest pictures of a class answer and cases differ in their number, `number_alone` is the
-    ROC-AUC of that number for the class: the most of many is larger by chance, also where pictures tell nothing.
+    ROC-AUC of that number for the class: the most of many is larger by chance, also where pictures tell nothing. With
+    `sures`, which makes `[C, K]` probabilities of means, given a picture of each: `confidence` and `ece`, both with
+    `before` and `after`, are the mean of the greatest probability, to be held against `top1`, and the calibration
+    error, which chance alone makes larger where there are few groups.
     """
     if groups is None:
         return {}
@@ -98,9 +103,11 @@ def case_figures(
         reached = roc_auc(np.array(sizes, np.float64), cases.targets == how.of_class)
         bounds = None if reached.interval is None else [reached.interval.low, reached.interval.high]
         alone = {"number_alone": {"value": reached.value, "interval": bounds}}
+    sure = {} if sures is None else _sureness(cases, sures(cases.probabilities, firsts))
     return {
         "cases": {
             **alone,
+            **sure,
             "how": how.words,
             "count": len(right),
             "pictures": {"fewest": min(sizes), "most": max(sizes)},
@@ -109,4 +116,12 @@ def case_figures(
             "balanced_accuracy": float(found.mean()),
             "majority": {"label": classes[largest], "top1": int(support[largest]) / len(right)},
         }
+    }
+
+
+def _sureness(cases: Cases, after: np.ndarray) -> dict[str, Any]:
+    both = {"before": cases.probabilities, "after": after}
+    return {
+        "confidence": {when: float(rows.max(axis=1).mean()) for when, rows in both.items()},
+        "ece": {when: reliability(rows, cases.targets)["ece"] for when, rows in both.items()},
     }

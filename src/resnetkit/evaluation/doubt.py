@@ -73,6 +73,16 @@ class Answers:
             told[own] = decision.told(probabilities[own])
         return told
 
+    def of_cases(self, means: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+        """Return `[C, K]` probabilities of cases of means, each by what may judge the picture so numbered."""
+        if self.others is None or self.decision.fitted_on is None:
+            return self.decision.of_cases(means)
+        found = np.empty(means.shape)
+        for inside, decision in self.others:
+            own = inside[pictures]
+            found[own] = decision.of_cases(means[own])
+        return found
+
     def kept(self) -> dict[str, Any]:
         """Return what the thresholds of the decision do, `rejects` and `sets`."""
         if self.others is None:
@@ -119,6 +129,7 @@ def doubts(
             how=how,
             by_folds=metrics.get("split") == "folds",
             tells=answers.told_of,
+            sures=answers.of_cases if how == MEAN and answers.decision.point is None else None,
         ),
         **screening(
             probabilities,

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from resnetkit.errors import DataError
 from resnetkit.evaluation.calibration import folds, helpful_temperature
+from resnetkit.evaluation.cases import by_case
 from resnetkit.evaluation.screening import operating_point
 from resnetkit.evaluation.uncertainty import keys
-from resnetkit.models.decision import COVERAGES, REJECTS, Decision
+from resnetkit.models.decision import COVERAGES, REJECTS, Decision, log_of
 from resnetkit.models.point import Point
 
 
@@ -27,7 +29,8 @@ def fit_decision(
     """Return the decision that held-out pictures allow: temperature, and a threshold for each rate and coverage.
 
     `logits`: `[N, K]` of pictures that did not train the model; `targets`: `[N]` class indices. With a class that is
-    looked for, `finding`, there is a threshold for this one instead, for a `goal` of `operating_point`.
+    looked for, `finding`, there is a threshold for this one instead, for a `goal` of `operating_point`. Where pictures
+    come in `groups` of one class each, the means of their probabilities have a temperature of their own.
     """
     temperature = helpful_temperature(logits, targets, groups)
     probabilities = Decision(temperature=temperature).probabilities(logits)
@@ -41,7 +44,23 @@ def fit_decision(
         rejects={rate: reject_threshold(probabilities, targets, float(rate), groups) for rate in REJECTS},
         sets={coverage: set_threshold(probabilities, targets, float(coverage), groups) for coverage in COVERAGES},
         fitted_on=len(targets),
+        case_temperature=1.0 if groups is None else _case_temperature(probabilities, targets, groups),
     )
+
+
+def _case_temperature(probabilities: np.ndarray, targets: np.ndarray, groups: Sequence[str | None]) -> float:
+    """Return the temperature of the means of groups; 1 where a group has several classes, and where it does not help.
+
+    Neighbouring frames of a clip are near copies, and their mean is neither as unsure as one picture nor as sure as
+    independent ones together would be: how sure, held-out groups say.
+    """
+    try:
+        cases = by_case(probabilities, targets, groups)
+    except DataError:
+        return 1.0
+    if len(cases.targets) == len(targets):
+        return 1.0
+    return helpful_temperature(log_of(cases.probabilities), cases.targets)
 
 
 def reject_threshold(

@@ -52,8 +52,12 @@ class Case:
             )
         # A class has no place on a picture, so any size will do.
         question = Question(classes=predictor.classes, top_k=top_k, size=(1, 1), preprocess=predictor.preprocess)
-        row, point = self.together.result(), _decision(predictor).point
-        told = predictor.decision.answer(row if point is None else point.restated(row[None])[0], question)
+        row, decision = self.together.result(), _decision(predictor)
+        if decision.point is not None:
+            row = decision.point.restated(row[None])[0]
+        elif self.together.how == aggregation.MEAN:
+            row = decision.of_cases(row[None])[0]
+        told = decision.answer(row, question)
         answer = Prediction.of(told, self.name, size=question.size, warnings=warnings)
         return replace(answer, pictures=pictures, unread=unread)
 

@@ -83,7 +83,8 @@ class Decision:
     belongs to the prediction set; None: the best classes are given whatever they reach. Thresholds to choose from:
     `rejects` by the share of right answers that they turn away, `sets` by the share of sets that hold the true class,
     both fitted on `fitted_on` held-out pictures, whose content is `fitted_to`. With a `point` one class is looked for,
-    and told from its own probability on.
+    and told from its own probability on. `case_temperature` does for the mean of several pictures' probabilities what
+    `temperature` does for one picture's.
     """
 
     temperature: float = 1.0
@@ -94,10 +95,13 @@ class Decision:
     fitted_on: int | None = None
     fitted_to: str | None = None
     point: Point | None = None
+    case_temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        if not _is_number(self.temperature) or not _LEAST_FLOAT < self.temperature < 1 / _LEAST_FLOAT:
-            raise UsageError(f"decision.temperature must be a number above 0, not {self.temperature!r:.40}")
+        for name in ("temperature", "case_temperature"):
+            value = getattr(self, name)
+            if not _is_number(value) or not _LEAST_FLOAT < value < 1 / _LEAST_FLOAT:
+                raise UsageError(f"decision.{name} must be a number above 0, not {value!r:.40}")
         probabilities: dict[str, object] = {"threshold": self.threshold, "least": self.least}
         for name, table in (("rejects", self.rejects), ("sets", self.sets)):
             if not isinstance(table, Mapping):
@@ -139,6 +143,10 @@ class Decision:
         found = softmax(logits, temperature=self.temperature)
         return found if self.point is None else self.point.restated(found)
 
+    def of_cases(self, means: np.ndarray) -> np.ndarray:
+        """Return `[C, K]` probabilities of cases of the `[C, K]` means of their pictures' ones."""
+        return means if self.case_temperature == 1 else softmax(log_of(means), temperature=self.case_temperature)
+
     @property
     def as_fitted(self) -> Decision:
         """The same without a stated prevalence."""
@@ -178,7 +186,8 @@ class Decision:
     def words(self) -> str:
         """What it holds, in a few words."""
         if self.point is None:
-            return f"temperature {self.temperature:.2f} and thresholds"
+            of_cases = f", for groups {self.case_temperature:.2f}," if self.case_temperature != 1 else ""
+            return f"temperature {self.temperature:.2f}{of_cases} and thresholds"
         unmet = "" if self.point.met else " (which only telling it of all or of none reaches)"
         return f"temperature {self.temperature:.2f} and a threshold of {self.point.at:.3g} for {self.point.goal}{unmet}"
 
@@ -213,6 +222,11 @@ def _fitted(known: Mapping[str, float], wanted: float, option: str, offered: Seq
             "resnetkit evaluate DATA --model MODEL --calibrated FILE.safetensors makes one that was"
         )
     return known[key]
+
+
+def log_of(probabilities: np.ndarray) -> np.ndarray:
+    """Return the logarithm of probabilities, from which a softmax makes them again; that of 0 is finite."""
+    return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
 
 
 def softmax(logits: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
