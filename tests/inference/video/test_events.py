@@ -1,7 +1,9 @@
 import csv
 import io
+import itertools
 import json
 
+import numpy as np
 import pytest
 
 from resnetkit.errors import UsageError
@@ -55,10 +57,33 @@ def test_what_is_not_sure_or_background_is_no_event():
 
 def test_short_events_are_left_out_and_counted():
     events = Events("a.mp4", Wanted(least=0.3))
-    assert spans(told_of(events, ["a"] * 3 + ["b"] * 2 + ["a"] * 4)) == [("a", 0.0, 0.3), ("a", 0.5, 0.9)]
-    assert (events.short, dict(events.counts)) == (1, {"a": 2})
-    assert events.seconds["a"] == pytest.approx(0.7)
-    assert events.words == "2 events (a 2); 1 shorter than 0.3 s left out"
+    labels = ["a"] * 3 + ["b"] * 2 + ["c"] * 4 + ["b"]
+    assert spans(told_of(events, labels)) == [("a", 0.0, 0.3), ("c", 0.5, 0.9)]
+    assert (events.short, dict(events.counts)) == (2, {"a": 1, "c": 1})
+    assert events.seconds["c"] == pytest.approx(0.4)
+    assert events.words == "2 events (a 1, c 1); 2 shorter than 0.3 s left out"
+
+
+def test_an_event_goes_on_after_a_hole_that_would_be_no_event():
+    events = Events("a.mp4", Wanted(least=0.3))
+    labels = ["a"] * 5 + ["b"] * 2 + ["a"] * 1 + ["b"] * 2 + ["a"] * 5 + ["b"] * 3 + ["a"] * 4
+    told = told_of(events, labels)
+    assert spans(told) == [("a", 0.0, 1.5), ("b", 1.5, 1.8), ("a", 1.8, 2.2)]
+    assert [event.frames for event in told] == [11, 3, 4], "frames at which it held"
+    assert (events.short, events.closed) == (2, 2)
+    assert events.words.endswith("2 shorter than 0.3 s left out; 2 holes shorter than that closed")
+
+
+@pytest.mark.parametrize("least", [0.0, 0.2, 0.5])
+def test_events_of_one_class_never_overlap_whatever_flickers(least):
+    rng = np.random.default_rng(0)
+    labels = [str(label) for label in np.repeat(rng.choice(["a", "b", "c"], 300), rng.integers(1, 9, 300))]
+    events = Events("a.mp4", Wanted(least=least))
+    told = spans(told_of(events, labels))
+    assert len(told) > 50
+    assert all(after[1] >= before[2] - 1e-6 for before, after in itertools.pairwise(told))
+    assert all(end - start >= least - 1e-6 for _, start, end in told)
+    assert events.counts.total() == len(told)
 
 
 def test_frames_without_an_answer_are_part_of_an_event_but_not_of_its_probability():

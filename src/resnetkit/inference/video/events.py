@@ -43,7 +43,10 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """Which events are told: those of `least` so many seconds, and of labels that are no `background`."""
+    """Which events are told: those of `least` so many seconds, and of labels that are no `background`.
+
+    A hole that is shorter than that is closed: the event before it goes on.
+    """
 
     least: float = 0.0
     background: frozenset[str] = frozenset()
@@ -61,6 +64,7 @@ class Wanted:
 
 
 EVERY = Wanted()
+_ROUNDING = 1e-6
 
 
 @dataclass(slots=True)
@@ -90,8 +94,9 @@ class Events:
     """The events of one video, as frame after frame is added; each is returned when it has ended.
 
     Of several labels each has its own, which may overlap; "not sure" is none. Only events that have not ended are
-    remembered, and counts: `counts` and `seconds` by label of those told, `short` of those left out. What is added may
-    be read back from rows that were written: the same events come out.
+    remembered, and counts: `counts` and `seconds` by label of those told, `short` of those left out, `closed` of holes.
+    Where there is a least time an event is returned that much later. What is added may be read back from rows that were
+    written: the same events come out.
 
     >>> events = Events("cars.mp4")
     >>> for number, label in enumerate(("red", "red", "green")):
@@ -108,36 +113,53 @@ class Events:
     counts: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     short: int = 0
+    closed: int = 0
+    _over: dict[str, tuple[float, _Open]] = field(default_factory=dict)
     _open: dict[str, _Open] = field(default_factory=dict)
     _time: float | None = None
     _gap: float = 0.0
 
     def add(self, number: int, time: float, state: State, *, answered: bool = True) -> list[Event]:
-        """Take what holds at the frame of a `number`, at `time` in seconds, and return the events that ended there."""
+        """Take what holds at the frame of a `number`, at `time` in seconds, and return the events that are over."""
         holds = state.probability
-        ended = self._ended([label for label in self._open if label not in holds], time)
+        self._end([label for label in self._open if label not in holds], time)
+        over = self._told(time)
         for label, probability in holds.items():
-            if label not in self.wanted.background:
-                event = self._open.setdefault(label, _Open(time, number, number))
-                event.add(number, probability, answered=answered)
+            if label in self.wanted.background:
+                continue
+            if label in self._over:
+                _, self._open[label] = self._over.pop(label)
+                self.closed += 1
+            event = self._open.setdefault(label, _Open(time, number, number))
+            event.add(number, probability, answered=answered)
         self._gap, self._time = max(0.0, time - (time if self._time is None else self._time)), time
-        return ended
+        return over
 
     def end(self) -> list[Event]:
         """Return the events that hold at the end of the video; to be called once, also where it was cut short."""
-        return self._ended(list(self._open), (self._time or 0.0) + self._gap)
+        self._end(list(self._open), (self._time or 0.0) + self._gap)
+        return self._told(math.inf)
 
-    def _ended(self, labels: Sequence[str], time: float) -> list[Event]:
-        events = [self._event(label, self._open.pop(label), time) for label in labels]
-        # Frame times are no round numbers: what lasts 12 frames of 1/24 s is half a second long.
-        told = [event for event in events if event.seconds >= self.wanted.least - 1e-6]
-        self.short += len(events) - len(told)
+    def _end(self, labels: Sequence[str], time: float) -> None:
+        """Take labels that hold no more: an event that was long enough may go on after a hole."""
+        for label in labels:
+            event = self._open.pop(label)
+            # Frame times are no round numbers: what lasts 12 frames of 1/24 s is half a second long.
+            if max(0.0, time - event.start) >= self.wanted.least - _ROUNDING:
+                self._over[label] = time, event
+            else:
+                self.short += 1
+
+    def _told(self, time: float) -> list[Event]:
+        """Return the events that nothing can continue at a `time`, in the order in which they ended."""
+        ended = [label for label, (end, _) in self._over.items() if time - end >= self.wanted.least - _ROUNDING]
+        told = [self._event(label, *self._over.pop(label)) for label in ended]
         for event in told:
             self.counts[event.label] += 1
             self.seconds[event.label] = self.seconds.get(event.label, 0.0) + event.seconds
         return told
 
-    def _event(self, label: str, known: _Open, time: float) -> Event:
+    def _event(self, label: str, time: float, known: _Open) -> Event:
         answered = known.frames - known.unanswered
         return Event(
             video=self.video, label=label, start=known.start, end=max(time, known.start), first_frame=known.first_frame,
@@ -151,4 +173,5 @@ class Events:
         of_which = ", ".join(f"{label} {number:,}" for label, number in self.counts.most_common(5))
         more = f", {len(self.counts) - 5} more labels" if len(self.counts) > 5 else ""
         short = f"; {self.short:,} shorter than {self.wanted.least:g} s left out" if self.short else ""
+        short += f"; {counted(self.closed, 'hole')} shorter than that closed" if self.closed else ""
         return f"{counted(self.counts.total(), 'event')}{of_which and f' ({of_which}{more})'}{short}"
