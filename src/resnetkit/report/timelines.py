@@ -48,6 +48,7 @@ class Picture:
 
     title: str
     note: str
+    lag: str
     rows: tuple[Row, ...]
     gaps: tuple[Bar, ...]
     ticks: tuple[tuple[float, str], ...]
@@ -66,7 +67,8 @@ def picture(timeline: Timeline, *, video: str, smoothing: str, lag: str) -> Pict
     missing = np.clip(1 - timeline.columns(timeline.covered - timeline.unanswered, COLUMNS), 0, 1)
     return Picture(
         title=f"{video}: {events}{longest}",
-        note=f"grey: frame by frame; blue: smoothed ({smoothing}), high as its probability; underlined: events; {lag}",
+        note=f"grey: frame by frame; blue: smoothed ({smoothing}), as high as its probability; underlined: events",
+        lag=lag,
         rows=tuple(_row(timeline, name, places) for name, places in _chosen(timeline)),
         gaps=_bars(np.where(missing > 0.01, missing, 0), np.ones(COLUMNS)),
         ticks=tuple((value / seconds * COLUMNS, words) for value, words in ticks(timeline.seconds)),

@@ -112,6 +112,21 @@ def test_lags_are_what_their_definitions_give():
     assert early < 12 < late
 
 
+def test_a_picture_that_the_model_hardly_knows_is_told_later():
+    reading = OneClass(Decision(), ("red", "green"))
+    sure, unsure = np.array([0.9, 0.1]), np.array([0.4, 0.6])
+    for words in ("exponential 0.5s", "hmm 10s"):
+        found = measured(asked(words), reading, rate=RATE)
+        states = States(asked(words), OneClass(Decision(), ("red", "green")))
+        told = [states.add(sure if number < 500 else unsure, time=number / RATE).state.labels for number in range(1000)]
+        assert found.unsure is not None
+        assert found.unsure == pytest.approx(told.index(("green",)) - 500, abs=1)
+        assert found.slowest is not None
+        assert found.unsure > 2 * found.slowest
+        assert f"{found.unsure / RATE:.2f} s where the model is only 60 % sure" in found.words
+    assert measured(asked("3 of 5"), reading, rate=RATE).unsure == 2
+
+
 def test_a_class_that_is_looked_for_appears_sooner_than_it_goes():
     point = Point(finding=0, at=0.2, goal="youden", share=0.5)
     found = measured(asked("exponential 1s"), OneClass(Decision(point=point), CLASSES), rate=RATE)

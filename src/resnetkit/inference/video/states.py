@@ -43,8 +43,8 @@ class Reading(Protocol):
     def state(self, told: Smoothed) -> State:
         """Return the labels that hold."""
 
-    def switches(self, sure: float) -> Sequence[Switch]:
-        """Return the kinds of clean switches there are between pictures that the model is so sure of."""
+    def switches(self, before: float, after: float) -> Sequence[Switch]:
+        """Return the kinds of clean switches there are, from pictures that the model is so sure of to such ones."""
 
 
 class OneClass:
@@ -71,16 +71,22 @@ class OneClass:
         value = int(told.values[0])
         return State() if value == NOT_SURE else _rounded((self._classes[value],), told.rows[:, value])
 
-    def switches(self, sure: float) -> Sequence[Switch]:
+    def switches(self, before: float, after: float) -> Sequence[Switch]:
         """Return a switch between two classes, or with a class that is looked for to it and from it."""
         number = len(self._classes)
         if number < 2:
             return ()
         first = 0 if self._decision.point is None else self._decision.point.finding
-        pictures = np.full((2, 1, number), (1 - sure) / (number - 1))
-        pictures[0, 0, first] = pictures[1, 0, (first + 1) % number] = sure
-        there = (pictures[1], pictures[0])
-        return (there,) if self._decision.point is None else (there, there[::-1])
+        second = (first + 1) % number
+
+        def picture(of: int, sure: float) -> np.ndarray:
+            row = np.full((1, number), (1 - sure) / (number - 1))
+            row[0, of] = sure
+            return row
+
+        there = picture(second, before), picture(first, after)
+        gone = picture(first, before), picture(second, after)
+        return (there,) if self._decision.point is None else (there, gone)
 
 
 class SeveralLabels:
@@ -106,10 +112,11 @@ class SeveralLabels:
         there = np.flatnonzero(told.values == 1).tolist()
         return _rounded([self._classes[number] for number in there], told.rows[there, 1])
 
-    def switches(self, sure: float) -> Sequence[Switch]:
+    def switches(self, before: float, after: float) -> Sequence[Switch]:
         """Return all labels appearing at once, and going."""
-        gone = self.rows(np.full(len(self._classes), 1 - sure))
-        return (gone, gone[:, ::-1]), (gone[:, ::-1], gone)
+        number = len(self._classes)
+        first, then = (self.rows(np.full(number, sure)) for sure in (before, after))
+        return (first[:, ::-1], then), (first, then[:, ::-1])
 
 
 def greatest_scores(objects: Sequence[tuple[str, float]], classes: Sequence[str]) -> np.ndarray:

@@ -13,7 +13,7 @@ from resnetkit.report.drawing.canvas import FAINT, INK, LINE, MARGIN, RIGHT, WRO
 from resnetkit.report.drawing.fonts import drawable
 from resnetkit.report.timelines import Bar, Picture
 
-_TOP, _NAME_WIDTH, _BESIDE = 108, 180, 150
+_TOP, _NAME_WIDTH, _BESIDE = 130, 180, 150
 _OWN, _APART, _STATE, _MARK, _ROW = 7, 3, 26, 4, 62
 _GAPS = 30
 
@@ -27,6 +27,7 @@ def draw(shown: Picture, path: Path) -> str | None:
         height = _ROW * len(words) + (_GAPS if shown.gaps else 0)
         drawn.resize(left + shown.columns + _BESIDE, _TOP + height + 40)
         drawn.header(drawable(shown.title), drawable(shown.note))
+        drawn.text(MARGIN, MARGIN + 56, drawn.fit(shown.lag, drawn.width - 2 * MARGIN, size=14), size=14, color=FAINT)
         axes = drawn.axes(left, _TOP, shown.columns, height)
         axes.set(xlim=(0, shown.columns), ylim=(height, 0), yticks=[])
         axes.spines["left"].set_visible(False)
