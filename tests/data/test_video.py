@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from resnetkit.data.opening.video import Frame, Thinned, Video, is_video
+from resnetkit.data.opening.video import Frame, Thinned, Video, is_video, open_video
 from resnetkit.data.opening.video_decoding import Clock
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 
@@ -191,6 +192,29 @@ def test_thinning_refuses_what_is_no_number() -> None:
     for wrong in ({"every": 0}, {"a_second": 0.0}, {"a_second": float("nan")}):
         with pytest.raises(UsageError):
             Thinned(**wrong)
+
+
+def test_a_folder_of_frames_is_a_video(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in (2, 10, 1, 9):
+        Image.fromarray(pixels_of(number)).save(folder / f"frame{number}.png")
+    (folder / "frame7.png").write_bytes(b"no picture")
+    Image.fromarray(pixels_of(11, size=(128, 96))).save(folder / "frame11.png")
+    (folder / "notes.txt").write_text("of the drive")
+    with open_video(str(folder), rate=10) as video:
+        frames = list(video.frames())
+        assert [frame.number for frame in video.frames(Thinned(every=2), after=1)] == [2, 4]
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert [bar(frame.image) if frame.image else None for frame in frames[:-1]] == [1, 2, None, 9, 10]
+    assert {frame.image.size for frame in frames if frame.image} == {(64, 48)}
+    assert "frame7.png" in str(frames[2].error)
+    assert (video.about.frames, video.about.seconds, video.about.rate) == (6, 0.6, 10)
+    with pytest.raises(UsageError, match="time stamps of its own"):
+        open_video(str(made(tmp_path / "a.mp4")), rate=10)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="holds no pictures"):
+        open_video(str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize(

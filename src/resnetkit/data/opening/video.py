@@ -1,4 +1,4 @@
-"""Videos, frame by frame, with the time that each is shown at; files are read by PyAV."""
+"""Videos, frame by frame, with the time that each is shown at: files, and the one door to all that moves."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import os
 from collections.abc import Generator
 
 from resnetkit.data.opening.failures import one_line
-from resnetkit.data.opening.video_decoding import Decoding, Shown
+from resnetkit.data.opening.video_decoding import Decoding, frame_of
+from resnetkit.data.opening.video_folder import RATE, FrameFolder
 from resnetkit.data.opening.video_frames import ALL, About, Frame, Moving, Say, Thinned, library, nobody
-from resnetkit.errors import DataError
+from resnetkit.data.opening.video_live import CAMERA, PATIENCE, Live
+from resnetkit.errors import UsageError
 
-__all__ = ["ALL", "About", "Frame", "Moving", "Say", "Thinned", "Video", "is_stream", "is_video", "library"]
+__all__ = [
+    "ALL", "About", "Frame", "FrameFolder", "Live", "Moving", "Say", "Thinned", "Video", "is_stream", "is_video",
+    "library", "open_video",
+]  # fmt: skip
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset((
@@ -27,7 +32,7 @@ def is_video(source: str) -> bool:
 
 def is_stream(source: str) -> bool:
     """Tell whether a source is a stream (rtsp://, http:// ...) or a camera (camera:0), which has no end."""
-    return source.startswith(("rtsp://", "rtsps://", "rtmp://", "udp://", "http://", "https://", "camera:"))
+    return source.startswith(("rtsp://", "rtsps://", "rtmp://", "udp://", "http://", "https://", CAMERA))
 
 
 class Video:
@@ -62,7 +67,7 @@ class Video:
             if thinned.takes(number, shown.time, last):
                 last = shown.time
                 if number > after:
-                    yield frame_of(decoding, number, shown)
+                    yield frame_of(decoding, number, shown.time, shown)
 
     def _open(self) -> Decoding:
         return Decoding(self._source, shown=one_line(self._source), say=self._say)
@@ -76,11 +81,17 @@ class Video:
         return self._decoding
 
 
-def frame_of(decoding: Decoding, number: int, shown: Shown) -> Frame:
-    """Return a frame that was shown, with its picture, or why it has none."""
-    if shown.error is not None:
-        return Frame(number, shown.time, None, shown.error)
-    try:
-        return Frame(number, shown.time, decoding.picture(shown.frame))
-    except DataError as error:
-        return Frame(number, shown.time, None, str(error))
+def open_video(
+    source: str, *, rate: float | None = None, say: Say = nobody, patience: float = PATIENCE
+) -> Video | Live | FrameFolder:
+    """Open whatever shows one frame after the other: a video file, a stream, a camera, a folder of frames.
+
+    `rate`: frames a second of a folder, which does not say it. `say` is told, a line each, what a person should know:
+    streams that stall, files that are cut off. `patience`: seconds without a frame until a stream is given up. Raises
+    as `Video`, `Live` and `FrameFolder` do, and `UsageError` for a rate of what has its own.
+    """
+    if os.path.isdir(source):
+        return FrameFolder(source, rate=RATE if rate is None else rate)
+    if rate is not None:
+        raise UsageError(f"{one_line(source)}: has time stamps of its own; a rate is for folders of frames")
+    return Live(source, say=say, patience=patience) if is_stream(source) else Video(source, say=say)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -14,8 +14,8 @@ from PIL import Image
 from resnetkit.data.opening import claims
 from resnetkit.data.opening.failures import one_line
 from resnetkit.data.opening.images import UPRIGHT
-from resnetkit.data.opening.video_frames import About, Say, library, nobody
-from resnetkit.errors import DataError, UsageError
+from resnetkit.data.opening.video_frames import About, Frame, Say, library, nobody
+from resnetkit.errors import DataError, NetworkError, ResNetKitError, UsageError
 
 # fmt: off
 _READ = (  # FFmpeg's names of what a file may be: others are text, subtitles, pictures, and lists that name other files
@@ -84,7 +84,7 @@ class Decoding:
     """A file or a stream that is open: `about`, and what it shows, once. A context manager; from one thread at a time.
 
     `shown` is what a person calls it. Raises `DataError` for what is no video, or where none of its pictures can be
-    decoded.
+    decoded, `NetworkError` where what is `live` cannot be reached. `start` is asked for the time of the first frame.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Decoding:
         kind: str | None = None,
         options: dict[str, str] | None = None,
         seconds_to_read: float = _SECONDS_TO_READ,
-        start: float = 0.0,
+        start: Callable[[], float] = float,
         say: Say = nobody,
     ) -> None:
         self._av, self._shown, self._say, self._live = library(), shown, say, live
@@ -151,10 +151,10 @@ class Decoding:
             width, height = self._square
             image = Image.fromarray(self._colours.reformat(frame, width, height, "rgb24", threads=1).to_ndarray())
         except (self._av.FFmpegError, OSError, ValueError, RuntimeError, MemoryError, AttributeError) as error:
-            raise DataError(f"cannot be shown ({_words(error)})") from error
+            raise DataError(f"cannot be shown ({words(error)})") from error
         return image if self._turn == 1 else image.transpose(UPRIGHT[self._turn])
 
-    def _begin(self, num_bytes: int | None, limits: dict[str, str], start: float) -> None:
+    def _begin(self, num_bytes: int | None, limits: dict[str, str], start: Callable[[], float]) -> None:
         self._stream = self._video_stream()
         context = self._stream.codec_context
         if num_bytes is not None:
@@ -179,8 +179,7 @@ class Decoding:
         self._about_it(first, num_bytes)
         interval = 1 / (self.about.rate or 25)
         claimed = self.about.seconds
-        most = None if claimed is None or self._live else start + claimed * 1.1 + 10
-        self._clock = Clock(interval, most=most, start=start)
+        self._clock = Clock(interval, most=None if claimed is None else claimed * 1.1 + 10, start=start())
 
     def _about_it(self, first: Any, num_bytes: int | None) -> None:
         self._turn = _turn(first)
@@ -195,7 +194,8 @@ class Decoding:
             source=self._shown, width=width, height=height,
             rate=rate if 0 < rate <= _FASTEST else None,
             seconds=duration / self._av.time_base if duration and duration > 0 else None,
-            frames=self._stream.frames or None, sound=bool(self._container.streams.audio), live=self._live,
+            frames=self._stream.frames or None, sound=bool(self._container.streams.audio),
+            live=self._live and not duration,
         )  # fmt: skip
 
     def _video_stream(self) -> Any:
@@ -233,7 +233,7 @@ class Decoding:
                     raise
                 refused += 1
                 if refused > _MOST_REFUSED or not isinstance(error, self._av.error.InvalidDataError):
-                    self._say(f"{self._shown}: is damaged ({_words(error)}); the frames before that are read")
+                    self._say(f"{self._shown}: is damaged ({words(error)}); the frames before that are read")
                     yield None
                     return
 
@@ -247,7 +247,7 @@ class Decoding:
                 frames = self._stream.codec_context.decode(packet)
             except (self._av.FFmpegError, OSError, ValueError, RuntimeError, MemoryError) as error:
                 if not isinstance(error, self._av.error.EOFError):
-                    yield f"broken ({_words(error)})"
+                    yield f"broken ({words(error)})"
                 frames = []
             silent = 0 if frames else silent + 1
             if silent > _MOST_SILENT:
@@ -282,10 +282,22 @@ class Decoding:
         if end < seconds - max(3 / (self.about.rate or 25), 0.01 * seconds):
             self._say(f"{self._shown}: ends after {end:.2f} s, and its header says {seconds:.2f} s: cut off or damaged")
 
-    def _no_video(self, error: Exception) -> DataError:
+    def _no_video(self, error: Exception) -> ResNetKitError:
+        if self._live:
+            return NetworkError(f"{self._shown}: cannot be read ({words(error)})")
         foreign = isinstance(error, self._av.error.ArgumentError)  # what it is, is not in `_READ`
-        why = "of no kind that is read" if foreign else _words(error)
+        why = "of no kind that is read" if foreign else words(error)
         return DataError(f"{self._shown}: cannot be read as a video ({why}); copy or save it again, or leave it out")
+
+
+def frame_of(decoding: Decoding, number: int, time: float, shown: Shown) -> Frame:
+    """Return a frame that was shown, with its picture, or why it has none."""
+    if shown.error is not None:
+        return Frame(number, time, None, shown.error)
+    try:
+        return Frame(number, time, decoding.picture(shown.frame))
+    except DataError as error:
+        return Frame(number, time, None, str(error))
 
 
 def _size(path: str, shown: str) -> int:
@@ -303,7 +315,7 @@ def _size(path: str, shown: str) -> int:
     return size
 
 
-def _words(error: Exception) -> str:
+def words(error: BaseException) -> str:
     """Return what FFmpeg says, short: without the path, which stands before it already."""
     if isinstance(error, MemoryError):
         return "it needs more memory than there is"
