@@ -1,16 +1,21 @@
-"""Videos, frame by frame, with the time that each is shown at; read by PyAV."""
+"""Videos, frame by frame, with the time that each is shown at: files, and the one door to all that moves."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
 
-from PIL import Image
+from resnetkit.data.opening.failures import one_line
+from resnetkit.data.opening.video_decoding import Decoding, frame_of
+from resnetkit.data.opening.video_folder import RATE, FrameFolder
+from resnetkit.data.opening.video_frames import ALL, About, Frame, Moving, Say, Thinned, library, nobody
+from resnetkit.data.opening.video_live import CAMERA, PATIENCE, Live
+from resnetkit.errors import UsageError
 
-from resnetkit.errors import DataError, UsageError, missing_extra
+__all__ = [
+    "ALL", "About", "Frame", "FrameFolder", "Live", "Moving", "Say", "Thinned", "Video", "is_stream", "is_video",
+    "library", "open_video",
+]  # fmt: skip
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset((
@@ -20,61 +25,6 @@ VIDEO_SUFFIXES = frozenset((
 # fmt: on
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame of a video: `image`, RGB and upright, or `error`, why there is none.
-
-    `number` counts all frames in the order in which they are shown, from 0. `time`: the seconds from the first of them,
-    by the stream's own time stamps.
-    """
-
-    number: int
-    time: float
-    image: Image.Image | None
-    error: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Thinned:
-    """Which frames are looked at: every n-th, or so many `a_second`, the first one always."""
-
-    every: int = 1
-    a_second: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.every < 1:
-            raise UsageError(f"--every {self.every}: must be at least 1")
-        if self.a_second is not None and not 0 < self.a_second < float("inf"):
-            raise UsageError(f"--per-second {self.a_second}: must be a number above 0")
-
-    def takes(self, number: int, time: float, last: float | None) -> bool:
-        """Tell whether a frame is looked at; `last` is the time of the one before that was, None before the first."""
-        if self.a_second is None:
-            return number % self.every == 0
-        # The ticks are those of the clock, not of the frame before: an uneven rate does not add up.
-        return last is None or int(time * self.a_second + 1e-6) > int(last * self.a_second + 1e-6)
-
-
-ALL = Thinned()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class About:
-    """What a video says of itself: width and height of its upright frames, frames a second, seconds, how many frames.
-
-    None where it does not say. `live`: whether it is a stream or a camera, which has no end.
-    """
-
-    source: str
-    width: int
-    height: int
-    rate: float | None
-    seconds: float | None
-    frames: int | None
-    sound: bool
-    live: bool = False
-
-
 def is_video(source: str) -> bool:
     """Tell by its name whether a source is a video file, a stream or a camera."""
     return os.path.splitext(source)[1].lower() in VIDEO_SUFFIXES or is_stream(source)
@@ -82,60 +32,66 @@ def is_video(source: str) -> bool:
 
 def is_stream(source: str) -> bool:
     """Tell whether a source is a stream (rtsp://, http:// ...) or a camera (camera:0), which has no end."""
-    return source.startswith(("rtsp://", "rtsps://", "rtmp://", "udp://", "http://", "https://", "camera:"))
+    return source.startswith(("rtsp://", "rtsps://", "rtmp://", "udp://", "http://", "https://", CAMERA))
 
 
 class Video:
-    """An open video: `about`, and its `frames` from the first. A context manager; from one thread at a time.
+    """An open video file: `about`, and its `frames` from the first. A context manager; from one thread at a time.
 
-    Raises `DataError` for what is no video or holds no pictures, `UsageError` where PyAV is not installed.
+    `say` is told where it ends before its header says so, or breaks off. Raises `DataError` for what is no video or
+    holds no pictures, `UsageError` for a path that is not there and where PyAV is not installed.
     """
 
-    def __init__(self, source: str) -> None:
-        av = library()
-        try:
-            self._container: Any = av.open(source)
-        except (OSError, ValueError, av.FFmpegError) as error:
-            raise DataError(f"{source}: cannot be read as a video ({error})") from error
-        if not self._container.streams.video:
-            raise DataError(f"{source}: holds no pictures")
-        self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
-        context = self._stream.codec_context
-        self.about = About(
-            source=source, width=context.width, height=context.height,
-            rate=float(self._stream.average_rate or 0) or None,
-            seconds=None if self._container.duration is None else self._container.duration / av.time_base,
-            frames=self._stream.frames or None, sound=bool(self._container.streams.audio), live=is_stream(source),
-        )  # fmt: skip
+    def __init__(self, source: str, *, say: Say = nobody) -> None:
+        self._source, self._say = source, say
+        self._decoding: Decoding | None = self._open()
+        self._fresh = True
+        self.about: About = self._decoding.about
 
     def __enter__(self) -> Video:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._container.close()
+        if self._decoding is not None:
+            self._decoding.close()
 
     def frames(self, thinned: Thinned = ALL, *, after: int = -1) -> Generator[Frame]:
-        """Yield the frames that are looked at, from that behind number `after` on.
+        """Yield the frames that are looked at, from that behind number `after` on: those that a full reading gives.
 
-        A frame that is broken has an `error`, and the rest go on.
+        A frame that is broken has an `error`, and the rest go on. Each call begins with the first frame. Raises
+        `DataError` where the rest of a file holds nothing that can be decoded.
         """
-        begin: float | None = None
+        decoding = self._from_the_first()
         last: float | None = None
-        for number, frame in enumerate(self._container.decode(self._stream)):
-            begin = frame.time if begin is None else begin
-            time = frame.time - begin
-            if not thinned.takes(number, time, last):
-                continue
-            last = time
-            if number > after:
-                yield Frame(number, time, frame.to_image())
+        for number, shown in enumerate(decoding.shows()):
+            if thinned.takes(number, shown.time, last):
+                last = shown.time
+                if number > after:
+                    yield frame_of(decoding, number, shown.time, shown)
+
+    def _open(self) -> Decoding:
+        return Decoding(self._source, shown=one_line(self._source), say=self._say)
+
+    def _from_the_first(self) -> Decoding:
+        assert self._decoding is not None
+        if not self._fresh:
+            self._decoding.close()
+            self._decoding = self._open()
+        self._fresh = False
+        return self._decoding
 
 
-def library() -> ModuleType:
-    """Return PyAV; raises `UsageError` naming the extra where it is not installed."""
-    try:
-        import av
-    except ImportError as error:
-        raise missing_extra("videos", "video") from error
-    return av
+def open_video(
+    source: str, *, rate: float | None = None, say: Say = nobody, patience: float = PATIENCE
+) -> Video | Live | FrameFolder:
+    """Open whatever shows one frame after the other: a video file, a stream, a camera, a folder of frames.
+
+    `rate`: frames a second of a folder, which does not say it. `say` is told, a line each, what a person should know:
+    streams that stall, files that are cut off. `patience`: seconds without a frame until a stream is given up. Raises
+    as `Video`, `Live` and `FrameFolder` do, and `UsageError` for a rate of what has its own.
+    """
+    if os.path.isdir(source):
+        return FrameFolder(source, rate=RATE if rate is None else rate)
+    if rate is not None:
+        raise UsageError(f"{one_line(source)}: has time stamps of its own; a rate is for folders of frames")
+    return Live(source, say=say, patience=patience) if is_stream(source) else Video(source, say=say)

@@ -1,0 +1,74 @@
+"""Small videos made on the spot: a red left half, a white corner, and a white bar that grows by two pixels a frame."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def pixels_of(number: int, *, size: tuple[int, int] = (64, 48)) -> np.ndarray:
+    """Return `[H, W, 3]` uint8 of a frame."""
+    width, height = size
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[:, : width // 2] = (250, 0, 0)
+    pixels[: height // 2, : width // 4] = 255
+    pixels[-8:] = 0
+    pixels[-8:, : 2 * number] = 255
+    return pixels
+
+
+def made(
+    path: Path,
+    *,
+    frames: int = 20,
+    size: tuple[int, int] = (64, 48),
+    codec: str | None = "mpeg4",
+    colours: str = "yuv420p",
+    rate: int = 25,
+    stamps: list[int] | None = None,
+    turned: float | None = None,
+    wide: Fraction | None = None,
+    sound: bool = False,
+    group: int | None = None,
+    kind: str | None = None,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Write a video.
+
+    `stamps`: the times of its frames in milliseconds; `turned`: degrees against the clock; `wide`: how wide a pixel is
+    in heights of it; `group`: frames from one that stands for itself to the next.
+    """
+    import av
+
+    with av.open(str(path), "w", format=kind, options=options or {}) as out:
+        if codec is not None:
+            stream: Any = out.add_stream(codec, rate=rate)
+            stream.width, stream.height, stream.pix_fmt = *size, colours
+            stream.bit_rate = 2_000_000
+            stream.codec_context.time_base = Fraction(1, 1000) if stamps else Fraction(1, rate)
+            if group is not None:
+                stream.codec_context.gop_size = group
+            if wide is not None:
+                stream.codec_context.sample_aspect_ratio = wide
+            if turned is not None:
+                stream.set_display_rotation(turned)
+        if sound:
+            heard: Any = out.add_stream("aac", rate=8000)
+            waves = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+            waves.rate, waves.pts = 8000, 0
+            out.mux([*heard.encode(waves), *heard.encode()])
+        if codec is not None:
+            for number in range(frames):
+                frame = av.VideoFrame.from_ndarray(pixels_of(number, size=size), format="rgb24")
+                frame.pts, frame.time_base = stamps[number] if stamps else number, stream.codec_context.time_base
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode())
+    return path
+
+
+def bar(image: Any) -> int:
+    """Return which frame of a made video, not turned, an image is."""
+    return round(int((np.asarray(image)[-4].mean(axis=1) > 127).sum()) / 2)
