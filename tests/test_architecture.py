@@ -89,6 +89,8 @@ OPTIONAL = {
     "nncf",
     "pyarrow",
     "tifffile",
+    "supervision",
+    "trackers",
 }
 MOST_LINES = 400
 

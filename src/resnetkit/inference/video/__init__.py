@@ -1,0 +1,1 @@
+"""Videos: answers frame by frame, made states, events, tracks and pictures."""

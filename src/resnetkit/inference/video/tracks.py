@@ -1,0 +1,282 @@
+"""Objects of frames that belong together: tracks, by ByteTrack (Zhang et al., arXiv:2110.06864) of `trackers`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from resnetkit.errors import UsageError, missing_extra
+from resnetkit.models.detection.detected import Detected
+from resnetkit.models.detection.sureness import Sureness
+
+# ByteTrack's lower threshold: an object so unsure may carry a track on, and begins none.
+_LEAST_SCORE = 0.1
+_LEAST_OVERLAP = 0.1
+_BUFFER = 1.0
+_UNIT = 30.0  # frames a second in which the library counts its buffer, whatever the rate
+_SURE, _UNSURE, _BETWEEN = 1.0, 0.0, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """An object of a frame, and the number of its `track`; None where it was seen on this frame alone."""
+
+    found: Detected
+    track: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Track:
+    """What became of one object: frames and seconds of its first and its last, on how many `frames` it was found.
+
+    `label` has the largest sum of scores among its frames, and `share` of them have it; `score` is the mean over all
+    its frames of the score for this label, 0 where another was found, and `greatest` the greatest. Neither is
+    calibrated.
+    """
+
+    number: int
+    label: str
+    share: float
+    score: float
+    greatest: float
+    first: int
+    last: int
+    begin: float
+    end: float
+    frames: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a plain dict: shares and scores to 6 decimals, seconds to 3."""
+        return {
+            "track": self.number, "label": self.label, "share": round(self.share, 6), "score": round(self.score, 6),
+            "greatest": round(self.greatest, 6), "first": self.first, "last": self.last,
+            "begin": round(self.begin, 3), "end": round(self.end, 3), "frames": self.frames,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OnFrame:
+    """The objects of a frame with their tracks, the surest first, and the tracks that `ended`: not seen any more."""
+
+    number: int
+    time: float
+    objects: tuple[Tracked, ...]
+    ended: tuple[Track, ...] = ()
+
+
+def with_unsure(decision: Sureness, num_classes: int) -> Sureness:
+    """Return a detector's decision that tells unsure objects too, which a `Tracker` needs to carry tracks on.
+
+    >>> with_unsure(Sureness(at=(0.6, 0.05)), 2).at
+    (0.1, 0.05)
+    """
+    return replace(decision, at=tuple(min(float(at), _LEAST_SCORE) for at in decision.of(num_classes).tolist()))
+
+
+class Tracker:
+    """Joins objects into tracks, one frame after the other, in constant memory.
+
+    `rate`: how many frames a second are looked at. `sure`: from which score on an object of a class is told and may
+    begin a track, a half where it is not named; less sure ones carry tracks on (give the predictor
+    `with_unsure(decision)`), and others of them are left out. `buffer`: the seconds for which a track without objects
+    waits for the next, two and a half frames at least. A track begins where an object is found on two frames on end.
+    Classes may change within a track: what is seen decides where it goes on, not what it is called.
+
+    Numbers count from 1 in the order in which tracks begin. The first object of a track can be told once there is a
+    second: frames come out one later than they went in.
+
+    Frames have to be so dense that an object overlaps itself from one to the next. The same input gives the same
+    tracks; what came out, put in once more, too, also from rows of 2 decimals for boxes and 6 for scores: so an
+    interrupted one goes on.
+
+    Raises `UsageError` where the libraries are not there.
+
+    ```python
+    tracker = Tracker(rate=25, sure={"car": 0.6})
+    for frame, prediction in answers:
+        for told in tracker.add(frame.number, frame.time, prediction.objects or ()):
+            ...
+    for told in tracker.end():
+        ...
+    ```
+    """
+
+    def __init__(self, *, rate: float, sure: Mapping[str, float], buffer: float = _BUFFER) -> None:
+        if not 0 < rate < float("inf"):
+            raise UsageError(f"{rate} frames a second: must be a number above 0")
+        self._sure, self._buffer = sure, max(buffer, 2.5 / rate)
+        self._library = _Library(rate=rate, buffer=self._buffer)
+        self._time: float | None = None
+        self._held: _Held | None = None
+        self._tallies: dict[int, _Tally] = {}
+
+    def add(self, number: int, time: float, objects: Sequence[Detected]) -> list[OnFrame]:
+        """Take the next frame, without objects where nothing is known of it; return the frame before, if any.
+
+        `time`: seconds, never less than those of the frame before.
+        """
+        objects = sorted(map(_as_written, objects), key=lambda one: -one.score)
+        now = time if self._time is None else max(time, self._time + 1e-6)  # the library stumbles over equal ones
+        sure = [one.score >= self._sure.get(one.label, 0.5) for one in objects]
+        tracks = self._library.update([one.box for one in objects], sure, now)
+        before = self._now_known()
+        self._time = now
+        held = _Held(number, time, objects, sure, tracks, self._library.begun(objects))
+        for one, track in zip(objects, tracks, strict=True):
+            if track is not None:
+                self._count(track, one, held)
+        held.ended = tuple(self._finished(self._library.alive()))
+        self._held = held
+        return before
+
+    def end(self) -> list[OnFrame]:
+        """Return the last frame, with which all tracks end; none where no frame came."""
+        last = self._now_known()
+        self._held = None
+        ended = tuple(self._finished(frozenset()))
+        return [replace(one, ended=(*one.ended, *ended)) for one in last]
+
+    def _now_known(self) -> list[OnFrame]:
+        """Return the frame that is held, its first objects of tracks numbered now that these have a second."""
+        held = self._held
+        if held is None:
+            return []
+        for place, tracklet in held.begun:
+            if (track := _number(tracklet)) is not None:
+                held.tracks[place] = track
+                self._count(track, held.objects[place], held)
+        told = zip(held.objects, held.tracks, held.sure, strict=True)
+        objects = tuple(Tracked(one, track) for one, track, sure in told if sure or track is not None)
+        return [OnFrame(held.number, held.time, objects, held.ended)]
+
+    def _count(self, track: int, one: Detected, frame: _Held) -> None:
+        self._tallies.setdefault(track, _Tally(frame.number, frame.time)).add(one, frame.number, frame.time)
+
+    def _finished(self, alive: frozenset[int]) -> Iterator[Track]:
+        for number in sorted(self._tallies.keys() - alive):
+            yield self._tallies.pop(number).track(number)
+
+
+@dataclass(slots=True)
+class _Held:
+    """A frame whose objects may turn out to be the first of tracks: `begun`, with the places of these objects."""
+
+    number: int
+    time: float
+    objects: Sequence[Detected]
+    sure: Sequence[bool]
+    tracks: list[int | None]
+    begun: Sequence[tuple[int, Any]]
+    ended: tuple[Track, ...] = ()
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is known of a track that goes on."""
+
+    first: int
+    begin: float
+    last: int = 0
+    end: float = 0.0
+    frames: int = 0
+    scores: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    greatest: dict[str, float] = field(default_factory=dict)
+
+    def add(self, one: Detected, number: int, time: float) -> None:
+        self.last, self.end = number, time
+        self.frames += 1
+        self.scores[one.label] += one.score  # type: ignore[assignment]  # sums of scores, not counts
+        self.counts[one.label] += 1
+        self.greatest[one.label] = max(one.score, self.greatest.get(one.label, 0.0))
+
+    def track(self, number: int) -> Track:
+        label = max(self.scores, key=lambda name: self.scores[name])
+        return Track(
+            number=number, label=label, share=self.counts[label] / self.frames, score=self.scores[label] / self.frames,
+            greatest=self.greatest[label], first=self.first, last=self.last, begin=self.begin, end=self.end,
+            frames=self.frames,
+        )  # fmt: skip
+
+
+class _Library:
+    """The one door to `trackers`: boxes of a frame in, numbers of tracks out."""
+
+    def __init__(self, *, rate: float, buffer: float) -> None:
+        tracker, self._detections, overlap = _imported()
+        self._tracker = tracker(
+            lost_track_buffer=round(buffer * _UNIT), frame_rate=rate, track_activation_threshold=_BETWEEN,
+            high_conf_det_threshold=_BETWEEN, minimum_consecutive_frames=2, minimum_iou_threshold=_LEAST_OVERLAP,
+            iou=overlap,
+        )  # fmt: skip
+
+    def update(self, boxes: Sequence[Sequence[float]], sure: Sequence[bool], time: float) -> list[int | None]:
+        """Return the track of each box, None of those that are on none, or on one that begins here."""
+        told = self._detections(
+            xyxy=np.array(boxes, np.float64).reshape(-1, 4),
+            # Only which side of its thresholds a score lies on counts here, and classes have their own.
+            confidence=np.where(np.array(sure, bool), _SURE, _UNSURE),
+            data={"place": np.arange(len(boxes))},
+        )
+        found = self._tracker.update(told, timestamp=time)
+        tracks: list[int | None] = [None] * len(boxes)
+        if len(found):
+            for place, number in zip(found.data["place"].tolist(), found.tracker_id.tolist(), strict=True):
+                tracks[place] = None if number < 0 else number + 1
+        return tracks
+
+    def begun(self, objects: Sequence[Detected]) -> list[tuple[int, Any]]:
+        """Return what the library holds of each track that begins here, and the place of its object."""
+        boxes = np.array([one.box for one in objects]).reshape(-1, 4)
+        begun: list[tuple[int, Any]] = []
+        for tracklet in self._tracker.tracks:
+            if _number(tracklet) is None:
+                # A box that was not followed yet is that of its object; of two alike each has one.
+                far = np.abs(boxes - tracklet.get_state_bbox()).sum(axis=1)
+                far[[place for place, _ in begun]] = np.inf
+                begun.append((int(far.argmin()), tracklet))
+        return begun
+
+    def alive(self) -> frozenset[int]:
+        """Return the numbers of the tracks that may go on."""
+        return frozenset(number for tracklet in self._tracker.tracks if (number := _number(tracklet)) is not None)
+
+
+def _number(tracklet: Any) -> int | None:
+    return None if tracklet.tracker_id < 0 else tracklet.tracker_id + 1
+
+
+def _as_written(one: Detected) -> Detected:
+    """Return an object with the figures that rows hold."""
+    left, top, right, bottom = (round(float(edge), 2) for edge in one.box)
+    return replace(one, score=round(float(one.score), 6), box=(left, top, right, bottom))
+
+
+def _imported() -> tuple[Any, Any, Any]:
+    """Return ByteTrack, what it takes its boxes in, and what says how far boxes are one."""
+    try:
+        from supervision import Detections, box_iou_batch
+        from trackers import BaseIoU, ByteTrackTracker
+    except ModuleNotFoundError as error:
+        raise missing_extra("tracks", "video") from error
+    except ImportError as error:  # OpenCV, which they bring, needs libraries that servers lack
+        raise UsageError(
+            f"tracks need OpenCV, which does not start here ({error}): apt-get install libgl1, "
+            "or pip install opencv-python-headless"
+        ) from error
+
+    class Overlap(BaseIoU):
+        """The overlap of boxes, none where it is too small for a track to go on.
+
+        Without this the library's assignment, the largest sum, gives up pairs that overlap for ones that do not.
+        """
+
+        def _compute(self, boxes_1: np.ndarray, boxes_2: np.ndarray) -> np.ndarray:
+            shared = box_iou_batch(boxes_1, boxes_2)
+            return np.where(shared < _LEAST_OVERLAP, 0, shared)
+
+    return ByteTrackTracker, Detections, Overlap()
