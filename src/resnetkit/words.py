@@ -35,6 +35,18 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def clock(seconds: float) -> str:
+    """Return a place in a video, to a hundredth of a second.
+
+    >>> clock(12.48), clock(75), clock(4020.999)
+    ('0:12.48', '1:15.00', '1:07:01.00')
+    """
+    minutes, hundredths = divmod(round(100 * seconds), 6000)
+    hours, minutes = divmod(minutes, 60)
+    last = f"{hundredths // 100:02}.{hundredths % 100:02}"
+    return f"{hours}:{minutes:02}:{last}" if hours else f"{minutes}:{last}"
+
+
 def counted(number: int, thing: str) -> str:
     """Return a number of things.
 

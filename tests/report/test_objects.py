@@ -11,7 +11,7 @@ from PIL import Image
 
 from resnetkit.data.marks import Mask, Object
 from resnetkit.models.detection.detected import Detected
-from resnetkit.report.drawing.objects import _contrast, color_of, draw_found, draw_objects
+from resnetkit.report.drawing.objects import color_of, contrast, draw_found, draw_objects
 
 CLASSES = ("RBC", "WBC", "Platelets", "dark")
 
@@ -51,7 +51,7 @@ def test_letters_can_be_read_on_the_plate_of_every_class():
     names = [f"class {number}" for number in range(200)]
     for name in names:
         plate = color_of(name, names)
-        light, dark = sorted((luminance(plate), luminance(_contrast(plate))), reverse=True)
+        light, dark = sorted((luminance(plate), luminance(contrast(plate))), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5
 
 

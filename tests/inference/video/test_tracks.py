@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pytest
 
-pytest.importorskip("trackers", reason="needs the extra video and what OpenCV needs", exc_type=ImportError)
-
 from resnetkit.errors import UsageError
 from resnetkit.inference.video.tracks import OnFrame, Track, Tracker, with_unsure
 from resnetkit.models.detection.detected import Detected
 from resnetkit.models.detection.sureness import Sureness
+
+pytest.importorskip("trackers", reason="needs the extra video and what OpenCV needs", exc_type=ImportError)
 
 SURE = {"car": 0.6, "truck": 0.6}
 Scene = Sequence[tuple[float, Sequence[Detected]]]

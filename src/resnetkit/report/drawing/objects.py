@@ -37,7 +37,11 @@ def color_of(label: str, classes: Sequence[str]) -> str:
     >>> color_of("b", ["a", "b"]), color_of("i", list("abcdefghi"))
     ('#56b4e9', '#cc6688')
     """
-    place = classes.index(label)
+    return color_at(classes.index(label))
+
+
+def color_at(place: int) -> str:
+    """Return the colour at a place, counted from 0, in a row of them that has no end."""
     if place < len(_COLORS):
         return _COLORS[place]
     strength = (0.7, 0.9, 0.5)[place % 3]
@@ -118,12 +122,12 @@ def _boxed(
     pixels = np.array(_enlarged(image, width, height))
     for mark in reversed(marks):
         if mark.mask is not None:
-            _mask_over(pixels, mark, view)
+            lay_mask(pixels, mark.mask, mark.box, mark.color, view)
     ground = Image.fromarray(pixels)
     pen = ImageDraw.Draw(ground)
     thickness = 2 if max(width, height) < 1000 else 3
     for mark in reversed(marks):
-        _box(pen, mark.box, mark.color, thickness if mark.mask is None else 1)
+        outline(pen, mark.box, mark.color, thickness if mark.mask is None else 1)
     known = [_mark(one, view, classes) for one in truth]
     for mark in known:
         _dashed(pen, mark.box)
@@ -150,25 +154,24 @@ def _mark(one: Detected | Object, view: View, classes: Sequence[str]) -> _Mark:
     return _Mark(one.label, sure, box, color_of(one.label, classes), one.mask)
 
 
-def _mask_over(pixels: np.ndarray, mark: _Mark, view: View) -> None:
-    """Lay a mask over `pixels`, `[h, w, 3]`, half transparent, its edge in full colour."""
-    assert mark.mask is not None
-    left, top = (max(0, edge - _BEYOND) for edge in mark.box[:2])
-    right, bottom = min(view.width, mark.box[2] + _BEYOND), min(view.height, mark.box[3] + _BEYOND)
-    inside = mark.mask.into(view.cropped(top=top, left=left, height=bottom - top, width=right - left))
+def lay_mask(pixels: np.ndarray, mask: Mask, box: tuple[int, int, int, int], color: str, view: View) -> None:
+    """Lay the mask of what is in a box over `pixels`, `[h, w, 3]`, half transparent, its edge in full colour."""
+    left, top = (max(0, edge - _BEYOND) for edge in box[:2])
+    right, bottom = min(view.width, box[2] + _BEYOND), min(view.height, box[3] + _BEYOND)
+    inside = mask.into(view.cropped(top=top, left=left, height=bottom - top, width=right - left))
     padded = np.pad(inside, 1)
     core = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     hidden = np.where(inside & ~core, 1.0, _HIDDEN * inside)[..., None]
     below = pixels[top:bottom, left:right]
-    below[...] = (below * (1 - hidden) + 255 * np.array(to_rgb(mark.color)) * hidden).round()
+    below[...] = (below * (1 - hidden) + 255 * np.array(to_rgb(color)) * hidden).round()
 
 
-def _box(pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], color: str, thickness: int) -> None:
+def outline(pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], color: str, thickness: int) -> None:
     """Draw a frame with its outer edge on the box, and a line around it that sets it off from any ground."""
     left, top, right, bottom = box
     if min(right - left, bottom - top) < 8 * thickness:
         thickness = 1
-    pen.rectangle((left - 1, top - 1, right, bottom), outline=_contrast(color), width=1)
+    pen.rectangle((left - 1, top - 1, right, bottom), outline=contrast(color), width=1)
     pen.rectangle((left, top, right - 1, bottom - 1), outline=color, width=thickness)
 
 
@@ -186,7 +189,7 @@ def _dashed(pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int]) -> None:
             pen.line(along, fill="white" if number % 2 else "black", width=1)
 
 
-def _contrast(color: str) -> str:
+def contrast(color: str) -> str:
     """Return black or white, whichever stands out more from a colour: 4.5 to 1 at least (WCAG's rule for text)."""
     linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(color)]
     return "#000000" if float(np.dot(linear, (0.2126, 0.7152, 0.0722))) > 0.179 else "#ffffff"
@@ -296,9 +299,9 @@ def _lettered(
         sheet.ground(np.asarray(ground))
         for color, plate in plates:
             if plate is not None:
-                sheet.plate(*plate, size=size, fill=color, color=_contrast(color))
+                sheet.plate(*plate, size=size, fill=color, color=contrast(color))
         for number, row in enumerate(rows):
             for left, words, color in row:
                 top = ground.height + _APART + _ROW * number
-                sheet.plate(words, left, top, size=_LEGEND, fill=color, color=_contrast(color))
+                sheet.plate(words, left, top, size=_LEGEND, fill=color, color=contrast(color))
         return sheet.picture()
