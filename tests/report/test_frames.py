@@ -9,7 +9,6 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from resnetkit.data.marks import Mask
-from resnetkit.inference.video.tracks import Tracked
 from resnetkit.models.detection.detected import Detected
 from resnetkit.report.drawing.frames import Annotator, bar
 from resnetkit.report.drawing.objects import color_at, color_of
@@ -27,8 +26,8 @@ def frame(size: tuple[int, int] = SIZE) -> Image.Image:
     return Image.new("RGB", size, (90, 90, 90))
 
 
-def car(left: float, *, track: int | None, top: float = 60, mask: Mask | None = None) -> Tracked:
-    return Tracked(Detected("car", 0.87, (left, top, left + 40, top + 30), mask), track)
+def car(left: float, *, track: int | None, top: float = 60, mask: Mask | None = None) -> Detected:
+    return Detected("car", 0.87, (left, top, left + 40, top + 30), mask, track=track)
 
 
 def of_color(picture: Image.Image, color: str) -> np.ndarray:
@@ -74,7 +73,7 @@ def test_boxes_have_the_colour_of_their_track_or_else_of_their_class(annotator: 
     objects = [car(20, track=2), car(120, track=9), car(220, track=None)]
     drawn = annotator.drawn(frame(), time=1, objects=objects)
     for one, color in zip(objects, (color_at(1), color_at(8), color_of("car", CLASSES)), strict=True):
-        left, top, right, bottom = (int(edge) for edge in one.found.box)
+        left, top, right, bottom = (int(edge) for edge in one.box)
         assert of_color(drawn, color)[top:bottom, left].all()
         assert of_color(drawn, color)[bottom - 1, left:right].all()
 
@@ -97,8 +96,8 @@ def test_a_mask_is_seen_through(annotator: Annotator) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 17), (64, 48), (1921, 1081)])
 def test_frames_of_any_size_can_be_drawn(annotator: Annotator, size: tuple[int, int]) -> None:
-    beyond = Tracked(Detected("car", 1.0, (-5, -5, 5000, 5000)), 1)
-    outside = Tracked(Detected("truck", 0.5, (4000, 4000, 4001, 4001)), 2)
+    beyond = Detected("car", 1.0, (-5, -5, 5000, 5000), track=1)
+    outside = Detected("truck", 0.5, (4000, 4000, 4001, 4001), track=2)
     drawn = annotator.drawn(frame(size), time=1e6, said=[("car", 1.0)], objects=[beyond, outside])
     assert drawn.size == (size[0], size[1] + bar(size))
     assert bar(size) % 2 == 0

@@ -177,14 +177,22 @@ class Model:
         `every`: fifth frame (`5`) or half a second (`0.5s`); `smooth`: how the state of the moment is made steady, as
         `median 1s`; `track`: whether objects are joined into tracks. Memory does not grow with the frames.
         """
-        from resnetkit.api import video
-        from resnetkit.inference.video import smoothing
+        from resnetkit.data.opening.video import open_video
+        from resnetkit.inference.video import looking, smoothing
 
-        looking = video.Looking(
-            thinned=video.every(every), smoothing=None if smooth is None else smoothing.asked(smooth), track=track,
-            batch_size=batch_size,
+        how = looking.Looking(
+            thinned=looking.every(every), smoothing=None if smooth is None else smoothing.asked(smooth), track=track,
+            batch_size=batch_size, threads=self.runtime.threads,
         )  # fmt: skip
-        return video.predict_video(self, os.fspath(source), looking, top_k=top_k)
+        with open_video(os.fspath(source)) as video:
+            for one in looking.Look(self.predictor, video, how).frames(top_k=top_k):
+                yield one.said
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """What its outputs depend on: its files, and how it computes."""
+        files = [[str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns] for path in self.files]
+        return {"model": files, "precision": self.runtime.dtype}
 
     def predict_into(
         self, folder: str | Path, sources: str | Path | Sequence[str | Path] | Dataset, *, top_k: int = 5,

@@ -1,200 +1,172 @@
-"""What a model says of videos: frame by frame, smoothed, joined into tracks, drawn."""
+"""What is made of videos beside rows: events, a picture of the whole time, a page, annotated videos."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resnetkit.data.opening.video import ALL, Frame, Thinned, Video
+from resnetkit import files
+from resnetkit.data.opening.video import Moving
 from resnetkit.errors import UsageError
-from resnetkit.inference.cases import checked
 from resnetkit.inference.prediction import Prediction
-from resnetkit.inference.video.clips import clip
-from resnetkit.inference.video.kept import Kept
-from resnetkit.inference.video.lag import measured
-from resnetkit.inference.video.seen import Seen, seen
-from resnetkit.inference.video.smoothing import Smoothing, check_rate
-from resnetkit.inference.video.states import OneClass, Reading, SeveralLabels, State, States, greatest_scores
-from resnetkit.inference.video.tracks import OnFrame, Tracker, with_unsure
-from resnetkit.models.decision import GIVEN, Decision
-from resnetkit.models.detection.sureness import Sureness
+from resnetkit.inference.predictor import Predictor
+from resnetkit.inference.video import event_rows
+from resnetkit.inference.video.annotated import VideoWriter, container_of
+from resnetkit.inference.video.events import Event, Events, Wanted
+from resnetkit.inference.video.looking import Look, Looked
+from resnetkit.inference.video.timeline import Timeline
 
 if TYPE_CHECKING:
-    import numpy as np
-    from PIL import Image
+    from resnetkit.report.drawing.frames import Annotator
+    from resnetkit.report.timelines import Picture
 
-    from resnetkit.api.model import Model
-    from resnetkit.inference.predictor import Predictor
-
-Say = Callable[[str], None]
-_USUAL_RATE = 25.0  # frames a second, where a video does not say
+_SHOWN = (".png", ".html")  # pictures of the whole time: alone, or on a page
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Looking:
-    """How videos are looked at and what is made of them.
+class Made:
+    """Which files are made: `events`, rows by suffix .csv or .jsonl, a picture .png, a page .html; `draw`, a video.
 
-    `thinned`: which frames; `smoothing`: how what is told of neighbouring ones is made steady; `track`: whether objects
-    are joined into tracks. `kept`: where outputs are kept meanwhile, so that the same call goes on after an
-    interruption. `say` hears what a person should know.
+    Of several videos `draw` is a folder that gets one named after each. Raises `UsageError` for other suffixes, and for
+    files that are there.
     """
 
-    thinned: Thinned = ALL
-    smoothing: Smoothing | None = None
-    track: bool = False
-    images: bool = False
-    batch_size: int | None = None
-    kept: Path | None = None
-    say: Say = field(default=lambda text: None, repr=False)
+    events: tuple[Path, ...] = ()
+    draw: Path | None = None
+    wanted: Wanted = field(default_factory=Wanted)
+
+    def check(self, sources: Sequence[str]) -> None:
+        """Raise `UsageError` for what cannot be made of these sources."""
+        for path in self.events:
+            if path.suffix.lower() not in _SHOWN:
+                event_rows.format_of(path)
+            if path.suffix.lower() == ".png" and len(sources) > 1:
+                raise UsageError(f"--events {path}: is the picture of one video; a page (.html) shows several")
+            files.check_new(path, "--events")
+        for source in sources if self.draw is not None else ():
+            container_of(self.drawn(source, sources))
+            files.check_new(self.drawn(source, sources), "--draw")
+
+    def drawn(self, source: str, sources: Sequence[str]) -> Path:
+        """Return where the annotated video of a source goes."""
+        assert self.draw is not None, "which was asked"
+        if len(sources) == 1:
+            return self.draw
+        return self.draw / f"{files.safe_name(Path(source).stem)}.mp4"
 
 
-def every(text: str | None) -> Thinned:
-    """Return which frames `5`, every fifth, or `0.5s`, one in half a second, asks for; raises `UsageError`.
+class Maker:
+    """Makes these files while videos are looked at, one after the other; `notes` tells what was made.
 
-    >>> every("5"), every("0.5s")
-    (Thinned(every=5, a_second=None), Thinned(every=1, a_second=2.0))
-    """
-    if text is None:
-        return ALL
-    if re.fullmatch(r"[1-9]\d{0,8}", text):
-        return Thinned(every=int(text))
-    seconds = re.fullmatch(r"(\d+\.?\d*|\.\d+)s", text)
-    if seconds is None or not 1e-3 <= float(seconds[1]) <= 1e6:
-        raise UsageError(f"--every {text}: write it as 5 (every fifth frame) or 0.5s (one in half a second)")
-    return Thinned(a_second=1 / float(seconds[1]))
-
-
-def predict_video(model: Model, source: str, looking: Looking, *, top_k: int = 5) -> Generator[Prediction]:
-    """Yield what a model says of each frame of a video, in order; memory does not grow with their number.
-
-    Raises `DataError` for what is no video, `UsageError` for a smoothing that has no meaning for it, and where objects
-    cannot be joined into tracks.
-    """
-    with Video(source) as video:
-        told = _told(model, video, looking, top_k=top_k)
-        with contextlib.closing(told):
-            for one, _ in told:
-                yield one
-
-
-def _told(
-    model: Model, video: Video, looking: Looking, *, top_k: int
-) -> Generator[tuple[Prediction, Image.Image | None]]:
-    """Yield what is said of each frame, with its image where it was asked for."""
-    predictor, rate = model.predictor, _rate(video, looking.thinned)
-    tracker = None
-    if looking.track:
-        predictor, tracker = _tracking(predictor, rate)
-    states = None if looking.smoothing is None else States(looking.smoothing, _reading(model))
-    if looking.smoothing is not None:
-        check_rate(looking.smoothing, rate)
-        looking.say(measured(looking.smoothing, _reading(model), rate=rate).words)
-    waiting: deque[tuple[Prediction, Image.Image | None]] = deque()
-    frames = _seen(model, predictor, video, looking, images=looking.images)
-    with contextlib.closing(frames):
-        for one in frames:
-            said = one.told(predictor, video.about.source, top_k=top_k)
-            if states is not None:
-                said = _with_state(said, states.add(_probabilities(said, one.row, model), time=one.time).state)
-            if tracker is None:
-                yield said, one.image
-                continue
-            waiting.append((said, one.image))
-            for found in tracker.add(one.number, one.time, said.objects or ()):
-                yield _with_tracks(*waiting.popleft(), found)
-        for found in [] if tracker is None else tracker.end():
-            yield _with_tracks(*waiting.popleft(), found)
-
-
-def _rate(video: Video, thinned: Thinned) -> float:
-    """Return how many frames a second are looked at."""
-    return thinned.a_second or (video.about.rate or _USUAL_RATE) / thinned.every
-
-
-def _reading(model: Model) -> Reading:
-    if isinstance(model.decision, Decision):
-        return OneClass(model.decision, model.classes)
-    return SeveralLabels(model.decision, model.classes)
-
-
-def _probabilities(said: Prediction, row: np.ndarray | None, model: Model) -> np.ndarray | None:
-    """Return the probability of each class on a frame, `[K]`; of objects, the greatest score among those of a class."""
-    if row is None or said.objects is None:
-        return row
-    return greatest_scores([(one.label, one.score) for one in said.objects], model.classes)
-
-
-def _with_state(said: Prediction, state: State) -> Prediction:
-    assert said.moment is not None, "a frame has a moment"
-    told = tuple(zip(state.labels, state.probabilities, strict=True))
-    return replace(said, moment=replace(said.moment, state=told))
-
-
-def _tracking(predictor: Predictor, rate: float) -> tuple[Predictor, Tracker]:
-    """Return the predictor that tells unsure objects too, and what joins them; raises `UsageError` without objects."""
-    decision, classes = predictor.decision, predictor.classes
-    if not isinstance(decision, Sureness):
-        raise UsageError(f"--track joins objects, and {predictor.name} gives {GIVEN[decision.gives]}: leave it out")
-    sure = dict(zip(classes, decision.of(len(classes)).tolist(), strict=True))
-    return replace(predictor, decision=with_unsure(decision, len(classes))), Tracker(rate=rate, sure=sure)
-
-
-def _with_tracks(said: Prediction, image: Image.Image | None, found: OnFrame) -> tuple[Prediction, Image.Image | None]:
-    objects = tuple(replace(one.found, track=one.track) for one in found.objects)
-    return (said if said.objects is None else replace(said, objects=objects)), image
-
-
-def predict_clip(model: Model, source: str, looking: Looking, *, how: str = "mean", top_k: int = 5) -> Prediction:
-    """Return one answer for a whole video; raises `UsageError` for a model that does not give one class."""
-    aggregation = checked(model.predictor, how)
-    assert isinstance(model.decision, Decision), "which was checked"
-    fitted = replace(model.predictor, decision=model.decision.as_fitted)
-    with Video(source) as video:
-        frames = _seen(model, fitted, video, looking, images=False)
-        return clip(model.predictor, frames, aggregation, source=source, top_k=top_k)
-
-
-def _seen(model: Model, predictor: Predictor, video: Video, looking: Looking, *, images: bool) -> Generator[Seen]:
-    """Yield what is seen on each frame of an open video, first again what was kept of it.
-
-    Raises `UsageError` where what was kept is of something else.
+    A context manager: files of events, pictures and the page appear whole when it ends well.
     """
 
-    def anew(frames: Iterator[Frame]) -> Generator[Seen]:
-        return seen(
-            predictor, frames, source=video.about.source, images=images, batch_size=looking.batch_size,
-            threads=model.runtime.threads,
-        )  # fmt: skip
+    def __init__(self, made: Made, predictor: Predictor, sources: Sequence[str], *, smoothing: str) -> None:
+        self._made, self._predictor, self._sources, self._smoothing = made, predictor, sources, smoothing
+        self._stack = contextlib.ExitStack()
+        self._writes: list[Callable[[Event], None]] = []
+        self._shown: list[tuple[Picture, Sequence[Event]]] = []
+        self.notes: list[str] = []
 
-    if looking.kept is None:
-        with contextlib.closing(anew(video.frames(looking.thinned))) as all_of_them:
-            yield from all_of_them
-        return
-    with Kept.open(looking.kept, _made_with(model, predictor, video, looking.thinned)) as kept:
-        frames: Iterator[Frame] = video.frames(looking.thinned, after=-1 if images else kept.last)
-        for one in kept.again():
-            yield replace(one, image=next(frames).image) if images else one
-        with contextlib.closing(anew(frames)) as rest:
-            for one in rest:
-                kept.add(one)
-                yield one
+    def __enter__(self) -> Maker:
+        for path in self._made.events:
+            if path.suffix.lower() not in _SHOWN:
+                self._writes.append(self._stack.enter_context(event_rows.to_file(path)))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            self._show_times()
+        self._stack.__exit__(*error)
+
+    def of(self, video: Moving, look: Look, *, top_k: int) -> Generator[Prediction]:
+        """Yield what is said of each frame of a video, and make what is asked for on the way."""
+        source, made = video.about.source, self._made
+        events = Events(source, made.wanted, None if look.lag is None else look.lag.seconds)
+        timeline = Timeline(self._predictor.classes)
+        with contextlib.ExitStack() as stack:
+            frames = stack.enter_context(contextlib.closing(look.frames(top_k=top_k)))
+            drawing = None if made.draw is None else stack.enter_context(self._drawing(video))
+            for one in frames:
+                if made.events:
+                    self._add(one, events, timeline)
+                if drawing is not None:
+                    drawing(one)
+                yield one.said
+            if made.events:
+                self._tell(events.end(), timeline)
+        if made.events:
+            timeline.end()
+            words = "" if self._smoothing == "none" else f"; {look.words}"
+            self.notes.append(f"{os.path.basename(source)}: {events.words}{words}")
+        if any(path.suffix.lower() in _SHOWN for path in made.events):
+            from resnetkit.report import timelines
+
+            lag = "" if look.lag is None else look.lag.words
+            shown = timelines.picture(timeline, video=os.path.basename(source), smoothing=self._smoothing, lag=lag)
+            self._shown.append((shown, timeline.events))
+
+    def _add(self, one: Looked, events: Events, timeline: Timeline) -> None:
+        moment = one.said.moment
+        assert moment is not None, "a frame has a moment"
+        if one.told is not None:
+            timeline.add(moment.time, one.told)
+        if one.tracked:
+            self._tell([event for track in one.ended for event in events.of_track(track)], timeline)
+        elif one.told is not None:
+            answered = one.told.own is not None
+            self._tell(events.add(moment.frame, moment.time, one.told.state, answered=answered), timeline)
+
+    def _tell(self, events: Sequence[Event], timeline: Timeline) -> None:
+        for event in events:
+            timeline.add_event(event)
+            for write in self._writes:
+                write(event)
+
+    @contextlib.contextmanager
+    def _drawing(self, video: Moving) -> Iterator[Callable[[Looked], None]]:
+        """Yield the function that draws a frame into the annotated video, which appears when all are drawn."""
+        from resnetkit.report.drawing.frames import Annotator
+
+        about, path = video.about, self._made.drawn(video.about.source, self._sources)
+        annotator = Annotator(self._predictor.classes)
+        sound = about.source if os.path.isfile(about.source) else None
+        with VideoWriter(path, source=sound, rate=about.rate) as writer:
+            yield lambda one: _draw(one, annotator, writer)
+        self.notes += [*writer.notes, *([annotator.warning] if annotator.warning else []), f"annotated video: {path}"]
+
+    def _show_times(self) -> None:
+        for path in self._made.events:
+            if path.suffix.lower() == ".png":
+                from resnetkit.report.drawing.timeline import draw
+
+                self.notes += filter(None, [draw(self._shown[0][0], path)])
+            elif path.suffix.lower() == ".html":
+                from resnetkit.report.pages.video import write_video_page
+
+                write_video_page(self._shown, path, model=self._predictor.name)
 
 
-def _made_with(model: Model, predictor: Predictor, video: Video, thinned: Thinned) -> dict[str, Any]:
-    """Return what outputs depend on."""
-
-    def there(path: str | Path) -> list[Any]:
-        about = os.stat(path)
-        return [os.path.abspath(path), about.st_size, about.st_mtime_ns]
-
-    return {
-        "model": [there(path) for path in model.files], "precision": model.runtime.dtype,
-        "decision": predictor.decision.to_json(), "video": there(video.about.source),
-        "every": thinned.every, "a_second": thinned.a_second,
-    }  # fmt: skip
+def _draw(one: Looked, annotator: Annotator, writer: VideoWriter) -> None:
+    """Draw a frame with its state where there is one, else with what is said of it alone."""
+    said, moment = one.said, one.said.moment
+    if one.image is None or moment is None:
+        return  # a frame that could not be read: the one before stays
+    told: Sequence[tuple[str, float | None]]
+    if said.objects is not None:
+        told = ()
+    elif moment.state is not None:
+        told = moment.state or (() if said.labels is not None else (("not sure", None),))
+    elif said.labels is not None:
+        told = [pair for pair in said.top if pair[0] in said.labels]
+    else:
+        told = (
+            [("not sure", None)]
+            if said.label is None or said.status == "not_sure"
+            else [(said.label, said.probability)]
+        )
+    writer.add(annotator.drawn(one.image, time=moment.time, said=told, objects=said.objects or ()), moment.time)

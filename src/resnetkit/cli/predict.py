@@ -55,8 +55,17 @@ if TYPE_CHECKING:
     help="Of videos, a steady state beside each frame's answer: 'median 1s', 'exponential 0.5s', '3 of 5', 'hmm 10s'.",
 )  # fmt: skip
 @click.option("--track", is_flag=True, help="Of videos: join the objects of frames into tracks.")
+@click.option(
+    "--events", multiple=True, metavar="FILE",
+    help="Of videos, what held from when to when: .csv or .jsonl, as a picture .png or a page .html; several times.",
+)  # fmt: skip
+@click.option("--min-event", type=float, metavar="SECONDS", help="Leave out events shorter than that.")
+@click.option("--rate", type=float, metavar="N", help="SOURCE is a folder of frames of one video, so many a second.")
 @click.option("--sort-into", metavar="DIR", help="Copy the pictures into a folder per predicted class.")
-@click.option("--draw", metavar="DIR", help="Draw what a detector finds: boxes, masks, names and scores, a PNG each.")
+@click.option(
+    "--draw", metavar="DIR|FILE",
+    help="Draw what a detector finds, a PNG each: boxes, masks, names, scores; of a video: .mp4, .webm or .mkv.",
+)  # fmt: skip
 @click.option("--crops", metavar="DIR", help="Cut what a detector finds out, into a folder per class.")
 @options.engine
 @options.format_option("table", "json", "jsonl", "csv")
@@ -64,7 +73,8 @@ if TYPE_CHECKING:
 def predict(
     sources: tuple[str, ...], model: str | None, top_k: int, batch_size: int | None, output: str | None,
     shard: str | None, group_by: str | None, aggregate: str | None, every: str | None, smooth: str | None, track: bool,
-    sort_into: str | None, draw: str | None, crops: str | None, form: str, quiet: bool, **given: Any,
+    events: tuple[str, ...], min_event: float | None, rate: float | None, sort_into: str | None,
+    draw: str | None, crops: str | None, form: str, quiet: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Name what is on pictures: files, folders, archives, lists, globs; or what videos show, frame by frame.
 
@@ -78,8 +88,12 @@ def predict(
     in_bulk = output is not None and bulk.is_folder(output)
     folders = {"--sort-into": sort_into, "--draw": draw, "--crops": crops}
     _refuse_contradictions(output, form, in_bulk=in_bulk, shard=shard, folders=folders)
-    of_videos = videos.Asked(every=every, smooth=smooth, track=track, aggregate=aggregate)
-    if videos.are_videos(sources):
+    of_videos = videos.Asked(
+        rate=rate, every=every, smooth=smooth, track=track, events=events, min_event=min_event, draw=draw,
+        aggregate=aggregate,
+    )  # fmt: skip
+    if videos.are_videos(sources, rate=rate):
+        del folders["--draw"]
         videos.refuse_of_pictures(folders | {"--group-by": group_by, "--output DIR/": output if in_bulk else None})
         with watching(quiet=quiet) as console:
             return videos.predict_videos(

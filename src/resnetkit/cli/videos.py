@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,33 +17,55 @@ from resnetkit.errors import InterruptedRun, signal_of
 
 if TYPE_CHECKING:
     from resnetkit.api import Model
-    from resnetkit.api.video import Looking
+    from resnetkit.api.video import Maker
     from resnetkit.inference.output.rows import RowOf
     from resnetkit.inference.prediction import Prediction
+    from resnetkit.inference.video.looking import Looking
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Asked:
     """What a person asks of videos, as typed."""
 
+    rate: float | None
     every: str | None
     smooth: str | None
     track: bool
+    events: tuple[str, ...]
+    min_event: float | None
+    draw: str | None
     aggregate: str | None
 
     def refuse_without_videos(self) -> None:
         """Raise `UsageError` for what only videos have."""
-        for option, value in {"--every": self.every, "--smooth": self.smooth, "--track": self.track or None}.items():
-            if value is not None:
-                raise click.UsageError(f"{option} is for videos, and SOURCE names none")
+        only = {
+            "--every": self.every, "--smooth": self.smooth, "--track": self.track, "--events": self.events,
+            "--min-event": self.min_event,
+        }  # fmt: skip
+        for option, value in only.items():
+            if value:
+                raise click.UsageError(
+                    f"{option} is for videos, and SOURCE names none; of a folder of frames say how many a second: "
+                    "--rate 25"
+                )
+
+    def refuse_for_clips(self) -> None:
+        """Raise `UsageError` for what has no meaning where a video gets one answer."""
+        if self.aggregate is None:
+            return
+        for option in ("smooth", "track", "events", "draw"):
+            if getattr(self, option):
+                raise click.UsageError(f"--{option} is of frames, and --aggregate answers for videos: give one of them")
 
 
-def are_videos(sources: Sequence[str]) -> bool:
-    """Tell whether sources are videos; raises `UsageError` where only some are."""
-    videos = [source for source in sources if is_video(source)]
+def are_videos(sources: Sequence[str], *, rate: float | None) -> bool:
+    """Tell whether sources are videos, folders with a `rate` among them; raises `UsageError` where only some are."""
+    videos = [source for source in sources if is_video(source) or (rate is not None and Path(source).is_dir())]
     if videos and len(videos) < len(sources):
         other = next(source for source in sources if source not in videos)
         raise click.UsageError(f"{videos[0]} is a video and {other} is not: name them in two commands")
+    if rate is not None and not videos:
+        raise click.UsageError("--rate is of folders of frames, and SOURCE names none")
     return bool(videos)
 
 
@@ -59,53 +81,73 @@ def predict_videos(
     batch_size: int | None, output: str | None, form: str,
 ) -> int:  # fmt: skip
     """Write a row for each frame, or one for each video, to stdout or to a file, and return the exit code."""
-    from resnetkit.api import video
+    from resnetkit.api.video import Made, Maker
     from resnetkit.inference import output as outputs
-    from resnetkit.inference.video import smoothing
+    from resnetkit.inference.video import events
+    from resnetkit.inference.video.looking import Looking, every
+    from resnetkit.inference.video.smoothing import asked as smoothing
 
-    looking = video.Looking(
-        thinned=video.every(asked.every), smoothing=None if asked.smooth is None else smoothing.asked(asked.smooth),
-        track=asked.track, batch_size=batch_size, say=console.note,
+    asked.refuse_for_clips()
+    made = Made(
+        events=tuple(map(Path, asked.events)), draw=None if asked.draw is None else Path(asked.draw),
+        wanted=events.Wanted(least=asked.min_event or 0.0),
     )  # fmt: skip
-    keeping = output is not None and not any(map(is_stream, sources))
-    kept = [Path(f"{output}.seen{number or ''}") for number in range(len(sources))] if keeping else []
+    made.check(sources)
+    steady = asked.smooth or ("none" if asked.events else None)
+    looking = Looking(
+        thinned=every(asked.every), smoothing=None if steady is None else smoothing(steady), track=asked.track,
+        images=asked.draw is not None, batch_size=batch_size, threads=opened.runtime.threads,
+        made_with=opened.made_with, say=console.note,
+    )  # fmt: skip
+    live, place = any(map(is_stream, sources)), output or next(iter(asked.events), asked.draw)
+    kept = [Path(f"{place}.seen{number or ''}") for number in range(len(sources)) if place is not None and not live]
     gives: RowOf = opened.gives if asked.aggregate is None else "cases"
-    of_frames = gives != "cases"
-    tally = outputs.Tally(gives, of_frames)
+    tally, stopped = outputs.Tally(gives, gives != "cases"), None
     with contextlib.ExitStack() as stack:
         write = stack.enter_context(
-            _writer(output, form, top_k=top_k, gives=gives, classes=opened.classes, video=of_frames)
+            _writer(output, form, top_k=top_k, gives=gives, classes=opened.classes, video=gives != "cases")
         )
+        maker = stack.enter_context(Maker(made, opened.predictor, sources, smoothing=steady or ""))
         show = stack.enter_context(console.counting("naming frames"))
         try:
             for number, source in enumerate(sources):
-                place = replace(looking, kept=kept[number] if keeping else None)
-                for prediction in _answers(opened, source, place, asked, top_k=top_k):
-                    write(prediction)
-                    tally.add(prediction)
-                    show(tally.total, None)
-        except KeyboardInterrupt as stopped:
-            if keeping:
+                here = replace(looking, kept=kept[number] if kept else None)
+                with contextlib.closing(_answers(opened, source, here, asked, maker, top_k=top_k)) as answers:
+                    for prediction in answers:
+                        write(prediction)
+                        tally.add(prediction)
+                        show(tally.total, None)
+        except KeyboardInterrupt as interrupt:
+            if kept:
                 raise InterruptedRun(
                     f"stopped after {tally.total:,} frames, which {kept[0]} keeps: the same command goes on",
-                    signal_number=signal_of(stopped),
+                    signal_number=signal_of(interrupt),
                 ) from None
-            raise
+            stopped = signal_of(interrupt)  # a stream has no end but this: what came is written
     for path in kept:
         path.unlink(missing_ok=True)
-    if output is not None or tally.errors or tally.unread:
+    for note in maker.notes:
+        console.note(note)
+    if output is not None or tally.errors or tally.unread or stopped:
         console.note(f"{tally}" + (f"; rows in {output}" if output else ""))
-    return tally.exit_code
+    return tally.exit_code if stopped is None else 128 + stopped
 
 
-def _answers(opened: Model, source: str, looking: Looking, asked: Asked, *, top_k: int) -> Iterator[Prediction]:
-    from resnetkit.api import video
+def _answers(
+    opened: Model, source: str, looking: Looking, asked: Asked, maker: Maker, *, top_k: int
+) -> Generator[Prediction]:
+    from resnetkit.data.opening.video import open_video
+    from resnetkit.inference.video.looking import Look, look_at_whole
 
-    if asked.aggregate is not None:
-        yield video.predict_clip(opened, source, looking, how=asked.aggregate, top_k=top_k)
-        return
-    with contextlib.closing(video.predict_video(opened, source, looking, top_k=top_k)) as answers:
-        yield from answers
+    with open_video(source, rate=asked.rate, say=looking.say) as video:
+        if asked.aggregate is not None:
+            yield look_at_whole(opened.predictor, video, looking, how=asked.aggregate, top_k=top_k)
+            return
+        look = Look(opened.predictor, video, looking)
+        if look.lag is not None and asked.smooth is not None:
+            looking.say(look.lag.words)
+        with contextlib.closing(maker.of(video, look, top_k=top_k)) as said:
+            yield from said
 
 
 def _writer(output: str | None, form: str, **what: Any) -> contextlib.AbstractContextManager[Callable[[Any], None]]:

@@ -54,7 +54,7 @@ def test_objects_that_cross_go_on_as_they_moved() -> None:
     # They meet in the middle, at a row of their own each, and overlap there by half.
     told = tracked(at_rate([box(6 * n, 50), box(240 - 6 * n, 70, score=0.8)] for n in range(41)))
     for frame in told:
-        by_row = {one.found.box[1]: one.track for one in frame.objects}
+        by_row = {one.box[1]: one.track for one in frame.objects}
         assert by_row == {50: 1, 70: 2}
     assert len(ended(told)) == 2
 
@@ -156,7 +156,7 @@ def test_the_same_boxes_give_the_same_tracks_and_so_does_what_came_out() -> None
         told = tracked(scene)
         assert told == tracked(scene)
         assert len(ended(told)) >= 13
-        assert told == tracked([(frame.time, [one.found for one in frame.objects]) for frame in told])
+        assert told == tracked([(frame.time, list(frame.objects)) for frame in told])
 
 
 def test_memory_does_not_grow_with_what_has_ended() -> None:

@@ -184,7 +184,7 @@ class _Sound:
         self._streams = [stream for stream in self._source.streams.audio if stream.codec_context is not None]
         for stream in self._streams:
             _check_holds(path, container, stream.codec_context.name)
-        pictures = next(iter(self._source.streams.video), None)
+        pictures: Any = next(iter(self._source.streams.video), None)
         known = pictures is not None and pictures.time_base
         self.ticks: Fraction = pictures.time_base if known else _TICKS
         self.start: int = (pictures.start_time or 0) if known else 0

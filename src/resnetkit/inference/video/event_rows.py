@@ -16,7 +16,7 @@ from resnetkit.inference.video.events import Event
 Format = Literal["csv", "jsonl"]
 COLUMNS = (
     "video", "label", "start", "end", "seconds", "first_frame", "last_frame", "frames", "unanswered", "probability",
-    "greatest", "lag",
+    "greatest", "lag", "track",
 )  # fmt: skip
 _FORMATS: tuple[Format, ...] = get_args(Format)
 
@@ -65,4 +65,5 @@ def plain(event: Event) -> dict[str, Any]:
         "seconds": round(event.seconds, 3), "first_frame": event.first_frame, "last_frame": event.last_frame,
         "frames": event.frames, "unanswered": event.unanswered, "probability": round(event.probability, 6),
         "greatest": round(event.greatest, 6), "lag": None if event.lag is None else round(event.lag, 3),
+        "track": event.track,
     }  # fmt: skip

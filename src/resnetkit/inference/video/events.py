@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from resnetkit.errors import UsageError, near_miss
 from resnetkit.inference.video.states import State
+from resnetkit.inference.video.tracks import Track
 from resnetkit.words import counted
 
 
@@ -20,7 +20,8 @@ class Event:
     end of a video, that of the last frame and the time between the last two. `frames` are those looked at,
     `unanswered` those of them that had no answer and changed nothing. `probability` is the mean of the smoothed
     probabilities of the others, `greatest` the greatest. `lag`: how many seconds a state may begin and end after what
-    is seen, measured on clean switches, None where that is not known.
+    is seen, measured on clean switches, None where that is not known. `track`, of an object that was followed, is the
+    number of its track; it then ends with the last frame that it was found on, and scores stand for probabilities.
     """
 
     video: str
@@ -34,6 +35,7 @@ class Event:
     probability: float
     greatest: float
     lag: float | None
+    track: int | None = None
 
     @property
     def seconds(self) -> float:
@@ -43,24 +45,12 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """Which events are told: those of `least` so many seconds, and of labels that are no `background`.
+    """Which events are told: those of `least` so many seconds.
 
     A hole that is shorter than that is closed: the event before it goes on.
     """
 
     least: float = 0.0
-    background: frozenset[str] = frozenset()
-
-    @classmethod
-    def asked(cls, *, least: float, background: Collection[str], classes: Sequence[str]) -> Wanted:
-        """Return what is asked for; raises `UsageError` for a time that is none and a label that is none."""
-        if not 0 <= least < math.inf:
-            raise UsageError(f"--min-event {least:g}: must be a number of seconds, 0 or more")
-        for name in background:
-            if name not in classes:
-                known = ", ".join(classes[:5]) + ", ..." * (len(classes) > 5)
-                raise UsageError(f"--background {name}: is no class; there are {known}{near_miss(name, classes)}")
-        return cls(least=least, background=frozenset(background))
 
 
 EVERY = Wanted()
@@ -125,8 +115,6 @@ class Events:
         self._end([label for label in self._open if label not in holds], time)
         over = self._told(time)
         for label, probability in holds.items():
-            if label in self.wanted.background:
-                continue
             if label in self._over:
                 _, self._open[label] = self._over.pop(label)
                 self.closed += 1
@@ -134,6 +122,19 @@ class Events:
             event.add(number, probability, answered=answered)
         self._gap, self._time = max(0.0, time - (time if self._time is None else self._time)), time
         return over
+
+    def of_track(self, track: Track) -> list[Event]:
+        """Take a track that ended, which is an event; none where it was too short."""
+        if track.end - track.begin < self.wanted.least - _ROUNDING:
+            self.short += 1
+            return []
+        event = Event(
+            video=self.video, label=track.label, start=track.begin, end=track.end, first_frame=track.first,
+            last_frame=track.last, frames=track.frames, unanswered=0, probability=track.score, greatest=track.greatest,
+            lag=None, track=track.number,
+        )  # fmt: skip
+        self._count(event)
+        return [event]
 
     def end(self) -> list[Event]:
         """Return the events that hold at the end of the video; to be called once, also where it was cut short."""
@@ -155,9 +156,12 @@ class Events:
         ended = [label for label, (end, _) in self._over.items() if time - end >= self.wanted.least - _ROUNDING]
         told = [self._event(label, *self._over.pop(label)) for label in ended]
         for event in told:
-            self.counts[event.label] += 1
-            self.seconds[event.label] = self.seconds.get(event.label, 0.0) + event.seconds
+            self._count(event)
         return told
+
+    def _count(self, event: Event) -> None:
+        self.counts[event.label] += 1
+        self.seconds[event.label] = self.seconds.get(event.label, 0.0) + event.seconds
 
     def _event(self, label: str, time: float, known: _Open) -> Event:
         answered = known.frames - known.unanswered

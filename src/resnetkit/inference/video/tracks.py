@@ -21,14 +21,6 @@ _UNIT = 30.0  # frames a second in which the library counts its buffer, whatever
 _SURE, _UNSURE, _BETWEEN = 1.0, 0.0, 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Tracked:
-    """An object of a frame, and the number of its `track`; None where it was seen on this frame alone."""
-
-    found: Detected
-    track: int | None
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Track:
     """What became of one object: frames and seconds of its first and its last, on how many `frames` it was found.
@@ -60,11 +52,11 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class OnFrame:
-    """The objects of a frame with their tracks, the surest first, and the tracks that `ended`: not seen any more."""
+    """The objects of a frame, the surest first, with the tracks they are on; and those that `ended`, seen no more."""
 
     number: int
     time: float
-    objects: tuple[Tracked, ...]
+    objects: tuple[Detected, ...]
     ended: tuple[Track, ...] = ()
 
 
@@ -150,7 +142,7 @@ class Tracker:
                 held.tracks[place] = track
                 self._count(track, held.objects[place], held)
         told = zip(held.objects, held.tracks, held.sure, strict=True)
-        objects = tuple(Tracked(one, track) for one, track, sure in told if sure or track is not None)
+        objects = tuple(replace(one, track=track) for one, track, sure in told if sure or track is not None)
         return [OnFrame(held.number, held.time, objects, held.ended)]
 
     def _count(self, track: int, one: Detected, frame: _Held) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from resnetkit.data.view import View
-from resnetkit.inference.video.tracks import Tracked
+from resnetkit.models.detection.detected import Detected
 from resnetkit.report.drawing import fonts
 from resnetkit.report.drawing.canvas import blank_sheet
 from resnetkit.report.drawing.fonts import drawable, isolated
@@ -52,7 +52,7 @@ class Annotator:
         *,
         time: float,
         said: Sequence[tuple[str, float | None]] = (),
-        objects: Sequence[Tracked] = (),
+        objects: Sequence[Detected] = (),
     ) -> Image.Image:
         """Return an upright RGB frame with what is known of it; the frame itself stays as it is.
 
@@ -68,7 +68,7 @@ class Annotator:
         for box, color in zip(boxes, self._colors(objects), strict=True):
             outline(pen, box, color, 2 if max(image.size) < 1000 else 3)
         self._name(drawn, image.size, objects, boxes, letters)
-        counts = Counter(one.found.label for one in objects).most_common()
+        counts = Counter(one.label for one in objects).most_common()
         # Colours beside counts would be those of classes, where those on the picture are of tracks.
         told = [_plate(label, f" {count}", letters, _PAPER, _GROUND) for label, count in counts]
         told += [self._said(label, sure, letters) for label, sure in said]
@@ -82,18 +82,18 @@ class Annotator:
     def _color(self, label: str) -> str:
         return color_of(label, self._classes) if label in self._classes else _NO_CLASS
 
-    def _colors(self, objects: Sequence[Tracked]) -> list[str]:
-        return [self._color(one.found.label) if one.track is None else color_at(one.track - 1) for one in objects]
+    def _colors(self, objects: Sequence[Detected]) -> list[str]:
+        return [self._color(one.label) if one.track is None else color_at(one.track - 1) for one in objects]
 
     def _name(
-        self, drawn: Image.Image, size: tuple[int, int], objects: Sequence[Tracked], boxes: Sequence[Box], letters: int
+        self, drawn: Image.Image, size: tuple[int, int], objects: Sequence[Detected], boxes: Sequence[Box], letters: int
     ) -> None:
         taken: list[Box] = []
         colors = self._colors(objects)
         for number in sorted(range(len(objects)), key=lambda number: objects[number].track or math.inf):
             one = objects[number]
-            figures = f" {_percent(one.found.score)}" + ("" if one.track is None else f" #{one.track}")
-            plate = _plate(one.found.label, figures, letters, contrast(colors[number]), colors[number])
+            figures = f" {_percent(one.score)}" + ("" if one.track is None else f" #{one.track}")
+            plate = _plate(one.label, figures, letters, contrast(colors[number]), colors[number])
             for left, top in _places(boxes[number], plate.size, size):
                 place = (left, top, left + plate.width, top + plate.height)
                 if not any(_meet(place, other) for other in taken):
@@ -132,19 +132,19 @@ def _percent(sure: float) -> str:
     return f"{min(99, round(100 * sure))} %"
 
 
-def _with_masks(image: Image.Image, objects: Sequence[Tracked], colors: Sequence[str]) -> Image.Image:
-    if all(one.found.mask is None for one in objects):
+def _with_masks(image: Image.Image, objects: Sequence[Detected], colors: Sequence[str]) -> Image.Image:
+    if all(one.mask is None for one in objects):
         return image
     pixels, view = np.array(image), View.whole(*image.size)
     for one, color in zip(objects, colors, strict=True):
-        if one.found.mask is not None:
-            lay_mask(pixels, one.found.mask, _rounded(one, image.size), color, view)
+        if one.mask is not None:
+            lay_mask(pixels, one.mask, _rounded(one, image.size), color, view)
     return Image.fromarray(pixels)
 
 
-def _rounded(one: Tracked, size: tuple[int, int]) -> Box:
+def _rounded(one: Detected, size: tuple[int, int]) -> Box:
     """Return a box in whole pixels, at least one of them on the picture."""
-    left, top, right, bottom = (round(edge) for edge in one.found.box)
+    left, top, right, bottom = (round(edge) for edge in one.box)
     left, top = min(max(left, 0), size[0] - 1), min(max(top, 0), size[1] - 1)
     return left, top, min(max(right, left + 1), size[0]), min(max(bottom, top + 1), size[1])
 
