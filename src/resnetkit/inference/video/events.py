@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from resnetkit.errors import UsageError
 from resnetkit.inference.video.states import State
 from resnetkit.inference.video.tracks import Track
 from resnetkit.words import counted
@@ -51,6 +52,10 @@ class Wanted:
     """
 
     least: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.least < math.inf:
+            raise UsageError(f"--min-event {self.least:g}: must be a number of seconds, 0 or more")
 
 
 EVERY = Wanted()
