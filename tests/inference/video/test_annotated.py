@@ -197,5 +197,5 @@ def test_other_files_and_sources_are_refused_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"seen.avi: videos are written as .mp4, .webm or .mkv"):
         VideoWriter(tmp_path / "seen.avi")
     (tmp_path / "text.mp4").write_text("no video")
-    with pytest.raises(DataError, match=r"text.mp4: cannot be read as a video"):
+    with pytest.raises(DataError, match=r"text.mp4: its sound cannot be read"):
         VideoWriter(tmp_path / "seen.mp4", source=str(tmp_path / "text.mp4"))
