@@ -106,7 +106,7 @@ class VideoWriter:
         error, av = self._error, library()
         if not isinstance(error, av.FFmpegError) or error.errno in _OF_THE_DISK:
             raise error
-        raise DataError(f"{self._path}: cannot be written as a video ({error})") from error
+        raise DataError(f"{self._path}: cannot be written as a video ({words(error)})") from error
 
     def _items(self) -> Iterator[tuple[Image.Image, float]]:
         while (item := self._waiting.get()) is not None:
@@ -139,6 +139,7 @@ class VideoWriter:
             stream = self._stream(container, first[0].size, ticks)
             if self._sound is not None:
                 self._sound.beside(container)
+            container.start_encoding()
             last = start - 1
             for image, time in itertools.chain([first], rest):
                 if self._given_up:
@@ -185,9 +186,11 @@ class _Sound:
         self.notes: list[str] = []
         self._name, self._lost = source, 0
         streams = self._source.streams
-        self._streams = [stream for stream in streams.audio if stream.codec_context is not None]
+        self._streams = [
+            one for one in streams.audio if one.codec_context is not None and one.codec_context.sample_rate
+        ]
         if len(self._streams) < len(streams.audio):
-            self.notes.append(f"{source}: has sound of an unknown kind, which is not kept")
+            self.notes.append(f"{source}: does not say how its sound is to be read, which is not kept")
         for stream in self._streams:
             _check_holds(path, container, stream.codec_context.name)
         cover = av.stream.Disposition.attached_pic
@@ -206,14 +209,17 @@ class _Sound:
         """Write what is heard up to a time in seconds of the source, or all of it."""
         while self._next is not None and (time is None or float(self._next.dts * self._next.time_base) <= time):
             self._next.stream = self._into[self._next.stream_index]
-            self._container.mux_one(self._next)
+            try:
+                self._container.mux_one(self._next)
+            except (library().error.InvalidDataError, library().error.ArgumentError):  # what is in it makes no sense
+                self._lost += 1
             self._next = next(self._packets, None)
 
     def close(self) -> None:
         self._source.close()
 
     def _read(self) -> Iterator[Any]:
-        """Yield the packets, but those that are damaged: without a time, or with one that goes back."""
+        """Yield the packets, but those without a time, or with one that goes back."""
         if not self._streams:
             return
         last: dict[int, int] = {}
@@ -229,9 +235,7 @@ class _Sound:
         except (OSError, ValueError, library().FFmpegError) as error:
             self.notes.append(f"{self._name}: is damaged ({words(error)}); its sound before that is kept")
         if self._lost:
-            self.notes.append(
-                f"{self._name}: {counted(self._lost, 'packet')} of sound without a place in time left out"
-            )
+            self.notes.append(f"{self._name}: {counted(self._lost, 'packet')} of sound that make no sense left out")
 
 
 def container_of(path: Path) -> str:
