@@ -1,14 +1,19 @@
-"""The page in headless Chromium: a cell of the confusion matrix opens its pictures, with and without scripts."""
+"""Pages in headless Chromium: a cell of the confusion matrix opens its pictures, without scripts too; videos play."""
 
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import resnetkit as rk
 from resnetkit.api.reporting import _predictions
+from resnetkit.inference.video.annotated import VideoWriter
+from resnetkit.report.drawing.frames import Annotator, bar
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -127,3 +132,31 @@ LEAST_CONTRAST = """() => {
   }
   return least;
 }"""
+
+
+PLAYS = """async () => {
+    const video = document.querySelector("video");
+    const heard = name => new Promise(done => ["error", name].forEach(
+        which => video.addEventListener(which, done, {once: true})));
+    if (video.readyState < 1 && !video.error) await heard("loadedmetadata");
+    const seeked = heard("seeked");
+    video.currentTime = 0.5;
+    await seeked;
+    return [video.error && video.error.message, video.readyState >= 2, video.videoWidth, video.videoHeight];
+}"""
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mkv"])
+def test_a_written_video_plays(suffix: str, browser: Any, tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="needs the extra video")
+    annotator, red = Annotator(["red"]), Image.new("RGB", (101, 77), (200, 30, 40))
+    with VideoWriter(tmp_path / f"seen{suffix}") as video:
+        for time in (0.0, 0.1, 0.4, 0.9):
+            video.add(annotator.drawn(red, time=time, said=[("red", 0.9)]), time)
+    (tmp_path / "page.html").write_text(f'<body style="margin: 0"><video src="seen{suffix}" muted></video>')
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.evaluate(PLAYS) == [None, True, 101, 77 + bar(red.size)]
+    shown = Image.open(io.BytesIO(page.screenshot(clip={"x": 20, "y": 20, "width": 1, "height": 1})))
+    assert np.abs(np.asarray(shown.convert("RGB")).astype(int) - (200, 30, 40)).max() <= 6
+    page.close()

@@ -18,7 +18,7 @@ from resnetkit.data.opening.video_frames import About, Frame, Say, library, nobo
 from resnetkit.errors import DataError, NetworkError, ResNetKitError, UsageError
 
 # fmt: off
-_READ = (  # FFmpeg's names of what a file may be: others are text, subtitles, pictures, and lists that name other files
+READ = (  # FFmpeg's names of what a file may be: others are text, subtitles, pictures, and lists that name other files
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg,yuv4mpegpipe,mjpeg,h264,hevc,m4v,ivf,obu,mxf,nut,gif,"
     "rm,dv,vc1,mp3,wav,aac,flac,w64,aiff,ac3,amr"
 )
@@ -105,7 +105,7 @@ class Decoding:
         try:
             self._container: Any = self._av.open(
                 address, format=kind, timeout=(seconds_to_read, seconds_to_read), metadata_errors="replace",
-                options={**({} if live else {"format_whitelist": _READ}), **limits, **(options or {})},
+                options={**({} if live else {"format_whitelist": READ}), **limits, **(options or {})},
             )  # fmt: skip
         except (self._av.FFmpegError, OSError, ValueError, RuntimeError, MemoryError) as error:
             raise self._no_video(error) from error
@@ -285,7 +285,7 @@ class Decoding:
     def _no_video(self, error: Exception) -> ResNetKitError:
         if self._live:
             return NetworkError(f"{self._shown}: cannot be read ({words(error)})")
-        foreign = isinstance(error, self._av.error.ArgumentError)  # what it is, is not in `_READ`
+        foreign = isinstance(error, self._av.error.ArgumentError)  # what it is, is not in `READ`
         why = "of no kind that is read" if foreign else words(error)
         return DataError(f"{self._shown}: cannot be read as a video ({why}); copy or save it again, or leave it out")
 

@@ -19,8 +19,10 @@ from PIL import Image
 
 from resnetkit import files
 from resnetkit.data.opening.video import library
+from resnetkit.data.opening.video_decoding import READ, words
 from resnetkit.errors import DataError, ResNetKitError, UsageError
 from resnetkit.runtime import available_threads
+from resnetkit.words import counted
 
 _CONTAINERS = {".webm": "webm", ".mkv": "matroska", ".mp4": "mp4"}
 # Measured on frames of 768x432 and 960x540, one core: 222 and 111 a second, 42.5 and 39.8 dB of what was put in;
@@ -104,7 +106,7 @@ class VideoWriter:
         error, av = self._error, library()
         if not isinstance(error, av.FFmpegError) or error.errno in _OF_THE_DISK:
             raise error
-        raise DataError(f"{self._path}: cannot be written as a video ({error})") from error
+        raise DataError(f"{self._path}: cannot be written as a video ({words(error)})") from error
 
     def _items(self) -> Iterator[tuple[Image.Image, float]]:
         while (item := self._waiting.get()) is not None:
@@ -137,6 +139,7 @@ class VideoWriter:
             stream = self._stream(container, first[0].size, ticks)
             if self._sound is not None:
                 self._sound.beside(container)
+            container.start_encoding()
             last = start - 1
             for image, time in itertools.chain([first], rest):
                 if self._given_up:
@@ -177,17 +180,23 @@ class _Sound:
     def __init__(self, source: str, path: Path, container: str) -> None:
         av = library()
         try:
-            self._source: Any = av.open(source)
+            self._source: Any = av.open(source, options={"format_whitelist": READ}, metadata_errors="replace")
         except (OSError, ValueError, av.FFmpegError) as error:
-            raise DataError(f"{source}: cannot be read as a video ({error})") from error
-        self._name, self.notes = source, list[str]()
-        self._streams = [stream for stream in self._source.streams.audio if stream.codec_context is not None]
+            raise DataError(f"{source}: its sound cannot be read ({words(error)}); write without it") from error
+        self.notes: list[str] = []
+        self._name, self._lost = source, 0
+        streams = self._source.streams
+        self._streams = [
+            one for one in streams.audio if one.codec_context is not None and one.codec_context.sample_rate
+        ]
+        if len(self._streams) < len(streams.audio):
+            self.notes.append(f"{source}: does not say how its sound is to be read, which is not kept")
         for stream in self._streams:
             _check_holds(path, container, stream.codec_context.name)
-        pictures: Any = next(iter(self._source.streams.video), None)
-        known = pictures is not None and pictures.time_base
-        self.ticks: Fraction = pictures.time_base if known else _TICKS
-        self.start: int = (pictures.start_time or 0) if known else 0
+        cover = av.stream.Disposition.attached_pic
+        moving = next((one for one in streams.video if one.time_base and not one.disposition & cover), None)
+        self.ticks: Fraction = _TICKS if moving is None else moving.time_base
+        self.start: int = 0 if moving is None else moving.start_time or 0
 
     def beside(self, container: Any) -> None:
         """Begin it in a container that is being written."""
@@ -200,23 +209,33 @@ class _Sound:
         """Write what is heard up to a time in seconds of the source, or all of it."""
         while self._next is not None and (time is None or float(self._next.dts * self._next.time_base) <= time):
             self._next.stream = self._into[self._next.stream_index]
-            self._container.mux_one(self._next)
+            try:
+                self._container.mux_one(self._next)
+            except (library().error.InvalidDataError, library().error.ArgumentError):  # what is in it makes no sense
+                self._lost += 1
             self._next = next(self._packets, None)
 
     def close(self) -> None:
         self._source.close()
 
     def _read(self) -> Iterator[Any]:
+        """Yield the packets, but those without a time, or with one that goes back."""
         if not self._streams:
             return
-        last = 0.0
+        last: dict[int, int] = {}
         try:
             for packet in self._source.demux(self._streams):
-                if packet.dts is not None:
-                    last = float(packet.dts * packet.time_base)
-                    yield packet
+                if packet.size == 0:
+                    continue
+                if packet.dts is None or packet.dts <= last.get(packet.stream_index, packet.dts - 1):
+                    self._lost += 1
+                    continue
+                last[packet.stream_index] = packet.dts
+                yield packet
         except (OSError, ValueError, library().FFmpegError) as error:
-            self.notes.append(f"{self._name}: the sound ends at {last:.1f} s ({error})")
+            self.notes.append(f"{self._name}: is damaged ({words(error)}); its sound before that is kept")
+        if self._lost:
+            self.notes.append(f"{self._name}: {counted(self._lost, 'packet')} of sound that make no sense left out")
 
 
 def container_of(path: Path) -> str:
