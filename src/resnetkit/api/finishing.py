@@ -11,6 +11,7 @@ from resnetkit.api.model import Model, load
 from resnetkit.api.pictures import draw_history
 from resnetkit.api.reporting import write_at_the_end
 from resnetkit.errors import InterruptedRun, signal_of
+from resnetkit.models.decision import Decision
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -107,9 +108,11 @@ def _held_against_validation(
 
     parts = job.prepared.parts
     logits = part_logits(model.engine, parts[part], tta=job.recipe.tta)
+    if job.costs is not None and isinstance(model.decision, Decision):
+        model.header = dataclasses.replace(model.header, decision=model.decision.by_costs(job.costs))
     if "val" in parts:
         held_out = logits[0] if part == "val" else part_logits(model.engine, parts["val"])[0]
-        decision = fitted(held_out, parts["val"], model, split="val")
+        decision = fitted(held_out, parts["val"], model, split="val", costs=job.costs)
         seen = model.header.trained_on.and_calibrated(job.lineage.held_out)
         model.header = dataclasses.replace(model.header, decision=decision, trained_on=seen)
     return model, logits
