@@ -202,3 +202,5 @@ def test_a_run_trained_for_costs_says_them_on_its_page(xrays: Path, tmp_path: Pa
     assert "ill told healthy, at 20" in page
     with pytest.raises(rk.errors.UsageError, match="no class 'well'"):
         rk.train(xrays, model="resnet8", epochs=1, cost=["ill:well=20"], output=tmp_path / "other")
+    with pytest.raises(rk.errors.UsageError, match="folds are scored by the most probable class"):
+        rk.train(xrays, model="resnet8", epochs=1, cost=["ill:healthy=20"], folds=2, output=tmp_path / "other")

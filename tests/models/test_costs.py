@@ -1,10 +1,13 @@
 """What errors cost: the class that costs least is told, costs are read as people write them, a header may hold them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, UsageError
+from resnetkit.inference.bulk import Record
 from resnetkit.models.costs import Costs, costs_of
 from resnetkit.models.decision import Decision, Question
 from resnetkit.models.point import Point
@@ -96,3 +99,10 @@ def test_costs_and_thresholds_contradict_each_other() -> None:
             by_costs.asked(**{option: 0.9})
     with pytest.raises(UsageError, match="looks for one class"):
         Decision(point=Point(finding=1, at=0.2, goal="youden", share=0.5)).costing(["red:green=100"], LIGHTS)
+
+
+def test_rows_of_other_costs_are_refused() -> None:
+    made = Record(model="m", weights="", precision="fp32", top_k=5, format="csv", pictures=9, sources="")
+    now = replace(made, costs=DANGEROUS.words(LIGHTS))
+    assert made.differences(now) == ["with --cost None, not red:green=100"]
+    assert now.differences(now) == []

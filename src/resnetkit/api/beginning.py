@@ -157,6 +157,8 @@ def _check_costs(request: Request, dataset: Dataset, prepared: Prepared) -> None
     if request.cost and (dataset.several or dataset.objects != "none"):
         have = "objects" if dataset.objects != "none" else "several labels"
         raise UsageError(f"--cost: is for one class per picture, and these pictures have {have}: leave it out")
+    if request.cost and request.folds is not None:
+        raise UsageError("--cost: folds are scored by the most probable class; train without it, and predict with it")
     if request.cost:
         costs_of(request.cost, prepared.classes)
 

@@ -57,7 +57,7 @@ def _score(job: Job, state: State, watcher: Watcher) -> None:
         model, logits = _held_against_validation(model, job, part)
         if part == "test":
             more["test_looks"] = looked_at_test(job.folder, job.folder.name)
-        if part == "val" and job.choice(state).selected:
+        if part == "val" and job.choice(state).selected and job.costs is None:  # epochs were judged without costs
             more = _corrected(job, state, logits[0].argmax(axis=1))
         if job.prepared.left_out:
             more["not_counted"] = len(job.prepared.left_out)

@@ -126,7 +126,7 @@ def score_folds(job: Job, model: Model, *, folder: Path, watcher: Watcher) -> tu
     logits = _logits(job, numbers)
     more = job.task.fold(logits[0], part, numbers)
     seen = model.header.trained_on.and_calibrated(job.lineage.held_out)
-    decision = fitted(logits[0], part, model, split="folds", costs=job.costs)
+    decision = fitted(logits[0], part, model, split="folds")
     model.header = dataclasses.replace(model.header, decision=decision, trained_on=seen)
     folder.mkdir(exist_ok=True)
     result = score(
