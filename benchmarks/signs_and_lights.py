@@ -47,7 +47,7 @@ SCRATCH: dict[str, Any] = {
 SIGNS: dict[str, Any] = {
     "weights": "resnet_2223.imagenet1k",
     "image_size": 64,
-    "epochs": 30,
+    "epochs": 24,
     "settings": (
         "batch_size=64",
         "optim.lr=0.003",
@@ -55,7 +55,7 @@ SIGNS: dict[str, Any] = {
         "augment.policy=trivial",
         "label_smoothing=0.1",
         "sampling=balanced",
-        "score_every=30",
+        "score_every=24",
     ),
 }
 # Signs that a mirror turns into each other: curves, turns, straight or aside, the side to keep.
