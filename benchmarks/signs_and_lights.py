@@ -1,16 +1,15 @@
 """Traffic lights by their given parts and traffic signs by folds, one protocol each, from the trunk of the package.
 
     python benchmarks/signs_and_lights.py lights [--scratch] [--seeds 3] [--threads 2] [--kept FILE]
-    python benchmarks/signs_and_lights.py signs [--threads 2] [--kept FILE]
-    python benchmarks/signs_and_lights.py curve|mirrored [--folds 1 2] ...
+    python benchmarks/signs_and_lights.py signs|curve|mirrored [--folds 1 2 3 4 5] [--threads 2] [--kept FILE]
 
 `lights`: each seed trains on the training part, of which a tenth is held out and fits the temperature, and the test
 part is scored once: errors, red taken for green, the same without test pictures that also lie, saved again or nearly
 the same, in the training part; then decided by the cost of red told green, 100. --scratch trains a ResNet-20 of CIFAR's
-kind on 64x32 pixels. `signs`: five folds of 888 pictures, one of each track. `curve`: some of these folds again from
-a quarter and a half of the pictures of each class; `mirrored`: with mirrored training pictures, and how many errors
-are between classes that are each other's mirror image. Finished runs are kept. What protocols were chosen on: held-out
-pictures of the training part alone (lights), the first fifth held out (signs; LOG.md).
+kind on 64x32 pixels. `signs`: five folds of 888 pictures, one of each track, each an ordinary run on the other four.
+`curve`: from a quarter, a half (not mirrored) and all of the pictures of each class; `mirrored`: without and with mirrored training
+pictures, and how many errors are between classes that are each other's mirror image. Finished runs are kept. What
+protocols were chosen on: held-out pictures of the training part alone (lights), one fifth held out (signs; LOG.md).
 """
 
 import argparse
@@ -18,11 +17,14 @@ import csv
 import json
 import tempfile
 import time
-from collections import defaultdict
+import tomllib
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from sklearn.model_selection import StratifiedKFold
 
 import resnetkit as rk
 from cold_runs import SHARED, machine
@@ -56,6 +58,7 @@ SIGNS: dict[str, Any] = {
         "label_smoothing=0.1",
         "sampling=balanced",
         "score_every=24",
+        "val_share=0",
     ),
 }
 # Signs that a mirror turns into each other: curves, turns, straight or aside, the side to keep.
@@ -69,27 +72,35 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--scratch", action="store_true")
-    parser.add_argument("--folds", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--folds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--kept", type=Path, default=Path("runs/signs_and_lights.jsonl"))
     asked = parser.parse_args()
     print(machine(None), f"{asked.threads} threads")
     if asked.what == "lights":
         lights(asked)
         return
-    whole = kept(asked.kept, ["signs", SIGNS], partial(by_folds, asked.threads))
-    if asked.what == "signs":
-        tell_signs(whole["rows"], whole["seconds"])
-        return
-    tell_signs([row for row in whole["rows"] if row["fold"] in asked.folds], None)
-    for share, flip in ((0.25, "none"), (0.5, "none")) if asked.what == "curve" else ((1.0, "random"),):
+    signs(asked)
+
+
+def signs(asked: argparse.Namespace) -> None:
+    """Train and score folds, each an ordinary run: with all pictures, with some, with mirrored ones."""
+    held = folds_of(SHARED / "gtsrb")
+    kinds = {
+        "signs": [(1.0, "decided")],
+        "curve": [(share, "none") for share in (0.25, 0.5)] + [(1.0, "decided")],
+        "mirrored": [(1.0, "decided"), (1.0, "random")],
+    }
+    for share, flip in kinds[asked.what]:
         rows, seconds = [], 0.0
         for fold in asked.folds:
             key = ["fold", fold, share, flip, SIGNS]
-            found = kept(asked.kept, key, partial(one_fold, whole["rows"], fold, share, flip, asked.threads))
+            found = kept(asked.kept, key, partial(one_fold, held, fold, share, flip, asked.threads))
             rows += found["rows"]
             seconds += found["seconds"]
-        print(f"{share:.0%} of the training pictures, mirroring {flip}")
-        tell_signs(rows, seconds)
+            wrong = f"{wrong_of(found['rows'])} of {len(found['rows'])} wrong"
+            print(f"fold {fold}: {wrong}, {found['seconds']:.0f} s, mirroring {found['flip']}", flush=True)
+        print(f"{share:.0%} of the training pictures, mirroring {flip}, {seconds:.0f} s")
+        tell(rows, Counter(path.parent.name for path in held))
 
 
 def lights(asked: argparse.Namespace) -> None:
@@ -138,63 +149,50 @@ def wrong_of(rows: Iterable[dict[str, Any]]) -> int:
     return sum(not row["correct"] for row in rows)
 
 
-def by_folds(threads: int) -> Found:
-    """Train a network for each of five folds, and the one that ships, and return the answers to held-out pictures."""
-    with tempfile.TemporaryDirectory() as place:
-        begin = time.monotonic()
-        run = rk.train(SHARED / "gtsrb", output=Path(place) / "run", seed=0, threads=threads, folds=5, **SIGNS)
-        return {"seconds": time.monotonic() - begin, "rows": rows_of(run.path / "predictions.csv")}
+def folds_of(data: Path) -> dict[Path, int]:
+    """Return the fold, 1 to 5, that holds each picture out; each has its share of every class."""
+    files = sorted(data.glob("*/*.png"))
+    labels = [path.parent.name for path in files]
+    divided = StratifiedKFold(5, shuffle=True, random_state=0).split(files, labels)
+    return {files[number]: fold for fold, (_, held) in enumerate(divided, start=1) for number in held}
 
 
-def one_fold(whole: Sequence[dict[str, Any]], fold: int, share: float, flip: str, threads: int) -> Found:
+def one_fold(held: dict[Path, int], fold: int, share: float, flip: str, threads: int) -> Found:
     """Train without one fold, from a share of the pictures of each class (one at least), and score it."""
-    data, taken = SHARED / "gtsrb", defaultdict[str, list[str]](list)
-    for row in whole:
-        if row["fold"] != fold:
-            taken[row["label"]].append(row["source"])
-    lines = [["image_path", "label", "split"]]
-    lines += [[row["source"], row["label"], "test"] for row in whole if row["fold"] == fold]
-    for label, sources in taken.items():
-        lines += [[source, label, "train"] for source in sorted(sources)[:: round(1 / share)]]
+    taken = defaultdict[str, list[Path]](list)
+    for path, of in held.items():
+        if of != fold:
+            taken[path.parent.name].append(path)
+    lines = [(path, path.parent.name, "test") for path, of in held.items() if of == fold]
+    lines += [(path, label, "train") for label, paths in taken.items() for path in paths[:: round(1 / share)]]
     with tempfile.TemporaryDirectory() as place:
         table = Path(place) / "signs.csv"
         with open(table, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(
-                [[str(data / line[0]) if at else line[0], *line[1:]] for at, line in enumerate(lines)]
-            )
-        protocol = SIGNS | {"settings": (*SIGNS["settings"], "val_share=0", f"augment.flip={flip}")}
+            csv.writer(file).writerows([("image_path", "label", "split"), *lines])
+        protocol = SIGNS | {"settings": (*SIGNS["settings"], *([] if flip == "decided" else [f"augment.flip={flip}"]))}
         begin = time.monotonic()
         run = rk.train(table, output=Path(place) / "run", seed=0, threads=threads, **protocol)
-        return {"seconds": time.monotonic() - begin, "rows": rows_of(run.path / "predictions.csv")}
+        seconds = time.monotonic() - begin
+        with open(run.path / "predictions.csv", newline="", encoding="utf-8") as file:
+            rows = [
+                {name: row[name] for name in ("source", "label", "predicted")} | {"correct": row["correct"] == "true"}
+                for row in csv.DictReader(file)
+            ]
+        recipe = tomllib.loads((run.path / "recipe.toml").read_text(encoding="utf-8"))["recipe"]
+        return {"seconds": seconds, "rows": rows, "flip": recipe["augment"]["flip"]}
 
 
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    """Return the answers of a run, with the fold that held each picture out where there were folds."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return [
-            {
-                "source": row["source"], "label": row["label"], "predicted": row["predicted"],
-                "fold": int(row.get("fold") or 0),
-            }
-            for row in csv.DictReader(file)
-        ]  # fmt: skip
-
-
-def tell_signs(rows: Sequence[dict[str, Any]], seconds: float | None) -> None:
-    """Print how many were named right, by class size and fold, and which mirrored classes were taken for each other."""
-    wrong = [row for row in rows if row["label"] != row["predicted"]]
+def tell(rows: Sequence[dict[str, Any]], sizes: Counter[str]) -> None:
+    """Print how many were named right, those of rare classes, and which mirrored classes were taken for each other."""
+    wrong = [row for row in rows if not row["correct"]]
     low, high = clopper_pearson(len(rows) - len(wrong), len(rows))
-    took = "" if seconds is None else f", {seconds:.0f} s"
     print(
-        f"{len(rows) - len(wrong)} of {len(rows)} right, {1 - len(wrong) / len(rows):.2%} ({low:.1%} to {high:.1%} for "
-        f"as many single pictures){took}"
+        f"  {len(rows) - len(wrong)} of {len(rows)} right, {1 - len(wrong) / len(rows):.2%} ({low:.1%} to {high:.1%} "
+        "for as many single pictures)"
     )
     turned = [row for row in wrong if {row["label"], row["predicted"]} in MIRRORED]
     among = sum(any(row["label"] in pair for pair in MIRRORED) for row in rows)
     print(f"  {len(turned)} of {len(wrong)} errors are between mirrored classes, which have {among} pictures")
-    sizes = defaultdict[str, int](int)
-    for row in rows:
-        sizes[row["label"]] += 1
     few = [row for row in rows if sizes[row["label"]] < 10]
     print(f"  classes of fewer than ten: {sum(row in wrong for row in few)} of {len(few)} wrong")
     for row in wrong:
