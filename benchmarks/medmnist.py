@@ -15,6 +15,7 @@ import json
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,7 @@ from sklearn.metrics import roc_auc_score
 
 import resnetkit as rk
 from cold_runs import SHARED, machine
-from resnetkit.data.copies import copies_of
-from resnetkit.data.decoded.survey import survey
-from resnetkit.data.sources import open_data
+from finished import kept, print_spread, with_copies
 
 # The class that is looked for, and how a run goes.
 PROTOCOLS: dict[str, dict[str, Any]] = {
@@ -75,23 +74,10 @@ def main() -> None:
     copied = frozenset() if asked.trial is not None else with_copies(data)
     found = []
     for seed in range(asked.first, asked.first + asked.seeds):
-        key = json.dumps([asked.set, seed, asked.threads, asked.trial is not None, protocol], sort_keys=True)
-        found.append(kept(asked.kept, key) or one_seed(data, protocol, seed, asked, copied))
-        if kept(asked.kept, key) is None:
-            asked.kept.parent.mkdir(parents=True, exist_ok=True)
-            with open(asked.kept, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"key": key, "found": found[-1]}) + "\n")
+        key = [asked.set, seed, asked.threads, asked.trial is not None, protocol]
+        found.append(kept(asked.kept, key, partial(one_seed, data, protocol, seed, asked, copied)))
         print(seed, "  ".join(f"{name} {value:.4g}" for name, value in found[-1].items()), flush=True)
-    for name in found[0]:
-        values = [one[name] for one in found]
-        spread = f" (sd {statistics.stdev(values):.2g})" if len(values) > 1 else ""
-        print(f"{name}: {statistics.mean(values):.4g}{spread}, {min(values):.4g} to {max(values):.4g}")
-
-
-def kept(path: Path, key: str) -> dict[str, float] | None:
-    """Return what a finished seed gave."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return next((one["found"] for one in map(json.loads, lines) if one["key"] == key), None)
+    print_spread(found)
 
 
 def one_seed(
@@ -143,21 +129,6 @@ def auc(rows: list[dict[str, Any]], finding: str) -> float:
     """Return the area under the ROC of rows of predictions.csv."""
     scores = [row["probability"] if row["predicted"] == finding else 1 - row["probability"] for row in rows]
     return float(roc_auc_score(np.array([row["label"] == finding for row in rows]), scores))
-
-
-def with_copies(data: Path) -> frozenset[str]:
-    """Return the test pictures that also lie, perhaps saved again, in another part."""
-    dataset = open_data(str(data))
-    surveyed = survey(dataset, threads=1)
-    parts = {item.source: item.split for item in dataset.items}
-    found = set()
-    for one, other in copies_of(dataset, surveyed, parts_alone=True):
-        found |= {item.source for item in (one, other) if item.split == "test"}
-    by_content: dict[str, set[str | None]] = {}
-    for source, part in parts.items():
-        by_content.setdefault(surveyed.identities[source], set()).add(part)
-    found |= {s for s, part in parts.items() if part == "test" and len(by_content[surveyed.identities[s]]) > 1}
-    return frozenset(found)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 from PIL import Image
 
 from cold_runs import SHARED, machine
@@ -105,7 +104,9 @@ def predict(*given: str | Path, model: str) -> tuple[float, int]:
 
 
 def flicker(place: Path, asked: argparse.Namespace) -> None:
-    print("| Smoothing | Changes beyond the true ones | Left | Lag: stated | measured: median, largest | Frames right |")
+    print(
+        "| Smoothing | Changes beyond the true ones | Left | Lag: stated | measured: median, largest | Frames right |"
+    )
     print("|---|---|---|---|---|---|")
     found: dict[str, list[tuple[int, list[int], int, float]]] = {words: [] for words in SMOOTHINGS}
     stated = {}
@@ -208,9 +209,10 @@ def kills(place: Path, asked: argparse.Namespace) -> None:
             done += process.wait() == -signal.SIGKILL
         else:
             process.wait()
-    same = rows.read_bytes() == (place / "whole.csv").read_bytes() and events.read_bytes() == (
-        place / "e.csv"
-    ).read_bytes()
+    same = (
+        rows.read_bytes() == (place / "whole.csv").read_bytes()
+        and events.read_bytes() == (place / "e.csv").read_bytes()
+    )
     print(f"{done} kills: the rows and events are {'the same' if same else 'DIFFERENT'}")
     sys.exit(not same)
 

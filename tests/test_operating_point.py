@@ -126,3 +126,81 @@ def test_what_makes_no_sense_is_one_line(
     code, _, err = resnetkit("evaluate", xrays, "--model", run.path, "--split", "val", *given)
     assert code == 2
     assert told in " ".join(err.split())
+
+
+def test_a_model_that_decides_by_costs_from_held_out_pictures_to_its_export(
+    resnetkit: Callable[..., Output], run: rk.Run, xrays: Path, tmp_path: Path
+) -> None:
+    given = ["--cost", "ill:healthy=20"]
+    code, out, err = resnetkit(
+        "evaluate", xrays, "--model", run.path, "--split", "val", *given, "--calibrated", "careful.safetensors"
+    )
+    assert code == 0, err
+    assert "the cost of 1 error, all from 80 pictures" in " ".join(err.split())
+    model = rk.load("careful.safetensors")
+    assert isinstance(model.decision, rk.models.decision.Decision)
+    assert model.decision.costs is not None
+    assert (model.decision.costs.pairs, model.decision.rejects) == (((1, 0, 20.0),), {})
+    assert "ill told healthy, at 20:" in out
+
+    # Scored on others: what is told is what is counted, and it is told from 1 in 21 on.
+    code, out, _ = resnetkit("evaluate", xrays, "--model", "careful.safetensors", "--output", "scores")
+    assert code == 0
+    metrics = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    with open(tmp_path / "scores" / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    missed = sum((row["label"], row["predicted"]) == ("ill", "healthy") for row in rows)
+    alarms = sum((row["label"], row["predicted"]) == ("healthy", "ill") for row in rows)
+    assert metrics["cost"]["mean"] == pytest.approx((20 * missed + alarms) / len(rows))
+    assert metrics["cost"]["errors"][0]["count"] == missed
+    assert metrics["cost"]["constant"] == {"label": "ill", "mean": 0.5}
+    assert metrics["cost"]["changed"] > 0
+    assert metrics["screening"]["threshold"] == pytest.approx(1 / 21)
+    assert f"Errors cost {metrics['cost']['mean']:.3g} a picture (95 % interval" in " ".join(out.split())
+
+    # Predictions and exports are the same answers, and so is the plain model asked for them.
+    pictures = sorted((xrays / "test").rglob("*.png"))[::7]
+    wanted = [
+        next(row["predicted"] for row in rows if row["source"].endswith(f"{path.parent.name}/{path.name}"))
+        for path in pictures
+    ]
+    assert [model.predict(path).label for path in pictures] == wanted
+    asked = rk.load(run.path, cost=["ill:healthy=20"])
+    assert [asked.predict(path).label for path in pictures].count("ill") >= wanted.count("ill") - 2
+    code, _, err = resnetkit(
+        "export", "careful.safetensors", "--to", "onnx", "--images", xrays / "test", "--output", "shipped"
+    )
+    assert code == 0, err
+    script = [sys.executable, str(tmp_path / "shipped" / "predict.py"), *map(str, pictures)]
+    lines = subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.rpartition(": ")[2].split()[0] for line in lines] == wanted
+    shutil.rmtree(tmp_path / "shipped")
+
+    for more, told in (
+        (["--reject", "0.05"], "--cost contradicts --reject"),
+        (["--cost", "ill:well=3"], "there is no class 'well'"),
+    ):
+        code, _, err = resnetkit("predict", pictures[0], "--model", run.path, *given, *more)
+        assert (code, told in " ".join(err.split())) == (2, True), err
+    for more, told in (
+        (["--prevalence", "0.1", "--finding", "ill"], "decides by costs of errors"),
+        (["--finding", "ill", "--calibrated", "x.safetensors"], "fits a threshold"),
+    ):
+        code, _, err = resnetkit("evaluate", xrays, "--model", "careful.safetensors", "--split", "val", *more)
+        assert (code, told in " ".join(err.split())) == (2, True), err
+
+
+def test_a_run_trained_for_costs_says_them_on_its_page(xrays: Path, tmp_path: Path) -> None:
+    run = rk.train(
+        xrays, model="resnet8", epochs=1, threads=1, limit=30, cost=["ill:healthy=20"], output=tmp_path / "run"
+    )
+    assert run.metrics is not None
+    assert run.metrics["cost"]["errors"][0]["cost"] == 20
+    assert rk.load(run.path).decision.costs is not None  # type: ignore[union-attr]
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "What errors cost" in page
+    assert "ill told healthy, at 20" in page
+    with pytest.raises(rk.errors.UsageError, match="no class 'well'"):
+        rk.train(xrays, model="resnet8", epochs=1, cost=["ill:well=20"], output=tmp_path / "other")
+    with pytest.raises(rk.errors.UsageError, match="folds are scored by the most probable class"):
+        rk.train(xrays, model="resnet8", epochs=1, cost=["ill:healthy=20"], folds=2, output=tmp_path / "other")

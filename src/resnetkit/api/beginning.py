@@ -20,6 +20,7 @@ from resnetkit.data.several import unite
 from resnetkit.data.sources.arrays import GIVEN
 from resnetkit.errors import UsageError
 from resnetkit.models.checkpoint import CLASSIFICATION, DETECTION, MULTILABEL
+from resnetkit.models.costs import costs_of
 from resnetkit.runtime import Runtime
 from resnetkit.training.pathless import pathless, pathless_command
 from resnetkit.training.planning.compiled import repays
@@ -105,6 +106,7 @@ def start_of(asking: Asking) -> Start:
     if len(prepared.classes) != decided.spec.num_classes:
         decided = dataclasses.replace(decided, spec=decided.spec.changed(num_classes=len(prepared.classes)))
     ranks.check_alike(jobs.contents(prepared), what="other pictures, classes or parts")
+    _check_costs(request, dataset, prepared)
     weights = None if begun is None else Weights(tensors=begun.network.state_dict(), spec=begun.network.spec.body)
     decided = _mirroring(asking, decided, prepared, weights, runtime)
     runtime = _compiling(asking, decided, prepared, runtime)
@@ -148,6 +150,17 @@ def _check_named(request: Request, dataset: Dataset) -> None:
             f"--model {request.named} finds objects, and {why}: "
             f"{'leave --task out' if asked else 'give annotated pictures'}, or use --model {request.architecture}"
         )
+
+
+def _check_costs(request: Request, dataset: Dataset, prepared: Prepared) -> None:
+    """Refuse costs of errors that are none between these classes."""
+    if request.cost and (dataset.several or dataset.objects != "none"):
+        have = "objects" if dataset.objects != "none" else "several labels"
+        raise UsageError(f"--cost: is for one class per picture, and these pictures have {have}: leave it out")
+    if request.cost and request.folds is not None:
+        raise UsageError("--cost: folds are scored by the most probable class; train without it, and predict with it")
+    if request.cost:
+        costs_of(request.cost, prepared.classes)
 
 
 def _weights(asking: Asking, dataset: Dataset, surveyed: Survey) -> _Beginning | None:

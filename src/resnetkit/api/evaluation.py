@@ -22,6 +22,7 @@ from resnetkit.data.sources import called, open_data
 from resnetkit.data.sources.columns import wanted
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.checkpoint import CLASSIFICATION, Deciding
+from resnetkit.models.costs import Costs
 from resnetkit.models.decision import Decision
 from resnetkit.watcher import Watcher
 
@@ -73,6 +74,7 @@ def evaluate(
     goal: str | None = None,
     finding: str | None = None,
     prevalence: float | None = None,
+    cost: Sequence[str] = (),
     by: Sequence[str] = (),
     watcher: Watcher | None = None,
     **computing: Any,
@@ -91,7 +93,8 @@ def evaluate(
     whose temperature and thresholds are fitted on the pictures scored, which must not be test pictures; of a model of
     several labels or of objects `goal` says what for: `f1`, `precision 0.9`, `recall 0.9`; of one class per picture,
     where `finding` is the class that is looked for: `youden`, `sensitivity 0.95`, `specificity 0.9`. `prevalence` is
-    how frequent that class is where the model shall be used: predictive values there are reported, too. `by` names
+    how frequent that class is where the model shall be used: predictive values there are reported, too. `cost` says
+    what errors cost, as in `load`: the model then decides by that, and so does one that is `calibrated`. `by` names
     columns of the list, or tags of DICOM files (`data.sources.columns.TAGS`), by whose values figures are given too;
     `age:40,60` says where bands begin. `computing` are the options of `load` that say what computes: device, engine,
     precision, threads. The files go to `output`; without it to `evaluations/` of the run, where the model is one.
@@ -105,10 +108,12 @@ def evaluate(
     if not isinstance(model, Model):
         model = load(model, watcher=watcher, **computing)
     model.check_classes()
+    model = model.costing(cost, watcher=watcher) if cost else model
     sought = sought_of(model, finding=finding, prevalence=prevalence, goal=goal)
     check_asked(
-        model, tta=tta, outliers=outliers, calibrated=calibrated, goal=goal, aggregate=aggregate, finding=finding, by=by
-    )
+        model, tta=tta, outliers=outliers, calibrated=calibrated, goal=goal, aggregate=aggregate, finding=finding,
+        prevalence=prevalence, by=by,
+    )  # fmt: skip
     if model.computes:
         watcher.note(model.computes)
     folder = model.run
@@ -177,7 +182,8 @@ def _calibrate(
     from resnetkit.models.seen import packed
 
     seen = model.memory.tells.and_calibrated(packed(part.contents), dicom=dicom)
-    fit = fitted(logits, part, model, split=split, aims=aims)
+    costs = model.decision.costs if isinstance(model.decision, Decision) else None
+    fit = fitted(logits, part, model, split=split, aims=aims, costs=costs)
     header = dataclasses.replace(model.header, decision=fit, trained_on=seen)
     checkpoint.save(to, model.network, header)
     watcher.note(f"{to}: the model with {header.decision.words}, all from {len(part.items)} pictures")
@@ -196,13 +202,16 @@ def _check_calibrating(part: Part, split: Scored, model: Model) -> None:
 
 
 def fitted(
-    logits: np.ndarray, part: Part, model: Model, *, split: Scored, aims: Mapping[str, str] | None = None
-) -> Deciding:
+    logits: np.ndarray, part: Part, model: Model, *, split: Scored, aims: Mapping[str, str] | None = None,
+    costs: Costs | None = None,
+) -> Deciding:  # fmt: skip
     """Return the temperature and thresholds that the logits of a part, which did not train the model, allow.
 
-    `aims`: the `goal` of the thresholds and the class that is looked for, `finding`, where they are given.
+    `aims`: the `goal` of the thresholds and the class that is looked for, `finding`, where they are given. With `costs`
+    of errors it decides by these instead of by thresholds.
     """
     decision = task_called(model.header.task).fit(logits, part, classes=model.classes, where=split, **(aims or {}))
+    decision = decision.by_costs(costs) if isinstance(decision, Decision) else decision
     return dataclasses.replace(decision, fitted_to=part.content)
 
 

@@ -254,7 +254,7 @@ def _compared(
 
 def _differ(made: Exported) -> Differ:
     """Return how two answers differ: by the class told, or by the labels or objects above their thresholds."""
-    from resnetkit.exporting.parity import by_first_class, by_labels, by_objects, by_point
+    from resnetkit.exporting.parity import by_costs, by_first_class, by_labels, by_objects, by_point
     from resnetkit.models.thresholds import Thresholds
 
     decision, count = made.header.decision, len(made.header.classes)
@@ -262,7 +262,8 @@ def _differ(made: Exported) -> Differ:
         return by_labels(decision.of(count))
     if isinstance(decision, Sureness):
         return by_objects(decision.of(count), exact=made.precision == "fp32")
-    return by_first_class if decision.point is None else by_point(decision.point)
+    by_one = by_first_class if decision.point is None else by_point(decision.point)
+    return by_one if decision.costs is None else by_costs(decision.costs)
 
 
 def _runtime_of(made: Exported) -> Callable[[np.ndarray], np.ndarray]:

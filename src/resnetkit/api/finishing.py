@@ -11,6 +11,7 @@ from resnetkit.api.model import Model, load
 from resnetkit.api.pictures import draw_history
 from resnetkit.api.reporting import write_at_the_end
 from resnetkit.errors import InterruptedRun, signal_of
+from resnetkit.models.decision import Decision
 from resnetkit.watcher import Watcher
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _score(job: Job, state: State, watcher: Watcher) -> None:
         model, logits = _held_against_validation(model, job, part)
         if part == "test":
             more["test_looks"] = looked_at_test(job.folder, job.folder.name)
-        if part == "val" and job.choice(state).selected:
+        if part == "val" and job.choice(state).selected and job.costs is None:  # epochs were judged without costs
             more = _corrected(job, state, logits[0].argmax(axis=1))
         if job.prepared.left_out:
             more["not_counted"] = len(job.prepared.left_out)
@@ -107,9 +108,11 @@ def _held_against_validation(
 
     parts = job.prepared.parts
     logits = part_logits(model.engine, parts[part], tta=job.recipe.tta)
+    if job.costs is not None and isinstance(model.decision, Decision):
+        model.header = dataclasses.replace(model.header, decision=model.decision.by_costs(job.costs))
     if "val" in parts:
         held_out = logits[0] if part == "val" else part_logits(model.engine, parts["val"])[0]
-        decision = fitted(held_out, parts["val"], model, split="val")
+        decision = fitted(held_out, parts["val"], model, split="val", costs=job.costs)
         seen = model.header.trained_on.and_calibrated(job.lineage.held_out)
         model.header = dataclasses.replace(model.header, decision=decision, trained_on=seen)
     return model, logits

@@ -124,6 +124,14 @@ class Model:
         """Temperature and threshold of the checkpoint."""
         return self.header.decision
 
+    def costing(self, cost: Sequence[str], *, watcher: Watcher | None = None) -> Model:
+        """Return the same model, deciding at the least expected cost: `cost` as in `load`."""
+        header = _deciding(self.header, self.name, {"cost": tuple(cost)}, watcher or Watcher())
+        return Model(
+            self._network, header, name=self.name, runtime=self.runtime, run=self.run, engine=self.engine,
+            computes=self.computes, files=self.files, beside=self.beside,
+        )  # fmt: skip
+
     def predict(self, picture: Given, *, top_k: int = 5) -> Prediction:
         """Name one picture: a path, a PIL image, a uint8 array `[H, W]` or `[H, W, 3]`, bytes or an open file."""
         return self.predictor.predict(picture, top_k=top_k)
@@ -255,6 +263,7 @@ def load(
     reject: float | None = None,
     coverage: float | None = None,
     prevalence: float | None = None,
+    cost: Sequence[str] = (),
     watcher: Watcher | None = None,
 ) -> Model:
     """Open a model: a catalog name (its published weights, downloaded once and verified), a run, or a weights file.
@@ -265,7 +274,9 @@ def load(
     `reject`: the answer is "not sure" where so few right ones are that this share of them is lost (0.01, 0.02, 0.05,
     0.1, 0.2); `coverage`: as many classes are given as hold the true one that often (0.8, 0.9, 0.95, 0.99). Both are
     for models that were held against pictures they did not learn from. `prevalence`: how frequent the class is that the
-    model looks for; probabilities are then those of such pictures. A trunk without classes gives `features` alone.
+    model looks for; probabilities are then those of such pictures. `cost`: what errors cost, as "red:green=100" (true,
+    told; any other 1): the class told is the one that costs least on average. A trunk without classes gives `features`
+    alone.
     Raises `UsageError` for a name there is not,
     `NetworkError` where weights cannot be had, `DataError` for a file that is none.
     """
@@ -276,7 +287,7 @@ def load(
         runtime = machine.resolve(device=device, precision=precision, threads=threads)
         return Model(source.trunk_network, header, name=source.name, runtime=runtime, files=source.files)
     try:
-        asked = {"reject": reject, "coverage": coverage, "prevalence": prevalence}
+        asked = {"reject": reject, "coverage": coverage, "prevalence": prevalence, "cost": tuple(cost) or None}
         return _with_classes(source, model, device, engine, precision, threads, asked, watcher)
     except NamesNothingError as error:  # other programs' files have to be read for that
         runtime = machine.resolve(device=device, precision=precision, threads=threads)
@@ -288,7 +299,7 @@ def load(
 
 def _with_classes(
     source: Source, model: str, device: str, engine: EngineName, precision: Precision, threads: int | None,
-    asked: Mapping[str, float | None], watcher: Watcher,
+    asked: Mapping[str, Any], watcher: Watcher,
 ) -> Model:  # fmt: skip
     """Return a model that names classes; raises `NamesNothingError` for a trunk."""
     stored = None if source.exported is None else source.exported.precision
@@ -321,15 +332,25 @@ def _in_pytorch(source: Source, runtime: Runtime) -> Engine:
     return TorchEngine(network, header.preprocess, runtime)
 
 
-def _deciding(header: Header, name: str, asked: Mapping[str, float | None], watcher: Watcher) -> Header:
-    """Return the header with the thresholds that were asked for; one that too few pictures fixed is told."""
+def _deciding(header: Header, name: str, asked: Mapping[str, Any], watcher: Watcher) -> Header:
+    """Return the header with the thresholds or costs that were asked for; what little they promise is told."""
     given = {option: value for option, value in asked.items() if value is not None}
     if not given:
         return header
     if not isinstance(header.decision, Decision):
         gives = GIVEN[header.decision.gives]
         raise UsageError(f"--{next(iter(given))}: is for models of one class per picture, and {name} gives {gives}")
-    decision, reject, coverage = header.decision.asked(**given, name=name), given.get("reject"), given.get("coverage")
+    costs, decision = given.pop("cost", None), header.decision
+    if costs is not None:
+        if given:
+            raise UsageError(f"--cost contradicts --{next(iter(given))}: leave one of them out")
+        decision = decision.costing(costs, header.classes, name=name)
+        if decision.fitted_on is None:
+            watcher.note(
+                f"--cost: {name} was never held against pictures that it did not learn from, so its probabilities may "
+                "be too sure to weigh costs by; resnetkit evaluate DATA --cost ... --calibrated FILE makes one that was"
+            )
+    decision, reject, coverage = decision.asked(**given, name=name), given.get("reject"), given.get("coverage")
     few = f"the {decision.fitted_on} pictures that {name} was held against are too few to promise that:"
     if reject is not None and decision.threshold == 0:
         watcher.note(f"--reject {reject:g}: {few} every picture gets an answer")

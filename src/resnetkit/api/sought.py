@@ -16,7 +16,7 @@ from resnetkit.models.point import odds_of
 
 def check_asked(
     model: Model, *, tta: str, outliers: str | Path | None, calibrated: str | Path | None, goal: str | None,
-    aggregate: str | None, finding: str | None, by: Sequence[str],
+    aggregate: str | None, finding: str | None, prevalence: float | None, by: Sequence[str],
 ) -> None:  # fmt: skip
     """Raise `UsageError` for what has no meaning for the answers of a model, before any picture is read."""
     gives = f"{model.name} gives {GIVEN[model.gives]}"
@@ -26,6 +26,8 @@ def check_asked(
         raise UsageError(f"--outliers: is for models of one class per picture, and {gives}")
     if outliers is not None and looks_for_one(model):
         raise UsageError(f"--outliers: counts what --reject lets through, and {model.name} looks for one class instead")
+    if decides_by_costs(model):
+        _check_with_costs(model, outliers=outliers, calibrated=calibrated, finding=finding, prevalence=prevalence)
     if by and model.gives != "class":
         raise UsageError(f"--by: is for models of one class per picture, and {gives}")
     if aggregate is not None and model.gives != "class":
@@ -68,3 +70,23 @@ def looked_for(model: Model, finding: str | None) -> int | None:
 def looks_for_one(model: Model) -> bool:
     """Tell whether the model looks for one class, and tells it from a threshold on."""
     return isinstance(model.decision, Decision) and model.decision.point is not None
+
+
+def decides_by_costs(model: Model) -> bool:
+    """Tell whether the model tells the class that costs least on average."""
+    return isinstance(model.decision, Decision) and model.decision.costs is not None
+
+
+def _check_with_costs(
+    model: Model, *, outliers: str | Path | None, calibrated: str | Path | None, finding: str | None,
+    prevalence: float | None,
+) -> None:  # fmt: skip
+    by_costs = f"{model.name} decides by costs of errors"
+    if outliers is not None:
+        raise UsageError(f"--outliers: counts what --reject lets through, and {by_costs} instead")
+    if prevalence is not None:
+        raise UsageError(
+            f"--prevalence: {by_costs}, weighed by how frequent classes are among its pictures: leave it out"
+        )
+    if finding is not None and calibrated is not None:
+        raise UsageError(f"--finding with --calibrated fits a threshold, and {by_costs}: leave one of them out")

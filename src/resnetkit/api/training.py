@@ -54,7 +54,7 @@ def train(
     DATA may be one pair of arrays: `train((images, labels))`, images `[N, H, W]` or `[N, H, W, 3]` uint8, labels whole
     numbers or names. At a terminal or in a notebook the findings and the progress are shown, but for `quiet`.
     `options` are the fields of `Request`: model, weights, recipe, epochs, batch_size, image_size, stem, seed,
-    bad_images, group_by, rename, split_from, folds, limit, task, settings. `on_epoch(row)` hears of each row of
+    bad_images, group_by, rename, split_from, folds, limit, task, settings, cost. `on_epoch(row)` hears of each row of
     `results.csv`, those of folds with `fold` in them.
     Under torchrun the processes train together; the first of them hears of the epochs and writes.
     Raises `DataError` for data that cannot be used (exit code 3), `UsageError` for contradictions, `InterruptedRun`

@@ -40,6 +40,7 @@ from resnetkit.cli.progress import watching
 )  # fmt: skip
 @click.option("--finding", metavar="CLASS", help="The class that is looked for: --calibrated fits its threshold.")
 @click.option("--prevalence", type=float, metavar="SHARE", help="How frequent it is where the model shall be used.")
+@options.cost
 @options.by
 @options.engine
 @options.format_option("table", "json")

@@ -47,6 +47,11 @@ by = click.option(
     "--by", multiple=True, metavar="COLUMN|TAG[:EDGES]",
     help="Compare by a column of the list or a DICOM tag, as sex or age:40,60; may be given several times.",
 )  # fmt: skip
+cost = click.option(
+    "--cost", multiple=True, metavar="TRUE:TOLD=NUMBER",
+    help="What an error costs where others cost 1, as red:green=100: the class that costs least is told; may be given "
+    "several times, * is any class.",
+)  # fmt: skip
 rename = click.option("--rename", multiple=True, metavar="OLD=NEW", help="Read class OLD as NEW.")
 
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     "--prevalence", type=float, metavar="SHARE",
     help="How frequent the class is that the model looks for: probabilities are then those of such pictures.",
 )  # fmt: skip
+@options.cost
 @click.option(
     "--group-by", metavar="REGEX|COLUMN|TAG",
     help="One answer for each patient, study or series: by PatientID or another tag, or by folder.",

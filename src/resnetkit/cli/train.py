@@ -34,6 +34,7 @@ from resnetkit.runtime import place
 @options.rename
 @click.option("--limit", type=int, help="Use at most this many pictures of each part.")
 @click.option("--dry-run", is_flag=True, help="Read the data, print what would be done, and stop.")
+@options.cost
 @options.set_option
 @options.format_option("table", "json")
 @options.computing

@@ -15,6 +15,7 @@ from resnetkit.evaluation.calibration import (
     reliability,
 )
 from resnetkit.evaluation.cases import case_figures
+from resnetkit.evaluation.costs import cost_figures
 from resnetkit.evaluation.guarantees import cross_decisions, cross_kept, cross_probabilities, kept
 from resnetkit.evaluation.metrics import ranks
 from resnetkit.evaluation.ranking import area_figures, curves, selective
@@ -102,7 +103,7 @@ def doubts(
     `fitted_on` "val", else at one that these pictures fix for each other, "crossfit", where it helps.
     `rejects` and `sets`: what each threshold of the decision does, cross-fitted likewise. `cases`: of groups, each
     answered as `how` says from its pictures, see `case_figures`. `screening`: of two classes, or where one, the
-    `finding`, is looked for, at a stated `prevalence`, see `two_classes`.
+    `finding`, is looked for, at a stated `prevalence`, see `two_classes`. `cost`: of errors, see `cost_figures`.
     """
     probabilities, targets, after, groups = answers.probabilities, answers.targets, answers.after, answers.groups
     ranked = rankings(answers.ranked, targets)
@@ -144,6 +145,7 @@ def doubts(
             ranked=answers.ranked,
             how=how,
         ),
+        **cost_figures(probabilities, targets, answers.told, metrics["classes"], groups, decision=answers.decision),
         **answers.kept(),
     }
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from resnetkit.errors import DataError
 from resnetkit.evaluation.by_column_words import by_lines
+from resnetkit.evaluation.cost_words import cost_lines
 from resnetkit.evaluation.screening_words import screening_lines
 from resnetkit.evaluation.told_of_cases import case_lines, is_by_case
 from resnetkit.models.choice import Choice, choice_in
@@ -93,6 +94,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
         *_choice_lines(metrics),
         *_averaged_lines(metrics),
         _majority_line(metrics),
+        *cost_lines(metrics),
         *screening_lines(metrics),
     ]
     if metrics["top5"] is not None:

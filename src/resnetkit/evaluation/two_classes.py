@@ -58,6 +58,8 @@ def screening(
         found["threshold"] = None  # told where it is the most probable
     elif point is not None:  # the other one of two, which is told of the rest
         found["threshold"], seen = 1 - point.at, 1 - point.share
+    elif decision.costs is not None:
+        found["threshold"] = decision.costs.at(looked_for)
     ranked = probabilities if ranked is None else ranked
     found["pictures"] = _by_class(ranked, told, targets, classes, asked, groups)
     scored, said, true, theirs = probabilities, told, targets, groups

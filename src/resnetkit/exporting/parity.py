@@ -14,6 +14,7 @@ from resnetkit.data.opening.images import upright_size
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.exporting.standalone.pictures import read, read_values
+from resnetkit.models.costs import Costs
 from resnetkit.models.point import Point
 
 # Of float32 probabilities whose pixels agree within one grey level.
@@ -66,6 +67,21 @@ def by_point(point: Point) -> Differ:
             crossed = point.finding in (first, second)
             apart = abs(wanted[point.finding] - point.at) if crossed else wanted[first] - wanted[second]
             verdict = "tie" if apart <= TOLERANCE else "other"
+        return Difference(verdict=verdict, probabilities=_apart(wanted, answered))
+
+    return differ
+
+
+def by_costs(costs: Costs) -> Differ:
+    """Return what tells whether the class told is the same, where it is the one that costs least on average."""
+
+    def differ(wanted: np.ndarray, answered: np.ndarray) -> Difference:
+        first, second = (int(costs.told(one[None])[0]) for one in (wanted, answered))
+        verdict: Verdict = "same"
+        if first != second:
+            expected, matrix = costs.expected(wanted[None])[0], costs.matrix(len(wanted))
+            worth = np.abs(matrix[:, first] - matrix[:, second]).max()  # of a probability, in costs
+            verdict = "tie" if expected[second] - expected[first] <= TOLERANCE * worth else "other"
         return Difference(verdict=verdict, probabilities=_apart(wanted, answered))
 
     return differ

@@ -117,6 +117,7 @@ class Record:
     threshold: float | None = None
     least: float | None = None
     prevalence: float | None = None
+    costs: str | None = None
     part_size: int = PART_SIZE
     gives: Gives = "class"
 
@@ -152,6 +153,7 @@ class Record:
             "threshold": f"with --reject at {self.threshold}, not {now.threshold}",
             "least": f"with --coverage at {self.least}, not {now.least}",
             "prevalence": f"with --prevalence at {self.prevalence}, not {now.prevalence}",
+            "costs": f"with --cost {self.costs}, not {now.costs}",
             "format": f"as {self.format}, not {now.format}",
             "sources": f"from {counted(self.pictures, 'picture')}, not {now.pictures:,}"
             if self.pictures != now.pictures
@@ -171,6 +173,7 @@ def record_of(
         pictures=len(pictures), sources=_sources_digest(pictures),
         gives=decision.gives, threshold=of_one.threshold, least=of_one.least,
         prevalence=of_one.point.prevalence if of_one.point is not None else None,
+        costs=of_one.costs.words(predictor.classes) if of_one.costs is not None else None,
     )  # fmt: skip
 
 

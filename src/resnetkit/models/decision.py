@@ -1,4 +1,4 @@
-"""From logits to an answer: softmax with a temperature, and "not sure" below a threshold."""
+"""From logits to an answer: softmax with a temperature, "not sure" below a threshold, the least expected cost."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import numpy as np
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.view import View
 from resnetkit.errors import DataError, UsageError
+from resnetkit.models.costs import Costs, costs_of
 from resnetkit.models.detection.detected import Detected
 from resnetkit.models.point import Point
+from resnetkit.words import counted
 
 # The rates and coverages that thresholds are fitted for, as text: they are keys in files.
 REJECTS = ("0.01", "0.02", "0.05", "0.1", "0.2")
@@ -83,8 +85,8 @@ class Decision:
     belongs to the prediction set; None: the best classes are given whatever they reach. Thresholds to choose from:
     `rejects` by the share of right answers that they turn away, `sets` by the share of sets that hold the true class,
     both fitted on `fitted_on` held-out pictures, whose content is `fitted_to`. With a `point` one class is looked for,
-    and told from its own probability on. `case_temperature` does for the mean of several pictures' probabilities what
-    `temperature` does for one picture's.
+    and told from its own probability on; with `costs` of errors the class is told that costs least on average.
+    `case_temperature` does for the mean of several pictures' probabilities what `temperature` does for one picture's.
     """
 
     temperature: float = 1.0
@@ -96,8 +98,11 @@ class Decision:
     fitted_to: str | None = None
     point: Point | None = None
     case_temperature: float = 1.0
+    costs: Costs | None = None
 
     def __post_init__(self) -> None:
+        if self.costs is not None and (self.point or self.rejects or self.sets):
+            raise UsageError("a decision by costs has no thresholds and looks for no class")
         for name in ("temperature", "case_temperature"):
             value = getattr(self, name)
             if not _is_number(value) or not _LEAST_FLOAT < value < 1 / _LEAST_FLOAT:
@@ -111,6 +116,22 @@ class Decision:
             if value is not None and not (_is_number(value) and 0 <= value <= 1):
                 raise UsageError(f"decision.{name} must be a probability between 0 and 1, not {value!r:.40}")
 
+    def costing(self, costs: Sequence[str], classes: Sequence[str], *, name: str = "the model") -> Decision:
+        """Return the decision at the least expected cost, for `costs` of errors as `costs_of` reads them.
+
+        Raises `UsageError` for a model that decides by a threshold.
+        """
+        read = costs_of(costs, classes)
+        if self.point is not None:
+            raise UsageError(f"--cost: {name} looks for one class and tells it from a threshold on; leave it out")
+        return self.by_costs(read)
+
+    def by_costs(self, costs: Costs | None) -> Decision:
+        """Return the same by `costs`; its thresholds, which are those of the most probable class, are left out."""
+        if costs is None:
+            return self
+        return replace(self, costs=costs, rejects={}, sets={}, threshold=None, least=None)
+
     def asked(
         self, *, reject: float | None = None, coverage: float | None = None, prevalence: float | None = None,
         name: str = "the model",
@@ -121,9 +142,10 @@ class Decision:
         and all probabilities are theirs. Raises `UsageError` for a rate that was not fitted, and for a model that none
         was fitted for.
         """
-        if self.point is not None and (reject is not None or coverage is not None):
+        if (self.point or self.costs) and (reject is not None or coverage is not None):
             option = "--reject" if reject is not None else "--coverage"
-            raise UsageError(f"{option}: {name} looks for one class and tells it from a threshold on; leave it out")
+            how = "looks for one class and tells it from a threshold on" if self.point else "decides by costs of errors"
+            raise UsageError(f"{option}: {name} {how}; leave it out")
         if prevalence is not None and self.point is None:
             raise UsageError(
                 f"--prevalence: {name} looks for no class; resnetkit evaluate DATA --model MODEL --finding CLASS "
@@ -154,17 +176,18 @@ class Decision:
 
     def told(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the class, `[N]`, that `[N, K]` probabilities tell: the most probable, or the one looked for."""
-        told: np.ndarray = probabilities.argmax(axis=1) if self.point is None else self.point.told(probabilities)
+        by = self.point or self.costs
+        told: np.ndarray = probabilities.argmax(axis=1) if by is None else by.told(probabilities)
         return told
 
     def answer(self, probabilities: np.ndarray, question: Question) -> Answer:
         """Return what `[K]` probabilities say of a picture: the most probable classes, or those of its set.
 
-        The class that is told comes first, which need not be the most probable where one is looked for.
+        The class that is told comes first, which need not be the most probable where one is looked for, or errors cost.
         """
         top_k = question.top_k
         top = ranked(probabilities, question.classes)
-        if self.point is not None:
+        if self.point is not None or self.costs is not None:
             told = question.classes[int(self.told(probabilities[None])[0])]
             top = tuple(sorted(top, key=lambda entry: entry[0] != told))
         top = top[:top_k]
@@ -185,6 +208,8 @@ class Decision:
     @property
     def words(self) -> str:
         """What it holds, in a few words."""
+        if self.costs is not None:
+            return f"temperature {self.temperature:.2f} and the cost of {counted(len(self.costs.pairs), 'error')}"
         if self.point is None:
             of_cases = f", for groups {self.case_temperature:.2f}," if self.case_temperature != 1 else ""
             return f"temperature {self.temperature:.2f}{of_cases} and thresholds"
@@ -195,7 +220,8 @@ class Decision:
         """Return the `decision` dict of a checkpoint's header: what differs from the defaults."""
         default = Decision()
         plain = {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
-        return plain | ({} if self.point is None else {"point": self.point.to_json()})
+        own = {"point": self.point, "costs": self.costs}
+        return plain | {name: value.to_json() for name, value in own.items() if value is not None}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Decision:
@@ -204,8 +230,9 @@ class Decision:
         Raises `DataError` for unknown fields, which would change the answers, `UsageError` for impossible values.
         """
         check_known(values, cls)
-        point = values.get("point")
-        return cls(**{**values, "point": None if point is None else Point.from_json(point)})
+        read: dict[str, Any] = {"point": Point.from_json, "costs": Costs.from_json}
+        own = {name: read[name](values[name]) for name in read if values.get(name) is not None}
+        return cls(**{**values, **own})
 
 
 def _is_number(value: object) -> TypeGuard[float]:

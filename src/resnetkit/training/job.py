@@ -30,6 +30,7 @@ from resnetkit.models import checkpoint
 from resnetkit.models.building import build
 from resnetkit.models.checkpoint import Header, Spec
 from resnetkit.models.choice import Choice
+from resnetkit.models.costs import Costs, costs_of
 from resnetkit.models.seen import LEFT_OUT, Seen
 from resnetkit.runtime import Runtime
 from resnetkit.training import run as runs
@@ -97,6 +98,11 @@ class Job:
     def preprocess(self) -> Preprocess:
         """How the run's pictures become pixels."""
         return self.prepared.preprocess
+
+    @property
+    def costs(self) -> Costs | None:
+        """What errors cost where the finished model decides by that."""
+        return costs_of(self.request.cost, self.prepared.classes) if self.request.cost else None
 
     def train(self, watch: Watcher) -> State:
         """Train to the last epoch, where that is not done; what `Loop.run` raises comes through.

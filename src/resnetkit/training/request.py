@@ -47,6 +47,7 @@ def sides_of(size: Any) -> tuple[int | None, int | None]:
 class Request:
     """What a person asked `train` for; kept in the run so that `resume` needs nothing else.
 
+    `cost`: what errors cost, as `models.costs.costs_of` reads it; the finished model decides by that.
     `image_size` may be given as `36x96` or `(36, 96)`, height and width: `image_width` is then the second.
     Raises `UsageError` for unknown networks, recipes and settings, before any picture is read.
     """
@@ -69,12 +70,14 @@ class Request:
     limit: int | None = None
     task: Asked = "auto"
     settings: tuple[str, ...] = ()
+    cost: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.data:
             raise UsageError("DATA is missing: a folder with a folder of pictures per class, for example")
-        if isinstance(self.settings, str):
-            object.__setattr__(self, "settings", (self.settings,))
+        for name in ("settings", "cost"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         if self.bad_images not in ("stop", "skip") or self.stem not in ("auto", "imagenet", "cifar"):
             raise UsageError(
                 f"bad_images is stop or skip, stem auto, imagenet or cifar: {self.bad_images}, {self.stem}"
@@ -173,7 +176,7 @@ class Request:
         A recipe that is gone is passed over, for a run carries all that it said.
         """
         values = dict(values)
-        known: dict[str, Any] = {name: tuple(values[name]) for name in ("data", "settings")}
+        known: dict[str, Any] = {name: tuple(values[name]) for name in ("data", "settings", "cost") if name in values}
         known |= {"recipe": values["recipe"] if values["recipe"] in RECIPES else None}
         if (labels := values.pop("labels", None)) is not None:
             known |= {"task": _TASKS.get(labels, "auto")}

@@ -71,6 +71,15 @@ def answer(told: list[Any], header: dict[str, Any]) -> str:
         others = next(name for _, name in best if name != sought)
         said = sought if probabilities[point["finding"]] >= point["at"] else others
         best.sort(key=lambda entry: entry[1] != said)
+    if costs := decision.get("costs"):
+        # The class is told that costs least on average; an error that is not listed costs 1.
+        cost = {(true, told): number for true, told, number in costs}
+        everyone = range(len(classes))
+        expected = {
+            classes[j]: sum(probabilities[i] * cost.get((i, j), float(i != j)) for i in everyone) for j in everyone
+        }
+        said = min(best, key=lambda entry: expected[entry[1]])[1]
+        best.sort(key=lambda entry: entry[1] != said)
     threshold = decision.get("threshold")
     unsure = "not sure: " if threshold is not None and best[0][0] < threshold else ""
     return unsure + ", ".join(f"{name} {100 * p:.1f} %" for p, name in best[:5])

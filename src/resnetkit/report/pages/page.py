@@ -166,7 +166,10 @@ def _trust(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "charts": run_curves.trust(metrics),
         "sentences": words,
-        "tables": page_tables.folds(metrics) + page_tables.as_test(metrics) + page_tables.unsure(metrics),
+        "tables": page_tables.folds(metrics)
+        + page_tables.as_test(metrics)
+        + page_tables.by_costs(metrics)
+        + page_tables.unsure(metrics),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from resnetkit.evaluation.by_column_words import WORDS, notes, said_of_none
 from resnetkit.evaluation.by_column_words import figure as interval_of
+from resnetkit.evaluation.cost_words import costly, untempered
 from resnetkit.evaluation.metrics import confused
 from resnetkit.evaluation.screening_words import bounded
 from resnetkit.report.pages.content import Answer
@@ -198,6 +199,25 @@ _OF_TEST: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("lr_negative", "negative likelihood ratio", "{:.3f}".format),
     ("roc_auc", "area under the ROC", "{:.3f}".format),
 )  # fmt: skip
+
+
+def by_costs(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the table of what errors cost, where some cost more than others."""
+    found = metrics.get("cost")
+    if not found:
+        return []
+    low, high = found["interval"]
+    rows = [
+        ("a picture, on average", [f"{found['mean']:.3g} ({low:.2g} to {high:.2g})"]),
+        ("the same by the most probable classes", [f"{found['most_probable']['mean']:.3g}"]),
+        (f"always telling {found['constant']['label']}", [f"{found['constant']['mean']:.3g}"]),
+        *((f"{one['true']} told {one['told']}, at {one['cost']:g}", [costly(one)]) for one in found["errors"]),
+    ]
+    return [{
+        "title": "What errors cost", "header": ["error", "cost, or how often (95 % interval)"], "rows": rows,
+        "words": "The class told is the one that costs least on average; errors that are not listed cost 1. "
+        + ("" if found["tempered"] else untempered()),
+    }]  # fmt: skip
 
 
 def unsure(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
