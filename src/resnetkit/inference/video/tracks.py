@@ -63,8 +63,8 @@ class OnFrame:
 def with_unsure(decision: Sureness, num_classes: int) -> Sureness:
     """Return a detector's decision that tells unsure objects too, which a `Tracker` needs to carry tracks on.
 
-    >>> with_unsure(Sureness(at=(0.6, 0.05)), 2).at
-    (0.1, 0.05)
+    >>> with_unsure(Sureness(at=(0.6, 0.0625)), 2).at
+    (0.1, 0.0625)
     """
     return replace(decision, at=tuple(min(float(at), _LEAST_SCORE) for at in decision.of(num_classes).tolist()))
 
