@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from resnetkit.report.drawing.frames import Annotator
     from resnetkit.report.timelines import Picture
 
+_ROWS = (".csv", ".jsonl")
 _SHOWN = (".png", ".html")  # pictures of the whole time: alone, or on a page
 
 
@@ -42,8 +43,9 @@ class Made:
     def check(self, sources: Sequence[str]) -> None:
         """Raise `UsageError` for what cannot be made of these sources."""
         for path in self.events:
-            if path.suffix.lower() not in _SHOWN:
-                event_rows.format_of(path)
+            if path.suffix.lower() not in (*_SHOWN, *_ROWS):
+                known = ", ".join((*_ROWS, *_SHOWN))
+                raise UsageError(f"--events {path}: the suffix sets the format and must be one of {known}")
             if path.suffix.lower() == ".png" and len(sources) > 1:
                 raise UsageError(f"--events {path}: is the picture of one video; a page (.html) shows several")
             files.check_new(path, "--events")
@@ -90,7 +92,7 @@ class Maker:
         timeline = Timeline(self._predictor.classes)
         with contextlib.ExitStack() as stack:
             frames = stack.enter_context(contextlib.closing(look.frames(top_k=top_k)))
-            drawing = None if made.draw is None else stack.enter_context(self._drawing(video))
+            drawing = None if made.draw is None else stack.enter_context(self._drawing(video, look))
             for one in frames:
                 if made.events:
                     self._add(one, events, timeline)
@@ -128,14 +130,14 @@ class Maker:
                 write(event)
 
     @contextlib.contextmanager
-    def _drawing(self, video: Moving) -> Iterator[Callable[[Looked], None]]:
+    def _drawing(self, video: Moving, look: Look) -> Iterator[Callable[[Looked], None]]:
         """Yield the function that draws a frame into the annotated video, which appears when all are drawn."""
         from resnetkit.report.drawing.frames import Annotator
 
         about, path = video.about, self._made.drawn(video.about.source, self._sources)
         annotator = Annotator(self._predictor.classes)
         sound = about.source if os.path.isfile(about.source) else None
-        with VideoWriter(path, source=sound, rate=about.rate) as writer:
+        with VideoWriter(path, source=sound, rate=look.rate) as writer:
             yield lambda one: _draw(one, annotator, writer)
         self.notes += [*writer.notes, *([annotator.warning] if annotator.warning else []), f"annotated video: {path}"]
 

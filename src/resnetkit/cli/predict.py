@@ -96,10 +96,11 @@ def predict(
     if videos.are_videos(sources, rate=rate):
         del folders["--draw"]
         videos.refuse_of_pictures(folders | {"--group-by": group_by, "--output DIR/": output if in_bulk else None})
+        wanted = videos.checked(sources, of_videos)
         with watching(quiet=quiet) as console:
             return videos.predict_videos(
-                _opened(model, given, console), sources, of_videos, console, top_k=top_k, batch_size=batch_size,
-                output=output, form=form,
+                _opened(model, given, console), wanted, console, top_k=top_k, batch_size=batch_size, output=output,
+                form=form,
             )  # fmt: skip
     of_videos.refuse_without_videos()
     _refuse_for_cases(group_by, aggregate, folders | {"--output": output if in_bulk else None})

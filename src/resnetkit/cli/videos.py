@@ -17,7 +17,7 @@ from resnetkit.errors import InterruptedRun, signal_of
 
 if TYPE_CHECKING:
     from resnetkit.api import Model
-    from resnetkit.api.video import Maker
+    from resnetkit.api.video import Made, Maker
     from resnetkit.inference.output.rows import RowOf
     from resnetkit.inference.prediction import Prediction
     from resnetkit.inference.video.looking import Looking
@@ -76,28 +76,50 @@ def refuse_of_pictures(given: dict[str, Any]) -> None:
             raise click.UsageError(f"{option} is for pictures, and SOURCE is a video: leave it out")
 
 
-def predict_videos(
-    opened: Model, sources: Sequence[str], asked: Asked, console: ConsoleWatcher, *, top_k: int,
-    batch_size: int | None, output: str | None, form: str,
-) -> int:  # fmt: skip
-    """Write a row for each frame, or one for each video, to stdout or to a file, and return the exit code."""
-    from resnetkit.api.video import Made, Maker
-    from resnetkit.inference import output as outputs
-    from resnetkit.inference.video import events
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checked:
+    """What was asked, checked before a model is opened."""
+
+    sources: Sequence[str]
+    asked: Asked
+    made: Made
+    looking: Looking
+    smoothing: str
+
+
+def checked(sources: Sequence[str], asked: Asked) -> Checked:
+    """Return what is asked for; raises `UsageError` for what has no meaning."""
+    from resnetkit.api.video import Made
+    from resnetkit.inference.video.events import Wanted
     from resnetkit.inference.video.looking import Looking, every
     from resnetkit.inference.video.smoothing import asked as smoothing
 
     asked.refuse_for_clips()
     made = Made(
         events=tuple(map(Path, asked.events)), draw=None if asked.draw is None else Path(asked.draw),
-        wanted=events.Wanted(least=asked.min_event or 0.0),
+        wanted=Wanted(least=asked.min_event or 0.0),
     )  # fmt: skip
     made.check(sources)
-    steady = asked.smooth or ("none" if asked.events else None)
+    steady = asked.smooth or ("none" if asked.events else "")
     looking = Looking(
-        thinned=every(asked.every), smoothing=None if steady is None else smoothing(steady), track=asked.track,
-        images=asked.draw is not None, batch_size=batch_size, threads=opened.runtime.threads,
-        made_with=opened.made_with, say=console.note,
+        thinned=every(asked.every), smoothing=smoothing(steady) if steady else None, track=asked.track,
+        images=asked.draw is not None,
+    )  # fmt: skip
+    return Checked(sources=sources, asked=asked, made=made, looking=looking, smoothing=steady)
+
+
+def predict_videos(
+    opened: Model, wanted: Checked, console: ConsoleWatcher, *, top_k: int, batch_size: int | None,
+    output: str | None, form: str,
+) -> int:  # fmt: skip
+    """Write a row for each frame, or one for each video, to stdout or to a file, and return the exit code."""
+    from resnetkit.api.video import Maker
+    from resnetkit.inference import output as outputs
+
+    sources, asked, made = wanted.sources, wanted.asked, wanted.made
+    looking = replace(
+        wanted.looking, batch_size=batch_size, threads=opened.runtime.threads, made_with=opened.made_with,
+        say=console.note,
     )  # fmt: skip
     live, place = any(map(is_stream, sources)), output or next(iter(asked.events), asked.draw)
     kept = [Path(f"{place}.seen{number or ''}") for number in range(len(sources)) if place is not None and not live]
@@ -107,7 +129,7 @@ def predict_videos(
         write = stack.enter_context(
             _writer(output, form, top_k=top_k, gives=gives, classes=opened.classes, video=gives != "cases")
         )
-        maker = stack.enter_context(Maker(made, opened.predictor, sources, smoothing=steady or ""))
+        maker = stack.enter_context(Maker(made, opened.predictor, sources, smoothing=wanted.smoothing))
         show = stack.enter_context(console.counting("naming frames"))
         try:
             for number, source in enumerate(sources):

@@ -192,6 +192,13 @@ def test_one_answer_for_a_whole_video_and_fewer_frames(predict: Callable[..., tu
     [
         (("clip.mp4", "--sort-into", "sorted"), "--sort-into is for pictures"),
         (("clip.mp4", "--every", "often"), "--every often: write it as 5"),
+        (("clip.mp4", "--smooth", "medain 1s"), "did you mean 'median'?"),
+        (("clip.mp4", "--track"), "gives one class"),
+        (("clip.mp4", "--events", "e.txt"), ".csv, .jsonl, .png, .html"),
+        (("clip.mp4", "--draw", "e.avi"), ".mp4, .webm or .mkv"),
+        (("clip.mp4", "--aggregate", "mean", "--smooth", "3 of 5"), "--smooth is of frames"),
+        (("clip.mp4", "--rate", "25"), "a rate is for folders of frames"),
+        (("model.safetensors", "--smooth", "3 of 5"), "--rate 25"),
         (("clip.mp4", "model.safetensors"), "name them in two commands"),
         (("nowhere.mp4",), "nowhere.mp4"),
     ],
@@ -202,3 +209,52 @@ def test_what_has_no_meaning_is_refused(
     code, _, said = predict(*given)
     assert code in (2, 3)
     assert says in said
+
+
+def test_beside_rows_there_are_events_a_picture_a_page_and_a_video_also_after_an_interruption(
+    predict: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made_into(folder: str) -> tuple[str, ...]:
+        names = [f"{folder}/events.csv", f"{folder}/time.png", f"{folder}/page.html"]
+        return (
+            "clip.mp4",
+            "--smooth",
+            "2 of 3",
+            "--batch-size",
+            "2",
+            "--draw",
+            f"{folder}/drawn.mkv",
+            *(part for name in names for part in ("--events", name)),
+        )
+
+    assert predict(*made_into("whole"))[0] == 0
+    add = Kept.add
+    with monkeypatch.context() as patch:
+        patch.setattr(Kept, "add", lambda self, one: (add(self, one), _raise() if one.number == 4 else None))
+        assert predict(*made_into("stopped"))[0] == 130
+    assert [path.name for path in Path("stopped").iterdir()] == ["events.csv.seen"]
+    assert predict(*made_into("stopped"))[0] == 0
+    assert sorted(path.name for path in Path("stopped").iterdir()) == [
+        "drawn.mkv", "events.csv", "page.html", "time.png",
+    ]  # fmt: skip
+    for name in ("events.csv", "page.html"):
+        assert Path("stopped", name).read_text() == Path("whole", name).read_text()
+    rows = list(csv.DictReader(Path("whole/events.csv").read_text().splitlines()))
+    assert sum(int(row["frames"]) for row in rows) == len(GREYS) - 1  # two of the first three frames agree first
+    with Video("stopped/drawn.mkv") as video:
+        assert [round(frame.time, 2) for frame in video.frames()] == [number / 10 for number in range(len(GREYS))]
+
+
+def _raise() -> None:
+    raise KeyboardInterrupt
+
+
+def test_frames_in_a_folder_are_a_video_at_a_rate(predict: Callable[..., tuple[int, str, str]]) -> None:
+    from PIL import Image
+
+    Path("frames").mkdir()
+    for number, picture in enumerate(plain(*GREYS)):
+        Image.fromarray(picture).save(f"frames/{number}.png")
+    code, out, _ = predict("frames", "--rate", "5", "--format", "csv")
+    times = [row["time"] for row in csv.DictReader(out.splitlines())]
+    assert (code, times[:3], len(times)) == (0, ["0.000", "0.200", "0.400"], len(GREYS))

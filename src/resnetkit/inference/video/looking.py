@@ -86,14 +86,14 @@ def every(text: str | None) -> Thinned:
 class Look:
     """A look at an open video: `frames` yields it frame by frame in memory that does not grow with their number.
 
-    `lag` is how late states are, None where nothing is smoothed. Raises `UsageError` for a smoothing that has no
-    meaning for the video, and where there are no objects that could be joined into tracks.
+    `rate`: frames a second that are looked at. `lag` is how late states are, None where nothing is smoothed. Raises
+    `UsageError` for a smoothing that has no meaning for the video, and where there are no objects to join into tracks.
     """
 
     def __init__(self, predictor: Predictor, video: Moving, looking: Looking) -> None:
         self._video, self._looking, self._source = video, looking, video.about.source
         self._predictor, self._tracker = predictor, None
-        rate = looking.thinned.a_second or (video.about.rate or _USUAL_RATE) / looking.thinned.every
+        rate = self.rate = looking.thinned.a_second or (video.about.rate or _USUAL_RATE) / looking.thinned.every
         if looking.track:
             self._predictor, self._tracker = _tracking(predictor, rate)
         self.lag: Lag | None = None
