@@ -37,7 +37,7 @@ class Live:
     """
 
     def __init__(
-        self, source: str, *, say: Say = nobody, patience: float = PATIENCE, stall: float = 10.0, pause: float = 1.0
+        self, source: str, *, say: Say = nobody, patience: float = PATIENCE, stall: float = 8.0, pause: float = 1.0
     ) -> None:
         self._address, self._kind = _address(source)
         self._shown = one_line(_PASSWORD.sub("", source))

@@ -11,7 +11,17 @@ from typing import Any
 from resnetkit.data import classes
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Marked, Reader, Split, decoded
 from resnetkit.data.several import counted_labels
-from resnetkit.data.sources import annotated, arranging, arrays, by_number, dicomdir, folders, labelling, tables
+from resnetkit.data.sources import (
+    annotated,
+    arranging,
+    arrays,
+    by_number,
+    dicomdir,
+    folders,
+    intervals,
+    labelling,
+    tables,
+)
 from resnetkit.data.sources.annotated import Fault, Faulty, Recognised
 from resnetkit.data.sources.archives import is_archive
 from resnetkit.data.sources.folders import FolderReader, Tree
@@ -311,7 +321,7 @@ def _add_readable(collected: _Collected, source: str, group_by: str | None = Non
     elif found_arrays := _as_arrays(source):
         collected.add(*found_arrays)
     elif os.path.isfile(source) and _suffix(source) == ".csv":
-        table = tables.read_table(source, needed=("image_path",))
+        table = intervals.read(source, needed=("image_path",))
         paths = [tables.picture_path(table, line, row) for line, row in table.rows]
         groups = [row.get(group_by, "") if group_by else "" for _, row in table.rows]
         listed: dict[str, tuple[str, Item]] = {}  # each file once, as in a list with labels: their numbers are the same
@@ -345,6 +355,10 @@ def _add_readable(collected: _Collected, source: str, group_by: str | None = Non
 
 def _add_listed(collected: _Collected, listed: list[tuple[str, Item]], table: tables.Table) -> None:
     """Add the pictures of a list: files, and `archive.zip::member`, each archive opened once."""
+    if table.moments:
+        collected.add(intervals.FramesAt(path for path, _ in listed), listed)
+        collected.notes.append(intervals.words(table))
+        return
     tables.check_some_exist(table, [path for path, _ in listed])
     files, opened = tables.ListedFiles(), dict[str, _Collected]()
     for path, item in listed:

@@ -20,6 +20,7 @@ from resnetkit.data.classes import in_order as in_order_of_classes
 from resnetkit.data.dataset import NUMBERED, Dataset, Hidden, Item, Reader
 from resnetkit.data.opening.dicom_identity import Identity, identity
 from resnetkit.data.opening.images import IMAGE_SUFFIXES
+from resnetkit.data.opening.video import is_video
 from resnetkit.data.sources import grouping, patients
 from resnetkit.data.sources.arrays import Arrays
 from resnetkit.data.sources.folders import FolderReader
@@ -50,7 +51,8 @@ class Looked:
 def may_be_dicom(path: str) -> bool:
     """Tell by its name whether a file may be DICOM: by its suffix, or as it has none of another kind of picture."""
     suffix = os.path.splitext(path)[1].lower()
-    return suffix in _DICOM or suffix not in IMAGE_SUFFIXES
+    of_video = is_video(path.rpartition("#")[0])  # a frame of it
+    return suffix in _DICOM or (suffix not in IMAGE_SUFFIXES and not of_video)
 
 
 def look(dataset: Dataset, sources: Sequence[str]) -> Looked:

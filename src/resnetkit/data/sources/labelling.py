@@ -9,8 +9,9 @@ from typing import Literal, get_args
 
 from resnetkit.data.classes import in_order, normal_name, several_names
 from resnetkit.data.dataset import Item, labels_written
+from resnetkit.data.sources import intervals
 from resnetkit.data.sources.by_number import may_be_dicom
-from resnetkit.data.sources.tables import Cells, Table, check_columns, picture_path, read_table, split_of
+from resnetkit.data.sources.tables import Cells, Table, check_columns, picture_path, split_of
 from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.words import counted
 
@@ -66,11 +67,13 @@ def asked(task: str) -> Asked:
 def read_list(path: str, *, task: Asked, group_by: str | None) -> Listed:
     """Read `image_path,label[,split][,group]`, or a column of marks for each label in place of `label`.
 
+    `video,start,end` in place of `image_path` are intervals of videos, see `intervals.read`.
+
     Paths are relative to the CSV's folder, backslashes are understood. `task` as `auto` means several labels where a
     cell has `;` between names, where there are columns of marks, or where a picture is listed again with another label.
     Raises `DataError` naming the line, for rows that contradict one another and for labels that cannot be understood.
     """
-    table = read_table(path, needed=("image_path",), expected=_NEEDED)
+    table = intervals.read(path, needed=("image_path",), expected=_NEEDED)
     marked: list[str] = []
     others: list[str] = []
     if "label" not in table.columns:

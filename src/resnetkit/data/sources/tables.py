@@ -18,11 +18,15 @@ _SUFFIXES = sorted(suffix for known in IMAGE_SUFFIXES for suffix in (known, know
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Table:
-    """The rows of a CSV with their line numbers, and the names of its columns."""
+    """The rows of a CSV with their line numbers, and the names of its columns.
+
+    `moments`: whether its pictures are frames of videos.
+    """
 
     path: str
     columns: tuple[str, ...]
     rows: list[tuple[int, Cells]]
+    moments: bool = False
 
     def wrong(self, line: int, why: str) -> DataError:
         """Return the error for one line."""
@@ -113,7 +117,7 @@ class ListedFiles:
 
 def check_some_exist(table: Table, paths: list[str]) -> None:
     """Raise `DataError` where none of the pictures of a list is there and it is plain what to write instead."""
-    if not paths or any("::" in path or os.path.exists(path) for path in paths):
+    if not paths or table.moments or any("::" in path or os.path.exists(path) for path in paths):
         return
     line, row = table.rows[0]
     if there := _meant(picture_path(table, line, row), folder=os.path.dirname(table.path)):
