@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from resnetkit import files
 from resnetkit.api import int8 as quantising
 from resnetkit.api.locating import Source, locate, run_of
+from resnetkit.api.references import carry
 from resnetkit.data.frames import of_files
 from resnetkit.data.opening.windows import FILE
 from resnetkit.errors import ResNetKitError, ResourceError, UsageError, missing_extra
@@ -119,6 +120,7 @@ def export(
             torchvision=_torchvision(format, header), precision="int8" if int8 else "fp32",
         )  # fmt: skip
         _write(made, tensors, None if calibrating is None else calibrating.ours)
+        carry(source, made, dicom=seen.dicom)
         cost = None
         if calibrating is not None:
             cost = quantising.cost(

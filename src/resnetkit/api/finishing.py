@@ -9,7 +9,9 @@ from resnetkit.api.evaluation import Evaluation, fitted, score
 from resnetkit.api.folding import score_folds
 from resnetkit.api.model import Model, load
 from resnetkit.api.pictures import draw_history
+from resnetkit.api.references import of_held_out
 from resnetkit.api.reporting import write_at_the_end
+from resnetkit.checking.drift.reference import FILE
 from resnetkit.errors import InterruptedRun, signal_of
 from resnetkit.models.decision import Decision
 from resnetkit.watcher import Watcher
@@ -54,6 +56,7 @@ def _score(job: Job, state: State, watcher: Watcher) -> None:
                 return
             more["folds"] = result.metrics["folds"]
         assert part is not None
+        of_held_out(model, job.prepared.parts).write(job.folder.path / FILE)
         model, logits = _held_against_validation(model, job, part)
         if part == "test":
             more["test_looks"] = looked_at_test(job.folder, job.folder.name)

@@ -101,8 +101,7 @@ def limit(features: np.ndarray, groups: np.ndarray, *, every: int) -> float:
     of the other, drawn again and again, are the stream. Raises `UsageError` for an `every` that cannot be simulated,
     `DataError` for a reference that is too small.
     """
-    if not EVERY[0] <= every <= EVERY[1]:
-        raise UsageError(f"--false-alarm-every {every}: must be {EVERY[0]:,} to {EVERY[1]:,} pictures")
+    check_every(every)
     distinct = np.unique(groups)
     if len(features) < LEAST_PICTURES or len(distinct) < _LEAST_GROUPS:
         raise DataError(
@@ -113,6 +112,12 @@ def limit(features: np.ndarray, groups: np.ndarray, *, every: int) -> float:
     pools = [_other_half(features, groups, random.permutation(distinct)) for _ in range(_HALVES)]
     highest = _highest(pools, random)
     return float(np.quantile(highest, math.exp(-_LENGTH / every)))
+
+
+def check_every(every: int) -> None:
+    """Raise `UsageError` for a rate of false alarms that the simulated pictures do not tell."""
+    if not EVERY[0] <= every <= EVERY[1]:
+        raise UsageError(f"--false-alarm-every {every}: must be {EVERY[0]:,} to {EVERY[1]:,} pictures")
 
 
 def _other_half(features: np.ndarray, groups: np.ndarray, shuffled: np.ndarray) -> np.ndarray:
@@ -143,11 +148,11 @@ class Chart:
     """The moving mean of what was seen; `add` each picture, in constant memory.
 
     `level`: where it stands, above `limit` it is an alarm; `seen`: pictures since the start or the last `restart`;
-    `memory`: room for the scores of the last ones.
+    `memory`: room for the scores of the last ones. `known_from`: how many groups of pictures the reference has.
     """
 
-    def __init__(self, limit: float, *, width: int) -> None:
-        self.limit, self.seen, self.level = limit, 0, 0.0
+    def __init__(self, limit: float, *, width: int, known_from: int) -> None:
+        self.limit, self.seen, self.level, self._doubt = limit, 0, 0.0, 2 / known_from
         self._mean = np.zeros(width, np.float32)
         self.memory = np.zeros((_REMEMBERED, width), np.float32)
 
@@ -171,6 +176,11 @@ class Chart:
         return np.roll(self.memory, -(self.seen % _REMEMBERED), axis=0)
 
     def changed(self) -> int:
-        """Return how many of the last pictures differ: those whose mean is least like chance (the likelihood ratio)."""
-        sums = np.cumsum(self.recent()[::-1], axis=0)
-        return 1 + int(np.argmax(np.square(sums).sum(axis=1) / np.arange(1, len(sums) + 1)))
+        """Return how many of the last pictures differ: those whose mean is least like chance.
+
+        That is the largest likelihood ratio, where the means of reference and stream are known as well as they are:
+        without that a long stream that is a hair off from the start hides where it changed.
+        """
+        means = np.cumsum(self.recent()[::-1], axis=0) / np.arange(1, min(self.seen, _REMEMBERED) + 1)[:, None]
+        variances = 1 / np.arange(1, len(means) + 1) + self._doubt
+        return 1 + int(np.argmax(np.square(means).sum(axis=1) / variances))

@@ -74,8 +74,8 @@ class Alarm:
         before = " or before" if self.earlier else ""
         plain = "; ".join(look.words for look in self.looks) or "what the network sees, nothing plain to the eye"
         return (
-            f"since {self.since.words}{before} the pictures differ from the reference, {self.differing:,} of them "
-            f"(told at {self.at.words}): {plain}"
+            f"since {self.since.words}{before} the pictures differ from the reference: {plain}; told at "
+            f"{self.at.words}, after {self.differing:,} that count"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -102,7 +102,10 @@ class Lookout:
         self._space = Space.of(reference.features, components_of(reference.features))
         whole = self._space.scores(reference.features)
         self._apart = float(np.median(np.linalg.norm(whole - np.roll(whole, len(whole) // 2, axis=0), axis=1)))
-        self.chart = Chart(limit(reference.features, reference.groups, every=every), width=whole.shape[1])
+        self.chart = Chart(
+            limit(reference.features, reference.groups, every=every), width=whole.shape[1],
+            known_from=len(np.unique(reference.groups)),
+        )  # fmt: skip
         self.counted = self.copies = 0
         self.levels: deque[float] = deque(maxlen=2_000)
         self._last: np.ndarray | None = None

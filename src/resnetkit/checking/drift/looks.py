@@ -34,10 +34,14 @@ def looks_of(pixels: np.ndarray) -> np.ndarray:
     """
     shown = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
     grey = shown.mean(axis=3)
-    steps = [np.abs(np.diff(grey, axis=axis)).mean(axis=(1, 2)) if grey.shape[axis] > 1 else 0.0 for axis in (1, 2)]
+    steps = (_step(grey, 1) + _step(grey, 2)) / 2
     apart = (shown.max(axis=3) - shown.min(axis=3)).mean(axis=(1, 2))
-    figures = [grey.mean(axis=(1, 2)), grey.std(axis=(1, 2)), np.add(*steps) / 2, apart]
-    return np.stack([np.broadcast_to(figure, len(pixels)) for figure in figures], axis=1).astype(np.float32)
+    return np.stack([grey.mean(axis=(1, 2)), grey.std(axis=(1, 2)), steps, apart], axis=1).astype(np.float32)
+
+
+def _step(grey: np.ndarray, axis: int) -> np.ndarray:
+    steps = np.abs(np.diff(grey, axis=axis))
+    return np.asarray(steps.mean(axis=(1, 2)) if steps.size else np.zeros(len(grey)))
 
 
 def differences(now: np.ndarray, reference: np.ndarray) -> tuple[Difference, ...]:

@@ -24,6 +24,8 @@ from resnetkit.inference.engines import Engine
 FILE = "reference.npz"
 FORMAT = 1
 MOST_PICTURES = 2_000
+# Pixels `[n, H, W, C]`, features `[n, C]` and the group of each picture.
+Batch = tuple[np.ndarray, np.ndarray, Sequence[str]]
 # What engines in fp32 differ by is a hundredth of this; what an epoch of training changes is more.
 _AS_EQUAL = 0.01
 
@@ -48,9 +50,8 @@ class Reference:
 
     @property
     def words(self) -> str:
-        """Say what it is of: `2,000 pictures (1,200 val, 800 test)`."""
-        parts = ", ".join(f"{count:,} {part}" for part, count in self.counts.items())
-        return f"{len(self):,} pictures ({parts})"
+        """Say what it is of: `1,200 val and 800 test pictures`."""
+        return f"{' and '.join(f'{count:,} {part}' for part, count in self.counts.items())} pictures"
 
     def write(self, path: Path) -> None:
         """Write the file; the same reference has the same bytes."""
@@ -91,22 +92,24 @@ def probes(preprocess: Preprocess) -> np.ndarray:
 
 
 def gathered(
-    batches: Iterable[tuple[np.ndarray, np.ndarray]], groups: Sequence[int], *, engine: Engine, preprocess: Preprocess,
-    counts: Mapping[str, int],
-) -> Reference:  # fmt: skip
-    """Return the reference of batches of pixels `[n, H, W, C]` with their features `[n, C]`, which `engine` gives.
+    batches: Iterable[Batch], *, engine: Engine, preprocess: Preprocess, counts: Mapping[str, int] | None = None
+) -> Reference:
+    """Return the reference of batches of pictures; `counts`: of which part how many are, where they are of parts.
 
-    `groups`: of all pictures, in order. Raises `DataError` where there is no picture, or features are not finite.
+    Raises `DataError` where there is no picture, or features are not finite.
     """
-    features, looks = [], []
-    for pixels, made_of_them in batches:
-        features.append(made_of_them)
+    features, looks, groups = [], [], list[str]()
+    for pixels, features_of_them, groups_of_them in batches:
+        features.append(features_of_them)
         looks.append(looks_of(pixels))
+        groups.extend(groups_of_them)
     if not features:
         raise DataError("none of the pictures of the reference can be read")
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}  # by which nobody is known
     reference = Reference(
-        features=np.concatenate(features), looks=np.concatenate(looks), groups=np.array(groups, np.int32),
-        made=engine.logits(probes(preprocess)), counts=counts, preprocess=preprocess.to_json(),
+        features=np.concatenate(features), looks=np.concatenate(looks),
+        groups=np.array([numbers[group] for group in groups], np.int32), made=engine.logits(probes(preprocess)),
+        counts=counts or {"given": len(groups)}, preprocess=preprocess.to_json(),
     )  # fmt: skip
     if not np.isfinite(reference.features).all():
         raise DataError("the network gives features that are not finite: train it again or use another")
@@ -121,7 +124,7 @@ def spread(count: int) -> np.ndarray:
 def read(path: Path) -> Reference:
     """Read the file; raises `DataError` where it is damaged or of a newer version."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ("features", "looks", "groups", "made")}
             about = json.loads(str(stored["about"]))
         if about["format"] > FORMAT:
@@ -135,3 +138,12 @@ def read(path: Path) -> Reference:
         raise
     except (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: is no reference, or damaged ({error}); write it again") from error
+
+
+def is_reference(path: Path) -> bool:
+    """Tell whether a file is a reference, and not pictures as `.npz`."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {"about.npy", "made.npy"} <= set(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
