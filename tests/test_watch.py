@@ -5,13 +5,14 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import resnetkit as rk
-from resnetkit.api import watching
+from resnetkit.api import references, watching
 from resnetkit.checking.drift import reference as drift
 from resnetkit.errors import UsageError
 from tests.videos import made
@@ -20,10 +21,11 @@ Output = tuple[int, str, str]
 SIDE = 16
 
 
-def scenes(count: int, seed: int, *, dark: float = 1.0) -> list[Image.Image]:
-    """Return pictures of coarse noise."""
+def scenes(count: int, seed: int, *, changed: bool = False) -> list[Image.Image]:
+    """Return pictures of coarse noise, or where they are `changed` of finer and darker noise."""
     random = np.random.default_rng(seed)
-    coarse = random.integers(40, 255, (count, 4, 4, 3)) * dark
+    grid = (count, 8, 8, 3) if changed else (count, 4, 4, 3)
+    coarse = random.integers(40, 255, grid) * (0.4 if changed else 1.0)
     return [Image.fromarray(one.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for one in coarse]
 
 
@@ -36,12 +38,12 @@ def written(folder: Path, pictures: list[Image.Image], *, first: int = 0) -> Pat
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory, finished: rk.Run) -> Path:
-    """A reference of 200 pictures by the model of the run, which a first watch saved."""
+    """A reference of 300 pictures by the model of the run, which a first watch saved."""
     place = tmp_path_factory.mktemp("watch")
-    written(place / "usual", scenes(200, 0))
+    written(place / "usual", scenes(300, 0))
     written(place / "today", scenes(60, 1))
     changed = written(place / "changed", scenes(30, 2))
-    written(changed, scenes(60, 3, dark=0.25), first=30)
+    written(changed, scenes(60, 3, changed=True), first=30)
     found = rk.watch(
         place / "today", model=finished.folder.path, reference=place / "usual", save_reference=place / "usual.npz",
         false_alarm_every=1_000, threads=1,
@@ -52,33 +54,40 @@ def kept(tmp_path_factory: pytest.TempPathFactory, finished: rk.Run) -> Path:
     return place
 
 
-def test_a_run_keeps_features_of_what_it_held_out_and_exports_carry_them(
-    finished: rk.Run, resnetkit: Callable[..., Output]
+def test_a_run_keeps_features_of_what_it_held_out_and_no_names(
+    finished: rk.Run, kept: Path, resnetkit: Callable[..., Output]
 ) -> None:
-    kept = drift.read(finished.folder.path / "reference.npz")
-    held_out = [row for row in (finished.folder.path / "split.csv").read_text().splitlines()[1:] if ",train" not in row]
-    assert sum(kept.counts.values()) == len(kept) == len(held_out)
-    content = (finished.folder.path / "reference.npz").read_bytes()
-    assert not any(word in content for word in (b".png", b"train", str(finished.folder.path.parent).encode()))
-    code, *_ = resnetkit("export", finished.folder.path, "--output", "exported", "--quiet")
-    assert code == 0
-    assert Path("exported/reference.npz").read_bytes() == content
-    exported = rk.load("exported", precision="fp32", threads=1)
-    kept.check_fits(exported.feature_engine, exported.header.preprocess, name="it", file="reference.npz")
-    code, _, err = resnetkit("watch", "exported", "--model", "exported")
-    assert (code, "no pictures found" in err) == (3, True)
+    file = finished.folder.path / "reference.npz"
+    own = drift.read(file)
+    rows = (finished.folder.path / "split.csv").read_text().splitlines()[1:]
+    assert sum(own.counts.values()) == len(own) == sum(",train" not in row for row in rows)
+    assert not any(word in file.read_bytes() for word in (b".png", b"train", str(finished.folder.path.parent).encode()))
+    code, _, err = resnetkit("watch", kept / "today", "--model", finished.folder.path, "--quiet")
+    assert (code, f"a reference of {len(own)} pictures" in err) == (3, True)
 
 
 def test_features_of_every_engine_are_what_the_head_reads(finished: rk.Run) -> None:
-    models = [
-        rk.load(finished.folder.path, engine=engine, precision="fp32", threads=1) for engine in ("torch", "openvino")
-    ]
-    pixels = drift.probes(models[0].header.preprocess)
-    ours, theirs = (model.feature_engine.logits(pixels) for model in models)
+    place = finished.folder.path
+    torch, openvino = (rk.load(place, engine=engine, precision="fp32", threads=1) for engine in ("torch", "openvino"))
+    pixels, own = drift.probes(torch.header.preprocess), drift.read(place / "reference.npz")
+    ours, theirs = torch.feature_engine.logits(pixels), openvino.feature_engine.logits(pixels)
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    head = models[0].network.body.fc
+    head = torch.network.body.fc
     logits = ours @ head.weight.detach().numpy().T + head.bias.detach().numpy()
-    np.testing.assert_allclose(logits, models[0].engine.logits(pixels), atol=1e-4)
+    np.testing.assert_allclose(logits, torch.engine.logits(pixels), atol=1e-4)
+    own.check_fits(openvino.feature_engine, openvino.header.preprocess, name="it", file="reference.npz")
+
+
+@pytest.mark.parametrize(("dicom", "precision", "carried"), [(False, "fp32", 1), (True, "fp32", 0), (False, "int8", 0)])
+def test_exports_carry_the_reference_but_not_that_of_patients_or_of_other_arithmetic(
+    tmp_path: Path, dicom: bool, precision: str, carried: int
+) -> None:
+    (tmp_path / "out").mkdir()
+    source, made = SimpleNamespace(path=tmp_path / "m"), SimpleNamespace(folder=tmp_path / "out", precision=precision)
+    references.carry(source, made, dicom=dicom)  # type: ignore[arg-type]
+    (tmp_path / "reference.npz").write_bytes(b"features")
+    references.carry(source, made, dicom=dicom)  # type: ignore[arg-type]
+    assert len(list((tmp_path / "out").iterdir())) == carried
 
 
 def test_an_alarm_has_its_own_exit_code_calls_a_program_and_shows_the_pictures(
@@ -114,7 +123,7 @@ def test_a_watch_that_goes_on_begins_anew_after_an_alarm(kept: Path, finished: r
 def test_a_video_is_watched_by_its_time_and_still_frames_do_not_count(
     kept: Path, finished: rk.Run, tmp_path: Path
 ) -> None:
-    shown = [np.asarray(one.resize((64, 48))) for one in scenes(12, 4) + scenes(20, 5, dark=0.25)]
+    shown = [np.asarray(one.resize((64, 48))) for one in scenes(12, 4) + scenes(20, 5, changed=True)]
     frames = [shown[min(number // 5, 5)] if number < 60 else shown[number - 48] for number in range(80)]
     video = made(tmp_path / "v.mp4", frames, rate=5)
     found = rk.watch(
