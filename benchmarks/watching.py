@@ -96,7 +96,6 @@ def measure(
     known: np.ndarray,
     changed: dict[str, np.ndarray],
     planted: np.ndarray,
-    labels: np.ndarray,
     *,
     size: int,
     new: dict[str, tuple[np.ndarray, np.ndarray]],

@@ -62,8 +62,8 @@ def test_a_run_keeps_features_of_what_it_held_out_and_no_names(
     rows = (finished.folder.path / "split.csv").read_text().splitlines()[1:]
     assert sum(own.counts.values()) == len(own) == sum(",train" not in row for row in rows)
     assert not any(word in file.read_bytes() for word in (b".png", b"train", str(finished.folder.path.parent).encode()))
-    code, _, err = resnetkit("watch", kept / "today", "--model", finished.folder.path, "--quiet")
-    assert (code, f"a reference of {len(own)} pictures" in err) == (3, True)
+    code, out, _ = resnetkit("watch", kept / "today", "--model", finished.folder.path, "--quiet")
+    assert (code, out.startswith("alarm: since picture ")) == (8, True)  # they are no digits
 
 
 def test_features_of_every_engine_are_what_the_head_reads(finished: rk.Run) -> None:
@@ -127,7 +127,7 @@ def test_a_video_is_watched_by_its_time_and_still_frames_do_not_count(
     frames = [shown[min(number // 5, 5)] if number < 60 else shown[number - 48] for number in range(80)]
     video = made(tmp_path / "v.mp4", frames, rate=5)
     found = rk.watch(
-        str(video), model=finished.folder.path, reference=kept / "usual.npz", false_alarm_every=1_000, per_second=5,
+        str(video), model=finished.folder.path, reference=kept / "usual.npz", false_alarm_every=1_000, every="0.2s",
         threads=1,
     )  # fmt: skip
     assert found.copies >= 45
@@ -155,7 +155,7 @@ def test_too_few_pictures_say_nothing_and_broken_ones_are_counted(
         (("--call", "no-such-program"), "there is no such program"),
         (("--follow",), "--follow watches one folder"),
         (("--save-reference", "usual.npz"), "is there already"),
-        (("--per-second", 0), "--per-second 0.0"),
+        (("--every", "0s"), "--every 0s"),
     ],
 )
 def test_wrong_usage_is_one_line(
@@ -178,7 +178,7 @@ def test_pictures_come_in_the_order_in_which_they_were_written(kept: Path, finis
     folder = written(tmp_path / "backwards", scenes(6, 7))
     for number, path in enumerate(sorted(folder.iterdir())):
         os.utime(path, (1e9 - number, 1e9 - number))
-    looking = watching._Looking(None, thinned=None, order="time", threads=1)  # type: ignore[arg-type]
+    looking = watching._Looking(None, thinned=None, order="time", threads=1, say=print)  # type: ignore[arg-type]
     ordered = looking._ordered(rk.api.watching.open_pictures(folder))
     assert [Path(item.source).name for item in ordered.items] == [f"{number:04d}.png" for number in range(5, -1, -1)]
     with pytest.raises(UsageError, match="--order time"):

@@ -146,8 +146,7 @@ def _for_others(header: Header) -> Header:
 
 def _free(output: str | Path) -> Path:
     """Return the folder to write; raises `UsageError` where something lies there."""
-    place = Path(output)
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+    if (place := Path(output)).exists() and (not place.is_dir() or any(place.iterdir())):
         raise UsageError(f"--output {place}: is there already; name another folder, or take it away")
     return place
 

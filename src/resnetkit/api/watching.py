@@ -18,13 +18,14 @@ import numpy as np
 
 from resnetkit.api.model import Model, load
 from resnetkit.api.references import reference_for
+from resnetkit.api.video import every as thinned_by
 from resnetkit.checking.drift.chart import check_every
 from resnetkit.checking.drift.lookout import ENOUGH, Alarm, Lookout, Sighting
 from resnetkit.checking.drift.reference import MOST_PICTURES, Batch, spread
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.frames import of_files
 from resnetkit.data.opening.images import IMAGE_SUFFIXES
-from resnetkit.data.opening.video import Thinned, Video, is_stream, is_video
+from resnetkit.data.opening.video import Thinned, is_stream, is_video, open_video
 from resnetkit.data.sources import open_pictures
 from resnetkit.errors import DataError, UsageError, problem_line
 from resnetkit.exporting import folder as exports
@@ -35,7 +36,7 @@ from resnetkit.runtime import Precision
 from resnetkit.watcher import Watcher
 
 Order = Literal["name", "time"]
-# Frames of a video that was given as reference stay on one side of a half where they are nearer than that.
+# Frames of a video that was given as reference stay on one side of a division where they are nearer than that.
 _TOGETHER_S = 10.0
 _LOOK_AGAIN_S, _STILL_TOLD = 1.0, 60
 
@@ -94,7 +95,7 @@ def watch(
     reference: str | Path | None = None,
     save_reference: str | Path | None = None,
     false_alarm_every: int = 10_000,
-    per_second: float = 1.0,
+    every: str = "1s",
     order: Order = "name",
     follow: bool = False,
     keep_watching: bool = False,
@@ -107,7 +108,8 @@ def watch(
     """Hold pictures against the reference of a model, one after the other, until they are no longer like it.
 
     `sources` are pictures as `predict` takes them, in the `order` of their names or of the time at which they were
-    written, and videos, streams and cameras, of which `per_second` frames are looked at. With `follow` they are one
+    written, and videos, streams and cameras, of which one frame in `every`
+    is looked at, see `video.every`. With `follow` they are one
     folder, whose new pictures are watched as they come. What is nearly the picture that counted last does not count.
     `reference` is a file `reference.npz` or pictures that the model did not learn from; without it the file beside the
     model. `save_reference` keeps it. An alarm is false once in `false_alarm_every` pictures like the reference,
@@ -117,13 +119,15 @@ def watch(
     """
     watcher = watcher or Watcher()
     check_every(false_alarm_every)
+    thinned = thinned_by(every)
     _check(sources, follow=follow, order=order, report=report, save=save_reference)
-    thinned = Thinned(a_second=per_second)
     opened = model if isinstance(model, Model) else _load(model, device, threads, watcher)
     predictor = Predictor(
         opened.feature_engine, classes=(), preprocess=opened.header.preprocess, name=opened.name
     )  # fmt: skip
-    looking = _Looking(predictor, thinned=thinned, order=order, threads=opened.runtime.threads)
+    looking = _Looking(
+        predictor, thinned=thinned, order=order, threads=opened.runtime.threads, say=watcher.note
+    )  # fmt: skip
     kept = reference_for(opened, None if reference is None else str(reference), looking.of_reference)
     if save_reference is not None:
         kept.write(Path(save_reference))
@@ -197,8 +201,10 @@ class _Found:
 class _Looking:
     """Reads what there is to see, and has the network make features of it."""
 
-    def __init__(self, predictor: Predictor, *, thinned: Thinned, order: Order, threads: int) -> None:
-        self.predictor, self.thinned, self.order, self.threads = predictor, thinned, order, threads
+    def __init__(
+        self, predictor: Predictor, *, thinned: Thinned, order: Order, threads: int, say: Callable[[str], None]
+    ) -> None:
+        self.predictor, self.thinned, self.order, self.threads, self.say = predictor, thinned, order, threads, say
 
     def pictures(self, sources: Sequence[str | Path]) -> Iterator[_Found]:
         """Yield the pictures of sources in their order; what is missing is refused before the first is read."""
@@ -252,7 +258,7 @@ class _Looking:
                     yield [one], batch, features
 
     def _frames(self, source: str) -> Iterator[_Found]:
-        with Video(source) as video:
+        with open_video(source, say=self.say) as video:
             for frame in video.frames(self.thinned):
                 name = f"{source}#{frame.number}"
 

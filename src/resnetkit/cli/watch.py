@@ -35,8 +35,9 @@ ALARM = 8
     help="So many pictures like the reference pass between two false alarms, or more.",
 )  # fmt: skip
 @click.option(
-    "--per-second", type=float, default=1.0, show_default=True, help="Frames of a video or stream that are looked at."
-)
+    "--every", metavar="N|SECONDS", default="1s", show_default=True,
+    help="Of videos and streams: every fifth frame (5), or one in half a second (0.5s).",
+)  # fmt: skip
 @click.option(
     "--order", type=click.Choice(["name", "time"]), default="name", show_default=True,
     help="Of pictures: by name, or by when they were written.",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from resnetkit.checking.drift.chart import Chart, Space, components_of, limit
+from resnetkit.checking.drift.chart import MOST_DEVIATIONS, Chart, Space, components_of, limit
 from resnetkit.checking.drift.looks import Difference, differences, looks_of
 from resnetkit.checking.drift.reference import Reference
 
@@ -17,7 +17,7 @@ from resnetkit.checking.drift.reference import Reference
 _COPY = 0.35
 # A scene that lasts counts once; one that the reference has nothing like counts again, once in so many copies.
 _STILL = 60
-_UNLIKE = 3.0
+_UNLIKE = 0.95 * MOST_DEVIATIONS
 # Below that a change of all pictures that is plain to the eye may be missed (benchmarks/watching.py).
 ENOUGH = 50
 _KEPT, _SHOWN, _SIDE = 256, 12, 128
