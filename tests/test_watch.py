@@ -14,6 +14,8 @@ from PIL import Image
 import resnetkit as rk
 from resnetkit.api import references, watching
 from resnetkit.checking.drift import reference as drift
+from resnetkit.data.dataset import Item
+from resnetkit.data.prepared import Part
 from resnetkit.errors import UsageError
 from tests.videos import made
 
@@ -27,6 +29,16 @@ def scenes(count: int, seed: int, *, changed: bool = False) -> list[Image.Image]
     grid = (count, 8, 8, 3) if changed else (count, 4, 4, 3)
     coarse = random.integers(40, 255, grid) * (0.4 if changed else 1.0)
     return [Image.fromarray(one.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for one in coarse]
+
+
+class Rows:
+    """Decoded pictures in memory."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        return self.pixels[rows]
 
 
 def written(folder: Path, pictures: list[Image.Image], *, first: int = 0) -> Path:
@@ -64,6 +76,22 @@ def test_a_run_keeps_features_of_what_it_held_out_and_no_names(
     assert not any(word in file.read_bytes() for word in (b".png", b"train", str(finished.folder.path.parent).encode()))
     code, out, _ = resnetkit("watch", kept / "today", "--model", finished.folder.path, "--quiet")
     assert (code, out.startswith("alarm: since picture ")) == (8, True)  # they are no digits
+
+
+def test_features_that_were_kept_while_pictures_were_scored_are_those_of_another_pass(finished: rk.Run) -> None:
+    model = rk.load(finished.folder.path, engine="torch", precision="fp32", threads=1)
+    pictures = [np.asarray(one) for one in scenes(7, 10)]
+    pixels = np.stack([model.header.preprocess.pixels(Image.fromarray(one)) for one in pictures])
+    part = Part(items=tuple(Item(str(number)) for number in range(7)), targets=np.zeros(7), pixels=Rows(pixels))  # type: ignore[arg-type]
+    once, again = references.HeldOut(model, {"val": part}), references.HeldOut(model, {"val": part})
+    with once.scoring("val"):
+        for start in (0, 3, 6):
+            model.engine.logits(pixels[start : start + 3])
+    with again.scoring("val", views="flip"):
+        model.engine.logits(pixels)
+    assert list(once._read) == ["val"]
+    assert not again._read
+    np.testing.assert_allclose(once.reference().features, again.reference().features, atol=1e-5)
 
 
 def test_features_of_every_engine_are_what_the_head_reads(finished: rk.Run) -> None:

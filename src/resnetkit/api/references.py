@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,34 +20,57 @@ if TYPE_CHECKING:
     from resnetkit.data.dataset import Split
     from resnetkit.data.prepared import Part
     from resnetkit.exporting.folder import Exported
+    from resnetkit.inference.engines import Engine
 
 _AT_ONCE = 64
 
 
-def of_held_out(model: Model, parts: Mapping[Split, Part]) -> Reference:
-    """Return the reference of a run: its validation and test pictures, at most 2,000, evenly among them.
+class HeldOut:
+    """What the network makes of held-out pictures while they are scored: the reference of a run.
 
-    They pass the network once more for it: what one more validation costs, or less.
+    Of its validation and test pictures at most 2,000, evenly among them.
     """
-    held_out = {split: part for split, part in parts.items() if split in ("val", "test")}
-    ends = np.cumsum([0, *map(len, held_out.values())])
-    chosen = drift.spread(int(ends[-1]))
-    rows = {
-        split: chosen[(chosen >= first) & (chosen < first + len(held_out[split]))] - first
-        for split, first in zip(held_out, ends, strict=False)
-    }
-    engine = model.feature_engine
 
-    def batches() -> Iterator[Batch]:
-        for split, part in held_out.items():
-            for start in range(0, len(rows[split]), _AT_ONCE):
-                taken = rows[split][start : start + _AT_ONCE]
+    def __init__(self, model: Model, parts: Mapping[Split, Part]) -> None:
+        self._model = model
+        self._parts: dict[Split, Part] = {split: part for split, part in parts.items() if split in ("val", "test")}
+        ends = np.cumsum([0, *map(len, self._parts.values())])
+        chosen = drift.spread(int(ends[-1]))
+        self._rows: dict[Split, np.ndarray] = {
+            split: chosen[(chosen >= first) & (chosen < first + len(self._parts[split]))] - first
+            for split, first in zip(self._parts, ends, strict=False)
+        }
+        self._read: dict[Split, np.ndarray] = {}
+
+    @contextlib.contextmanager
+    def scoring(self, split: Split, *, views: str = "none") -> Iterator[None]:
+        """Keep features while a part passes the network, picture by picture in its order; not of several views."""
+        from resnetkit.models.resnet import ResNet
+        from resnetkit.models.surgery import keeping_features
+
+        network = self._model.network
+        if views != "none" or not isinstance(network, ResNet):
+            yield
+            return
+        with keeping_features(network, np.isin(np.arange(len(self._parts[split])), self._rows[split])) as kept:
+            yield
+        self._read[split] = np.concatenate(kept)
+
+    def reference(self) -> Reference:
+        """Return the reference; parts that were not kept pass the network once more."""
+        engine, preprocess = self._model.feature_engine, self._model.header.preprocess
+        counts = {str(split): len(rows) for split, rows in self._rows.items()}
+        return drift.gathered(self._batches(engine), engine=engine, preprocess=preprocess, counts=counts)
+
+    def _batches(self, engine: Engine) -> Iterator[Batch]:
+        for split, part in self._parts.items():
+            rows, read = self._rows[split], self._read.get(split)
+            for start in range(0, len(rows), _AT_ONCE):
+                taken = rows[start : start + _AT_ONCE]
                 pixels = part.pixels.take(taken)
                 assert isinstance(pixels, np.ndarray), "pictures to score are made uniform by Preprocess.pixels"
-                yield pixels, engine.logits(pixels), [part.items[row].group or f"{split} {row}" for row in taken]
-
-    counts = {str(split): len(taken) for split, taken in rows.items()}
-    return drift.gathered(batches(), engine=engine, preprocess=model.header.preprocess, counts=counts)
+                features = engine.logits(pixels) if read is None else read[start : start + _AT_ONCE]
+                yield pixels, features, [part.items[row].group or f"{split} {row}" for row in taken]
 
 
 def carry(source: Source, made: Exported, *, dicom: bool) -> None:
