@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from resnetkit import load
+from resnetkit import Model, load
+from resnetkit.api.references import feature_engine
 from resnetkit.checking.drift.chart import WEIGHT, Chart, Space, components_of, limit, statistic
 from resnetkit.checking.drift.lookout import Lookout, Sighting
 from resnetkit.checking.drift.reference import Reference
@@ -48,11 +49,11 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def features(model: object, images: list[Image.Image]) -> np.ndarray:
-    rows = []
+def features(model: Model, images: list[Image.Image]) -> np.ndarray:
+    rows, engine = [], feature_engine(model)
     for start in range(0, len(images), 64):
         pixels = [model.header.preprocess.pixels(image) for image in images[start : start + 64]]
-        rows.append(model.feature_engine.logits(np.stack(pixels)))
+        rows.append(engine.logits(np.stack(pixels)))
     return np.concatenate(rows)
 
 

@@ -98,12 +98,12 @@ def test_features_of_every_engine_are_what_the_head_reads(finished: rk.Run) -> N
     place = finished.folder.path
     torch, openvino = (rk.load(place, engine=engine, precision="fp32", threads=1) for engine in ("torch", "openvino"))
     pixels, own = drift.probes(torch.header.preprocess), drift.read(place / "reference.npz")
-    ours, theirs = torch.feature_engine.logits(pixels), openvino.feature_engine.logits(pixels)
+    ours, theirs = (references.feature_engine(model).logits(pixels) for model in (torch, openvino))
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
     head = torch.network.body.fc
     logits = ours @ head.weight.detach().numpy().T + head.bias.detach().numpy()
     np.testing.assert_allclose(logits, torch.engine.logits(pixels), atol=1e-4)
-    own.check_fits(openvino.feature_engine, openvino.header.preprocess, name="it", file="reference.npz")
+    own.check_fits(references.feature_engine(openvino), openvino.header.preprocess, name="it", file="reference.npz")
 
 
 @pytest.mark.parametrize(("dicom", "precision", "carried"), [(False, "fp32", 1), (True, "fp32", 0), (False, "int8", 0)])

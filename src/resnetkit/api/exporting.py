@@ -306,8 +306,7 @@ def _pictures(
 
     if given:
         return _spread(open_pictures(*given), "pictures that were given", preprocess.page)
-    held_out = None if run is None else _held_out(run)
-    if held_out is not None:
+    if run is not None and (held_out := _held_out(run)) is not None:
         return _spread(held_out.on_page(1), "pictures that the run held out", preprocess.page)
     return _generated(preprocess), "generated pictures, none of yours (compare on yours with --images)"
 

@@ -22,7 +22,7 @@ from resnetkit.inference.openvino_engine import OpenVINOEngine, prepare, prepare
 from resnetkit.inference.openvino_library import core
 from resnetkit.inference.prediction import Prediction
 from resnetkit.inference.predictor import Predictor
-from resnetkit.models.checkpoint import DETECTION, MULTILABEL, Deciding, Header
+from resnetkit.models.checkpoint import MULTILABEL, Deciding, Header
 from resnetkit.models.decision import GIVEN, Decision, Gives
 from resnetkit.runtime import Precision, Runtime
 from resnetkit.watcher import Count, Watcher
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from resnetkit.inference.prepared import Converted
     from resnetkit.models.building import Network
     from resnetkit.training.run import RunFolder
-
-# Pickles leave them out.
-_MADE_WHEN_USED = ("network", "engine", "feature_engine", "predictor")
 
 
 class Model:
@@ -93,22 +90,6 @@ class Model:
             return self._engine
         self.runtime.apply()
         return TorchEngine(self.network, self.header.preprocess, self.runtime)
-
-    @cached_property
-    def feature_engine(self) -> Engine:
-        """What computes what the head reads, `[N, features]`: of a detector the pooled last stage of its backbone.
-
-        Raises `UsageError` for an export of a detector, whose graph has no such place.
-        """
-        if isinstance(self._engine, OpenVINOEngine) and self.header.task != DETECTION:
-            return self._engine.without_head(instead=self._without_head)
-        return self._without_head()
-
-    def _without_head(self) -> Engine:
-        from resnetkit.models.surgery import Headless
-
-        self.runtime.apply()
-        return TorchEngine(Headless(self.network.body), self.header.preprocess, self.runtime)
 
     @cached_property
     def predictor(self) -> Predictor:
@@ -260,7 +241,7 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what pickles carry: tensors or graph, so that answers need no file; files by their whole paths."""
-        state = {name: value for name, value in self.__dict__.items() if name not in _MADE_WHEN_USED}
+        state = {name: value for name, value in self.__dict__.items() if name not in ("network", "engine", "predictor")}
         state["files"] = tuple(path.absolute() for path in self.files)
         state["run"] = None if self.run is None else replace(self.run, path=self.run.path.absolute())
         source = getattr(self._network, "__self__", None)

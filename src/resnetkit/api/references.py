@@ -13,6 +13,9 @@ import numpy as np
 from resnetkit.checking.drift import reference as drift
 from resnetkit.checking.drift.reference import FILE, Batch, Reference
 from resnetkit.errors import UsageError
+from resnetkit.inference.engines import Engine, TorchEngine
+from resnetkit.inference.openvino_engine import OpenVINOEngine
+from resnetkit.models.checkpoint import DETECTION
 
 if TYPE_CHECKING:
     from resnetkit.api.locating import Source
@@ -20,9 +23,25 @@ if TYPE_CHECKING:
     from resnetkit.data.dataset import Split
     from resnetkit.data.prepared import Part
     from resnetkit.exporting.folder import Exported
-    from resnetkit.inference.engines import Engine
 
 _AT_ONCE = 64
+
+
+def feature_engine(model: Model) -> Engine:
+    """Return what computes what the head reads, `[N, features]`: of a detector the pooled last stage of its backbone.
+
+    Raises `UsageError` for an export of a detector, whose graph has no such place.
+    """
+
+    def in_pytorch() -> Engine:
+        from resnetkit.models.surgery import Headless
+
+        model.runtime.apply()
+        return TorchEngine(Headless(model.network.body), model.header.preprocess, model.runtime)
+
+    if isinstance(model.engine, OpenVINOEngine) and model.header.task != DETECTION:
+        return model.engine.without_head(instead=in_pytorch)
+    return in_pytorch()
 
 
 class HeldOut:
@@ -58,7 +77,7 @@ class HeldOut:
 
     def reference(self) -> Reference:
         """Return the reference; parts that were not kept pass the network once more."""
-        engine, preprocess = self._model.feature_engine, self._model.header.preprocess
+        engine, preprocess = feature_engine(self._model), self._model.header.preprocess
         counts = {str(split): len(rows) for split, rows in self._rows.items()}
         return drift.gathered(self._batches(engine), engine=engine, preprocess=preprocess, counts=counts)
 
@@ -83,12 +102,13 @@ def carry(source: Source, made: Exported, *, dicom: bool) -> None:
         shutil.copyfile(there, made.folder / FILE)
 
 
-def reference_for(model: Model, asked: str | None, seen: Callable[[str], Iterable[Batch]]) -> Reference:
+def reference_for(model: Model, engine: Engine, asked: str | None, seen: Callable[[str], Iterable[Batch]]) -> Reference:
     """Return what pictures of a model are held against: of the file or the pictures that were asked for, else its own.
 
-    `seen` reads pictures by their path. Raises `UsageError` where there is none, `DataError` where it does not fit.
+    `engine` gives its features, `seen` reads pictures by their path. Raises `UsageError` where there is none,
+    `DataError` where it does not fit.
     """
-    preprocess, engine = model.header.preprocess, model.feature_engine
+    preprocess = model.header.preprocess
     if asked is not None and not drift.is_reference(Path(asked)):
         return drift.gathered(seen(asked), engine=engine, preprocess=preprocess)
     file = Path(asked) if asked is not None else model.files[0].parent / FILE if model.files else None

@@ -17,8 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from resnetkit.api.model import Model, load
-from resnetkit.api.references import reference_for
-from resnetkit.api.video import every as thinned_by
+from resnetkit.api.references import feature_engine, reference_for
 from resnetkit.checking.drift.chart import check_every
 from resnetkit.checking.drift.lookout import ENOUGH, Alarm, Lookout, Sighting
 from resnetkit.checking.drift.reference import MOST_PICTURES, Batch, spread
@@ -32,6 +31,7 @@ from resnetkit.exporting import folder as exports
 from resnetkit.files import write_text
 from resnetkit.inference.given import Picture, pictures_of
 from resnetkit.inference.predictor import Predictor, Read
+from resnetkit.inference.video.looking import every as thinned_by
 from resnetkit.runtime import Precision
 from resnetkit.watcher import Watcher
 
@@ -109,7 +109,7 @@ def watch(
 
     `sources` are pictures as `predict` takes them, in the `order` of their names or of the time at which they were
     written, and videos, streams and cameras, of which one frame in `every`
-    is looked at, see `video.every`. With `follow` they are one
+    is looked at, see `looking.every`. With `follow` they are one
     folder, whose new pictures are watched as they come. What is nearly the picture that counted last does not count.
     `reference` is a file `reference.npz` or pictures that the model did not learn from; without it the file beside the
     model. `save_reference` keeps it. An alarm is false once in `false_alarm_every` pictures like the reference,
@@ -122,13 +122,14 @@ def watch(
     thinned = thinned_by(every)
     _check(sources, follow=follow, order=order, report=report, save=save_reference)
     opened = model if isinstance(model, Model) else _load(model, device, threads, watcher)
+    engine = feature_engine(opened)
     predictor = Predictor(
-        opened.feature_engine, classes=(), preprocess=opened.header.preprocess, name=opened.name
+        engine, classes=(), preprocess=opened.header.preprocess, name=opened.name
     )  # fmt: skip
     looking = _Looking(
         predictor, thinned=thinned, order=order, threads=opened.runtime.threads, say=watcher.note
     )  # fmt: skip
-    kept = reference_for(opened, None if reference is None else str(reference), looking.of_reference)
+    kept = reference_for(opened, engine, None if reference is None else str(reference), looking.of_reference)
     if save_reference is not None:
         kept.write(Path(save_reference))
     lookout = Lookout(kept, every=false_alarm_every)
