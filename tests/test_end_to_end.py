@@ -33,7 +33,7 @@ def test_a_run_leaves_the_files_of_the_design(finished: rk.Run) -> None:
     assert names == {
         "best.safetensors", "last.safetensors", "state", "recipe.toml", "command.txt", "environment.json", "split.csv",
         "results.csv", "results.png", "metrics.json", "predictions.csv", "predictions.png", "confusion_matrix.png",
-        "augmented.png", "reliability.png", "test_looks.csv", "report.html", "data.json",
+        "augmented.png", "reliability.png", "test_looks.csv", "report.html", "data.json", "reference.npz",
     }  # fmt: skip
     assert len(list((finished.path / "state").glob("*.safetensors"))) == 2
     metrics = finished.metrics

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Model,
         Renamed,
         Run,
+        Watched,
         benchmark,
         check,
         compare,
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
         resume,
         runs,
         train,
+        watch,
     )
 
 __all__ = [
-    "Check", "Evaluation", "Explanation", "Export", "Model", "Renamed", "Run",
+    "Check", "Evaluation", "Explanation", "Export", "Model", "Renamed", "Run", "Watched",
     "benchmark", "check", "compare", "evaluate", "explain", "export", "load", "path_of", "plan", "predict", "rename",
-    "resume", "runs", "train",
+    "resume", "runs", "train", "watch",
 ]  # fmt: skip
 
 

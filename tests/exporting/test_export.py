@@ -44,7 +44,9 @@ def write(path: Path, spec: ResNetSpec = SMALL, *, size: int = 24, **header: obj
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("model") / "insects.safetensors", **HELD)
+    path = write(tmp_path_factory.mktemp("model") / "insects.safetensors", **HELD)
+    (path.parent / "reference.npz").write_bytes(b"features")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,7 @@ def test_the_script_alone_answers_as_the_model(
     parity = json.loads((made.folder / "parity.json").read_text())
     assert (parity["pictures"], parity["same_top1"], parity["different_top1"]) == (6, 6, [])
     assert parity["largest_difference"] < 1e-5
+    assert (made.folder / "reference.npz").read_bytes() == b"features"
     assert parity["decoded_pixels_differ_by_at_most"] == 0
     assert parity["tested_modes"] == {"RGB": 5, "L": 1}
     assert "RGBA" in parity["untested_modes"]

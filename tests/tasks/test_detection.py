@@ -114,7 +114,7 @@ def test_a_run_leaves_what_every_run_leaves_and_its_losses_by_name(run: rk.Run) 
     metrics = run.metrics
     assert metrics is not None
     assert (metrics["task"], metrics["split"], metrics["count"]) == ("detection", "test", 8)
-    assert {"predictions.csv", "predictions.png", "augmented.png", "results.png"} <= {
+    assert {"predictions.csv", "predictions.png", "augmented.png", "results.png", "reference.npz"} <= {
         p.name for p in run.path.iterdir()
     }
     columns = list(run.history[0])

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from resnetkit.api.reporting import report
     from resnetkit.api.run import Run, runs
     from resnetkit.api.training import plan, resume, train
+    from resnetkit.api.watching import Watched, watch
 
 __all__ = [
     "Beside",
@@ -34,6 +35,7 @@ __all__ = [
     "Model",
     "Renamed",
     "Run",
+    "Watched",
     "benchmark",
     "beside",
     "cached",
@@ -58,6 +60,7 @@ __all__ = [
     "resume",
     "runs",
     "train",
+    "watch",
 ]
 
 # Imported when they are first used: a prediction from a cold start waits for no page, no plan and no benchmark.
@@ -78,6 +81,7 @@ _HOMES = {
     "reporting": ("report",),
     "run": ("Run", "runs"),
     "training": ("plan", "resume", "train"),
+    "watching": ("Watched", "watch"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

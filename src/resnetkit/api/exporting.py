@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from resnetkit import files
 from resnetkit.api import int8 as quantising
 from resnetkit.api.locating import Source, locate, run_of
+from resnetkit.api.references import carry
 from resnetkit.data.frames import of_files
 from resnetkit.data.opening.windows import FILE
 from resnetkit.errors import ResNetKitError, ResourceError, UsageError, missing_extra
@@ -119,6 +120,7 @@ def export(
             torchvision=_torchvision(format, header), precision="int8" if int8 else "fp32",
         )  # fmt: skip
         _write(made, tensors, None if calibrating is None else calibrating.ours)
+        carry(source, made, dicom=seen.dicom)
         cost = None
         if calibrating is not None:
             cost = quantising.cost(
@@ -144,8 +146,7 @@ def _for_others(header: Header) -> Header:
 
 def _free(output: str | Path) -> Path:
     """Return the folder to write; raises `UsageError` where something lies there."""
-    place = Path(output)
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+    if (place := Path(output)).exists() and (not place.is_dir() or any(place.iterdir())):
         raise UsageError(f"--output {place}: is there already; name another folder, or take it away")
     return place
 
@@ -305,8 +306,7 @@ def _pictures(
 
     if given:
         return _spread(open_pictures(*given), "pictures that were given", preprocess.page)
-    held_out = None if run is None else _held_out(run)
-    if held_out is not None:
+    if run is not None and (held_out := _held_out(run)) is not None:
         return _spread(held_out.on_page(1), "pictures that the run held out", preprocess.page)
     return _generated(preprocess), "generated pictures, none of yours (compare on yours with --images)"
 

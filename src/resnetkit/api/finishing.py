@@ -9,7 +9,9 @@ from resnetkit.api.evaluation import Evaluation, fitted, score
 from resnetkit.api.folding import score_folds
 from resnetkit.api.model import Model, load
 from resnetkit.api.pictures import draw_history
+from resnetkit.api.references import HeldOut
 from resnetkit.api.reporting import write_at_the_end
+from resnetkit.checking.drift.reference import FILE
 from resnetkit.errors import InterruptedRun, signal_of
 from resnetkit.models.decision import Decision
 from resnetkit.watcher import Watcher
@@ -103,15 +105,24 @@ def _corrected(job: Job, state: State, predicted: np.ndarray) -> dict[str, Any]:
 def _held_against_validation(
     model: Model, job: Job, part: Literal["test", "val"]
 ) -> tuple[Model, tuple[np.ndarray, np.ndarray]]:
-    """Return the model with the temperature and thresholds of the validation part, and the logits of `part`."""
+    """Return the model with the temperature and thresholds of the validation part, and the logits of `part`.
+
+    What the network made of the pictures meanwhile is kept as the reference.
+    """
     from resnetkit.evaluation.evaluate import part_logits
 
     parts = job.prepared.parts
-    logits = part_logits(model.engine, parts[part], tta=job.recipe.tta)
+    reading = HeldOut(model, parts)
+    with reading.scoring(part, views=job.recipe.tta):
+        logits = part_logits(model.engine, parts[part], tta=job.recipe.tta)
     if job.costs is not None and isinstance(model.decision, Decision):
         model.header = dataclasses.replace(model.header, decision=model.decision.by_costs(job.costs))
+    held_out = logits[0]
+    if "val" in parts and part != "val":
+        with reading.scoring("val"):
+            held_out = part_logits(model.engine, parts["val"])[0]
+    reading.reference().write(job.folder.path / FILE)
     if "val" in parts:
-        held_out = logits[0] if part == "val" else part_logits(model.engine, parts["val"])[0]
         decision = fitted(held_out, parts["val"], model, split="val", costs=job.costs)
         seen = model.header.trained_on.and_calibrated(job.lineage.held_out)
         model.header = dataclasses.replace(model.header, decision=decision, trained_on=seen)

@@ -27,6 +27,7 @@ _VERBS = {
     "explain": "Show what in a picture speaks for a class, as a heat map with a score.",
     "report": "Write the page of a run again: one file to open, print or send.",
     "export": "Hand a model over: a folder that needs nothing of this package.",
+    "watch": "Raise an alarm when pictures are no longer those of training.",
     "rename": "Correct what the classes of a model are called, without training.",
     "benchmark": "Measure how fast a model answers here, every way to compute it.",
     "models": "List networks and published weights, or describe one.",

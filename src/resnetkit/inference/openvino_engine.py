@@ -115,9 +115,16 @@ class OpenVINOEngine:
     OpenVINO cannot (`openvino_library`).
     """
 
-    def __init__(self, model: Converted, runtime: Runtime, *, instead: Callable[[], Engine] | None = None) -> None:
-        self.prepared, self.runtime, self._instead = model, runtime, instead
+    def __init__(
+        self, model: Converted, runtime: Runtime, *, instead: Callable[[], Engine] | None = None,
+        headless: bool = False,
+    ) -> None:  # fmt: skip
+        self.prepared, self.runtime, self._instead, self._headless = model, runtime, instead, headless
         self._begin()
+
+    def without_head(self, *, instead: Callable[[], Engine]) -> OpenVINOEngine:
+        """Return the engine of a classifier that gives what its head reads, `[N, features]`, in place of logits."""
+        return OpenVINOEngine(self.prepared, self.runtime, instead=instead, headless=True)
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
@@ -137,11 +144,12 @@ class OpenVINOEngine:
         self._begin()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"model": self.prepared.carried(), "runtime": self.runtime, "instead": self._instead}
+        carried = {"model": self.prepared.carried(), "runtime": self.runtime}
+        return carried | {"instead": self._instead, "headless": self._headless}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.prepared, self.runtime = state["model"].unpacked(), state["runtime"]
-        self._instead = state["instead"]
+        self._instead, self._headless = state["instead"], state["headless"]
         self._begin()
 
     def _stand_in(self) -> Engine | None:
@@ -235,7 +243,7 @@ class OpenVINOEngine:
 
     def _compiled(self, batch_size: int, *, hint: str, kept: bool = True) -> openvino.CompiledModel:
         """Compile for a batch size, or take what an earlier process compiled."""
-        model = _graph(self.prepared)
+        model = _without_head(_graph(self.prepared)) if self._headless else _graph(self.prepared)
         model.reshape([batch_size, *model.inputs[0].partial_shape[1:]])
         # The precision is always stated: OpenVINO's own choice is bf16 where the processor has it.
         settings: dict[str, Any] = {
@@ -260,6 +268,15 @@ def _graph(model: Converted) -> openvino.Model:
         raise ResourceError(
             f"{model.folder}: the prepared model is damaged: resnetkit cache clear, then try again"
         ) from error
+
+
+def _without_head(model: openvino.Model) -> openvino.Model:
+    """Return the graph up to what its last matrix product reads: the head of a classifier."""
+    openvino = library()
+    node = model.outputs[0].get_node()
+    while node.get_type_name() != "MatMul":
+        node = node.input_value(0).get_node()
+    return openvino.Model([openvino.opset13.result(node.input_value(0))], model.get_parameters())
 
 
 def requests_per_second(queue: openvino.AsyncInferQueue) -> float:

@@ -1,5 +1,9 @@
 """Changing a built network: another head or none, another number of input channels."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +22,29 @@ class Headless(nn.Module):
         """Return the pooled output of the last stage."""
         last = self.network.features(images)[self.network.feature_info[-1].name]
         return self.network.pool(last).flatten(1)
+
+
+@contextmanager
+def keeping_features(network: ResNet, wanted: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Yield a list that gets what the head reads, `[n, features]` float32, of pictures that pass the network meanwhile.
+
+    `wanted`: `[N]` bool, which of these are kept, in the order in which they come.
+    """
+    kept: list[np.ndarray] = []
+    passed = 0
+
+    def keep(head: nn.Module, read: tuple[Tensor, ...]) -> None:
+        nonlocal passed
+        count = len(read[0])
+        chosen = torch.from_numpy(wanted[passed : passed + count])
+        kept.append(read[0].float().cpu()[chosen].numpy())
+        passed += count
+
+    hook = network.fc.register_forward_pre_hook(keep)
+    try:
+        yield kept
+    finally:
+        hook.remove()
 
 
 def layers_before(network: ResNet, stage: str) -> nn.Sequential:

@@ -210,6 +210,7 @@ def remove_scores(folder: RunFolder) -> None:
         "confusion_matrix.png",
         "reliability.png",
         "together.png",
+        "reference.npz",
         "report.html",
         "checklist.md",
     ):

@@ -1,0 +1,238 @@
+"""`watch` from end to end: pictures, videos and folders held against a model's reference, and what comes of that."""
+
+import json
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import resnetkit as rk
+from resnetkit.api import references, watching
+from resnetkit.checking.drift import reference as drift
+from resnetkit.data.dataset import Item
+from resnetkit.data.prepared import Part
+from resnetkit.errors import UsageError
+from tests.videos import made
+
+Output = tuple[int, str, str]
+SIDE = 16
+
+
+def scenes(count: int, seed: int, *, changed: bool = False) -> list[Image.Image]:
+    """Return pictures of coarse noise, or where they are `changed` of finer and darker noise."""
+    random = np.random.default_rng(seed)
+    grid = (count, 8, 8, 3) if changed else (count, 4, 4, 3)
+    coarse = random.integers(40, 255, grid) * (0.4 if changed else 1.0)
+    return [Image.fromarray(one.astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for one in coarse]
+
+
+class Rows:
+    """Decoded pictures in memory."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = pixels
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        return self.pixels[rows]
+
+
+def written(folder: Path, pictures: list[Image.Image], *, first: int = 0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(pictures, start=first):
+        picture.save(folder / f"{number:04d}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory, finished: rk.Run) -> Path:
+    """A reference of 300 pictures by the model of the run, which a first watch saved."""
+    place = tmp_path_factory.mktemp("watch")
+    written(place / "usual", scenes(300, 0))
+    written(place / "today", scenes(60, 1))
+    changed = written(place / "changed", scenes(30, 2))
+    written(changed, scenes(60, 3, changed=True), first=30)
+    found = rk.watch(
+        place / "today", model=finished.folder.path, reference=place / "usual", save_reference=place / "usual.npz",
+        false_alarm_every=1_000, threads=1,
+    )  # fmt: skip
+    assert not found.alarms
+    assert (found.counted + found.copies, found.unreadable) == (60, 0)
+    assert found.words.startswith("no alarm: ")
+    return place
+
+
+def test_a_run_keeps_features_of_what_it_held_out_and_no_names(
+    finished: rk.Run, kept: Path, resnetkit: Callable[..., Output]
+) -> None:
+    file = finished.folder.path / "reference.npz"
+    own = drift.read(file)
+    rows = (finished.folder.path / "split.csv").read_text().splitlines()[1:]
+    assert sum(own.counts.values()) == len(own) == sum(",train" not in row for row in rows)
+    assert not any(word in file.read_bytes() for word in (b".png", b"train", str(finished.folder.path.parent).encode()))
+    code, out, _ = resnetkit("watch", kept / "today", "--model", finished.folder.path, "--quiet")
+    assert (code, out.startswith("alarm: since picture ")) == (8, True)  # they are no digits
+
+
+def test_features_that_were_kept_while_pictures_were_scored_are_those_of_another_pass(finished: rk.Run) -> None:
+    model = rk.load(finished.folder.path, engine="torch", precision="fp32", threads=1)
+    pictures = [np.asarray(one) for one in scenes(7, 10)]
+    pixels = np.stack([model.header.preprocess.pixels(Image.fromarray(one)) for one in pictures])
+    part = Part(items=tuple(Item(str(number)) for number in range(7)), targets=np.zeros(7), pixels=Rows(pixels))  # type: ignore[arg-type]
+    once, again = references.HeldOut(model, {"val": part}), references.HeldOut(model, {"val": part})
+    with once.scoring("val"):
+        for start in (0, 3, 6):
+            model.engine.logits(pixels[start : start + 3])
+    with again.scoring("val", views="flip"):
+        model.engine.logits(pixels)
+    assert list(once._read) == ["val"]
+    assert not again._read
+    np.testing.assert_allclose(once.reference().features, again.reference().features, atol=1e-5)
+
+
+def test_features_of_every_engine_are_what_the_head_reads(finished: rk.Run) -> None:
+    place = finished.folder.path
+    torch, openvino = (rk.load(place, engine=engine, precision="fp32", threads=1) for engine in ("torch", "openvino"))
+    pixels, own = drift.probes(torch.header.preprocess), drift.read(place / "reference.npz")
+    ours, theirs = (references.feature_engine(model).logits(pixels) for model in (torch, openvino))
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    head = torch.network.body.fc
+    logits = ours @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    np.testing.assert_allclose(logits, torch.engine.logits(pixels), atol=1e-4)
+    own.check_fits(references.feature_engine(openvino), openvino.header.preprocess, name="it", file="reference.npz")
+
+
+@pytest.mark.parametrize(("dicom", "precision", "carried"), [(False, "fp32", 1), (True, "fp32", 0), (False, "int8", 0)])
+def test_exports_carry_the_reference_but_not_that_of_patients_or_of_other_arithmetic(
+    tmp_path: Path, dicom: bool, precision: str, carried: int
+) -> None:
+    (tmp_path / "out").mkdir()
+    source, made = SimpleNamespace(path=tmp_path / "m"), SimpleNamespace(folder=tmp_path / "out", precision=precision)
+    references.carry(source, made, dicom=dicom)  # type: ignore[arg-type]
+    (tmp_path / "reference.npz").write_bytes(b"features")
+    references.carry(source, made, dicom=dicom)  # type: ignore[arg-type]
+    assert len(list((tmp_path / "out").iterdir())) == carried
+
+
+def test_an_alarm_has_its_own_exit_code_calls_a_program_and_shows_the_pictures(
+    kept: Path, finished: rk.Run, resnetkit: Callable[..., Output]
+) -> None:
+    program = f'{sys.executable} -c \'import sys; open("told.json", "w").write(sys.stdin.read())\''
+    code, out, _ = resnetkit(
+        "watch", kept / "changed", "--model", finished.folder.path, "--reference", kept / "usual.npz",
+        "--false-alarm-every", 1_000, "--call", program, "--report", "shown", "--format", "json", "--threads", 1,
+    )  # fmt: skip
+    assert code == 8
+    [alarm] = json.loads(out)["alarms"]
+    assert alarm == json.loads(Path("told.json").read_text())
+    assert 29 <= alarm["since"]["picture"] <= 34
+    assert alarm["at"]["picture"] < 60
+    assert alarm["looks"]["brightness"]["deviations"] < -1
+    assert json.loads(Path("shown/watch.json").read_text())["alarms"] == [alarm]
+    with Image.open("shown/alarm-1.png") as sheet:
+        assert sheet.width > 600
+
+
+def test_a_watch_that_goes_on_begins_anew_after_an_alarm(kept: Path, finished: rk.Run) -> None:
+    told: list[int] = []
+    found = rk.watch(
+        kept / "changed", model=finished.folder.path, reference=kept / "usual.npz", keep_watching=True, threads=1,
+        false_alarm_every=1_000, on_alarm=lambda alarm: told.append(alarm.at.number),
+    )  # fmt: skip
+    assert told == [alarm.at.number for alarm in found.alarms]
+    assert len(told) > 1
+    assert found.counted + found.copies == 90
+
+
+def test_a_video_is_watched_by_its_time_and_still_frames_do_not_count(
+    kept: Path, finished: rk.Run, tmp_path: Path
+) -> None:
+    shown = [np.asarray(one.resize((64, 48))) for one in scenes(12, 4) + scenes(20, 5, changed=True)]
+    frames = [shown[min(number // 5, 5)] if number < 60 else shown[number - 48] for number in range(80)]
+    video = made(tmp_path / "v.mp4", frames, rate=5)
+    found = rk.watch(
+        str(video), model=finished.folder.path, reference=kept / "usual.npz", false_alarm_every=1_000, every="0.2s",
+        threads=1,
+    )  # fmt: skip
+    assert found.copies >= 45
+    [alarm] = found.alarms
+    assert alarm.since.source.startswith(f"{video}#")
+    assert alarm.since.time == pytest.approx(12, abs=1)
+
+
+def test_too_few_pictures_say_nothing_and_broken_ones_are_counted(
+    kept: Path, finished: rk.Run, tmp_path: Path, resnetkit: Callable[..., Output]
+) -> None:
+    written(tmp_path / "few", scenes(5, 6))
+    (tmp_path / "few" / "broken.png").write_bytes(b"no picture")
+    ask = ("--model", finished.folder.path, "--reference", kept / "usual.npz", "--threads", 1, "--quiet")
+    code, out, err = resnetkit("watch", tmp_path / "few", *ask)
+    assert code == 4
+    assert "5 pictures (and 1 that cannot be read, which do not count): too few to say anything" in out
+    assert "broken.png" in err
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--false-alarm-every", 10), "--false-alarm-every 10: must be 1,000 to 100,000"),
+        (("--call", "no-such-program"), "there is no such program"),
+        (("--follow",), "--follow watches one folder"),
+        (("--save-reference", "usual.npz"), "is there already"),
+        (("--every", "0s"), "--every 0s"),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    more: tuple[object, ...], says: str, finished: rk.Run, kept: Path, resnetkit: Callable[..., Output]
+) -> None:
+    Path("usual.npz").write_bytes(b"")
+    code, _, err = resnetkit("watch", kept / "today" / "0000.png", "--model", finished.folder.path, *more)
+    assert (code, says in err) == (2, True)
+
+
+def test_a_model_without_a_reference_says_how_to_get_one(resnetkit: Callable[..., Output], kept: Path) -> None:
+    code, _, err = resnetkit("watch", kept / "today", "--model", "resnet20.cifar10")
+    assert code == 2
+    assert "--reference DATA" in err
+
+
+def test_pictures_come_in_the_order_in_which_they_were_written(kept: Path, finished: rk.Run, tmp_path: Path) -> None:
+    import os
+
+    folder = written(tmp_path / "backwards", scenes(6, 7))
+    for number, path in enumerate(sorted(folder.iterdir())):
+        os.utime(path, (1e9 - number, 1e9 - number))
+    looking = watching._Looking(None, thinned=None, order="time", threads=1, say=print)  # type: ignore[arg-type]
+    ordered = looking._ordered(rk.api.watching.open_pictures(folder))
+    assert [Path(item.source).name for item in ordered.items] == [f"{number:04d}.png" for number in range(5, -1, -1)]
+    with pytest.raises(UsageError, match="--order time"):
+        looking._ordered(rk.api.watching.open_pictures(_zipped(tmp_path, folder)))
+
+
+def _zipped(place: Path, folder: Path) -> Path:
+    import shutil
+
+    return Path(shutil.make_archive(str(place / "pictures"), "zip", folder))
+
+
+def test_a_folder_is_followed_until_ctrl_c(
+    kept: Path, finished: rk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_LOOK_AGAIN_S", 0.05)
+    folder, rounds = written(tmp_path / "growing", scenes(3, 8)), []
+
+    def wait(seconds: float) -> None:
+        rounds.append(seconds)
+        if len(rounds) == 2:
+            written(folder, scenes(4, 9), first=3)
+        if len(rounds) > 200 or (len(list(folder.iterdir())) == 7 and len(rounds) > 8):
+            raise KeyboardInterrupt
+        threading.Event().wait(seconds)
+
+    monkeypatch.setattr(watching.time, "sleep", wait)
+    found = rk.watch(folder, model=finished.folder.path, reference=kept / "usual.npz", follow=True, threads=1)
+    assert found.counted + found.copies == 7
