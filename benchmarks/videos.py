@@ -204,7 +204,7 @@ def kills(place: Path, asked: argparse.Namespace) -> None:
              asked.model, "--quiet"], stdout=subprocess.DEVNULL,
         )  # fmt: skip
         if done < asked.kills:
-            time.sleep(rng.uniform(0.3, 0.9) * seconds)
+            time.sleep(rng.uniform(0.2, 0.35) * seconds)
             process.send_signal(signal.SIGKILL)
             done += process.wait() == -signal.SIGKILL
         else:
