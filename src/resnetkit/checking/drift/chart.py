@@ -1,8 +1,8 @@
 """A control chart of features: does the moving mean of today's pictures leave what the reference's own pictures do?
 
 Multivariate exponentially weighted moving average (Lowry et al., Technometrics 34, 1992) of whitened principal
-components and of how much of a picture these do not show. Its limit is found by simulation: a good half of the reference
-stands for it, the others are the stream, so that what a finite reference does not know is part of the limit.
+components and of how much of a picture these do not show. Its limit is found by simulation: a good half of the
+reference stands for it, the others are the stream, so that what a finite reference does not know is part of it.
 """
 
 from __future__ import annotations
