@@ -56,8 +56,8 @@ SCRATCH: dict[str, Any] = {
 }
 SIGNS: dict[str, Any] = {
     "weights": "resnet_2223.imagenet1k",
-    "image_size": 64,
-    "epochs": 24,
+    "image_size": 96,
+    "epochs": 14,
     "settings": (
         "batch_size=64",
         "optim.lr=0.003",
@@ -65,7 +65,7 @@ SIGNS: dict[str, Any] = {
         "augment.policy=trivial",
         "label_smoothing=0.1",
         "sampling=balanced",
-        "score_every=24",
+        "score_every=14",
         "val_share=0",
     ),
 }
