@@ -46,7 +46,7 @@ def test_frames_are_those_of_the_video_in_any_order_and_from_several_threads(dri
     with Video(str(drives / "a.mp4")) as video:
         frames = [(frame.time, np.asarray(frame.image)) for frame in video.frames()]
     keys = [f"{drives}/a.mp4#{time:.3f}" for time, _ in frames]
-    reader = intervals.FramesAt(keys)
+    reader = intervals.VideoFrames()
     order = np.random.default_rng(0).permutation(len(keys)).tolist()
     for number in order[:6]:
         assert np.array_equal(reader.read(keys[number]), frames[number][1])
@@ -55,15 +55,19 @@ def test_frames_are_those_of_the_video_in_any_order_and_from_several_threads(dri
             assert np.array_equal(read, frame)
 
 
-def test_forwards_a_video_is_decoded_once(drives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forwards_a_video_is_decoded_once_by_each_thread_at_most(drives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(intervals, "Video", lambda path: (opened.append(path), Video(path))[1])
-    reader = intervals.FramesAt(keys := [f"{drives}/b.mp4#{time:.3f}" for time in (0.5, 1.5, 2.5, 3.5)])
-    for key in (keys[0], keys[2], keys[1], keys[3]):  # a thread that is behind
+    decoding = intervals.Decoding
+    monkeypatch.setattr(intervals, "Decoding", lambda path, **how: (opened.append(path), decoding(path, **how))[1])
+    keys = [f"{drives}/b.mp4#{number / 5:.3f}" for number in range(20)]
+    reader = intervals.VideoFrames()
+    for key in keys:
         reader.read(key)
     assert len(opened) == 1
-    reader.read(keys[0])
-    assert len(opened) == 2
+    opened.clear()
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(intervals.VideoFrames().read, keys))
+    assert len(opened) <= 4
 
 
 def test_columns_name_groups_parts_and_several_labels(drives: Path) -> None:
@@ -73,6 +77,10 @@ def test_columns_name_groups_parts_and_several_labels(drives: Path) -> None:
     both = open_data(listed(drives, "a.mp4,0,3,car\na.mp4,1,2,person\nb.mp4,0,1,\n"), task="multilabel")
     assert [item.labels for item in both.items] == [("car",), ("car", "person"), ("car",), ()]
     assert open_data(str(drives / "list.csv")).several  # a frame with two labels says so by itself
+    between = open_data(listed(drives, "a.mp4,0,3,car\na.mp4,1.2,1.4,person\nb.mp4,0,1,\n"), task="multilabel")
+    assert [item.labels for item in between.items if item.source.endswith("#1.300")] == [("car", "person")]
+    with pytest.raises(DataError, match=r"line 3: a.mp4 is in group 'b', and in line 2 in 'a'"):
+        open_data(listed(drives, "a.mp4,0,1,car,a\na.mp4,1,2,car,b\n", "video,start,end,label,group\n"))
     with pytest.raises(DataError, match=r"line 3: a.mp4#1.500 is listed again \(first in line 2\)"):
         open_data(listed(drives, "a.mp4,0,3,car\na.mp4,1,2,person\n"), task="classification")
 

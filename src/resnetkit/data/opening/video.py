@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator
 
 from resnetkit.data.opening.failures import one_line
@@ -13,8 +14,8 @@ from resnetkit.data.opening.video_live import CAMERA, PATIENCE, Live
 from resnetkit.errors import UsageError
 
 __all__ = [
-    "ALL", "About", "Frame", "FrameFolder", "Live", "Moving", "Say", "Thinned", "Video", "is_stream", "is_video",
-    "library", "open_video",
+    "ALL", "About", "Frame", "FrameFolder", "Live", "Moving", "Say", "Thinned", "Video", "at", "is_stream",
+    "is_video", "library", "open_video", "parted",
 ]  # fmt: skip
 
 # fmt: off
@@ -23,6 +24,7 @@ VIDEO_SUFFIXES = frozenset((
     ".ogv", ".y4m", ".mjpeg", ".mjpg",
 ))
 # fmt: on
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,3})?")
 
 
 def is_video(source: str) -> bool:
@@ -33,6 +35,21 @@ def is_video(source: str) -> bool:
 def is_stream(source: str) -> bool:
     """Tell whether a source is a stream (rtsp://, http:// ...) or a camera (camera:0), which has no end."""
     return source.startswith(("rtsp://", "rtsps://", "rtmp://", "udp://", "http://", "https://", CAMERA))
+
+
+def at(video: str, time: float) -> str:
+    """Return what a frame of a video is called, as `drive.mp4#12.480`: the first at or after that time, in seconds."""
+    return f"{video}#{time:.3f}"
+
+
+def parted(source: str) -> tuple[str, float] | None:
+    """Return the video and the time of a source that `at` called so, None for another.
+
+    >>> parted("a/drive.mp4#12.480"), parted("scan.dcm#12")
+    (('a/drive.mp4', 12.48), None)
+    """
+    video, _, time = source.rpartition("#")
+    return (video, float(time)) if _SECONDS.fullmatch(time) and is_video(video) else None
 
 
 class Video:

@@ -46,7 +46,7 @@ class Shown:
 
 
 class Clock:
-    """Seconds from the first frame, by time stamps: they never go back.
+    """Seconds from the first frame, by time stamps: they never go back. `steady`: whether no stamp was amiss yet.
 
     A frame without a stamp, or with one behind `most`, is `interval` later than the frame before, one with an earlier
     stamp as late as that. Stamps that go further back are of a clock that began anew: it goes on from there.
@@ -56,6 +56,15 @@ class Clock:
         self._interval, self._most, self._next = interval, most, start
         self._offset: float | None = None
         self.last: float | None = None
+        self.steady = True
+
+    def stamp_of(self, time: float) -> float | None:
+        """Return the stamp of a time, None where there was none yet."""
+        return None if self._offset is None else time - self._offset
+
+    def skipped_to(self, time: float) -> None:
+        """Note that the frames before a time are left out: those that come have their stamps alone."""
+        self.last, self._next = None, time
 
     def at(self, stamp: float | None) -> float:
         """Return the time of the next frame."""
@@ -66,16 +75,18 @@ class Clock:
 
     def _told(self, stamp: float | None) -> float:
         if stamp is None:
+            self.steady = False
             return self._next
         if self._offset is None:
             self._offset = self._next - stamp
         time = stamp + self._offset
         if self._most is not None and time > self._most:
+            self.steady = False
             return self._next
         if self.last is None:
             return time
         if time < self.last - max(_BACK, 3 * self._interval):
-            self._offset = self._next - stamp
+            self._offset, self.steady = self._next - stamp, False
             return self._next
         return max(time, self.last)
 
@@ -86,6 +97,9 @@ class Decoding:
     `shown` is what a person calls it. Raises `DataError` for what is no video, or where none of its pictures can be
     decoded, `NetworkError` where what is `live` cannot be reached. `start` is asked for the time of the first frame.
     """
+
+    _clock: Clock
+    _first: Iterator[Any]
 
     def __init__(
         self,
@@ -144,6 +158,23 @@ class Decoding:
         yield from self._broken(waiting)
         self._check_whole()
 
+    def skip_to(self, time: float) -> bool:
+        """Go on, in `shows` called anew, from the last frame at or before a time that stands for itself.
+
+        Tell whether that was done: only files that list their frames by time say where these are.
+        """
+        stamp, base = self._clock.stamp_of(time), self._stream.time_base
+        indexed = {"mov", "matroska"} & set(self._container.format.name.split(","))
+        if not indexed or not self._clock.steady or stamp is None or not base:
+            return False
+        try:
+            self._container.seek(int(stamp // float(base)), stream=self._stream)
+        except (self._av.FFmpegError, OSError, ValueError, OverflowError):
+            return False
+        self._first = self._frames()
+        self._clock.skipped_to(time)
+        return True
+
     def picture(self, frame: Any) -> Image.Image:
         """Return a frame as RGB, upright, its pixels square, of the size that `about` says; raises `DataError`."""
         try:
@@ -175,7 +206,7 @@ class Decoding:
             raise DataError(
                 f"{self._shown}: none of its pictures can be decoded ({why}); copy it again or leave it out"
             )
-        self._first: Iterator[Any] = chain(before, (first,), frames)
+        self._first = chain(before, (first,), frames)
         self._about_it(first, num_bytes)
         interval = 1 / (self.about.rate or 25)
         claimed = self.about.seconds

@@ -356,7 +356,7 @@ def _add_readable(collected: _Collected, source: str, group_by: str | None = Non
 def _add_listed(collected: _Collected, listed: list[tuple[str, Item]], table: tables.Table) -> None:
     """Add the pictures of a list: files, and `archive.zip::member`, each archive opened once."""
     if table.moments:
-        collected.add(intervals.FramesAt(path for path, _ in listed), listed)
+        collected.add(intervals.VideoFrames(), listed)
         collected.notes.append(intervals.words(table))
         return
     tables.check_some_exist(table, [path for path, _ in listed])

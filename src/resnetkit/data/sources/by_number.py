@@ -20,7 +20,7 @@ from resnetkit.data.classes import in_order as in_order_of_classes
 from resnetkit.data.dataset import NUMBERED, Dataset, Hidden, Item, Reader
 from resnetkit.data.opening.dicom_identity import Identity, identity
 from resnetkit.data.opening.images import IMAGE_SUFFIXES
-from resnetkit.data.opening.video import is_video
+from resnetkit.data.opening.video import parted
 from resnetkit.data.sources import grouping, patients
 from resnetkit.data.sources.arrays import Arrays
 from resnetkit.data.sources.folders import FolderReader
@@ -51,8 +51,7 @@ class Looked:
 def may_be_dicom(path: str) -> bool:
     """Tell by its name whether a file may be DICOM: by its suffix, or as it has none of another kind of picture."""
     suffix = os.path.splitext(path)[1].lower()
-    of_video = is_video(path.rpartition("#")[0])  # a frame of it
-    return suffix in _DICOM or (suffix not in IMAGE_SUFFIXES and not of_video)
+    return suffix in _DICOM or (suffix not in IMAGE_SUFFIXES and parted(path) is None)
 
 
 def look(dataset: Dataset, sources: Sequence[str]) -> Looked:

@@ -6,21 +6,26 @@ import math
 import os
 import re
 import threading
-from collections.abc import Generator, Iterable
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from resnetkit.data.opening.video import Frame, Video
+from resnetkit.data.opening.failures import one_line
+from resnetkit.data.opening.video import at, parted
+from resnetkit.data.opening.video_decoding import Decoding, Shown
 from resnetkit.data.sources.tables import Cells, Table, check_columns, read_table
 from resnetkit.errors import DataError, UsageError
 from resnetkit.words import counted
 
-EVERY = 1.0  # seconds
 _NEEDED = ("video", "start", "end")
 _LATE = 0.5  # seconds by which an interval may end behind its video: people round up
 _TIME = re.compile(r"(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:\.\d*)?|\.\d+)", re.ASCII)
-_PASSED = 64  # frames that wait for threads which are behind
+_MOST_OPEN = 8  # videos that wait for their next frame
+_FAR = 5.0  # seconds: nearer frames are reached by going on
+_ROUNDED = 0.0006  # seconds: times of frames are told to a thousandth
+_LONGER = 1.0  # seconds that the last frame goes on being shown: the sound may be longer
 
 
 def read(path: str, *, needed: tuple[str, ...], expected: tuple[str, ...] = ()) -> Table:
@@ -35,24 +40,35 @@ def read(path: str, *, needed: tuple[str, ...], expected: tuple[str, ...] = ()) 
         check_columns(path, table.columns, needed, expected=expected)
         return table
     check_columns(path, table.columns, _NEEDED, expected=(*_NEEDED, "label"))
-    seconds: dict[str, float | None] = {}
-    rows = [(line, frame) for line, row in table.rows for frame in _frames(table, line, row, seconds)]
+    known: dict[str, float | None] = {}
+    intervals = [(line, row, *_interval(table, line, row, known)) for line, row in table.rows]
+    _check_groups(table)
+    taken: dict[str, set[float]] = {}
+    for _, row, start, end in intervals:
+        taken.setdefault(row["video"], set()).update(_times(start, end))
+    # A frame that lies in several intervals is what all of them say.
+    rows = [
+        (line, _frame(row, time))
+        for line, row, start, end in intervals
+        for time in sorted(time for time in taken[row["video"]] if start <= time < end)
+    ]
     kept = tuple(name for name in table.columns if name not in _NEEDED and name != "group")
     return replace(table, columns=("image_path", *kept, "group"), rows=rows, moments=True)
 
 
 def words(table: Table) -> str:
     """Say how many frames a list of intervals gave, of how many videos."""
-    videos = {row["image_path"].rpartition("#")[0] for _, row in table.rows}
+    frames = {row["image_path"] for _, row in table.rows}
+    videos = {path.rpartition("#")[0] for path in frames}
     intervals = {line for line, _ in table.rows}
     return (
         f"{counted(len(videos), 'video')}, {counted(len(intervals), 'interval')}: "
-        f"{counted(len(table.rows), 'frame')}, one a second"
+        f"{counted(len(frames), 'frame')}, one a second"
     )
 
 
-def _frames(table: Table, line: int, row: Cells, known: dict[str, float | None]) -> list[Cells]:
-    """Return the rows of an interval's frames; `known` are the seconds of videos that were opened."""
+def _interval(table: Table, line: int, row: Cells, known: dict[str, float | None]) -> tuple[float, float]:
+    """Return from when to when an interval goes; `known` are the seconds of videos that were opened."""
     if not row["video"]:
         raise table.wrong(line, "video is empty")
     start, end = (_seconds(table, line, row, name) for name in ("start", "end"))
@@ -61,18 +77,38 @@ def _frames(table: Table, line: int, row: Cells, known: dict[str, float | None])
     path = os.path.join(os.path.dirname(table.path), row["video"])
     if path not in known:
         try:
-            with Video(path) as video:
-                known[path] = video.about.seconds
+            with Decoding(path, shown=one_line(path)) as decoding:
+                known[path] = decoding.about.seconds
         except (DataError, UsageError, OSError) as error:
             raise table.wrong(line, str(error)) from error
     seconds = known[path]
     if seconds is not None and end > seconds + _LATE:
         raise table.wrong(line, f"ends at {end:.3f} s, and {row['video']} at {seconds:.3f} s")
-    times = np.arange(math.ceil(start / EVERY - 0.5) + 0.5, end / EVERY) * EVERY
+    return start, end
+
+
+def _times(start: float, end: float) -> list[float]:
+    """Return at which times of an interval frames are taken: at half seconds, of a short one in its middle.
+
+    >>> _times(0, 2), _times(1.6, 2.4)
+    ([0.5, 1.5], [2.0])
+    """
+    found: list[float] = (np.arange(math.ceil(start - 0.5) + 0.5, end)).tolist()
+    return found or [round((start + end) / 2, 3)]
+
+
+def _frame(row: Cells, time: float) -> Cells:
     others = {name: cell for name, cell in row.items() if name not in _NEEDED}
-    others["group"] = others.get("group") or row["video"]
-    found = times.tolist() or [(start + end) / 2]
-    return [{"image_path": f"{row['video']}#{time:.3f}", **others} for time in found]
+    return {"image_path": at(row["video"], time), **others, "group": others.get("group") or row["video"]}
+
+
+def _check_groups(table: Table) -> None:
+    """Raise `DataError` where a video is in several groups, which would lie on both sides of a division."""
+    first: dict[str, tuple[int, str]] = {}
+    for line, row in table.rows if "group" in table.columns else ():
+        earlier, group = first.setdefault(row["video"], (line, row["group"]))
+        if group != row["group"]:
+            raise table.wrong(line, f"{row['video']} is in group {row['group']!r}, and in line {earlier} in {group!r}")
 
 
 def _seconds(table: Table, line: int, row: Cells, name: str) -> float:
@@ -83,83 +119,103 @@ def _seconds(table: Table, line: int, row: Cells, name: str) -> float:
     return 3600 * hours + 60 * minutes + seconds
 
 
-class FramesAt:
-    """Reads frames of videos by `path#seconds`: the first that is shown at that time or later.
+class VideoFrames:
+    """Reads frames by names such as `drive.mp4#12.480`: the first that is shown at that time or later.
 
-    `keys` are those that will be asked for. Each video is read forwards once where these are asked for in their order;
-    several threads may be some frames apart.
+    Videos stay open and are read forwards: frames in order cost one reading, whatever thread asks for which.
     """
 
-    def __init__(self, keys: Iterable[str]) -> None:
-        wanted: dict[str, set[str]] = {}
-        for key in keys:
-            path, _, time = key.rpartition("#")
-            wanted.setdefault(path, set()).add(time)
-        self._videos = {path: _Forwards(path, times) for path, times in wanted.items()}
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: deque[_Forwards] = deque()
 
     def read(self, key: str) -> np.ndarray:
-        """Return `[H, W, 3]` uint8; raises `DataError` where there is no such frame."""
-        path, _, time = key.rpartition("#")
-        return self._videos[path].read(time)
+        """Return `[H, W, 3]` uint8, upright; raises `DataError` for a broken frame, and a time behind the last."""
+        found = parted(key)
+        assert found is not None, f"{key} is no frame of a video"
+        path, time = found
+        video = self._nearest(path, time) or _Forwards(path)
+        try:
+            pixels = video.at(time)
+        except BaseException:
+            video.close()
+            raise
+        with self._lock:
+            self._idle.append(video)
+            gone = self._idle.popleft() if len(self._idle) > _MOST_OPEN else None
+        if gone is not None:
+            gone.close()
+        return pixels
 
-    def __getstate__(self) -> dict[str, list[str]]:
-        return {"keys": [f"{path}#{time}" for path, video in self._videos.items() for time in video.times]}
+    def __getstate__(self) -> dict[str, object]:
+        return {}  # another process opens them itself
 
-    def __setstate__(self, state: dict[str, list[str]]) -> None:
-        FramesAt.__init__(self, state["keys"])
+    def __setstate__(self, state: dict[str, object]) -> None:
+        VideoFrames.__init__(self)
+
+    def _nearest(self, path: str, time: float) -> _Forwards | None:
+        """Return the open video, which nobody reads now, that is nearest before a time."""
+        with self._lock:
+            before = [one for one in self._idle if one.path == path and one.reaches(time)]
+            if not before:
+                return None
+            nearest = max(before, key=lambda one: one.passed)
+            self._idle.remove(nearest)
+            return nearest
 
 
 class _Forwards:
-    """One video, read from its beginning to its end, as often as somebody goes back."""
+    """A video that is read from its beginning on; `passed` is the time of the frame before the last one shown."""
 
-    def __init__(self, path: str, times: set[str]) -> None:
-        self.times = sorted(times, key=float)
-        self._path, self._lock = path, threading.Lock()
-        self._frames: Generator[Frame] | None = None
-        self._video: Video | None = None
-        self._next = 0  # the number of the first of `times` that was not passed
-        self._passed: dict[str, Frame] = {}
+    def __init__(self, path: str) -> None:
+        self.path, self.passed = path, -1.0
+        self._last: Shown | None = None
+        self._open()
 
-    def read(self, time: str) -> np.ndarray:
-        with self._lock:
-            frame = self._passed.pop(time, None)
-            if frame is None:
-                if self._frames is None or self._next > self.times.index(time):
-                    self._begin()
-                frame = self._forwards_to(time)
-        if frame.image is None:
-            raise DataError(f"{self._path}#{time}: {frame.error}")
-        return np.asarray(frame.image)
+    def close(self) -> None:
+        """Close it."""
+        self._decoding.close()
 
-    def _begin(self) -> None:
-        self._close()
-        self._video = Video(self._path)
-        self._frames, self._next = self._video.frames(), 0
-        self._passed.clear()
+    def reaches(self, time: float) -> bool:
+        """Tell whether a frame lies ahead."""
+        return time - _ROUNDED > self.passed
 
-    def _close(self) -> None:
-        if self._frames is not None and self._video is not None:
-            self._frames.close()
-            self._video.__exit__(None, None, None)
-        self._frames = self._video = None
+    def at(self, time: float) -> np.ndarray:
+        """Return the first frame at or after a time that lies ahead."""
+        last = None if self._last is None else self._last.time
+        if time - (last or 0.0) > _FAR and not self._skip(time):
+            self.close()
+            self._open()
+        while self._last is None or self._last.time < time - _ROUNDED:
+            shown = next(self._shows, None)
+            if shown is None:
+                break
+            self.passed, self._last = self._time, shown
+        if self._last is None or self._last.time < time - _LONGER:
+            raise DataError(f"{at(one_line(self.path), time)}: the video ends before, at {self._time:.2f} s")
+        if self._last.error is not None:
+            raise DataError(f"{at(one_line(self.path), time)}: is {self._last.error}")
+        try:
+            return np.asarray(self._decoding.picture(self._last.frame))
+        except DataError as error:
+            raise DataError(f"{at(one_line(self.path), time)}: {error}") from error
 
-    def _forwards_to(self, time: str) -> Frame:
-        """Return the frame at that time, and keep those that are passed on the way to it."""
-        assert self._frames is not None
-        frame: Frame | None = None
-        for frame in self._frames:
-            while self._next < len(self.times) and frame.time >= float(self.times[self._next]) - 1e-6:
-                passed, self._next = self.times[self._next], self._next + 1
-                if passed == time:
-                    if self._next == len(self.times):
-                        self._close()
-                    return frame
-                self._passed[passed] = frame
-                while len(self._passed) > _PASSED:
-                    del self._passed[next(iter(self._passed))]
-        self._close()
-        # People round up: an interval may end a little behind the last frame.
-        if frame is not None and float(time) <= frame.time + _LATE + EVERY:
-            return frame
-        ends = "holds no frames" if frame is None else f"ends at {frame.time:.3f} s"
-        raise DataError(f"{self._path}#{time}: the video {ends}")
+    @property
+    def _time(self) -> float:
+        return -1.0 if self._last is None else self._last.time
+
+    def _open(self) -> None:
+        self._decoding = Decoding(self.path, shown=one_line(self.path))
+        self._shows: Iterator[Shown] = self._decoding.shows()
+        self.passed, self._last = -1.0, None
+
+    def _skip(self, time: float) -> bool:
+        """Go near a time without reading what lies before; tell whether the frames from there on are sure to come."""
+        if self._last is None:  # the clock begins with the first frame
+            self._last = next(self._shows, None)
+        if not self._decoding.skip_to(time):
+            return True  # going on reaches it as well
+        self._shows = self._decoding.shows()
+        self._last = next(self._shows, None)
+        self.passed = self._time
+        return self._last is not None and self._last.error is None and self._last.time <= time + _ROUNDED
