@@ -67,11 +67,18 @@ def _blank(path: Path) -> None:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _lengths_untimed(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Time no step to foretell how long a run takes, a sixth of a small one's time, but in modules `TIMED`."""
+def _untimed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Time nothing, but in modules `TIMED`: neither a step, to foretell how long a run takes, nor sizes of batches.
+
+    The first is a sixth of a small run's time; for the second each model is compiled four times.
+    """
     with pytest.MonkeyPatch.context() as patch:
         if not getattr(request.module, "TIMED", False):
             patch.setattr("resnetkit.training.planning.duration._macs_per_second", lambda *_, **__: 1e10)
+            patch.setattr("resnetkit.inference.openvino_engine.OpenVINOEngine._fastest_batch_size", lambda _: 4)
+            patch.setattr("resnetkit.inference.speed._WARMING_S", 0.01)
+            patch.setattr("resnetkit.api.comparing._SPEED_S", 0.02)
+            patch.setattr("resnetkit.api.reporting._MEASURED_S", 0.02)
         yield
 
 

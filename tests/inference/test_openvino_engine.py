@@ -27,7 +27,13 @@ from tests.models.test_resnet import KINDS, randomised
 
 SPEC = KINDS["resnet20"]
 PREPROCESS = Preprocess.for_size(32)
+TIMED = True  # sizes of batches are what is tested
 CLASSES = tuple(f"kind {i}" for i in range(SPEC.num_classes))
+
+
+@pytest.fixture(autouse=True)
+def _briefly_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resnetkit.inference.openvino_engine._TIMED_S", 0.02)
 
 
 @pytest.fixture

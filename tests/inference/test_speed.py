@@ -8,6 +8,8 @@ from resnetkit.inference import speed as speeds
 from resnetkit.inference.speed import keep_speed, kept_speeds, measure
 from tests.fakes import OneByOne
 
+TIMED = True
+
 
 class Timed(OneByOne):
     """Takes 4 ms for a call and 1 ms for each picture, by a clock of its own."""

@@ -21,7 +21,6 @@ def copied(digits_run: rk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     shutil.copytree(digits_run.path, tmp_path / "moved" / "paged")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(reporting, "_MOST_HEAT", 1)
-    monkeypatch.setattr(reporting, "_MEASURED_S", 0.01)
     return RunFolder(tmp_path / "moved" / "paged")
 
 
