@@ -70,8 +70,19 @@ def damaged(photo: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def found(messy: Path) -> rk.Check:
-    return rk.check(messy, weights="none", threads=1)
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for all that a check writes: its files, and `lists/clean.csv`."""
+    return tmp_path_factory.mktemp("written")
+
+
+@pytest.fixture(scope="module")
+def found(messy: Path, written: Path) -> rk.Check:
+    before = {path: path.read_bytes() for path in messy.rglob("*") if path.is_file()}
+    checked = rk.check(
+        messy, output=written / "out", clean_list=written / "lists" / "clean.csv", weights="none", threads=1
+    )  # fmt: skip
+    assert {path: path.read_bytes() for path in messy.rglob("*") if path.is_file()} == before
+    return checked
 
 
 def names(found: rk.Check, kind: str) -> set[frozenset[str]]:
@@ -131,18 +142,15 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
         rk.check(tmp_path, weights="none", threads=1)
 
 
-def test_the_clean_list_trains_and_leaves_the_data_alone(messy: Path, tmp_path: Path) -> None:
-    before = {path: path.read_bytes() for path in messy.rglob("*") if path.is_file()}
-    path = tmp_path / "lists" / "clean.csv"
-    checked = rk.check(messy, clean_list=path, weights="none", threads=1)
-    assert {path: path.read_bytes() for path in messy.rglob("*") if path.is_file()} == before
+def test_the_clean_list_trains(found: rk.Check, written: Path) -> None:
+    path = written / "lists" / "clean.csv"
     with open(path, encoding="utf-8", newline="") as file:
         listed = {Path(row["image_path"]).name: row for row in csv.DictReader(file)}
     gone = {"cut_off.jpg", "damaged.jpg", "blank.png", "two_labels.jpg", "two_labels_too.jpg", "1.jpg", "3.jpg"}
-    assert {Path(source).name for source in checked.left_out} == gone
+    assert {Path(source).name for source in found.left_out} == gone
     assert gone & set(listed) == set()
     assert {"same_as_1.jpg", "smaller_3.jpg", "rotated.jpg", "5.jpg", "cut_5.jpg"} <= set(listed)
-    assert all(Path(source).name not in ("5.jpg", "cut_5.jpg") for source in checked.groups), "doubtful"
+    assert all(Path(source).name not in ("5.jpg", "cut_5.jpg") for source in found.groups), "doubtful"
     assert all(row["image_path"].startswith(".") for row in listed.values())
     again = rk.check(path, weights="none", threads=1)
     assert not {"unreadable", "damaged", "identical across", "near across", "two labels"} & set(again.counts)
@@ -186,16 +194,15 @@ def test_the_files_of_a_check_lie_outside_the_pictures(messy: Path) -> None:
         rk.check(messy, output=messy / "out", weights="none", threads=1)
 
 
-def test_the_page_is_whole_and_hostile_names_stay_names(messy: Path, tmp_path: Path) -> None:
-    found = rk.check(messy, output=tmp_path, weights="none", threads=1)
-    page = (tmp_path / "check.html").read_text(encoding="utf-8")
+def test_the_page_is_whole_and_hostile_names_stay_names(found: rk.Check, written: Path) -> None:
+    page = (written / "out" / "check.html").read_text(encoding="utf-8")
     assert f"{NO_MEDICAL_DEVICE}</footer>" in page
     assert "<img src=x" not in page
     assert "\x1b" not in page
     assert "\u202e" not in page
     assert page.count("data:image/") >= len(found.findings)
     assert "http" not in page.replace("http-equiv", "")
-    values = json.loads((tmp_path / "check.json").read_text(encoding="utf-8"))
+    values = json.loads((written / "out" / "check.json").read_text(encoding="utf-8"))
     assert values["counts"] == found.counts
     assert len(values["findings"]) == len(found.findings)
 

@@ -1,6 +1,7 @@
 """What twice as many pictures would bring is foretold with an interval, and where the curve cannot tell it says so."""
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -46,6 +47,7 @@ def told(features: np.ndarray, targets: np.ndarray, **given: tuple[str, ...]) ->
     return found
 
 
+@cache
 def truth(count: int, *, apart: float) -> float:
     """Return what a head fitted to `count` of these pictures has right of many more, the mean of a few heads."""
     tested, answers = drawn(4000, apart=apart, seed=99)
@@ -144,8 +146,9 @@ def test_the_classes_that_gain_are_named() -> None:
     assert [name for name, _ in found.classes[:2]] in (["a", "b"], ["b", "a"])
 
 
-def test_the_same_pictures_get_the_same_forecast(rising: Forecast) -> None:
-    assert told(*drawn(400, apart=1.5, seed=0)) == rising
+def test_the_same_pictures_get_the_same_forecast() -> None:
+    one, other = (told(*drawn(60, apart=1.5, seed=0)) for _ in range(2))
+    assert one == other
 
 
 @pytest.mark.parametrize("apart", [0, 1.5, 20])

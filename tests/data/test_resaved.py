@@ -38,7 +38,7 @@ def pairs_of(pictures: list[Image.Image]) -> set[tuple[int, int]]:
 
 @pytest.mark.parametrize("source", ["cifar10.zip", "hymenoptera", "traffic_lights"])
 def test_pictures_saved_again_or_made_smaller_are_found_and_no_others(source: str, shared_data: Path) -> None:
-    pictures = pictures_of(shared_data / source, count=40, limit=60)
+    pictures = pictures_of(shared_data / source, count=20, limit=30)
     again = [saved_again(picture, 75 + number % 21) for number, picture in enumerate(pictures)]
     half = [smaller(picture, 0.5, WAYS[number % 4]) for number, picture in enumerate(pictures)]
     for copies in (again, half):

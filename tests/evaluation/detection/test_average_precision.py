@@ -104,7 +104,7 @@ def test_figures_of_boxes_are_those_of_pycocotools(seed: int, classes: int) -> N
     assert_equal(average_precision(truths, founds, num_classes=classes), gold)
 
 
-@pytest.mark.parametrize("part", ["train", "val"])
+@pytest.mark.parametrize("part", ["val", pytest.param("train", marks=pytest.mark.slow)])
 def test_figures_of_real_pictures_are_those_of_pycocotools(shared_data: Path, part: str) -> None:
     truths, sizes, classes = coco(shared_data / "coco128", part)
     founds = perturbed(truths, sizes, classes=classes)
