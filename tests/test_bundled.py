@@ -25,8 +25,6 @@ from resnetkit.training.planning.plan import weights_wanted
 from resnetkit.training.request import Request
 from resnetkit.training.run import RunFolder
 
-DRAWN = True  # runs with their pictures
-
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "src/resnetkit/models/bundled/resnet20.cifar10.safetensors"
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -47,20 +45,13 @@ def script() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundled") / "digits"
-    write_digits(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def pair(digits: Path) -> tuple[RunFolder, RunFolder]:
+def pair(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, RunFolder]:
     """A run on 400 training pictures, and its twin with a fifth of them held out."""
-    runs = []
+    place, runs = tmp_path_factory.mktemp("bundled"), []
     for name, share in (("all", 0.0), ("twin", 0.2)):
         command = f"resnetkit train {digits} --recipe scratch"
         run = rk.train(
-            digits, model="resnet8", epochs=3, limit=400, threads=1, output=digits.parent / name, command=command,
+            digits, model="resnet8", epochs=2, limit=400, threads=1, output=place / name, command=command,
             settings=("augment.crop=none", f"val_share={share}"),
         )  # fmt: skip
         runs.append(run.folder)
@@ -69,7 +60,7 @@ def pair(digits: Path) -> tuple[RunFolder, RunFolder]:
 
 @pytest.fixture(scope="module")
 def made(script: ModuleType, pair: tuple[RunFolder, RunFolder], digits: Path) -> Path:
-    output = digits.parent / "resnet8.digits.safetensors"
+    output = pair[0].path.parent / "resnet8.digits.safetensors"
     script.bundle(*pair, data=[str(digits)], data_name="digits", output=output)
     return output
 
@@ -150,7 +141,7 @@ def test_runs_that_are_no_pair_are_refused(
     shutil.copytree(twin.path, tmp_path / "other")
     other = RunFolder(tmp_path / "other")
     page = (other.path / "recipe.toml").read_text(encoding="utf-8")
-    (other.path / "recipe.toml").write_text(page.replace("epochs = 3", "epochs = 2"), encoding="utf-8")
+    (other.path / "recipe.toml").write_text(page.replace("epochs = 2", "epochs = 3"), encoding="utf-8")
     with pytest.raises(UsageError, match="other is no twin of all: they differ in recipe"):
         script.check_pair(run, other)
     with pytest.raises(UsageError, match="names another network"):
