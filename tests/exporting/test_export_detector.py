@@ -21,7 +21,7 @@ from resnetkit.models.checkpoint import DETECTION, Header
 from resnetkit.models.detection.network import Detector
 from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.models.detection.sureness import Sureness
-from tests.exporting.test_export import ALONE
+from tests.exporting.test_export import ALONE, Exporter, exporter
 from tests.inference.test_detector_graph import SMALL, TINY, unlikely
 from tests.inference.test_graph import some
 
@@ -59,32 +59,43 @@ def said(prediction: Prediction) -> list[str]:
     return [f"{one.label} {100 * one.score:.1f} %" for one in prediction.objects or ()]
 
 
-@pytest.mark.parametrize("preprocess", ["inside", "outside"])
-@pytest.mark.parametrize("to", ["onnx", "openvino"])
+@pytest.fixture(scope="module")
+def exported(file: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Exporter:
+    return exporter(file, photos, tmp_path_factory.mktemp("exported"))
+
+
+@pytest.mark.parametrize(
+    ("to", "preprocess"),
+    [
+        ("onnx", "inside"), ("onnx", "outside"), ("openvino", "inside"),
+        pytest.param("openvino", "outside", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_an_exported_detector_finds_what_the_detector_finds(
-    file: Path, photos: Path, tmp_path: Path, to: str, preprocess: str
+    file: Path, photos: Path, exported: Exporter, to: str, preprocess: str
 ) -> None:
-    made = rk.export(file, to=to, preprocess=preprocess, images=[photos], output=tmp_path / "out", threads=1)
-    parity = json.loads((made.folder / "parity.json").read_text())
+    made = exported(to=to, preprocess=preprocess)
+    parity = json.loads((made / "parity.json").read_text())
     assert (parity["pictures"], parity["same_top1"]) == (4, 4)
     assert parity["objects"] == parity["matched_objects"] > 3
     assert parity["largest_box_difference"] < 0.01
     expected = list(rk.load(file, engine="torch", precision="fp32", threads=1).predict_many(photos))
-    answers = list(rk.load(made.folder, precision="fp32", threads=1).predict_many(photos))
+    answers = list(rk.load(made, precision="fp32", threads=1).predict_many(photos))
     assert [said(answer) for answer in answers] == [said(answer) for answer in expected]
     for answer, wanted in zip(answers, expected, strict=True):
         boxes = [[one.box for one in each.objects or ()] for each in (answer, wanted)]
         np.testing.assert_allclose(*boxes, atol=0.01)
-    card = " ".join((made.folder / "README.txt").read_text().split())
+    card = " ".join((made / "README.txt").read_text().split())
     assert "a Mask R-CNN on a ResNet that finds objects and their masks" in card
     assert "91.0 % (95 % interval 88.0 to 93.0 %) at an overlap of .50, 57.0 % over .50:.95, on 72 test" in card
 
 
 @pytest.mark.parametrize(("to", "without"), [("onnx", "torch,openvino"), ("openvino", "torch,onnxruntime,onnx")])
-def test_the_script_alone_prints_the_objects(file: Path, photos: Path, tmp_path: Path, to: str, without: str) -> None:
-    made = rk.export(file, to=to, images=[photos], output=tmp_path / "out", threads=1)
+def test_the_script_alone_prints_the_objects(
+    file: Path, photos: Path, exported: Exporter, to: str, without: str
+) -> None:
     sources = sorted(map(str, photos.iterdir()))
-    command = [sys.executable, "-c", ALONE, without, str(made.folder / "predict.py"), *sources]
+    command = [sys.executable, "-c", ALONE, without, str(exported(to=to) / "predict.py"), *sources]
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     lines = []

@@ -78,8 +78,14 @@ def frozen(network: Detector) -> Detector:
     return network
 
 
-@pytest.mark.parametrize("form", ["fpn", "fpn_v2"])
-@pytest.mark.parametrize("kind", ["fasterrcnn", "maskrcnn"])
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        ("fasterrcnn", "fpn"), ("maskrcnn", "fpn_v2"),
+        pytest.param("fasterrcnn", "fpn_v2", marks=pytest.mark.slow),
+        pytest.param("maskrcnn", "fpn", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_with_torchvisions_weights_it_finds_what_torchvision_finds(kind: str, form: str) -> None:
     torch.manual_seed(0)
     name = f"{kind}_resnet50_{form}"
