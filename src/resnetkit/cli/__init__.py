@@ -23,7 +23,7 @@ _VERBS = {
     "resume": "Go on with a run where it stopped.",
     "evaluate": "Score a model on labelled pictures.",
     "compare": "Whether one run is better than another, or only luckier.",
-    "predict": "Name what is on pictures.",
+    "predict": "Name what is on pictures and videos.",
     "explain": "Show what in a picture speaks for a class, as a heat map with a score.",
     "report": "Write the page of a run again: one file to open, print or send.",
     "export": "Hand a model over: a folder that needs nothing of this package.",
