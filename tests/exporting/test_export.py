@@ -112,7 +112,7 @@ def test_the_script_alone_answers_as_the_model(
     parity = json.loads((made / "parity.json").read_text())
     assert (parity["pictures"], parity["same_top1"], parity["different_top1"]) == (6, 6, [])
     assert parity["largest_difference"] < 1e-5
-    assert (made.folder / "reference.npz").read_bytes() == b"features"
+    assert (made / "reference.npz").read_bytes() == b"features"
     assert parity["decoded_pixels_differ_by_at_most"] == 0
     assert parity["tested_modes"] == {"RGB": 5, "L": 1}
     assert "RGBA" in parity["untested_modes"]
