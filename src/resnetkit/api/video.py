@@ -49,9 +49,12 @@ class Made:
             if path.suffix.lower() == ".png" and len(sources) > 1:
                 raise UsageError(f"--events {path}: is the picture of one video; a page (.html) shows several")
             files.check_new(path, "--events")
-        for source in sources if self.draw is not None else ():
-            container_of(self.drawn(source, sources))
-            files.check_new(self.drawn(source, sources), "--draw")
+        drawn = [] if self.draw is None else [self.drawn(source, sources) for source in sources]
+        for number, path in enumerate(drawn):
+            container_of(path)
+            files.check_new(path, "--draw")
+            if path in drawn[:number]:
+                raise UsageError(f"--draw {self.draw}: two of the videos are called {path.stem}; name them one by one")
 
     def drawn(self, source: str, sources: Sequence[str]) -> Path:
         """Return where the annotated video of a source goes."""

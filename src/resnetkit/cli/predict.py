@@ -96,7 +96,7 @@ def predict(
     if videos.are_videos(sources, rate=rate):
         del folders["--draw"]
         videos.refuse_of_pictures(folders | {"--group-by": group_by, "--output DIR/": output if in_bulk else None})
-        wanted = videos.checked(sources, of_videos)
+        wanted = videos.checked(sources, of_videos, output=output)
         with watching(quiet=quiet) as console:
             return videos.predict_videos(
                 _opened(model, given, console), wanted, console, top_k=top_k, batch_size=batch_size, output=output,

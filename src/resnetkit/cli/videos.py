@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ import click
 
 from resnetkit.cli.progress import ConsoleWatcher
 from resnetkit.data.opening.video import is_stream, is_video
-from resnetkit.errors import InterruptedRun, signal_of
+from resnetkit.errors import DataError, InterruptedRun, signal_of
 
 if TYPE_CHECKING:
     from resnetkit.api import Model
@@ -87,14 +88,23 @@ class Checked:
     smoothing: str
 
 
-def checked(sources: Sequence[str], asked: Asked) -> Checked:
-    """Return what is asked for; raises `UsageError` for what has no meaning."""
+def checked(sources: Sequence[str], asked: Asked, *, output: str | None) -> Checked:
+    """Return what is asked for; raises `UsageError` for what has no meaning, and for paths that are not there."""
     from resnetkit.api.video import Made
     from resnetkit.inference.video.events import Wanted
     from resnetkit.inference.video.looking import Looking, every
     from resnetkit.inference.video.smoothing import asked as smoothing
 
     asked.refuse_for_clips()
+    sources = list(dict.fromkeys(sources))
+    for source in sources:
+        if not is_stream(source) and not Path(source).exists():
+            raise click.UsageError(f"{source}: no such file")
+    written = [Path(path).absolute() for path in (output, asked.draw, *asked.events) if path is not None]
+    if twice := next((path for number, path in enumerate(written) if path in written[:number]), None):
+        raise click.UsageError(f"{twice.name} is to hold two things: name a file for each")
+    if asked.min_event is not None and not asked.events:
+        raise click.UsageError("--min-event is of events: add --events FILE")
     made = Made(
         events=tuple(map(Path, asked.events)), draw=None if asked.draw is None else Path(asked.draw),
         wanted=Wanted(least=asked.min_event or 0.0),
@@ -123,6 +133,9 @@ def predict_videos(
     )  # fmt: skip
     live, place = any(map(is_stream, sources)), output or next(iter(asked.events), asked.draw)
     kept = [Path(f"{place}.seen{number or ''}") for number in range(len(sources)) if place is not None and not live]
+    for path in map(Path, [*([output] if output else []), *asked.events] if any(map(Path.exists, kept)) else []):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of a command that was killed
+            left.unlink(missing_ok=True)
     gives: RowOf = opened.gives if asked.aggregate is None else "cases"
     tally, stopped = outputs.Tally(gives, gives != "cases"), None
     with contextlib.ExitStack() as stack:
@@ -135,14 +148,14 @@ def predict_videos(
             for number, source in enumerate(sources):
                 here = replace(looking, kept=kept[number] if kept else None)
                 with contextlib.closing(_answers(opened, source, here, asked, maker, top_k=top_k)) as answers:
-                    for prediction in answers:
+                    for prediction in answers if len(sources) == 1 else _or_an_error(answers, source, asked):
                         write(prediction)
                         tally.add(prediction)
                         show(tally.total, None)
         except KeyboardInterrupt as interrupt:
             if kept:
                 raise InterruptedRun(
-                    f"stopped after {tally.total:,} frames, which {kept[0]} keeps: the same command goes on",
+                    f"stopped; what was seen is kept in {kept[0]}: the same command goes on",
                     signal_number=signal_of(interrupt),
                 ) from None
             stopped = signal_of(interrupt)  # a stream has no end but this: what came is written
@@ -153,6 +166,20 @@ def predict_videos(
     if output is not None or tally.errors or tally.unread or stopped:
         console.note(f"{tally}" + (f"; rows in {output}" if output else ""))
     return tally.exit_code if stopped is None else 128 + stopped
+
+
+def _or_an_error(answers: Generator[Prediction], source: str, asked: Asked) -> Generator[Prediction]:
+    """Yield the answers for a video among several, and one that says why where it cannot be read."""
+    from resnetkit.inference.prediction import Moment, Prediction
+
+    try:
+        yield from answers
+    except DataError as error:
+        of_frame = asked.aggregate is None
+        yield Prediction(
+            source=source, status="error", error=str(error), moment=Moment(frame=0, time=0.0) if of_frame else None,
+            pictures=None if of_frame else 0,
+        )  # fmt: skip
 
 
 def _answers(

@@ -15,6 +15,7 @@ from resnetkit.exporting.parity import Parity
 from resnetkit.exporting.script import needed
 from resnetkit.models.checkpoint import DETECTION, MULTILABEL, Header
 from resnetkit.models.choice import choice_in
+from resnetkit.models.decision import Decision
 from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.words import NO_MEDICAL_DEVICE, percent
 
@@ -36,6 +37,7 @@ def write_card(exported: Exported, parity: Parity, whose: str, cost: Cost | None
         _trained_on(header),
         f"Licence of the weights: {header.license_in_short}{', in full in ' + LICENSE if header.license_text else ''}.",
         _input(exported),
+        _costs(header),
         "" if cost is None else _cost(cost),
         f"Compared with the original on {whose}: {_same(header, parity)} (parity.json).",
         NO_MEDICAL_DEVICE,
@@ -191,6 +193,19 @@ def _input(exported: Exported) -> str:
     return (
         f"The model reads normalised images [N, {', '.join(map(str, (preprocess.channels, *preprocess.frame)))}] and "
         "answers with logits: preprocess.json says what comes before it, and predict.py does it."
+    )
+
+
+def _costs(header: Header) -> str:
+    """Say by which costs of errors it decides, which whoever reads probabilities has to do too."""
+    costs = header.decision.costs if isinstance(header.decision, Decision) else None
+    if costs is None:
+        return ""
+    return (
+        f"It decides by what errors cost ({costs.words(header.classes)}, others 1): the class told is that of the "
+        "least expected cost, which need not be the most probable one. predict.py does so; whoever reads probabilities "
+        "has to (decision.costs in record.json). An accuracy above that was measured before the costs were given is "
+        "that of the most probable classes."
     )
 
 

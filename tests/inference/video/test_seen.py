@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,10 @@ def test_one_answer_for_a_whole_video_and_fewer_frames(predict: Callable[..., tu
         (("clip.mp4", "--aggregate", "mean", "--smooth", "3 of 5"), "--smooth is of frames"),
         (("clip.mp4", "--rate", "25"), "a rate is for folders of frames"),
         (("model.safetensors", "--smooth", "3 of 5"), "--rate 25"),
+        (("clip.mp4", "--min-event", "1"), "add --events"),
+        (("clip.mp4", "--output", "a.csv", "--events", "a.csv"), "a.csv is to hold two things"),
+        (("clip.mp4", "more/clip.mp4", "--draw", "drawn"), "two of the videos are called clip"),
+        (("clip.mp4", "gone.mp4", "--output", "a.csv"), "gone.mp4: no such file"),
         (("clip.mp4", "model.safetensors"), "name them in two commands"),
         (("nowhere.mp4",), "nowhere.mp4"),
     ],
@@ -206,6 +211,8 @@ def test_one_answer_for_a_whole_video_and_fewer_frames(predict: Callable[..., tu
 def test_what_has_no_meaning_is_refused(
     predict: Callable[..., tuple[int, str, str]], given: tuple[str, ...], says: str
 ) -> None:
+    Path("more").mkdir()
+    Path("more/clip.mp4").symlink_to(Path("clip.mp4").resolve())
     code, _, said = predict(*given)
     assert code in (2, 3)
     assert says in said
@@ -258,3 +265,28 @@ def test_frames_in_a_folder_are_a_video_at_a_rate(predict: Callable[..., tuple[i
     code, out, _ = predict("frames", "--rate", "5", "--format", "csv")
     times = [row["time"] for row in csv.DictReader(out.splitlines())]
     assert (code, times[:3], len(times)) == (0, ["0.000", "0.200", "0.400"], len(GREYS))
+
+
+def test_a_broken_video_among_several_costs_itself(predict: Callable[..., tuple[int, str, str]]) -> None:
+    Path("broken.mp4").write_text("no video")
+    code, out, _ = predict("broken.mp4", "clip.mp4", "clip.mp4", "--format", "csv")
+    rows = list(csv.DictReader(out.splitlines()))
+    assert (code, len(rows)) == (4, 1 + len(GREYS))
+    assert "broken.mp4: cannot be read as a video" in rows[0]["error"]
+    code, out, _ = predict("clip.mp4", "broken.mp4", "--aggregate", "mean", "--format", "json")
+    assert (code, [told["pictures"] for told in json.loads(out)]) == (4, [len(GREYS), 0])
+
+
+def test_frames_of_a_stream_are_answered_as_they_come() -> None:
+    came: list[int] = []
+
+    def frames() -> Any:
+        for number, grey in enumerate(GREYS):
+            came.append(number)
+            yield Frame(number, number / 10, _grey(grey))
+            time.sleep(0.05)
+
+    answered = seen(of_brightness(), frames(), source="camera:0", live=True)
+    next(answered)
+    assert len(came) <= 3
+    answered.close()

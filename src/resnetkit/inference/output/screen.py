@@ -103,9 +103,15 @@ def _object_cells(one: Detected) -> list[str]:
 
 def _found_cells(prediction: Prediction) -> list[str]:
     if prediction.objects is None:
-        return [escaped(prediction.source), "error", ""]
+        return [_named(prediction), "error", ""]
     surest = [f"{escaped(one.label)} {percent(one.score)}" for one in prediction.objects[:1]]
-    return [escaped(prediction.source), escaped(counts_of(prediction.names)), *(surest or [""])]
+    return [_named(prediction), escaped(counts_of(prediction.names)), *(surest or [""])]
+
+
+def _named(prediction: Prediction) -> str:
+    """Return what a row is of: a picture, or a moment of a video."""
+    moment = prediction.moment
+    return escaped(prediction.source) + ("" if moment is None else f" at {moment.time:.2f} s")
 
 
 def _cases_told(rows: Sequence[Prediction]) -> tuple[Sequence[str], list[list[str]]]:
@@ -118,7 +124,7 @@ def _cases_told(rows: Sequence[Prediction]) -> tuple[Sequence[str], list[list[st
 
 def _cells(prediction: Prediction) -> list[str]:
     """Return the cells under `_HEADER`."""
-    source = escaped(prediction.source)
+    source = _named(prediction)
     if prediction.label is None or prediction.probability is None:
         return [source, "error", "", ""]
     if prediction.labels is not None:

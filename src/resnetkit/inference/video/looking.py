@@ -153,8 +153,8 @@ def _seen(predictor: Predictor, video: Moving, looking: Looking) -> Generator[Se
 
     def anew(frames: Iterator[Frame]) -> Generator[Seen]:
         return seen(
-            predictor, frames, source=video.about.source, images=looking.images, batch_size=looking.batch_size,
-            threads=looking.threads,
+            predictor, frames, source=video.about.source, images=looking.images, live=video.about.live,
+            batch_size=looking.batch_size, threads=looking.threads,
         )  # fmt: skip
 
     if looking.kept is None:

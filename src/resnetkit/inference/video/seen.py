@@ -45,12 +45,13 @@ class Seen:
 
 
 def seen(
-    predictor: Predictor, frames: Iterable[Frame], *, source: str, images: bool = False, batch_size: int | None = None,
-    threads: int | None = None,
+    predictor: Predictor, frames: Iterable[Frame], *, source: str, images: bool = False, live: bool = False,
+    batch_size: int | None = None, threads: int | None = None,
 ) -> Generator[Seen]:  # fmt: skip
     """Yield what is seen on each frame, in order; memory does not grow with their number.
 
-    `images`: whether these come along, to be drawn on.
+    `images`: whether these come along, to be drawn on. Of a `live` stream each frame is answered as it comes, since the
+    next may be long in coming.
     """
     waiting: deque[Frame] = deque()
     decoded = ahead(frames, limit=_DECODED_AHEAD)
@@ -60,7 +61,8 @@ def seen(
             waiting.append(frame if images else replace(frame, image=None))
             yield _picture(frame, source)
 
-    answered = predictor.answered_of(pictures(), batch_size=batch_size, threads=threads)
+    one_by_one = 1 if live and batch_size is None else None
+    answered = predictor.answered_of(pictures(), count=one_by_one, batch_size=batch_size, threads=threads)
     with contextlib.closing(decoded), contextlib.closing(answered):
         for batch, outputs in answered:
             rows = iter(() if outputs is None else predictor.decision.probabilities(outputs))
