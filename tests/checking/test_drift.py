@@ -107,14 +107,29 @@ def test_copies_of_the_picture_before_do_not_count(lookout: Lookout) -> None:
     assert lookout.copies <= 110
 
 
-def test_a_scene_that_lasts_raises_an_alarm_only_where_the_reference_has_nothing_like_it(lookout: Lookout) -> None:
-    ordinary = features(1, 9).repeat(2_000, axis=0)
-    assert watched(lookout, ordinary) is None
-    assert lookout.counted == 1
-    dark = np.linspace(0, 90, CHANNELS, dtype=np.float32)[None].repeat(2_000, axis=0)
-    at = watched(lookout, dark)
-    assert at is not None
+@pytest.mark.parametrize("lasting", [features(1, 9)[0], np.zeros(CHANNELS, np.float32)])
+def test_a_scene_that_lasts_counts_once_in_sixty_copies_and_is_told_in_the_end(
+    lookout: Lookout, lasting: np.ndarray
+) -> None:
+    assert watched(lookout, lasting[None].repeat(180, axis=0)) is None
+    assert lookout.counted == 3
+    assert watched(lookout, lasting[None].repeat(3_600, axis=0), since=180) is not None
     assert lookout.counted < 40
+    alarm = lookout.alarm()
+    assert alarm.still == 60 * (lookout.counted - 1)
+    assert f"stands still, {alarm.still:,} copies in a row" in alarm.words
+    lookout.restart()
+    assert watched(lookout, features(100, 6)) is None
+
+
+def test_copies_of_usual_pictures_raise_no_more_alarms_than_stated(lookout: Lookout) -> None:
+    alarms = 0
+    for row in features(1_500, 13).repeat(2, axis=0):
+        if lookout.see(Sighting(1, "it"), BLANK, row) == "alarm":
+            alarms += 1
+            lookout.restart()
+    assert alarms <= 2
+    assert lookout.counted >= 1_450
 
 
 def test_what_comes_in_groups_is_less_than_it_looks() -> None:

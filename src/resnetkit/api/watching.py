@@ -19,7 +19,7 @@ import numpy as np
 from resnetkit.api.model import Model, load
 from resnetkit.api.references import feature_engine, reference_for
 from resnetkit.checking.drift.chart import check_every
-from resnetkit.checking.drift.lookout import ENOUGH, Alarm, Lookout, Sighting
+from resnetkit.checking.drift.lookout import ENOUGH, STILL, Alarm, Lookout, Sighting
 from resnetkit.checking.drift.reference import MOST_PICTURES, Batch, spread
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.frames import of_files
@@ -38,7 +38,7 @@ from resnetkit.watcher import Watcher
 Order = Literal["name", "time"]
 # Frames of a video that was given as reference stay on one side of a division where they are nearer than that.
 _TOGETHER_S = 10.0
-_LOOK_AGAIN_S, _STILL_TOLD = 1.0, 60
+_LOOK_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,8 +147,8 @@ def watch(
             if not np.isfinite(features).all():
                 raise DataError(predictor.not_finite(read.source))
             said = lookout.see(sighting, read.pixels, features)
-            if said == "copy" and lookout.still == _STILL_TOLD:
-                watcher.note(f"{sighting.words}: the picture stands still, {_STILL_TOLD} copies in a row")
+            if lookout.still == STILL:
+                watcher.note(f"{sighting.words}: the picture stands still, {STILL} copies in a row")
             if said != "alarm":
                 continue
             alarms.append(lookout.alarm())

@@ -9,15 +9,15 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from resnetkit.checking.drift.chart import MOST_DEVIATIONS, Chart, Space, components_of, limit
+from resnetkit.checking.drift.chart import Chart, Space, components_of, limit
 from resnetkit.checking.drift.looks import Difference, differences, looks_of
 from resnetkit.checking.drift.reference import Reference
 
 # A picture nearer to the last one that counted than this share of how far two of the reference are apart is a copy.
 _COPY = 0.35
-# A scene that lasts counts once; one that the reference has nothing like counts again, once in so many copies.
-_STILL = 60
-_UNLIKE = 0.95 * MOST_DEVIATIONS
+# A scene that lasts counts once in so many copies. Not only one that the reference has nothing like: with 208 pictures
+# of traffic lights a black frame lies nearer to the reference's mean and to its nearest picture than many of its own.
+STILL = 60
 # Below that a change of all pictures that is plain to the eye may be missed (benchmarks/watching.py).
 ENOUGH = 50
 _KEPT, _SHOWN, _SIDE = 256, 12, 128
@@ -56,13 +56,15 @@ class Shown:
 class Alarm:
     """Pictures are no longer like the reference: `since` when, as far as `at` could tell, and `differing` of them.
 
-    `shown`: those of the last 256 that say it most. `earlier`: it began before what is remembered.
+    `shown`: those of the last 256 that say it most. `earlier`: it began before what is remembered. `still`: how many
+    copies in a row came before it.
     """
 
     at: Sighting
     since: Sighting
     differing: int
     earlier: bool
+    still: int
     level: float
     limit: float
     looks: tuple[Difference, ...]
@@ -73,16 +75,17 @@ class Alarm:
         """Say it in a line."""
         before = " or before" if self.earlier else ""
         plain = "; ".join(look.words for look in self.looks) or "what the network sees, nothing plain to the eye"
+        lasts = f"; the picture stands still, {self.still:,} copies in a row" if self.still >= STILL else ""
         return (
             f"since {self.since.words}{before} the pictures differ from the reference: {plain}; told at "
-            f"{self.at.words}, after {self.differing:,} that count"
+            f"{self.at.words}, after {self.differing:,} that count{lasts}"
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
         return {
             "at": self.at.to_json(), "since": self.since.to_json(), "or_before": self.earlier,
-            "differing": self.differing, "level": self.level, "limit": self.limit,
+            "differing": self.differing, "still": self.still, "level": self.level, "limit": self.limit,
             "looks": {
                 look.name: {"now": look.now, "reference": look.reference, "deviations": look.deviations}
                 for look in self.looks
@@ -134,8 +137,7 @@ class Lookout:
             self._in_a_row = 0
             return False
         self._in_a_row += 1
-        unlike = np.sqrt(np.square(scores).mean()) > _UNLIKE
-        return not (unlike and self._in_a_row % _STILL == 0)
+        return self._in_a_row % STILL != 0
 
     @property
     def still(self) -> int:
@@ -150,7 +152,7 @@ class Lookout:
         kept = min(differing, len(self._pixels))
         return Alarm(
             at=remembered[-1], since=remembered[-differing], differing=differing,
-            earlier=differing == len(self.chart.memory), level=self.chart.level, limit=self.chart.limit,
+            earlier=differing == len(self.chart.memory), still=self.still, level=self.chart.level, limit=self.chart.limit,
             looks=differences(np.stack(list(self._looks)[-kept:]), self.reference.looks),
             shown=self._most(since, kept),
         )  # fmt: skip
