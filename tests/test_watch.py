@@ -1,6 +1,7 @@
 """`watch` from end to end: pictures, videos and folders held against a model's reference, and what comes of that."""
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from PIL import Image
 import resnetkit as rk
 from resnetkit.api import references, watching
 from resnetkit.checking.drift import reference as drift
+from resnetkit.cli.watch import _wrapped
 from resnetkit.data.dataset import Item
 from resnetkit.data.prepared import Part
 from resnetkit.errors import UsageError
@@ -121,12 +123,16 @@ def test_exports_carry_the_reference_but_not_that_of_patients_or_of_other_arithm
 def test_an_alarm_has_its_own_exit_code_calls_a_program_and_shows_the_pictures(
     kept: Path, finished: rk.Run, resnetkit: Callable[..., Output]
 ) -> None:
-    program = f'{sys.executable} -c \'import sys; open("told.json", "w").write(sys.stdin.read())\''
-    code, out, _ = resnetkit(
-        "watch", kept / "changed", "--model", finished.folder.path, "--reference", kept / "usual.npz",
+    does = (
+        'import os, sys; open("told.json", "w").write(sys.stdin.read()); sys.exit(3 + (not os.path.sameopenfile(1, 2)))'
+    )
+    program = f"{sys.executable} -c '{does}'"
+    code, out, err = resnetkit(
+        "watch", kept / "changed", "--model", finished.folder.path, "--reference", kept / "usual.npz", "--quiet",
         "--false-alarm-every", 1_000, "--call", program, "--report", "shown", "--format", "json", "--threads", 1,
     )  # fmt: skip
     assert code == 8
+    assert "ended with 3" in err
     [alarm] = json.loads(out)["alarms"]
     assert alarm == json.loads(Path("told.json").read_text())
     assert 29 <= alarm["since"]["picture"] <= 34
@@ -183,15 +189,24 @@ def test_too_few_pictures_say_nothing_and_broken_ones_are_counted(
         (("--call", "no-such-program"), "there is no such program"),
         (("--follow",), "--follow watches one folder"),
         (("--save-reference", "usual.npz"), "is there already"),
+        (("--save-reference", "usual.npz/there"), "cannot be written to"),
+        (("--report", "usual.npz"), "is a file"),
+        (("--report", "usual.npz/there"), "cannot be written to"),
+        (("--report", "earlier"), "has an earlier report in it (watch.json); name another folder"),
+        (("gone.mp4",), "gone.mp4: no such file"),
+        (("--reference", "usual.npz"), "is no reference, or damaged"),
         (("--every", "0s"), "--every 0s"),
     ],
 )
 def test_wrong_usage_is_one_line(
     more: tuple[object, ...], says: str, finished: rk.Run, kept: Path, resnetkit: Callable[..., Output]
 ) -> None:
-    Path("usual.npz").write_bytes(b"")
+    Path("usual.npz").write_bytes(b"PK")
+    Path("earlier").mkdir()
+    Path("earlier/watch.json").write_text("{}")
     code, _, err = resnetkit("watch", kept / "today" / "0000.png", "--model", finished.folder.path, *more)
-    assert (code, says in err) == (2, True)
+    assert (code, says in err) == (3 if "--reference" in more else 2, True)
+    assert len(err.splitlines()) <= 2
 
 
 def test_a_model_without_a_reference_says_how_to_get_one(resnetkit: Callable[..., Output], kept: Path) -> None:
@@ -201,8 +216,6 @@ def test_a_model_without_a_reference_says_how_to_get_one(resnetkit: Callable[...
 
 
 def test_pictures_come_in_the_order_in_which_they_were_written(kept: Path, finished: rk.Run, tmp_path: Path) -> None:
-    import os
-
     folder = written(tmp_path / "backwards", scenes(6, 7))
     for number, path in enumerate(sorted(folder.iterdir())):
         os.utime(path, (1e9 - number, 1e9 - number))
@@ -236,3 +249,54 @@ def test_a_folder_is_followed_until_ctrl_c(
     monkeypatch.setattr(watching.time, "sleep", wait)
     found = rk.watch(folder, model=finished.folder.path, reference=kept / "usual.npz", follow=True, threads=1)
     assert found.counted + found.copies == 7
+    assert found.signal == 2
+
+
+def test_pictures_dated_in_the_future_are_followed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = written(tmp_path / "ahead", scenes(2, 8))
+    os.utime(folder / "0001.png", (9e9, 9e9))
+    os.utime(folder / "0000.png", (1e9, 1e9))
+    slept: list[float] = []
+    monkeypatch.setattr(watching.time, "sleep", slept.append)
+    found = watching._followed(str(folder))
+    assert next(found).picture.source.endswith("0000.png")
+    assert not slept
+    assert next(found).picture.source.endswith("0001.png")
+    assert len(slept) == 1
+
+
+def test_ctrl_c_ends_with_what_was_seen_and_a_broken_video_costs_itself(
+    kept: Path, finished: rk.Run, tmp_path: Path, resnetkit: Callable[..., Output], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    ask = ("--model", finished.folder.path, "--reference", kept / "usual.npz", "--threads", 1, "--quiet")
+    few = written(tmp_path / "few", scenes(3, 6))
+    code, out, err = resnetkit("watch", broken, few, *ask, "--report", "whole")
+    assert (code, "3 pictures (and 1 that cannot be read" in out, "broken.mp4" in err) == (4, True, True)
+    see, seen = watching.Lookout.see, list[object]()
+
+    def interrupted(*given: object) -> object:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(see(*given))  # type: ignore[arg-type]
+        return seen[-1]
+
+    monkeypatch.setattr(watching.Lookout, "see", interrupted)
+    code, out, _ = resnetkit("watch", few, *ask, "--report", "part")
+    assert (code, out.startswith("2 pictures, then interrupted: too few")) == (130, True)
+    told = [json.loads(Path(place, "watch.json").read_text()) for place in ("whole", "part")]
+    assert [(one["counted"], one["unreadable"], one["interrupted"]) for one in told] == [(3, 1, False), (2, 0, True)]
+    assert watching.Watched(
+        model="m", reference="r", every=1, counted=1, copies=1, unreadable=0, level=0, limit=1
+    ).words.startswith("1 picture (and 1 copy of")  # fmt: skip
+
+
+def test_an_alarm_is_wrapped_for_people_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "alarm: since picture 305 (dark/00304.png) the pictures differ from the reference: " + "darker " * 12
+    assert _wrapped(text) == text
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    lines = _wrapped(text).splitlines()
+    assert len(lines) == 3
+    assert max(map(len, lines)) <= 80
+    assert all(line.startswith("  ") for line in lines[1:])

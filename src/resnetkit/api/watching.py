@@ -26,14 +26,16 @@ from resnetkit.data.frames import of_files
 from resnetkit.data.opening.images import IMAGE_SUFFIXES
 from resnetkit.data.opening.video import Thinned, is_stream, is_video, open_video
 from resnetkit.data.sources import open_pictures
-from resnetkit.errors import DataError, UsageError, problem_line
+from resnetkit.data.sources.no_data import missing
+from resnetkit.errors import DataError, ResNetKitError, UsageError, problem_line, signal_of
 from resnetkit.exporting import folder as exports
-from resnetkit.files import write_text
+from resnetkit.files import check_new, write_text
 from resnetkit.inference.given import Picture, pictures_of
 from resnetkit.inference.predictor import Predictor, Read
 from resnetkit.inference.video.looking import every as thinned_by
 from resnetkit.runtime import Precision
 from resnetkit.watcher import Watcher
+from resnetkit.words import counted
 
 Order = Literal["name", "time"]
 # Frames of a video that was given as reference stay on one side of a division where they are nearer than that.
@@ -46,7 +48,8 @@ class Watched:
     """What came of watching: `alarms`, how many pictures were `counted`, and how many were not and why.
 
     `level` and `limit`: where the chart stood at the end, and what it may not pass; `reference`: of what, in words;
-    `every`: so many pictures lie between two false alarms, or more; `unread`: a line for each of the first ones.
+    `every`: so many pictures lie between two false alarms, or more; `unread`: a line for each of the first ones;
+    `signal`: that of Ctrl-C (2) or of whatever ended the watch before its sources did, 0 without.
     """
 
     model: str
@@ -57,22 +60,23 @@ class Watched:
     unreadable: int
     level: float
     limit: float
+    signal: int = 0
     alarms: tuple[Alarm, ...] = ()
     unread: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def words(self) -> str:
         """Say it: the alarms, or why there is none."""
-        left = [f"{self.copies:,} copies of their neighbours"] * bool(self.copies)
+        left = [f"{self.copies:,} {'copy' if self.copies == 1 else 'copies'} of their neighbours"] * bool(self.copies)
         left += [f"{self.unreadable:,} that cannot be read"] * bool(self.unreadable)
         besides = f" (and {' and '.join(left)}, which do not count)" if left else ""
-        seen = f"{self.counted:,} pictures{besides}"
+        seen = f"{counted(self.counted, 'picture')}{besides}{', then interrupted' * bool(self.signal)}"
         if self.alarms:
-            return f"{len(self.alarms)} alarm{'s' * (len(self.alarms) > 1)} in {seen}"
+            return f"{counted(len(self.alarms), 'alarm')} in {seen}"
         if self.counted < ENOUGH:
             return f"{seen}: too few to say anything, from {ENOUGH} on a plain change of all of them is seen"
         return (
-            f"no alarm: {seen} are like the reference of {self.reference}, as far as can be seen; "
+            f"no alarm: {seen}, like the reference of {self.reference}, as far as can be seen; "
             f"the chart stands at {self.level / self.limit:.0%} of its limit"
         )
 
@@ -81,7 +85,8 @@ class Watched:
         return {
             "model": self.model, "reference": self.reference, "false_alarm_every": self.every,
             "counted": self.counted, "copies": self.copies, "unreadable": self.unreadable,
-            "enough": self.counted >= ENOUGH, "level": self.level, "limit": self.limit,
+            "interrupted": bool(self.signal), "enough": self.counted >= ENOUGH,
+            "level": self.level, "limit": self.limit,
             "alarms": [alarm.to_json() for alarm in self.alarms],
         }  # fmt: skip
 
@@ -113,9 +118,10 @@ def watch(
     folder, whose new pictures are watched as they come. What is nearly the picture that counted last does not count.
     `reference` is a file `reference.npz` or pictures that the model did not learn from; without it the file beside the
     model. `save_reference` keeps it. An alarm is false once in `false_alarm_every` pictures like the reference,
-    or less often; it ends the watch, or with `keep_watching` begins it anew. Pictures of an alarm go to the folder
-    `report`. A stream ends by Ctrl-C. Raises `UsageError` for a model without a reference, `DataError` for one that
-    does not fit.
+    or less often; it ends the watch, or with `keep_watching` begins it anew. Pictures of an alarm go to the new folder
+    `report`, and what was seen, at each alarm and however the watch ends. Ctrl-C ends it with what was seen; a video
+    that breaks costs itself. Raises `UsageError` for a model without a reference and for what cannot be written,
+    `DataError` for a reference that does not fit, `NetworkError` for a stream that is given up.
     """
     watcher = watcher or Watcher()
     check_every(false_alarm_every)
@@ -129,42 +135,54 @@ def watch(
     looking = _Looking(
         predictor, thinned=thinned, order=order, threads=opened.runtime.threads, say=watcher.note
     )  # fmt: skip
+    found = _followed(str(sources[0])) if follow else looking.pictures(sources)
     kept = reference_for(opened, engine, None if reference is None else str(reference), looking.of_reference)
     if save_reference is not None:
         kept.write(Path(save_reference))
     lookout = Lookout(kept, every=false_alarm_every)
     watcher.note(f"held against {kept.words}; a false alarm once in {false_alarm_every:,} pictures or less often")
     live = follow or any(is_stream(str(source)) for source in sources)
-    found = _followed(str(sources[0])) if follow else looking.pictures(sources)
-    alarms, unread, unreadable = list[Alarm](), list[str](), 0
-    with contextlib.suppress(*([KeyboardInterrupt] if live else [])), watcher.counting("watching") as progress:
-        for sighting, read, features in looking.at(found, live=live):
-            progress(sighting.number, None)
-            if read.pixels is None:
-                unreadable += 1
-                unread += [str(read.error)] * (unreadable <= 10)
-                continue
-            if not np.isfinite(features).all():
-                raise DataError(predictor.not_finite(read.source))
-            said = lookout.see(sighting, read.pixels, features)
-            if lookout.still == STILL:
-                watcher.note(f"{sighting.words}: the picture stands still, {STILL} copies in a row")
-            if said != "alarm":
-                continue
-            alarms.append(lookout.alarm())
-            _tell(alarms[-1], lookout, len(alarms), report=report)
-            on_alarm(alarms[-1])
-            if not keep_watching:
-                break
-            lookout.restart()
-    return _written(
-        Watched(
+    alarms, unread, unreadable, signal = list[Alarm](), list[str](), 0, 0
+
+    def so_far() -> Watched:
+        watched = Watched(
             model=opened.name, reference=kept.words, every=false_alarm_every, counted=lookout.counted,
             copies=lookout.copies, unreadable=unreadable, level=lookout.chart.level, limit=lookout.chart.limit,
-            alarms=tuple(alarms), unread=tuple(unread),
-        ),
-        report,
-    )  # fmt: skip
+            signal=signal, alarms=tuple(alarms), unread=tuple(unread),
+        )  # fmt: skip
+        if report is not None:
+            text = json.dumps(watched.to_json(), ensure_ascii=False, indent=1)
+            write_text(Path(report) / "watch.json", text + "\n")
+        return watched
+
+    try:
+        with watcher.counting("watching") as progress:
+            for sighting, read, features in looking.at(found, live=live):
+                progress(sighting.number, None)
+                if read.pixels is None:
+                    unreadable += 1
+                    unread += [str(read.error)] * (unreadable <= 10)
+                    continue
+                if not np.isfinite(features).all():
+                    raise DataError(predictor.not_finite(read.source))
+                said = lookout.see(sighting, read.pixels, features)
+                if lookout.still == STILL:
+                    watcher.note(f"{sighting.words}: the picture stands still, {STILL} copies in a row")
+                if said != "alarm":
+                    continue
+                alarms.append(lookout.alarm())
+                _tell(alarms[-1], lookout, len(alarms), report=report)
+                so_far()
+                on_alarm(alarms[-1])
+                if not keep_watching:
+                    break
+                lookout.restart()
+    except KeyboardInterrupt as stopped:
+        signal = signal_of(stopped)
+    except ResNetKitError:
+        watcher.note(so_far().words)
+        raise
+    return so_far()
 
 
 def _check(
@@ -176,10 +194,17 @@ def _check(
         raise UsageError(f"unknown order {order!r}: choose name, time")
     if follow and (len(sources) != 1 or not Path(sources[0]).is_dir()):
         raise UsageError("--follow watches one folder: name it alone")
-    if report is not None and Path(report).exists() and not Path(report).is_dir():
-        raise UsageError(f"--report {report}: is a file; name a folder")
-    if save is not None and Path(save).exists():
-        raise UsageError(f"--save-reference {save}: is there already; name another file")
+    for source in map(str, sources):
+        if is_video(source) and not is_stream(source) and not Path(source).exists():
+            raise missing(source)
+    if save is not None:
+        check_new(Path(save), "--save-reference")
+    if report is not None:
+        if (Path(report) / "watch.json").exists():
+            raise UsageError(f"--report {report}: has an earlier report in it (watch.json); name another folder")
+        if Path(report).exists() and not Path(report).is_dir():
+            raise UsageError(f"--report {report}: is a file; name a folder")
+        check_new(Path(report) / "watch.json", "--report")
 
 
 def _load(model: str | Path, device: str, threads: int | None, watcher: Watcher) -> Model:
@@ -212,7 +237,7 @@ class _Looking:
         parts: list[Iterator[_Found]] = []
         for video, some in itertools.groupby(map(str, sources), key=is_video):
             if video:
-                parts += [self._frames(one) for one in some]
+                parts += [self._frames_or_why(one) for one in some]
             else:
                 parts.append(_of_dataset(self._ordered(open_pictures(*some)), self.predictor))
         return itertools.chain.from_iterable(parts)
@@ -271,6 +296,18 @@ class _Looking:
                 block = f"{source} {math.floor(frame.time / _TOGETHER_S)}"
                 yield _Found(picture=Picture(name, opened), time=frame.time, group=block)
 
+    def _frames_or_why(self, source: str) -> Iterator[_Found]:
+        """Yield frames, and of a video that breaks one more, which cannot be read."""
+        try:
+            yield from self._frames(source)
+        except DataError as error:
+            why = error
+
+            def opened(page: int) -> Any:
+                raise why
+
+            yield _Found(picture=Picture(source, opened))
+
     def _ordered(self, pictures: Dataset) -> Dataset:
         if self.order == "name":
             return pictures
@@ -304,26 +341,33 @@ def _of_dataset(pictures: Dataset, predictor: Predictor) -> Iterator[_Found]:
 def _followed(folder: str) -> Iterator[_Found]:
     """Yield the pictures that a folder has and gets, for ever, in the order in which they were written.
 
-    One counts when nothing has been written to it for a second. Memory: a number for each name.
+    One counts when nothing has been written to it for a second; of one that is dated in the future that is seen by
+    looking twice. Memory: a number for each name.
     """
-    taken: set[int] = set()
+    taken, before = set[int](), dict[str, tuple[float, int]]()
     while True:
-        waited = time.time() - _LOOK_AGAIN_S
-        for written, path in sorted(_files(folder)):
-            if hash(path) not in taken and written <= waited:
-                taken.add(hash(path))
-                yield from (_Found(picture=one) for one in pictures_of([path])[0])
+        waited, pending = time.time() - _LOOK_AGAIN_S, dict[str, tuple[float, int]]()
+        for written, path, size in sorted(_files(folder)):
+            if hash(path) in taken:
+                continue
+            if written > waited and before.get(path) != (written, size):
+                pending[path] = written, size
+                continue
+            taken.add(hash(path))
+            yield from (_Found(picture=one) for one in pictures_of([path])[0])
+        before = pending
         time.sleep(_LOOK_AGAIN_S)
 
 
-def _files(folder: str) -> Iterator[tuple[float, str]]:
+def _files(folder: str) -> Iterator[tuple[float, str, int]]:
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
                 path = os.path.join(place, name)
                 with contextlib.suppress(OSError):
-                    yield os.stat(path).st_mtime, path
+                    about = os.stat(path)
+                    yield about.st_mtime, path, about.st_size
 
 
 def _tell(alarm: Alarm, lookout: Lookout, number: int, *, report: str | Path | None) -> None:
@@ -333,10 +377,3 @@ def _tell(alarm: Alarm, lookout: Lookout, number: int, *, report: str | Path | N
     from resnetkit.report.drawing.alarms import draw
 
     draw(alarm, lookout.levels, Path(report) / f"alarm-{number}.png")
-
-
-def _written(watched: Watched, report: str | Path | None) -> Watched:
-    if report is not None:
-        text = json.dumps(watched.to_json(), ensure_ascii=False, indent=1)
-        write_text(Path(report) / "watch.json", text + "\n")
-    return watched

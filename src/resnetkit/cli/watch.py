@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from resnetkit.cli import options
-from resnetkit.cli.progress import watching
+from resnetkit.cli.progress import ConsoleWatcher, watching
 
 if TYPE_CHECKING:
     from resnetkit.api.watching import Watched
     from resnetkit.checking.drift.lookout import Alarm
-    from resnetkit.watcher import Watcher
 
 ALARM = 8
+_LONGEST_S = 60  # that a program may take for an alarm
+_STDERR = 2  # where its output goes: ours may be JSON
 
 
 @click.command()
@@ -44,7 +48,9 @@ ALARM = 8
 )  # fmt: skip
 @click.option("--follow", is_flag=True, help="SOURCE is a folder: watch what comes into it, until Ctrl-C.")
 @click.option("--keep-watching", is_flag=True, help="Begin anew after an alarm instead of ending.")
-@click.option("--call", metavar="PROGRAM", help="Run it with each alarm as JSON on its standard input.")
+@click.option(
+    "--call", metavar="PROGRAM", help="Run it with each alarm as JSON on its standard input, for 60 s at most."
+)
 @click.option("--report", metavar="DIR", help="Folder for watch.json and, of each alarm, its pictures and the chart.")
 @options.format_option("table", "json")
 @options.computing
@@ -61,7 +67,8 @@ def watch(sources: tuple[str, ...], call: str | None, form: str, quiet: bool, **
 
         def told(alarm: Alarm) -> None:
             if form == "table":
-                click.echo(f"alarm: {alarm.words}")
+                with _bar_aside(console):
+                    click.echo(_wrapped(f"alarm: {alarm.words}"))
             if program is not None:
                 program(alarm)
 
@@ -69,25 +76,58 @@ def watch(sources: tuple[str, ...], call: str | None, form: str, quiet: bool, **
     _show(found, form, given["report"])
     if found.alarms:
         return ALARM
+    if found.signal:
+        return 128 + found.signal
     if not found.unreadable:
         return 0
     return 4 if found.counted else 3
 
 
-def _program(call: str, console: Watcher) -> Callable[[Alarm], None]:
+@contextlib.contextmanager
+def _bar_aside(console: ConsoleWatcher) -> Iterator[None]:
+    """Take the progress bar away while a line goes to standard output."""
+    bar = console.bar
+    if bar is None:
+        yield
+        return
+    bar.stop()
+    try:
+        yield
+    finally:
+        bar.start()
+
+
+def _wrapped(text: str) -> str:
+    """Return text for people on a terminal in lines of 80 columns, for programs in one."""
+    from resnetkit.words import escaped
+
+    text = escaped(text)
+    if not sys.stdout.isatty():
+        return text
+    return textwrap.fill(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _program(call: str, console: ConsoleWatcher) -> Callable[[Alarm], None]:
     """Return what runs a program with an alarm; one that fails is told, and the watch goes on."""
     words = shlex.split(call)
     if not words or shutil.which(words[0]) is None:
         raise click.UsageError(f"--call {call}: there is no such program")
 
+    def failed(why: str) -> None:
+        with _bar_aside(console), contextlib.suppress(BrokenPipeError):
+            click.echo(f"resnetkit: --call {call}: {why}", err=True)
+
     def run(alarm: Alarm) -> None:
+        told = json.dumps(alarm.to_json())
         try:
-            done = subprocess.run(words, input=json.dumps(alarm.to_json()), text=True, check=False)
+            done = subprocess.run(words, input=told, stdout=_STDERR, text=True, check=False, timeout=_LONGEST_S)
         except OSError as error:
-            console.note(f"--call {call}: cannot be run ({error.strerror})")
-            return
-        if done.returncode:
-            console.note(f"--call {call}: ended with {done.returncode}")
+            failed(f"cannot be run ({error.strerror})")
+        except subprocess.TimeoutExpired:
+            failed(f"was ended after {_LONGEST_S} s; let it start what takes longer")
+        else:
+            if done.returncode:
+                failed(f"ended with {done.returncode}")
 
     return run
 

@@ -152,7 +152,8 @@ class Lookout:
         kept = min(differing, len(self._pixels))
         return Alarm(
             at=remembered[-1], since=remembered[-differing], differing=differing,
-            earlier=differing == len(self.chart.memory), still=self.still, level=self.chart.level, limit=self.chart.limit,
+            earlier=differing == len(self.chart.memory), still=self.still,
+            level=self.chart.level, limit=self.chart.limit,
             looks=differences(np.stack(list(self._looks)[-kept:]), self.reference.looks),
             shown=self._most(since, kept),
         )  # fmt: skip

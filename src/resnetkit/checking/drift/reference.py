@@ -137,13 +137,18 @@ def read(path: Path) -> Reference:
     except DataError:
         raise
     except (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: is no reference, or damaged ({error}); write it again") from error
+        raise DataError(
+            f"{path}: is no reference, or damaged ({error}): make it again by watch with --reference DATA "
+            "--save-reference FILE, DATA being pictures that the network did not learn from"
+        ) from error
 
 
 def is_reference(path: Path) -> bool:
-    """Tell whether a file is a reference, and not pictures as `.npz`."""
+    """Tell whether a file is a reference, and not pictures as `.npz`; of one that is cut off its reading says so."""
     try:
         with zipfile.ZipFile(path) as archive:
             return {"about.npy", "made.npy"} <= set(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
+    except zipfile.BadZipFile:
+        return path.suffix == ".npz"
+    except OSError:
         return False
