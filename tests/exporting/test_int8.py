@@ -63,6 +63,7 @@ def made(file: Path, labelled: Path, tmp_path_factory: pytest.TempPathFactory) -
     return rk.export(file, int8=True, calibrate=[labelled], images=[labelled], max_loss=0.5, output=output)
 
 
+@pytest.mark.slow
 def test_an_int8_export_is_scored_on_pictures_it_was_not_calibrated_on(made: Export) -> None:
     assert made.cost is not None
     assert (made.cost.calibrated_on, made.cost.pictures, made.cost.fp32) == (30, 30, 1.0)
@@ -73,6 +74,7 @@ def test_an_int8_export_is_scored_on_pictures_it_was_not_calibrated_on(made: Exp
     assert operators.count("FakeQuantize") > 20 or "i8" in (made.folder / "model.xml").read_text()
 
 
+@pytest.mark.slow
 def test_an_int8_export_is_a_model_and_says_so(made: Export, labelled: Path) -> None:
     model = rk.load(made.folder, threads=1)
     assert model.computes == "computing with OpenVINO in int8 on one core of the processor"
@@ -83,6 +85,7 @@ def test_an_int8_export_is_a_model_and_says_so(made: Export, labelled: Path) -> 
             rk.load(made.folder, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_what_costs_too_much_is_refused(
     file: Path, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from resnetkit.api.reporting import _predictions
 from resnetkit.inference.video.annotated import VideoWriter
 from resnetkit.report.drawing.frames import Annotator, bar
 
+pytestmark = pytest.mark.slow
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

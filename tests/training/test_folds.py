@@ -231,6 +231,7 @@ def test_the_page_and_the_list_of_runs_say_whose_figure_it_is(
     assert len(out.splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_folds_begin_with_the_same_weights_and_hold_out_nothing_these_know(tmp_path: Path) -> None:
     pixels, labels = arrays()
     first = rk.train((pixels[:12], labels[:12]), output=tmp_path / "first", **QUICK)
