@@ -39,7 +39,7 @@ class Thinned:
         if self.every < 1:
             raise UsageError(f"--every {self.every}: must be at least 1")
         if self.a_second is not None and not 0 < self.a_second < float("inf"):
-            raise UsageError(f"--per-second {self.a_second}: must be a number above 0")
+            raise UsageError(f"{self.a_second} frames a second: must be a number above 0")
 
     def takes(self, number: int, time: float, last: float | None) -> bool:
         """Tell whether a frame is looked at; `last` is the time of the one before that was, None before the first."""
