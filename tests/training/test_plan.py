@@ -68,6 +68,8 @@ def test_where_nothing_is_named_photos_begin_from_the_trunk(count: int) -> None:
     assert wanted(400, count, weights="none") is wanted(400, count, recipe="scratch") is None
     assert wanted(400, count, stem="cifar") is wanted(400, count, settings=("model.stem=cifar",)) is None
     assert wanted(400, count, image_size=63) is wanted(28, count, image_size=32) is None
+    assert wanted(400, count, image_size=80, image_width=48) is None
+    assert wanted(400, count, image_size=96, image_width=48) == TRUNK, "as many pixels as 68x68"
     assert wanted(28, count, settings=("model.width=32",)) is wanted(28, count, recipe="cifar10-fast") is None
 
 
@@ -90,7 +92,7 @@ def test_enlarged_pictures_are_whole_and_the_plan_says_why() -> None:
 
 def test_random_weights_are_explained_where_nobody_asked_for_them() -> None:
     for asked, why in (
-        ({}, "are for larger pictures, or fewer of them"), ({"image_size": 32}, "are for 64 pixels or more"),
+        ({}, "are for larger pictures, or fewer of them"), ({"image_size": 32}, "are for 64x64 pixels or more"),
         ({"weights": "none"}, None), ({"stem": "cifar"}, None), ({"model": "resnet18"}, None),
         ({"recipe": "scratch"}, None), ({"settings": ("model.width=32",)}, None),
     ):  # fmt: skip

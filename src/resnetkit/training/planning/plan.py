@@ -97,13 +97,20 @@ def _trunk_side(request: Request, *, median_side: int, num_pictures: int) -> int
     if stem != "auto":
         return (request.asked_side or FULL_SIDE) if stem == "imagenet" else None
     if median_side >= PHOTO_SIDE or (request.asked_side or 0) >= PHOTO_SIDE:
-        return None if (request.asked_side or FULL_SIDE) < LEAST_SIDE else request.asked_side or FULL_SIDE
-    if request.spec_changes or (request.asked_side or LEAST_SIDE) < LEAST_SIDE:
+        return None if _too_small(request) else request.asked_side or FULL_SIDE
+    if request.spec_changes or _too_small(request):
         return None
     side = side_for(median_side=median_side, num_pictures=num_pictures)
     if side is None and request.recipe is not None:  # one that begins with weights: there are no others
         side = side_for_trunk(median_side=median_side)
     return side and (request.asked_side or side)
+
+
+def _too_small(request: Request) -> bool:
+    """Tell whether so small pictures were asked for that the trunk is of no use."""
+    if request.image_size is None:
+        return False
+    return request.image_size * (request.image_width or request.image_size) < LEAST_SIDE**2
 
 
 def _transfer_record(architecture: str) -> str | None:
@@ -163,7 +170,7 @@ def decide(
         *plan_words.of_bands(preprocess, begins=origin is not None),
         *plan_words.of_windows(preprocess),
         *plan_words.of_crop(preprocess, sizes),
-        f"weights   {origin.name if origin else _words_of_scratch(request, size)}",
+        f"weights   {origin.name if origin else _words_of_scratch(request)}",
         *_beside(origin),
         f"changes   {plan_words.of_augment(recipe.augment)}",
         f"recipe    {plan_words.of_length(recipe, num_pictures)}",
@@ -321,13 +328,16 @@ def _with_changes(network: str, recipe: Recipe) -> str:
     return f"{network} with {changed}" if changed else network
 
 
-def _words_of_scratch(request: Request, size: int) -> str:
+def _words_of_scratch(request: Request) -> str:
     """Say that the weights are random, and why where no weights were spoken of."""
     said = "random (trained from scratch)"
     if request.weights != "auto" or request.recipe or request.named or request.stem != "auto" or request.spec_changes:
         return said
-    small = size < LEAST_SIDE and request.asked_side
-    why = f"are for {LEAST_SIDE} pixels or more" if small else "are for larger pictures, or fewer of them"
+    why = (
+        f"are for {LEAST_SIDE}x{LEAST_SIDE} pixels or more"
+        if _too_small(request)
+        else "are for larger pictures, or fewer of them"
+    )
     return f"{said}: those of ImageNet {why}"
 
 
