@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 import resnetkit as rk
-from resnetkit.api.evaluation import part_to_score
+from resnetkit.api.to_score import part_to_score
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.data.decoded.contents import digest_of_pixels
 from resnetkit.data.decoded.survey import survey

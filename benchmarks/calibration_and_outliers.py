@@ -14,8 +14,8 @@ import argparse
 import numpy as np
 
 from resnetkit.api import load
-from resnetkit.api.evaluation import part_to_score
 from resnetkit.api.model import Model
+from resnetkit.api.to_score import part_to_score
 from resnetkit.data.sources import open_data
 from resnetkit.data.targets import class_targets
 from resnetkit.evaluation.calibration import binned, cross_fitted, expected_error, fit_temperature, reliability

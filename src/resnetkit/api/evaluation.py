@@ -5,21 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from resnetkit.api.locating import are_unnamed, how_to_name
 from resnetkit.api.model import Model, load
 from resnetkit.api.pictures import draw_scores
-from resnetkit.api.remembering import by_memory, not_counted, without_choosers
 from resnetkit.api.sought import check_asked, sought_of
 from resnetkit.api.tasks import task_called
-from resnetkit.data.classes import renamed
-from resnetkit.data.dataset import Dataset
-from resnetkit.data.frames import of_files
-from resnetkit.data.groups import NoGroupsError
-from resnetkit.data.several import without_columns
-from resnetkit.data.sources import called, open_data
-from resnetkit.data.sources.columns import wanted
+from resnetkit.api.to_score import part_to_score
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.checkpoint import CLASSIFICATION, Deciding
 from resnetkit.models.costs import Costs
@@ -215,91 +207,6 @@ def fitted(
     return dataclasses.replace(decision, fitted_to=part.content)
 
 
-class ToScore(NamedTuple):
-    """The part to score and what it is called, what is worth saying, and how many pictures of it do not count.
-
-    `name`: what DATA is called in files; `dicom`: whether there are DICOM files among them.
-    """
-
-    part: Part
-    split: Scored
-    notes: list[str]
-    not_counted: int
-    name: str
-    dicom: bool
-
-
-def part_to_score(
-    *data: Any,
-    model: Model,
-    split: str = "auto",
-    rename: Mapping[str, str] | None = None,
-    bad_images: str = "stop",
-    limit: int | None = None,
-    group_by: str | None = None,
-    may_be_none: bool = False,
-    by: Sequence[str] = (),
-    watcher: Watcher | None = None,
-) -> ToScore:
-    """Read the pictures that `evaluate` scores; `UsageError` where the model has learnt from all of them.
-
-    Where there `may_be_none`, pictures that are in no group by `group_by` are taken as they are.
-    """
-    from resnetkit.data.decoded.survey import survey
-    from resnetkit.data.opening import pages
-    from resnetkit.data.preflight import prepare_scoring
-    from resnetkit.data.prepared import Reading
-    from resnetkit.evaluation.evaluate import choose_split
-
-    watcher = watcher or Watcher()
-    columns = wanted(by, data)
-    asked: dict[str, Any] = {"rename": rename, "limit": limit, "task": model.header.task, "faulty": bad_images}
-    try:
-        opened = open_data(*data, group_by=group_by, **asked)
-    except NoGroupsError:
-        if not may_be_none:
-            raise
-        watcher.note(f"{model.name} was trained by groups ({group_by}), and these pictures have none")
-        opened = open_data(*data, **asked)
-    if opened.hidden is not None:
-        watcher.note(opened.hidden.words)
-    dataset = _by_the_models_names(opened, model.header.aliases)
-    page, frames = model.header.preprocess.page, model.header.preprocess.frames
-    dataset, missing = without_columns(of_files(dataset, page=page, frames=frames), model.classes)
-    if missing:
-        watcher.note(f"{dataset.name} does not know {', '.join(missing)}: what is said of these is not scored")
-    with watcher.counting("reading pictures") as progress:
-        surveyed = survey(dataset, threads=model.runtime.threads, progress=progress)
-    _check_named(model, dataset)
-    given, seen = dataset, model.memory.known
-    dataset, notes = by_memory(dataset, surveyed, model.memory, name=model.name, asked=split)
-    chosen = choose_split(split, {item.split or "train" for item in dataset.items})  # type: ignore[arg-type]
-    dataset, said = without_choosers(dataset, surveyed, seen, name=model.name, part=chosen)
-    if chosen == "all":
-        dataset = dataset.as_part("test")
-    part_name = "test" if chosen == "all" else chosen
-    with watcher.counting("decoding pictures") as progress:
-        reading = Reading(
-            threads=model.runtime.threads,
-            bad_images=bad_images,  # type: ignore[arg-type]
-            report_to=lambda report: watcher.note(str(report)) if report.unreadable else None,
-            progress=progress,
-        )
-        prepared = prepare_scoring(
-            dataset,
-            part=part_name,
-            classes=model.classes,
-            preprocess=model.header.preprocess,
-            reading=reading,
-            surveyed=surveyed,
-        )
-    part = prepared.parts[part_name]
-    part = dataclasses.replace(part, columns=tuple(column.of(opened, part.items) for column in columns))
-    said = [*notes, *said, *pages.noted(surveyed.several & {item.source for item in part.items}, page)]
-    name = opened.shown(called(data))
-    return ToScore(part, chosen, said, not_counted(given, dataset, part=chosen), name, opened.dicom > 0)
-
-
 def _groups_of_run(model: Model) -> str | None:
     """Return what the run that the model is was grouped by, None where it was not."""
     from resnetkit.training import state
@@ -312,15 +219,6 @@ def _groups_of_run(model: Model) -> str | None:
         return None
     group_by: str | None = said["request"]["request"].get("group_by")
     return group_by
-
-
-def _check_named(model: Model, dataset: Dataset) -> None:
-    """Refuse to score answers that nobody gave a name."""
-    if are_unnamed(model.header) and not set(model.classes) & set(dataset.classes):
-        raise UsageError(
-            f"{model.name} lists no names for its {len(model.classes)} classes, and these pictures have "
-            f"{', '.join(dataset.classes[:3])}{', ...' * (len(dataset.classes) > 3)}: {how_to_name(model.name)}"
-        )
 
 
 def _known_views(tta: str) -> Views:
@@ -375,12 +273,6 @@ def what_chose(model: Model, part: Part, *, split: Scored) -> dict[str, Any]:
 def chosen_by(model: Model, part: Part) -> bool:
     """Tell whether a picture of the part chose the model among the epochs of its run."""
     return "chose" in model.memory.known.marks(part.contents, [item.group for item in part.items])
-
-
-def _by_the_models_names(dataset: Dataset, aliases: Mapping[str, str]) -> Dataset:
-    """Give classes that go by another name, such as a WordNet id, the name the model has for them."""
-    used = {name: aliases[name] for name in dataset.classes if name in aliases}
-    return dataclasses.replace(dataset, items=renamed(dataset.items, used, more=dataset.classes)) if used else dataset
 
 
 def _evaluation_path(folder: RunFolder, name: str) -> Path:
