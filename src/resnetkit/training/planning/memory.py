@@ -24,7 +24,8 @@ def check_memory(spec: ResNetSpec, recipe: Recipe, *, frame: tuple[int, int], co
     chunk = min(recipe.micro_batch or recipe.batch_size, recipe.batch_size, count)
     bytes_each = 2 if runtime.dtype == "bf16" else 4
     # A bound on the outputs of all layers that costs nothing: every layer as large as the largest.
-    most = 3 * spec.num_layers * spec.width * spec.expansion * frame[0] * frame[1]
+    height, width = (-(-side // (2 if spec.stem == "imagenet" else 1)) for side in frame)
+    most = 3 * spec.num_layers * spec.width * spec.expansion * height * width
     if most * bytes_each * _PER_OUTPUT * chunk < free / 4:
         return
     layers = layer_table(spec, frame)
