@@ -1,12 +1,21 @@
-"""Small videos made on the spot: a red left half, a white corner, and a white bar that grows by two pixels a frame."""
+"""Small videos made on the spot: a red left half, a white corner, and a white bar that grows by two pixels a frame.
+
+And a server on this machine that gives them to whoever asks.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+Serve = Callable[[Any, int], None]
 
 
 def pixels_of(number: int, *, size: tuple[int, int] = (64, 48)) -> np.ndarray:
@@ -72,3 +81,37 @@ def made(
 def bar(image: Any) -> int:
     """Return which frame of a made video, not turned, an image is."""
     return round(int((np.asarray(image)[-4].mean(axis=1) > 127).sum()) / 2)
+
+
+@contextmanager
+def served(serve: Serve) -> Iterator[str]:
+    """Serve by a function that gets the handler and the number of the request, from 0; gives the address."""
+    requests = iter(range(1000))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            try:
+                serve(self, next(requests))
+            except OSError:
+                pass  # whoever read it has gone
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://someone:secret@127.0.0.1:{server.server_port}/live"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def head(handler: Any, *, length: int | None = None) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Type", "video/mp2t")
+    if length is not None:
+        handler.send_header("Content-Length", str(length))
+    handler.end_headers()

@@ -1,10 +1,9 @@
 """Streams: what stalls, ends or breaks off is said and tried again, and numbers and times go on."""
 
+import socket
+import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,47 +11,12 @@ from typing import Any
 import pytest
 
 from resnetkit.data.opening.video import Frame, Live, Thinned, open_video
+from resnetkit.data.opening.video_live import without_password
 from resnetkit.errors import NetworkError, UsageError
 
-from .made_videos import bar, made
+from .made_videos import bar, head, made, served
 
 pytest.importorskip("av")
-
-Serve = Callable[[Any, int], None]
-
-
-@contextmanager
-def served(serve: Serve) -> Iterator[str]:
-    """Serve by a function that gets the handler and the number of the request, from 0; gives the address."""
-    requests = iter(range(1000))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            try:
-                serve(self, next(requests))
-            except OSError:
-                pass  # whoever read it has gone
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://someone:secret@127.0.0.1:{server.server_port}/live"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def head(handler: Any, *, length: int | None = None) -> None:
-    handler.send_response(200)
-    handler.send_header("Content-Type", "video/mp2t")
-    if length is not None:
-        handler.send_header("Content-Length", str(length))
-    handler.end_headers()
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +52,8 @@ def test_a_stream_that_stalls_or_ends_is_said_and_tried_again(stream: bytes) -> 
     assert 3.96 + 0.4 < times[2] - times[1] < 8, "the gap is in the times"
     assert "secret" not in live.about.source
     assert live.about.live
-    assert said[0][1] == f"{live.about.source}: no frame for 0.5 s: trying again"
-    assert said[1][1].startswith(f"{live.about.source}: it ")  # ended, or broke off, as FFmpeg takes it
-    assert all(line.endswith(": trying again") for _, line in said)
+    assert said[0][1] == f"{live.about.source}: it stalls, no frame for 0.5 s: trying again"
+    assert {line for _, line in said[1:]} == {f"{live.about.source}: it ended: trying again"}
     assert said[0][0] < 2.5
 
 
@@ -157,3 +120,82 @@ def test_a_video_that_lies_on_a_server_is_read_as_a_file(tmp_path: Path) -> None
     assert [bar(frame.image) for frame in frames] == list(range(20))
     assert not video.about.live
     assert said == []
+
+
+def test_a_connection_that_is_torn_is_no_end(stream: bytes) -> None:
+    def serve(handler: Any, request: int) -> None:
+        head(handler)
+        handler.wfile.write(stream)
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        handler.connection.close()
+
+    said: list[str] = []
+    with served(serve) as address, Live(address, say=said.append, stall=5, pause=0.01) as live:
+        first(live, 3, Thinned(every=100))
+    assert said[0] == f"{live.about.source}: it broke off (Connection reset by peer): trying again"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_says_how_many_bytes_it_has_is_read_once(stream: bytes, whole: bool) -> None:
+    def serve(handler: Any, request: int) -> None:
+        assert request == 0
+        head(handler, length=len(stream) * (1 if whole else 2))
+        handler.wfile.write(stream)
+
+    said: list[str] = []
+    frames: list[Frame] = []
+    with served(serve) as address, Live(address, say=said.append, stall=5) as live:
+        assert (live.about.live, live.about.seconds) == (False, None)
+        if whole:
+            frames.extend(live.frames())
+        else:
+            with pytest.raises(NetworkError, match=r"after 7\.\d+ s it broke off"):
+                frames.extend(live.frames())
+    assert len(frames) >= 199
+    assert said == []
+
+
+def test_an_index_that_cannot_be_reached_is_told_at_once(tmp_path: Path) -> None:
+    data, more = made(tmp_path / "a.mp4").read_bytes(), 3_000_000  # bytes, for the index to lie beyond all buffers
+    begin = data.index(b"mdat") - 4
+    (length,) = struct.unpack(">I", data[begin : begin + 4])
+    end = begin + length
+    data = data[:begin] + struct.pack(">I", length + more) + data[begin + 4 : end] + bytes(more) + data[end:]
+    requests: list[int] = []
+
+    def serve(handler: Any, request: int) -> None:
+        requests.append(request)
+        head(handler, length=len(data))
+        handler.wfile.write(data)
+
+    with served(serve) as address, pytest.raises(NetworkError) as refused:
+        Live(address, patience=100)
+    assert "/live: its index lies at its end and this server gives no parts: download it, or: ffmpeg" in str(
+        refused.value
+    )
+    assert len(requests) < 4
+
+
+def test_one_who_waits_for_frames_can_be_told_to_stop(stream: bytes) -> None:
+    def serve(handler: Any, request: int) -> None:
+        head(handler)
+        handler.wfile.write(stream)
+        handler.wfile.flush()
+        stopped.wait(10)
+
+    stopped = threading.Event()
+    with served(serve) as address, Live(address, stall=8) as live:
+        frames = live.frames()
+        next(frames)
+        threading.Timer(0.3, live.stop).start()
+        begun = time.monotonic()
+        assert len(list(frames)) < 200
+        assert time.monotonic() - begun < 4
+        stopped.set()
+
+
+def test_no_part_of_a_password_is_shown() -> None:
+    for login in ("me:secret", "me:se@cret", "me:se/cret", "me:1/se?c#ret@x"):
+        assert without_password(f"rtsp://{login}@camera:554/1") == "rtsp://camera:554/1"
+    assert without_password("http://camera/v?user=me&PASSWORD=x&n=1") == "http://camera/v?user=me&PASSWORD=***&n=1"
+    assert without_password("rtsp://camera/1?n=1") == "rtsp://camera/1?n=1"

@@ -84,7 +84,7 @@ class Maker:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if error[0] is None:
+        if error[0] is None and self._shown:
             self._show_times()
         self._stack.__exit__(*error)
 

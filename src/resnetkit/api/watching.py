@@ -25,6 +25,7 @@ from resnetkit.data.dataset import Dataset
 from resnetkit.data.frames import of_files
 from resnetkit.data.opening.images import IMAGE_SUFFIXES
 from resnetkit.data.opening.video import Thinned, is_stream, is_video, open_video
+from resnetkit.data.opening.video_live import without_password
 from resnetkit.data.sources import open_pictures
 from resnetkit.data.sources.no_data import missing
 from resnetkit.errors import DataError, ResNetKitError, UsageError, problem_line, signal_of
@@ -286,14 +287,14 @@ class _Looking:
     def _frames(self, source: str) -> Iterator[_Found]:
         with open_video(source, say=self.say) as video:
             for frame in video.frames(self.thinned):
-                name = f"{source}#{frame.number}"
+                name = f"{video.about.source}#{frame.number}"
 
                 def opened(page: int, frame: Any = frame, name: str = name) -> Any:
                     if frame.image is None:
                         raise DataError(f"{name}: {frame.error}")
                     return frame.image
 
-                block = f"{source} {math.floor(frame.time / _TOGETHER_S)}"
+                block = f"{video.about.source} {math.floor(frame.time / _TOGETHER_S)}"
                 yield _Found(picture=Picture(name, opened), time=frame.time, group=block)
 
     def _frames_or_why(self, source: str) -> Iterator[_Found]:
@@ -306,7 +307,7 @@ class _Looking:
             def opened(page: int) -> Any:
                 raise why
 
-            yield _Found(picture=Picture(source, opened))
+            yield _Found(picture=Picture(without_password(source), opened))
 
     def _ordered(self, pictures: Dataset) -> Dataset:
         if self.order == "name":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import signal
 import sys
-from collections.abc import Callable, Generator, Sequence
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resnetkit.cli.progress import ConsoleWatcher
-from resnetkit.data.opening.video import is_stream, is_video
-from resnetkit.errors import DataError, InterruptedRun, signal_of
+from resnetkit.data.opening.video import ALL, Frame, Live, Moving, Thinned, is_stream, is_video
+from resnetkit.data.opening.video_live import without_password
+from resnetkit.errors import DataError, InterruptedRun, NetworkError, Terminated, signal_of
 
 if TYPE_CHECKING:
     from resnetkit.api import Model
@@ -137,7 +140,7 @@ def predict_videos(
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of a command that was killed
             left.unlink(missing_ok=True)
     gives: RowOf = opened.gives if asked.aggregate is None else "cases"
-    tally, stopped = outputs.Tally(gives, gives != "cases"), None
+    tally, stopped, lost = outputs.Tally(gives, gives != "cases"), None, None
     with contextlib.ExitStack() as stack:
         write = stack.enter_context(
             _writer(output, form, top_k=top_k, gives=gives, classes=opened.classes, video=gives != "cases")
@@ -159,12 +162,18 @@ def predict_videos(
                     signal_number=signal_of(interrupt),
                 ) from None
             stopped = signal_of(interrupt)  # a stream has no end but this: what came is written
+        except NetworkError as error:
+            if not tally.total:
+                raise
+            lost = error  # what came before is written
     for path in kept:
         path.unlink(missing_ok=True)
     for note in maker.notes:
         console.note(note)
-    if output is not None or tally.errors or tally.unread or stopped:
+    if output is not None or tally.errors or tally.unread or stopped or lost:
         console.note(f"{tally}" + (f"; rows in {output}" if output else ""))
+    if lost is not None:
+        raise lost
     return tally.exit_code if stopped is None else 128 + stopped
 
 
@@ -177,8 +186,8 @@ def _or_an_error(answers: Generator[Prediction], source: str, asked: Asked) -> G
     except DataError as error:
         of_frame = asked.aggregate is None
         yield Prediction(
-            source=source, status="error", error=str(error), moment=Moment(frame=0, time=0.0) if of_frame else None,
-            pictures=None if of_frame else 0,
+            source=without_password(source), status="error", error=str(error),
+            moment=Moment(frame=0, time=0.0) if of_frame else None, pictures=None if of_frame else 0,
         )  # fmt: skip
 
 
@@ -188,7 +197,7 @@ def _answers(
     from resnetkit.data.opening.video import open_video
     from resnetkit.inference.video.looking import Look, look_at_whole
 
-    with open_video(source, rate=asked.rate, say=looking.say) as video:
+    with open_video(source, rate=asked.rate, say=looking.say) as opened_video, _ended_well(opened_video) as video:
         if asked.aggregate is not None:
             yield look_at_whole(opened.predictor, video, looking, how=asked.aggregate, top_k=top_k)
             return
@@ -197,6 +206,60 @@ def _answers(
             looking.say(look.lag.words)
         with contextlib.closing(maker.of(video, look, top_k=top_k)) as said:
             yield from said
+
+
+class _Ending:
+    """A stream whose frames end where it is stopped or given up: what is made of them is then finished as of a file."""
+
+    def __init__(self, live: Live) -> None:
+        self._live, self.about = live, live.about
+        self.why: BaseException | None = None  # it ended
+
+    def __enter__(self) -> _Ending:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass  # whoever opened the stream closes it
+
+    def frames(self, thinned: Thinned = ALL, *, after: int = -1) -> Generator[Frame]:
+        try:
+            yield from self._live.frames(thinned, after=after)
+        except NetworkError as error:
+            self.why = error
+
+    def stop(self, number: int, _: object) -> None:
+        """End the frames by a signal."""
+        self.why = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        self._live.stop()
+
+
+@contextlib.contextmanager
+def _ended_well(video: Moving) -> Iterator[Moving]:
+    """Yield a video; where it is a stream, one that Ctrl-C or SIGTERM ends, and raise why it ended when all is done.
+
+    A second signal interrupts as it does elsewhere.
+    """
+    if not isinstance(video, Live):
+        yield video
+        return
+    ending, before = _Ending(video), dict[int, Any]()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, frame: object) -> None:
+        restore()
+        ending.stop(number, frame)
+
+    if threading.current_thread() is threading.main_thread():  # others cannot be told
+        before.update({number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)})
+    try:
+        yield ending
+    finally:
+        restore()
+    if ending.why is not None:
+        raise ending.why
 
 
 def _writer(output: str | None, form: str, **what: Any) -> contextlib.AbstractContextManager[Callable[[Any], None]]:

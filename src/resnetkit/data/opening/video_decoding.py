@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from PIL import Image
 from resnetkit.data.opening import claims
 from resnetkit.data.opening.failures import one_line
 from resnetkit.data.opening.images import UPRIGHT
-from resnetkit.data.opening.video_frames import About, Frame, Say, library, nobody
+from resnetkit.data.opening.video_frames import About, Clock, Frame, Say, library, nobody
 from resnetkit.errors import DataError, NetworkError, ResNetKitError, UsageError
 
 # fmt: off
@@ -31,8 +32,10 @@ _MOST_SILENT = 1_000  # packets in a row without a picture
 _MOST_WAITING = 100  # broken frames in a row whose times wait for that of the next one
 _MOST_REFUSED = 50  # times in a row that a file gives no packet
 _SECONDS_TO_READ = 60.0  # for one packet of a file
-_BACK = 0.25  # seconds, or three frames: a clock that goes further back has begun anew
 _FASTEST = 1_000.0  # frames a second: a file that claims more does not know
+_PLAYLISTS = frozenset(("hls", "dash"))  # whose bytes are not those of the video
+_LEAST_INDEX = 500  # bytes: frames that begin before that have no index before them
+REMEDY = "download it, or: ffmpeg -i IN -c copy -movflags +faststart OUT"
 _SQUARE, _LONGEST = 0.01, 16  # ratios of pixels' sides, as in `dicom_header`
 
 
@@ -45,57 +48,12 @@ class Shown:
     error: str | None = None
 
 
-class Clock:
-    """Seconds from the first frame, by time stamps: they never go back. `steady`: whether no stamp was amiss yet.
-
-    A frame without a stamp, or with one behind `most`, is `interval` later than the frame before, one with an earlier
-    stamp as late as that. Stamps that go further back are of a clock that began anew: it goes on from there.
-    """
-
-    def __init__(self, interval: float, *, most: float | None = None, start: float = 0.0) -> None:
-        self._interval, self._most, self._next = interval, most, start
-        self._offset: float | None = None
-        self.last: float | None = None
-        self.steady = True
-
-    def stamp_of(self, time: float) -> float | None:
-        """Return the stamp of a time, None where there was none yet."""
-        return None if self._offset is None else time - self._offset
-
-    def skipped_to(self, time: float) -> None:
-        """Note that the frames before a time are left out: those that come have their stamps alone."""
-        self.last, self._next = None, time
-
-    def at(self, stamp: float | None) -> float:
-        """Return the time of the next frame."""
-        time = self._told(stamp)
-        self.last = time
-        self._next = time + self._interval
-        return time
-
-    def _told(self, stamp: float | None) -> float:
-        if stamp is None:
-            self.steady = False
-            return self._next
-        if self._offset is None:
-            self._offset = self._next - stamp
-        time = stamp + self._offset
-        if self._most is not None and time > self._most:
-            self.steady = False
-            return self._next
-        if self.last is None:
-            return time
-        if time < self.last - max(_BACK, 3 * self._interval):
-            self._offset, self.steady = self._next - stamp, False
-            return self._next
-        return max(time, self.last)
-
-
 class Decoding:
     """A file or a stream that is open: `about`, and what it shows, once. A context manager; from one thread at a time.
 
     `shown` is what a person calls it. Raises `DataError` for what is no video, or where none of its pictures can be
-    decoded, `NetworkError` where what is `live` cannot be reached. `start` is asked for the time of the first frame.
+    decoded, `NetworkError` where what is `live` cannot be reached, or has its index where it cannot be. `start` is
+    asked for the time of the first frame.
     """
 
     _clock: Clock
@@ -114,6 +72,7 @@ class Decoding:
         say: Say = nobody,
     ) -> None:
         self._av, self._shown, self._say, self._live = library(), shown, say, live
+        self._http = live and address.startswith("http")
         num_bytes = None if live else _size(address, shown)
         limits = {"max_pixels": str(claims.MAX_PIXELS)}
         try:
@@ -196,16 +155,20 @@ class Decoding:
         frames = self._frames()
         before = list[str]()
         first = None
-        for frame in frames:
-            if not isinstance(frame, str):
-                first = frame
-                break
-            before.append(frame)
+        try:
+            for frame in frames:
+                if not isinstance(frame, str):
+                    first = frame
+                    break
+                before.append(frame)
+        except self._av.FFmpegError as error:
+            if self._bounded:
+                raise self._out_of_reach(error) from error
+            raise
         if first is None:
             why = before[0] if before else "it ends before the first"
-            raise DataError(
-                f"{self._shown}: none of its pictures can be decoded ({why}); copy it again or leave it out"
-            )
+            mend = "" if self._live else "; copy it again or leave it out"
+            raise DataError(f"{self._shown}: none of its pictures can be decoded ({why}){mend}")
         self._first = chain(before, (first,), frames)
         self._about_it(first, num_bytes)
         interval = 1 / (self.about.rate or 25)
@@ -226,8 +189,23 @@ class Decoding:
             rate=rate if 0 < rate <= _FASTEST else None,
             seconds=duration / self._av.time_base if duration and duration > 0 else None,
             frames=self._stream.frames or None, sound=bool(self._container.streams.audio),
-            live=self._live and not duration,
+            live=self._live and not self._bounded,
         )  # fmt: skip
+
+    @property
+    def _bounded(self) -> bool:
+        """Whether it says how long it is: in seconds, or in bytes where these are the video's own."""
+        if self._container.duration:
+            return True
+        return self._container.size > 0 and self._container.format.name not in _PLAYLISTS
+
+    def _out_of_reach(self, error: BaseException) -> ResNetKitError:
+        """Return why no frame came of what lies on a server."""
+        entries = self._stream.index_entries
+        behind = "mov" in self._container.format.name.split(",") and len(entries) and entries[0].pos < _LEAST_INDEX
+        if behind and not isinstance(error, self._av.error.ExitError):
+            return NetworkError(f"{self._shown}: its index lies at its end and this server gives no parts: {REMEDY}")
+        return NetworkError(f"{self._shown}: broke off before its first frame ({words(error)})")
 
     def _video_stream(self) -> Any:
         streams = self._container.streams
@@ -260,6 +238,9 @@ class Decoding:
                     raise
                 raise DataError(f"{self._shown}: nothing could be read for {_SECONDS_TO_READ:g} s") from error
             except (self._av.FFmpegError, OSError, ValueError, MemoryError) as error:
+                if self._http and getattr(error, "errno", None) == errno.EIO and not self._bounded:
+                    yield None  # so FFmpeg calls the end of what promised no length
+                    return
                 if self._live:
                     raise
                 refused += 1
@@ -351,7 +332,10 @@ def words(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "it needs more memory than there is"
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    plain = {"Invalid data found when processing input": "its data make no sense", "End of file": "it ends too early"}
+    plain = {
+        "Invalid data found when processing input": "its data make no sense", "End of file": "it ends too early",
+        "Immediate exit requested": "nothing comes",
+    }  # fmt: skip
     return one_line(plain.get(words, words))[:120]
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from resnetkit.errors import UsageError, missing_extra
 
+_BACK = 0.25  # seconds, or three frames: a clock that goes further back has begun anew
 Say = Callable[[str], None]  # is told what a person should know of a video while it is read, a line each
 
 
@@ -68,6 +69,52 @@ class About:
     frames: int | None
     sound: bool
     live: bool = False
+
+
+class Clock:
+    """Seconds from the first frame, by time stamps: they never go back. `steady`: whether no stamp was amiss yet.
+
+    A frame without a stamp, or with one behind `most`, is `interval` later than the frame before, one with an earlier
+    stamp as late as that. Stamps that go further back are of a clock that began anew: it goes on from there.
+    """
+
+    def __init__(self, interval: float, *, most: float | None = None, start: float = 0.0) -> None:
+        self._interval, self._most, self._next = interval, most, start
+        self._offset: float | None = None
+        self.last: float | None = None
+        self.steady = True
+
+    def stamp_of(self, time: float) -> float | None:
+        """Return the stamp of a time, None where there was none yet."""
+        return None if self._offset is None else time - self._offset
+
+    def skipped_to(self, time: float) -> None:
+        """Note that the frames before a time are left out: those that come have their stamps alone."""
+        self.last, self._next = None, time
+
+    def at(self, stamp: float | None) -> float:
+        """Return the time of the next frame."""
+        time = self._told(stamp)
+        self.last = time
+        self._next = time + self._interval
+        return time
+
+    def _told(self, stamp: float | None) -> float:
+        if stamp is None:
+            self.steady = False
+            return self._next
+        if self._offset is None:
+            self._offset = self._next - stamp
+        time = stamp + self._offset
+        if self._most is not None and time > self._most:
+            self.steady = False
+            return self._next
+        if self.last is None:
+            return time
+        if time < self.last - max(_BACK, 3 * self._interval):
+            self._offset, self.steady = self._next - stamp, False
+            return self._next
+        return max(time, self.last)
 
 
 class Moving(Protocol):

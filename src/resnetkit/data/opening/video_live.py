@@ -11,36 +11,39 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from resnetkit.data.opening.failures import one_line
-from resnetkit.data.opening.video_decoding import Decoding, Shown, frame_of, words
+from resnetkit.data.opening.video_decoding import REMEDY, Decoding, Shown, frame_of, words
 from resnetkit.data.opening.video_frames import ALL, About, Frame, Say, Thinned, nobody
 from resnetkit.errors import NetworkError, ResNetKitError, UsageError
 from resnetkit.words import counted
 
 CAMERA = "camera:"
 PATIENCE = 300.0  # seconds
-_PASSWORD = re.compile(r"(?<=//)[^/@\s]*@")
+_LOGIN = re.compile(r"(?<=://)\S*@")  # up to the last @: passwords hold what they like
+_SECRET = re.compile(r"((?:pass\w*?|pwd|token|secret|\w*key|sig\w*|auth\w*)=)[^&#\s]*", re.IGNORECASE)
 _WAITING = 2  # frames between the thread that reads and whoever looks: newer ones push older ones out
 _LONGEST_PAUSE = 30.0
 _ENDED = "it ended"
+_INDEXED = (".mp4", ".m4v", ".mov", ".3gp")  # files that have an index, at their end unless somebody moved it
 
 
 class Live:
     """An open stream or camera, as `Video` is an open file: `about`, and its `frames` from now on.
 
-    One that gives no frame for `stall` seconds, breaks off or ends is tried again, after a `pause` in seconds that
+    One that stalls (no frame for `stall` seconds), breaks off or ends is tried again, after a `pause` in seconds that
     doubles each time up to 30, and `say` is told each time; numbers and times go on, the gap measured by our clock.
-    Whoever looks at frames slower than they come gets the newest, and `dropped` counts the others. A stream that tells
-    how long it is, is read as a file is: nothing dropped, and over when it ends.
+    Whoever looks at frames slower than they come gets the newest, and `dropped` counts the others. What tells how long
+    it is, in seconds or bytes, is read as a file is: nothing dropped, and over when it ends.
 
-    Raises `NetworkError` where the first try fails, and after `patience` seconds without a frame; `DataError` for what
-    is no video, `UsageError` for a camera that is not there.
+    Raises `NetworkError` where the first try fails, where what tells how long it is stalls or breaks off, and after
+    `patience` seconds without a frame; `DataError` for what is no video, `UsageError` for a camera that is not there.
     """
 
     def __init__(
         self, source: str, *, say: Say = nobody, patience: float = PATIENCE, stall: float = 8.0, pause: float = 1.0
     ) -> None:
         self._address, self._kind = _address(source)
-        self._shown = one_line(_PASSWORD.sub("", source))
+        self._shown = without_password(source)
+        self._stalled = f"it stalls, no frame for {stall:g} s"
         self._say, self._patience, self._stall, self._first_pause = say, patience, stall, pause
         self._options = {"rtsp_flags": "prefer_tcp"} if source.startswith("rtsp") else {}
         self._pause, self.dropped, self._tries = pause, 0, 0
@@ -53,6 +56,7 @@ class Live:
         self._frame_at = time.monotonic()  # when the last frame came
         self._current: threading.Thread | None = None  # the connection that counts: what an earlier one brings does not
         self._over: str | ResNetKitError | None = None  # why the connection is
+        self._stopped = False
         self._begun = self._frame_at
         self._connect()
         self.about = self._first_about()
@@ -63,6 +67,12 @@ class Live:
     def __exit__(self, *error: object) -> None:
         with self._changed:
             self._current = None
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """End `frames`, from any thread or a signal: those that wait are still yielded."""
+        with self._changed:
+            self._stopped, self._current = True, None
             self._changed.notify_all()
 
     def frames(self, thinned: Thinned = ALL, *, after: int = -1) -> Generator[Frame]:
@@ -93,10 +103,15 @@ class Live:
                 why = self._over
             if isinstance(why, ResNetKitError):
                 raise why
+            if why == self._stalled and self._address.partition("?")[0].lower().endswith(_INDEXED):
+                raise NetworkError(
+                    f"{self._shown}: {why}: the server is too slow, or its index lies at its end and the server gives "
+                    f"no parts; {REMEDY}"
+                )
             self._again(why)
 
     def _next(self) -> Frame | None:
-        """Return the next frame, None where a stream that tells its length is over."""
+        """Return the next frame, None where a stream that tells its length is over, and where it was stopped."""
         while True:
             with self._changed:
                 self._wait(lambda: bool(self._frames))
@@ -105,19 +120,19 @@ class Live:
                     self._changed.notify_all()
                     return frame
                 why = self._over
+            if self._stopped or (self._finite and why == _ENDED):
+                return None
             if self._finite:
-                if why == _ENDED:
-                    return None
-                raise NetworkError(f"{self._shown}: breaks off after {self._time:.2f} s ({why})")
+                raise NetworkError(f"{self._shown}: after {self._time:.2f} s {why}")
             self._again(why)
 
     def _wait(self, there: Callable[[], bool]) -> None:
         """Wait until something is there, or the connection is over, as it is where no frame comes for too long."""
         since = time.monotonic() if self._finite else 0.0  # its thread waits for us, too
-        while not there() and self._over is None:
+        while not there() and self._over is None and not self._stopped:
             left = max(self._begun, since) + self._stall - time.monotonic()
             if left <= 0:
-                self._over = f"no frame for {self._stall:g} s"
+                self._over = self._stalled
                 self._current = None
             else:
                 self._changed.wait(left)
@@ -130,7 +145,10 @@ class Live:
             tries = counted(self._tries, "try").replace("trys", "tries")
             raise NetworkError(f"{self._shown}: no frame for {quiet:.0f} s, given up after {tries} ({line})")
         self._say(f"{self._shown}: {line}: trying again")
-        time.sleep(self._pause)
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped, self._pause)
+            if self._stopped:
+                return
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         self._connect()
 
@@ -159,7 +177,7 @@ class Live:
             why = error
         except Exception as error:  # of PyAV, where a stream breaks off
             stalled = type(error).__name__ == "ExitError"
-            why = f"no frame for {self._stall:g} s" if stalled else f"it broke off ({words(error)})"
+            why = self._stalled if stalled else f"it broke off ({words(error)})"
         with self._changed:
             if self._is_current():
                 self._over = why
@@ -208,6 +226,15 @@ class Live:
             self._frames.append(frame)
             self._changed.notify_all()
             return self._is_current()
+
+
+def without_password(source: str) -> str:
+    """Return an address as it is shown: without what stands before its last @, and without secrets in its query.
+
+    >>> without_password("rtsp://me:a/b@c@camera/1"), without_password("http://camera/v?user=me&pwd=x&n=1")
+    ('rtsp://camera/1', 'http://camera/v?user=me&pwd=***&n=1')
+    """
+    return one_line(_SECRET.sub(r"\1***", _LOGIN.sub("", source)))
 
 
 def _address(source: str) -> tuple[str, str | None]:

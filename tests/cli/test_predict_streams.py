@@ -1,0 +1,113 @@
+"""`predict` of streams: however they end, what came of them is written, and finished as that of a file is."""
+
+import csv
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnetkit.cli import main
+from resnetkit.data.opening.video import Video, open_video
+from resnetkit.data.preprocess import Preprocess
+from resnetkit.models import checkpoint
+from resnetkit.models.checkpoint import Header
+from resnetkit.models.resnet import ResNet
+from tests.data.made_videos import head, made, served
+from tests.models.test_resnet import KINDS, randomised
+
+pytest.importorskip("av", reason="videos need PyAV")
+MADE = (
+    "--output", "rows.csv", "--events", "events.csv", "--events", "time.png", "--events", "page.html",
+    "--draw", "drawn.mkv",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return made(tmp_path_factory.mktemp("live") / "a.ts", codec="mpeg2video", frames=150).read_bytes()
+
+
+@pytest.fixture
+def predict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Run `predict` of a stream; returns the exit code and what is said on stderr."""
+    monkeypatch.chdir(tmp_path)
+    spec = KINDS["resnet20"]
+    header = Header(spec=spec, classes=tuple(map(str, range(spec.num_classes))), preprocess=Preprocess.for_size(32))
+    checkpoint.save(Path("model.safetensors"), randomised(ResNet(spec)).eval(), header)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as left:
+            main(["predict", *arguments, "--model", "model.safetensors", "--threads", "1", "--precision", "fp32"])
+        return int(left.value.code or 0), capsys.readouterr().err
+
+    return run
+
+
+def rows_of(path: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(Path(path).read_text().splitlines()))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_stream_and_all_is_made_of_what_came(
+    predict: Callable[..., tuple[int, str]], stream: bytes, number: signal.Signals, code: int
+) -> None:
+    over = threading.Event()
+
+    def serve(handler: Any, request: int) -> None:
+        head(handler)
+        handler.wfile.write(stream)
+        handler.wfile.flush()
+        over.wait(1)
+        os.kill(os.getpid(), number)
+        over.wait(10)
+
+    before = signal.getsignal(signal.SIGINT)
+    with served(serve) as address:
+        found = predict(address, "--every", "3s", *(MADE if code == 130 else MADE[:2]))
+        over.set()
+    assert found[0] == code
+    rows = rows_of("rows.csv")
+    assert [row["time"] for row in rows] == ["0.000", "3.000"]
+    assert signal.getsignal(signal.SIGINT) is before
+    if code == 143:
+        return
+    events = rows_of("events.csv")
+    assert sum(int(event["frames"]) for event in events) == len(rows), "that which still held is among them"
+    with Video("drawn.mkv") as video:
+        assert len(list(video.frames())) == len(rows)
+    for name in ("rows.csv", "events.csv", "page.html"):
+        assert "secret" not in Path(name).read_text()
+    assert Path("time.png").stat().st_size > 1000
+
+
+def test_rows_of_a_stream_that_is_given_up_are_written(
+    predict: Callable[..., tuple[int, str]], stream: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(open_video.__kwdefaults__, "patience", 0.5)
+
+    def serve(handler: Any, request: int) -> None:
+        if request:
+            handler.send_error(503)
+            return
+        head(handler)
+        handler.wfile.write(stream)
+
+    with served(serve) as address:
+        code, said = predict(address, "--every", "3s", "--output", "rows.csv")
+    assert code == 7
+    assert "given up" in said.splitlines()[-1]
+    assert "secret" not in said
+    assert len(rows_of("rows.csv")) == 2
+
+
+def test_of_a_stream_that_is_not_there_nothing_is_written(predict: Callable[..., tuple[int, str]]) -> None:
+    code, said = predict("http://me:secret@127.0.0.1:9/live", *MADE)
+    assert code == 7
+    assert said.splitlines()[-1] == "resnetkit: http://127.0.0.1:9/live: cannot be read (Connection refused)"
+    assert sorted(path.name for path in Path().iterdir()) == ["model.safetensors"]
