@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from resnetkit.api.checking import Check, check
     from resnetkit.api.checklists import Checklists, checklist
     from resnetkit.api.comparing import Compared, Comparison, compare
-    from resnetkit.api.describing import describe, of_another_task
+    from resnetkit.api.describing import describe, gives, of_another_task
     from resnetkit.api.evaluation import Evaluation, evaluate, headline
     from resnetkit.api.explaining import Explanation, explain, explain_into
     from resnetkit.api.exporting import Export, export
@@ -48,6 +48,7 @@ __all__ = [
     "explain",
     "explain_into",
     "export",
+    "gives",
     "headline",
     "load",
     "of_another_task",
@@ -70,7 +71,7 @@ _HOMES = {
     "checking": ("Check", "check"),
     "checklists": ("Checklists", "checklist"),
     "comparing": ("Compared", "Comparison", "compare"),
-    "describing": ("describe", "of_another_task"),
+    "describing": ("describe", "gives", "of_another_task"),
     "evaluation": ("Evaluation", "evaluate", "headline"),
     "explaining": ("Explanation", "explain", "explain_into"),
     "exporting": ("Export", "export"),

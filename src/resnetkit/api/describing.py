@@ -8,8 +8,11 @@ from typing import Any
 
 from resnetkit.api.locating import RUNS, copied, finished, locate, run_of, said_of
 from resnetkit.api.remembering import memory_of
+from resnetkit.errors import ResNetKitError
+from resnetkit.exporting import folder as exports
 from resnetkit.models import catalog
 from resnetkit.models.checkpoint import CLASSIFICATION, TASKS, Header, is_checkpoint, read_description, read_header
+from resnetkit.models.decision import Gives
 from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.watcher import Watcher
@@ -35,6 +38,22 @@ def describe(model: str) -> tuple[ResNetSpec | DetectorSpec, Header | None]:
         header = catalog.published_header(catalog.record(model))
         return header.spec, header
     return catalog.described(model), None
+
+
+def gives(model: str) -> Gives | None:
+    """Return what a MODEL gives, where that is known without opening it; None where it is not, and for no model."""
+    path = Path(model)
+    try:
+        if exports.is_export(path):
+            return exports.read(path).header.decision.gives
+        if said_of(model) is not None or (path.is_file() and not is_checkpoint(path)):
+            return None
+        spec, header = describe(model)
+    except ResNetKitError:  # whoever opens it says why
+        return None
+    if header is not None:
+        return header.decision.gives
+    return "objects" if isinstance(spec, DetectorSpec) else "class"
 
 
 def of_another_task(model: str) -> dict[str, Any] | None:

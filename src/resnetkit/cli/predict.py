@@ -96,13 +96,14 @@ def predict(
     if videos.are_videos(sources, rate=rate):
         del folders["--draw"]
         videos.refuse_of_pictures(folders | {"--group-by": group_by, "--output DIR/": output if in_bulk else None})
-        wanted = videos.checked(sources, of_videos, output=output)
+        gives = api.gives(model or "resnet18") if track and given["weights"] is None else None
+        wanted = videos.checked(sources, of_videos, output=output, gives=gives)
         with watching(quiet=quiet) as console:
             return videos.predict_videos(
                 _opened(model, given, console), wanted, console, top_k=top_k, batch_size=batch_size, output=output,
                 form=form,
             )  # fmt: skip
-    of_videos.refuse_without_videos()
+    of_videos.refuse_without_videos(sources)
     _refuse_for_cases(group_by, aggregate, folders | {"--output": output if in_bulk else None})
     part_of_work = bulk.shard_of(shard)
     pictures = open_pictures(*sources, group_by=group_by)

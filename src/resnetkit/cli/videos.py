@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from resnetkit.inference.output.rows import RowOf
     from resnetkit.inference.prediction import Prediction
     from resnetkit.inference.video.looking import Looking
+    from resnetkit.models.decision import Gives
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,18 +41,21 @@ class Asked:
     draw: str | None
     aggregate: str | None
 
-    def refuse_without_videos(self) -> None:
+    def refuse_without_videos(self, sources: Sequence[str]) -> None:
         """Raise `UsageError` for what only videos have."""
+        lists = [source for source in sources if source.lower().endswith(".csv")]
+        instead = (
+            f"{lists[0]} is a list of single pictures, or of intervals: name the videos themselves"
+            if lists
+            else "SOURCE names none; of a folder of frames say how many a second: --rate 25"
+        )
         only = {
             "--every": self.every, "--smooth": self.smooth, "--track": self.track, "--events": self.events,
             "--min-event": self.min_event,
         }  # fmt: skip
         for option, value in only.items():
             if value:
-                raise click.UsageError(
-                    f"{option} is for videos, and SOURCE names none; of a folder of frames say how many a second: "
-                    "--rate 25"
-                )
+                raise click.UsageError(f"{option} is for videos, and {instead}")
 
     def refuse_for_clips(self) -> None:
         """Raise `UsageError` for what has no meaning where a video gets one answer."""
@@ -63,13 +67,20 @@ class Asked:
 
 
 def are_videos(sources: Sequence[str], *, rate: float | None) -> bool:
-    """Tell whether sources are videos, folders with a `rate` among them; raises `UsageError` where only some are."""
+    """Tell whether sources are videos, folders with a `rate` among them.
+
+    Raises `UsageError` where only some are, and for a rate of what has its own.
+    """
     videos = [source for source in sources if is_video(source) or (rate is not None and Path(source).is_dir())]
     if videos and len(videos) < len(sources):
         other = next(source for source in sources if source not in videos)
         raise click.UsageError(f"{videos[0]} is a video and {other} is not: name them in two commands")
     if rate is not None and not videos:
         raise click.UsageError("--rate is of folders of frames, and SOURCE names none")
+    if timed := [source for source in videos if rate is not None and not Path(source).is_dir()]:
+        raise click.UsageError(
+            f"{timed[0]} has time stamps of its own, and --rate is for folders of frames: leave it out"
+        )
     return bool(videos)
 
 
@@ -91,14 +102,20 @@ class Checked:
     smoothing: str
 
 
-def checked(sources: Sequence[str], asked: Asked, *, output: str | None) -> Checked:
-    """Return what is asked for; raises `UsageError` for what has no meaning, and for paths that are not there."""
+def checked(sources: Sequence[str], asked: Asked, *, output: str | None, gives: Gives | None) -> Checked:
+    """Return what is asked of a model that `gives` something, None where that is not known yet.
+
+    Raises `UsageError` for what has no meaning, and for paths that are not there.
+    """
     from resnetkit.api.video import Made
     from resnetkit.inference.video.events import Wanted
     from resnetkit.inference.video.looking import Looking, every
     from resnetkit.inference.video.smoothing import asked as smoothing
+    from resnetkit.models.decision import GIVEN
 
     asked.refuse_for_clips()
+    if asked.track and gives not in ("objects", None):
+        raise click.UsageError(f"--track joins objects, and the model gives {GIVEN[gives]}: leave it out")
     sources = list(dict.fromkeys(sources))
     for source in sources:
         if not is_stream(source) and not Path(source).exists():

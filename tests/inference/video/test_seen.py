@@ -195,10 +195,11 @@ def test_one_answer_for_a_whole_video_and_fewer_frames(predict: Callable[..., tu
         (("clip.mp4", "--every", "often"), "--every often: write it as 5"),
         (("clip.mp4", "--smooth", "medain 1s"), "did you mean 'median'?"),
         (("clip.mp4", "--track"), "gives one class"),
+        (("list.csv", "--smooth", "3 of 5"), "list.csv is a list of single pictures, or of intervals: name the videos"),
         (("clip.mp4", "--events", "e.txt"), ".csv, .jsonl, .png, .html"),
         (("clip.mp4", "--draw", "e.avi"), ".mp4, .webm or .mkv"),
         (("clip.mp4", "--aggregate", "mean", "--smooth", "3 of 5"), "--smooth is of frames"),
-        (("clip.mp4", "--rate", "25"), "a rate is for folders of frames"),
+        (("clip.mp4", "--rate", "25"), "--rate is for folders of frames"),
         (("model.safetensors", "--smooth", "3 of 5"), "--rate 25"),
         (("clip.mp4", "--min-event", "1"), "add --events"),
         (("clip.mp4", "--output", "a.csv", "--events", "a.csv"), "a.csv is to hold two things"),
@@ -216,6 +217,21 @@ def test_what_has_no_meaning_is_refused(
     code, _, said = predict(*given)
     assert code in (2, 3)
     assert says in said
+
+
+def test_what_can_be_known_before_is_refused_before_a_model_is_opened(
+    predict: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resnetkit.api.load", lambda *_, **__: pytest.fail("is opened"))
+    for given in (("--track",), ("--rate", "25")):
+        assert predict("clip.mp4", *given)[0] == 2
+
+
+def test_a_list_with_a_wrong_line_is_told_by_that_line(predict: Callable[..., tuple[int, str, str]]) -> None:
+    Path("list.csv").write_text("video,start,end,label\nclip.mp4,0,1,a\nclip.mp4,2,1,b\n")
+    code, out, said = predict("list.csv")
+    assert (code, out) == (3, "")
+    assert said.splitlines()[-1].startswith("resnetkit: list.csv, line 3: ends at 1, which is no later")
 
 
 def test_beside_rows_there_are_events_a_picture_a_page_and_a_video_also_after_an_interruption(

@@ -267,9 +267,9 @@ def open_arrays(images: Any) -> Dataset:
 def open_pictures(*sources: str | Path, group_by: str | None = None) -> Dataset:
     """Open pictures to predict, without labels: files of any suffix, folders, patterns, archives, lists, names.
 
-    `archive.zip::member` is one picture of an archive. What is named twice is taken once. An archive or a list that
-    cannot be opened counts as one picture that cannot be read. `group_by` as in `open_data`. Raises `UsageError` for a
-    path that is not there, `DataError` where no picture was found.
+    `archive.zip::member` is one picture of an archive. What is named twice is taken once. An archive that cannot
+    be opened counts as one picture that cannot be read. `group_by` as in `open_data`. Raises `UsageError` for a path
+    that is not there, `DataError` where no picture was found, and for a list that is wrong, with its line.
     """
     collected, given = _listed(sources, group_by)
     return by_number.named(collected.dataset(_name(given)), given, group_by, columns=collected.columns)
@@ -310,6 +310,8 @@ def _add_pictures(collected: _Collected, source: str, group_by: str | None = Non
     try:
         _add_readable(collected, source, group_by)
     except DataError as error:
+        if _suffix(source) == ".csv":
+            raise  # somebody wrote it, and can mend the line
         collected.add(_Refused(error), [("", Item(folders.readable(source)))])
 
 
