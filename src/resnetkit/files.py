@@ -76,9 +76,40 @@ def check_new(path: Path, option: str) -> None:
         raise UsageError(f"{option} {path}: is a folder; name a file")
     if path.exists() or path.is_symlink():
         raise UsageError(f"{option} {path}: is there already; name another file, or take it away")
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    folder = _nearest(path)
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(f"{option} {path}: {folder} cannot be written to; name another place")
+    if (why := _refusal(folder)) is not None and why.errno not in _FULL:  # room may be there by then
+        raise UsageError(f"{option} {path}: {folder} cannot be written to ({why.strerror}); name another place")
+
+
+def takes_no_files(path: Path) -> Path | None:
+    """Return the folder of a path where it is of a file system that takes no files, such as /proc, None elsewhere.
+
+    Rights and room that lack are no such thing: there files could be.
+    """
+    folder = _nearest(path)
+    why = _refusal(folder) if folder.is_dir() else None
+    return folder if why is not None and why.errno not in (*_FULL, errno.EACCES, errno.EPERM, errno.EROFS) else None
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _nearest(path: Path) -> Path:
+    """Return the innermost folder of a path that is there."""
+    return next(parent for parent in path.absolute().parents if parent.exists())
+
+
+def _refusal(folder: Path) -> OSError | None:
+    """Return why no file can be made in a folder, by making one: rights do not tell it of every file system."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
+    except OSError as error:
+        return error
+    os.close(handle)
+    os.unlink(name)
+    return None
 
 
 def csv_writer(stream: TextIO) -> Any:

@@ -12,7 +12,8 @@ from PIL import Image
 
 from resnetkit import api
 from resnetkit.cli import cli, main
-from resnetkit.errors import Terminated
+from resnetkit.errors import Terminated, UsageError
+from resnetkit.files import check_new
 from tests.golden import check_golden
 
 Output = tuple[int, str, str]
@@ -132,6 +133,27 @@ def test_what_nobody_foresaw_is_told_in_one_line_too(
     assert left == code
     assert err.strip().startswith("Traceback")
     assert re.search(text, err.splitlines()[-1])
+
+
+def test_a_file_system_that_takes_no_files_is_no_bug(
+    resnetkit: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    odd = OSError(errno.ENOENT, "No such file or directory", str(tmp_path / "odd/x/rows"))
+
+    def refuses(*_: object, **__: object) -> None:
+        raise odd
+
+    monkeypatch.setattr(api, "runs", refuses)
+    assert resnetkit("runs")[0] == 1, "where files can be made, it is a bug of ours"
+    (tmp_path / "odd").mkdir()
+    monkeypatch.setattr("resnetkit.files.tempfile.mkstemp", refuses)
+    left, _, err = resnetkit("runs")
+    assert (left, len(err.splitlines())) == (2, 1)
+    assert f"{tmp_path}/odd takes no files (No such file or directory); name another place" in err
+    with pytest.raises(UsageError, match=r"--output .*odd cannot be written to \(No such file or directory\); name"):
+        check_new(tmp_path / "odd/rows.csv", "--output")
+    odd.errno = errno.ENOSPC
+    check_new(tmp_path / "odd/rows.csv", "--output")
 
 
 def test_a_call_without_a_verb_shows_the_verbs(resnetkit: Command) -> None:

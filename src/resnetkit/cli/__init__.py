@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -97,6 +98,12 @@ def _terminate(_number: int, _frame: object) -> None:
     raise Terminated
 
 
+def _taking_no_files(error: OSError) -> Path | None:
+    from resnetkit.files import takes_no_files
+
+    return takes_no_files(Path(error.filename)) if isinstance(error.filename, str) and error.filename else None
+
+
 def _explained(error: BaseException) -> int:
     """Print the one line for an error and return the exit code."""
     match error:
@@ -123,6 +130,8 @@ def _explained(error: BaseException) -> int:
             line, code = f"{error.filename or 'disk'}: {error.strerror}; ask for access or choose another place", 5
         case OSError() if error.errno == errno.ENAMETOOLONG:
             line, code = f"{str(error.filename)[:40]}...: {error.strerror}; choose a shorter name", 2
+        case OSError() if (folder := _taking_no_files(error)) is not None:
+            line, code = f"{error.filename}: {folder} takes no files ({error.strerror}); name another place", 2
         case _:
             kind = type(error).__name__
             line, code = f"a bug of ours: {kind}: {error}; the same command with --debug shows where", 1
