@@ -153,7 +153,9 @@ def predict_videos(
     )  # fmt: skip
     live, place = any(map(is_stream, sources)), output or next(iter(asked.events), asked.draw)
     kept = [Path(f"{place}.seen{number or ''}") for number in range(len(sources)) if place is not None and not live]
-    for path in map(Path, [*([output] if output else []), *asked.events] if any(map(Path.exists, kept)) else []):
+    drawn = [made.drawn(source, sources) for source in sources if made.draw is not None]
+    written = [*map(Path, [output] if output else []), *made.events, *drawn]
+    for path in written if any(map(Path.exists, kept)) else []:
         for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of a command that was killed
             left.unlink(missing_ok=True)
     gives: RowOf = opened.gives if asked.aggregate is None else "cases"
@@ -175,7 +177,8 @@ def predict_videos(
         except KeyboardInterrupt as interrupt:
             if kept:
                 raise InterruptedRun(
-                    f"stopped; what was seen is kept in {kept[0]}: the same command goes on",
+                    f"stopped; what was seen is kept in {kept[0]}: the same command goes on"
+                    + (", and writes the annotated video from its beginning" if drawn else ""),
                     signal_number=signal_of(interrupt),
                 ) from None
             stopped = signal_of(interrupt)  # a stream has no end but this: what came is written

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from resnetkit.cli import main
+from resnetkit.cli.progress import ConsoleWatcher
 from resnetkit.data.opening.video import Frame, Video
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.threads import ahead
@@ -254,9 +255,16 @@ def test_beside_rows_there_are_events_a_picture_a_page_and_a_video_also_after_an
     add = Kept.add
     with monkeypatch.context() as patch:
         patch.setattr(Kept, "add", lambda self, one: (add(self, one), _raise() if one.number == 4 else None))
-        assert predict(*made_into("stopped"))[0] == 130
+        code, _, said = predict(*made_into("stopped"))
+    assert code == 130
+    assert said.splitlines()[-1].endswith("the same command goes on, and writes the annotated video from its beginning")
     assert [path.name for path in Path("stopped").iterdir()] == ["events.csv.seen"]
+    Path("stopped/.drawn.mkv.of_one_that_was_killed.tmp").touch()
+    notes: list[str] = []
+    monkeypatch.setattr(ConsoleWatcher, "note", lambda self, line: notes.append(line))
     assert predict(*made_into("stopped"))[0] == 0
+    going_on = "going on behind frame 4, as stopped/events.csv.seen keeps"
+    assert f"{going_on}; the annotated video is written from its beginning" in notes
     assert sorted(path.name for path in Path("stopped").iterdir()) == [
         "drawn.mkv", "events.csv", "page.html", "time.png",
     ]  # fmt: skip

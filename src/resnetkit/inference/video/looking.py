@@ -163,7 +163,8 @@ def _seen(predictor: Predictor, video: Moving, looking: Looking) -> Generator[Se
         return
     with Kept.open(looking.kept, _made_with(predictor, video, looking)) as kept:
         if kept.frames:
-            looking.say(f"going on behind frame {kept.last:,}, as {looking.kept} keeps")
+            drawn = "; the annotated video is written from its beginning" if looking.images else ""
+            looking.say(f"going on behind frame {kept.last:,}, as {looking.kept} keeps{drawn}")
         frames: Iterator[Frame] = video.frames(looking.thinned, after=-1 if looking.images else kept.last)
         for one in kept.again():
             yield replace(one, image=next(frames).image) if looking.images else one
