@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from resnetkit.api.watching import _Looking
 from resnetkit.cli import main
-from resnetkit.data.opening.video import Video, open_video
+from resnetkit.data.opening.video import Thinned, Video, open_video
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header
@@ -111,3 +112,15 @@ def test_of_a_stream_that_is_not_there_nothing_is_written(predict: Callable[...,
     assert code == 7
     assert said.splitlines()[-1] == "resnetkit: http://127.0.0.1:9/live: cannot be read (Connection refused)"
     assert sorted(path.name for path in Path().iterdir()) == ["model.safetensors"]
+
+
+def test_a_watch_keeps_no_password_either(stream: bytes) -> None:
+    def serve(handler: Any, request: int) -> None:
+        head(handler)
+        handler.wfile.write(stream)
+
+    looking = _Looking(None, thinned=Thinned(), order="name", threads=1, say=lambda line: None)  # type: ignore[arg-type]
+    with served(serve) as address:
+        one = next(looking.pictures([address]))
+    assert one.picture.source.startswith(f"{address.replace('someone:secret@', '')}#")
+    assert "secret" not in str(one.group)
