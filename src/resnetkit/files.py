@@ -76,6 +76,11 @@ def check_new(path: Path, option: str) -> None:
         raise UsageError(f"{option} {path}: is a folder; name a file")
     if path.exists() or path.is_symlink():
         raise UsageError(f"{option} {path}: is there already; name another file, or take it away")
+    check_place(path, option)
+
+
+def check_place(path: Path, option: str) -> None:
+    """Raise `UsageError` where nothing can be made at a path, which `option` named."""
     folder = _nearest(path)
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(f"{option} {path}: {folder} cannot be written to; name another place")

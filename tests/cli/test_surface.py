@@ -152,6 +152,9 @@ def test_a_file_system_that_takes_no_files_is_no_bug(
     assert f"{tmp_path}/odd takes no files (No such file or directory); name another place" in err
     with pytest.raises(UsageError, match=r"--output .*odd cannot be written to \(No such file or directory\); name"):
         check_new(tmp_path / "odd/rows.csv", "--output")
+    left, _, err = resnetkit("train", f"{tmp_path}/pictures", "--output", f"{tmp_path}/odd/run")
+    assert left == 2
+    assert "odd cannot be written to" in err, "a run is refused before any picture is read"
     odd.errno = errno.ENOSPC
     check_new(tmp_path / "odd/rows.csv", "--output")
 

@@ -20,7 +20,7 @@ from resnetkit.api.tasks import task_called
 from resnetkit.data.dataset import NUMBERED
 from resnetkit.data.sources.arrays import GIVEN, fetch_cifar10, pair_of, paths_of
 from resnetkit.errors import UsageError, near_miss
-from resnetkit.files import safe_name
+from resnetkit.files import check_place, safe_name
 from resnetkit.models.catalog import name_of
 from resnetkit.training.planning.plan import Plan
 from resnetkit.training.request import Request
@@ -241,4 +241,5 @@ def _run_path(name: str | None, output: str | Path | None, *, data: Sequence[str
             raise UsageError(f"the run {path} would lie inside its own data, {given}: choose a place with --output DIR")
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
         raise runs.taken(path)
+    check_place(path, "--output" if output is not None else "the run")
     return path
