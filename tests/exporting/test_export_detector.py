@@ -19,6 +19,7 @@ from resnetkit.inference.prediction import Prediction
 from resnetkit.models import catalog, checkpoint
 from resnetkit.models.checkpoint import DETECTION, Header
 from resnetkit.models.detection.network import Detector
+from resnetkit.models.detection.platt import Platt
 from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.models.detection.sureness import Sureness
 from tests.exporting.test_export import ALONE, Exporter, exporter
@@ -27,6 +28,7 @@ from tests.inference.test_graph import some
 
 SIZES = ((8.0,), (16.0,), (24.0,), (32.0,), (48.0,))
 CLASSES = ("ameise", "개미", "bee")
+PLATT = Platt(slope=0.8, offset=-1.0, boxes=200, right=90)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     unlikely(network)
     preprocess = Preprocess(size=64, width=96, resize=64, crop="pad")
     header = Header(
-        task=DETECTION, spec=spec, classes=CLASSES, preprocess=preprocess, decision=Sureness(at=(0.256, 0.256, 0.256)),
+        task=DETECTION, spec=spec, classes=CLASSES, preprocess=preprocess,
+        decision=Sureness(at=(0.256,) * 3, platt=PLATT),
         metrics={"split": "test", "count": 72, "map": 0.57, "map50": 0.91, "map50_interval": [0.88, 0.93]},
     )  # fmt: skip
     checkpoint.save(path, network.eval(), header)
@@ -56,7 +59,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def said(prediction: Prediction) -> list[str]:
-    return [f"{one.label} {100 * one.score:.1f} %" for one in prediction.objects or ()]
+    return [f"{one.label} {100 * one.sure:.1f} %" for one in prediction.objects or ()]
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +85,13 @@ def test_an_exported_detector_finds_what_the_detector_finds(
     expected = list(rk.load(file, engine="torch", precision="fp32", threads=1).predict_many(photos))
     answers = list(rk.load(made, precision="fp32", threads=1).predict_many(photos))
     assert [said(answer) for answer in answers] == [said(answer) for answer in expected]
+    assert all(one.probability is not None and one.probability < one.score for each in answers for one in each.objects)
     for answer, wanted in zip(answers, expected, strict=True):
         boxes = [[one.box for one in each.objects or ()] for each in (answer, wanted)]
         np.testing.assert_allclose(*boxes, atol=0.01)
     card = " ".join((made / "README.txt").read_text().split())
     assert "a Mask R-CNN on a ResNet that finds objects and their masks" in card
+    assert "is 0.8 times that of its score, and -1 (decision.platt" in card
     assert "91.0 % (95 % interval 88.0 to 93.0 %) at an overlap of .50, 57.0 % over .50:.95, on 72 test" in card
 
 
@@ -103,7 +108,7 @@ def test_the_script_alone_prints_the_objects(
         objects = prediction.objects or ()
         lines.append(f"{prediction.source}: {len(objects)} object{'s' * (len(objects) != 1)}")
         lines += [
-            f"  {one.label} {100 * one.score:.1f} % left {one.box[0]:.1f} top {one.box[1]:.1f} "
+            f"  {one.label} {100 * one.sure:.1f} % left {one.box[0]:.1f} top {one.box[1]:.1f} "
             f"right {one.box[2]:.1f} bottom {one.box[3]:.1f}"
             for one in objects
         ]

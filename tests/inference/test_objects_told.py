@@ -61,7 +61,7 @@ def test_csv_has_a_row_for_each_object_and_one_for_a_picture_without_any() -> No
         ("a.jpg", "1", "WBC"), ("a.jpg", "2", "RBC"), ("a.jpg", "3", "RBC"), ("empty.jpg", "", ""),
         ("bad.jpg", "", ""), ("a.jpg", "1", "RBC"), ("a.jpg", "1", "RBC"),
     ]  # fmt: skip
-    assert list(rows[0].values())[3:] == ["WBC", "0.990000", "1.50", "2.00", "30.25", "40.00", "several frames", ""]
+    assert list(rows[0].values())[3:] == ["WBC", "0.990000", "", "1.50", "2.00", "30.25", "40.00", "several frames", ""]
     assert rows[4]["error"] == FAILED.error
 
 
@@ -105,6 +105,19 @@ def test_a_table_counts_and_one_picture_is_shown_object_by_object() -> None:
     many = text_of([found("a.jpg", *[("RBC", 0.9)] * 70)], "table")
     assert "and 20 less sure" in many
     assert len(many.splitlines()) == 52
+
+
+def test_a_calibrated_detector_tells_how_probably_each_box_is_right(tmp_path: Path) -> None:
+    plain = SEVERAL[0]
+    sure = replace(plain, objects=tuple(replace(one, probability=one.score / 2) for one in plain.objects or ()))
+    rows = list(csv.DictReader(io.StringIO(text_of([sure, plain], "csv"))))
+    assert [row["probability"] for row in rows] == ["0.495000", "0.450000", "0.400000", "", "", ""]
+    lines = text_of([sure], "table").splitlines()
+    assert lines[0].split()[:2] == ["class", "probability"]
+    assert lines[1].split()[:3] == ["WBC", "49.5", "%"]
+    told = [json.loads(line)["objects"] for line in text_of([sure, plain], "jsonl").splitlines()]
+    assert [one.get("probability") for one in told[0] + told[1]] == [0.495, 0.45, 0.4, None, None, None]
+    assert Prediction.from_json(json.loads(json.dumps(sure.to_json()))) == sure
 
 
 def test_above_50_pictures_objects_are_counted() -> None:

@@ -9,6 +9,7 @@ from resnetkit.models import catalog
 from resnetkit.models.catalog import detector_of, spec_of
 from resnetkit.models.detection.anchors import for_boxes
 from resnetkit.models.detection.names import named
+from resnetkit.models.detection.platt import Platt
 from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.models.detection.sureness import Sureness
 from resnetkit.models.macs import macs_by_stage, num_macs
@@ -198,11 +199,27 @@ def test_sureness_is_a_score_for_each_class_and_half_where_none_is_fitted() -> N
     assert Sureness.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
     assert Sureness().to_json() == {}
     assert fitted.temperature is None
-    assert fitted.words == ("a least score for each class, fitted for recall 0.95, which 1 of 2 do not reach (dog)")
-    assert Sureness(at=(0.5,), goal="recall 0.95").words == "a least score for each class, fitted for recall 0.95"
+    assert fitted.words == (
+        "scores as they are and a least score for each class, fitted for recall 0.95, which 1 of 2 do not reach (dog)"
+    )
     with pytest.raises(DataError, match="has 2 thresholds for 3 classes"):
         fitted.of(3)
     with pytest.raises(UsageError, match="numbers between 0 and 1"):
         Sureness(at=(2.0,))
     with pytest.raises(DataError, match="unknown fields"):
         Sureness.from_json({"nms": 1})
+
+
+def test_sureness_keeps_how_scores_become_probabilities() -> None:
+    platt = Platt(slope=0.5, offset=-1.0, boxes=200, right=90)
+    fitted = Sureness(at=(0.25,), fitted_on=40, platt=platt)
+    assert Sureness.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+    assert fitted.words == "probabilities from 200 boxes and a least score for each class, fitted for f1"
+    assert np.isfinite(platt.of(np.array([0.0, 1.0]))).all()
+    assert (np.diff(platt.of(np.linspace(0, 1, 50))) >= 0).all()
+    with pytest.raises(DataError, match="of another kind"):
+        Sureness.from_json({"platt": {"slope": 1.0}})
+    with pytest.raises(UsageError, match="slope must be 0 or more"):
+        Platt(slope=-0.1, offset=0.0, boxes=200, right=90)
+    with pytest.raises(UsageError, match="offset must be a number"):
+        Platt(slope=1.0, offset=float("nan"), boxes=200, right=90)

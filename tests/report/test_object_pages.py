@@ -14,6 +14,7 @@ from PIL import Image
 
 from resnetkit.data.marks import Truth
 from resnetkit.errors import DataError
+from resnetkit.evaluation.detection.calibration import calibration_of
 from resnetkit.evaluation.detection.least_scores import cross_fitted
 from resnetkit.evaluation.detection.matching import matched
 from resnetkit.evaluation.detection.metrics import detection_metrics
@@ -22,6 +23,7 @@ from resnetkit.evaluation.detection.rereading import reread
 from resnetkit.evaluation.detection.rows import rows_of
 from resnetkit.models.choice import Choice
 from resnetkit.models.detection.found import Found
+from resnetkit.models.detection.platt import Platt
 from resnetkit.report import curves, object_charts
 from resnetkit.report.drawing.charts import history as draw_history
 from resnetkit.report.drawing.objects import draw_boxes
@@ -49,6 +51,9 @@ def scored(count: int = 12, *, cross: bool = False, seed: int = 3) -> tuple[list
         split="val" if cross else "test",
     )  # fmt: skip
     metrics["thresholds"] = {"goal": "f1", "fitted_on": 20, "cross_fitted": cross}
+    metrics["calibration_of_boxes"] = calibration_of(
+        matches, matches.said(at), Platt(slope=1, offset=-1, boxes=300, right=200), groups=None, by="others"
+    )
     rows = rows_of(
         matches, truths, founds, at if judged_at is None else judged_at, classes=CLASSES, split="test",
         sources=[f"photos/{HOSTILE}/{n}.png" for n in range(count)], groups=[None] * count,

@@ -17,6 +17,7 @@ from resnetkit.models.checkpoint import DETECTION, MULTILABEL, Header
 from resnetkit.models.choice import choice_in
 from resnetkit.models.decision import Decision
 from resnetkit.models.detection.spec import DetectorSpec
+from resnetkit.models.detection.sureness import Sureness
 from resnetkit.words import NO_MEDICAL_DEVICE, percent
 
 LICENSE = "LICENSE.txt"
@@ -219,12 +220,23 @@ def _picture(preprocess: Preprocess) -> str:
     return f"a decoded upright picture [1, H, W, {preprocess.channels}] of bytes of any size"
 
 
+def _of_boxes(header: Header) -> str:
+    """Say how scores become probabilities, which whoever reads rows has to do."""
+    platt = header.decision.platt if isinstance(header.decision, Sureness) else None
+    if platt is None:
+        return "; scores are no probabilities"
+    return (
+        f"; the logit of the probability that a box is right is {platt.slope:g} times that of its score, and "
+        f"{platt.offset:g} (decision.platt; predict.py tells it)"
+    )
+
+
 def _detector_input(exported: Exported) -> str:
     header = exported.header
     preprocess, masks = header.preprocess, getattr(header.spec, "masks", False)
     row = f"left, top, right, bottom in pixels of the %s, score, class from 0{', 28 x 28 of a mask' if masks else ''}"
     none = "rows of no object have the class -1; say those whose score is at least its class's in decision.at "
-    where = none + "(record.json; .5 where that is empty)"
+    where = none + f"(record.json; .5 where that is empty){_of_boxes(header)}"
     if exported.reads == "picture":
         return (
             f"The model reads `picture`, {_picture(preprocess)}, "

@@ -109,19 +109,23 @@ def _reliability(metrics: Mapping[str, Any]) -> list[Chart]:
     calibration = metrics.get("calibration")
     if not calibration:
         return []
+    curves = {"before": "as trained", "after": "with its temperature"}
+    return [reliability_of(calibration, curves if is_tempered(calibration) else {"before": "this model"})]
+
+
+def reliability_of(calibration: Mapping[str, Any], names: Mapping[str, str]) -> Chart:
+    """Return the share that is right against the probability given, of the `before` and `after` that have `names`."""
     lines, words = [_DIAGONAL], []
-    curves = [("before", "other", "as trained"), ("after", "own", "with its temperature")]
-    for key, look, name in curves if is_tempered(calibration) else [("before", "own", "this model")]:
+    for number, (key, name) in enumerate(names.items(), start=1):
+        look = "own" if number == len(names) else "other"
         bins = [bin for bin in calibration[key]["bins"] if bin["count"]]
         points, weights = [(b["confidence"], b["accuracy"]) for b in bins], [b["count"] for b in bins]
         lines.append(Line(name=name, points=points, look=look, dots=True, weights=weights))  # type: ignore[arg-type]
         words.append(f"{name} an expected error of {100 * calibration[key]['ece']:.1f} points")
-    return [
-        Chart(
-            title="Is it right as often as it is sure?", x=_share_axis("probability given"),
-            summary=f"Accuracy against probability: {', '.join(words)}", y=_share_axis("right"), lines=tuple(lines),
-        )
-    ]  # fmt: skip
+    return Chart(
+        title="Is it right as often as it is sure?", x=_share_axis("probability given"),
+        summary=f"Accuracy against probability: {', '.join(words)}", y=_share_axis("right"), lines=tuple(lines),
+    )  # fmt: skip
 
 
 def _coverage(metrics: Mapping[str, Any]) -> list[Chart]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from resnetkit.report.charts import Axis, Chart, Line, upper
+from resnetkit.report.curves import reliability_of
 from resnetkit.words import percent
 
 MOST_CLASSES = 12
@@ -36,6 +37,14 @@ def _of_class(name: str, curve: Mapping[str, Sequence[float]], figures: Mapping[
             ),
         ),
     )  # fmt: skip
+
+
+def calibration(metrics: Mapping[str, Any]) -> list[Chart]:
+    """Return the share of boxes that are right against their scores and, where these were fitted, probabilities."""
+    found = metrics.get("calibration_of_boxes")
+    if not found:
+        return []
+    return [reliability_of(found, {"before": "scores"} | ({"after": "probabilities"} if found["after"] else {}))]
 
 
 def counts(rows: Sequence[Mapping[str, Any]]) -> list[Chart]:

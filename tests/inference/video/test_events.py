@@ -131,8 +131,9 @@ def test_events_are_rows_of_csv_and_json_lines_that_say_the_same(tmp_path):
     assert rows[0]["label"] == "red, bright"
     for row, line in zip(rows, lines, strict=True):
         told = {name: cell if name in ("video", "label") else float(cell or "nan") for name, cell in row.items()}
-        assert math.isnan(told.pop("track"))
-        assert line.pop("track") is None
+        for name in ("track", "score"):
+            assert math.isnan(told.pop(name))
+            assert line.pop(name) is None
         assert told == {**line, "video": row["video"]}
     assert (lines[0]["start"], lines[0]["end"], lines[0]["lag"]) == (0.0, 0.2, 0.123)
 
@@ -143,8 +144,8 @@ def test_rows_are_written_while_a_stream_runs():
     for event in told_of(Events("a.mp4"), ["a", "b"]):
         write(event)
     assert stream.getvalue().splitlines()[1:] == [
-        "a.mp4,a,0.0,0.1,0.1,0,0,1,0,0.5,0.5,,",
-        "a.mp4,b,0.1,0.2,0.1,1,1,1,0,0.75,0.75,,",
+        "a.mp4,a,0.0,0.1,0.1,0,0,1,0,0.5,0.5,,,",
+        "a.mp4,b,0.1,0.2,0.1,1,1,1,0,0.75,0.75,,,",
     ]
 
 

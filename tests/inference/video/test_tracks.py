@@ -2,6 +2,7 @@
 
 import builtins
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ def test_objects_that_move_keep_their_numbers_from_the_first_frame_on() -> None:
     one, other = ended(told)
     assert (one.number, one.label, one.first, one.last, one.frames) == (1, "car", 0, 19, 20)
     assert (one.begin, one.end) == (0, 19 / 25)
-    assert (one.share, one.score, one.greatest) == pytest.approx((1, 0.9, 0.9))
+    assert (one.share, one.score) == pytest.approx((1, 0.9))
+    assert (one.probability, one.greatest) == (None, None)  # nobody fitted any
     assert other.to_json()["label"] == "truck"
 
 
@@ -95,7 +97,19 @@ def test_a_label_that_flickers_is_told_with_its_share() -> None:
 def test_scores_decide_between_labels_that_are_as_frequent() -> None:
     frames = [[box(2 * n, label=("car", "truck")[n % 2], score=(0.7, 0.95)[n % 2])] for n in range(10)]
     [track] = ended(tracked(at_rate(frames)))
-    assert (track.label, track.greatest) == ("truck", 0.95)
+    assert (track.label, track.score) == ("truck", pytest.approx(0.95 / 2))
+
+
+def test_the_probability_of_a_track_is_the_share_of_its_boxes_that_may_be_expected_to_be_right() -> None:
+    labels, sure = ("car", "car", "truck", "car"), (0.5, 0.75, 0.25, 1.0)
+    frames = [
+        [] if n == 2 else [replace(box(2 * n, label=labels[n % 4]), probability=sure[n % 4])] for n in range(8)
+    ]  # the third frame has nothing, and does not count
+    [track] = ended(tracked(at_rate(frames)))
+    assert (track.label, track.frames) == ("car", 7)
+    assert track.probability == pytest.approx(2 * (0.5 + 0.75 + 1.0) / 7)
+    assert track.greatest == 1.0
+    assert track.to_json()["probability"] == round(track.probability or 0, 6)
 
 
 def test_unsure_objects_carry_a_track_on_and_begin_none() -> None:

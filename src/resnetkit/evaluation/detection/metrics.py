@@ -9,6 +9,7 @@ import numpy as np
 
 from resnetkit.data.marks import Truth
 from resnetkit.evaluation.detection.average_precision import Averages, average_precision
+from resnetkit.evaluation.detection.calibration import line_of
 from resnetkit.evaluation.detection.coco_library import crowded_without_mask, masks_of, of_masks
 from resnetkit.evaluation.detection.matching import Matches, matched
 from resnetkit.evaluation.detection.mistakes import mistakes_of, numbers_of
@@ -135,6 +136,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
         *fold_lines(metrics),
         *choice_in_short(metrics, figure="map"),
         *_work_lines(metrics),
+        *line_of(metrics.get("calibration_of_boxes")),
         *_count_lines(metrics["counting"]),
         *_mistake_lines(metrics["mistakes"]),
         *_class_lines(metrics),

@@ -1,6 +1,7 @@
 """The command: names pictures and prints the most probable classes, or the objects on them."""
 
 import json
+import math
 import struct
 import sys
 from pathlib import Path
@@ -40,16 +41,28 @@ def main() -> None:
 
 
 def objects(rows: list[list[float]], header: dict[str, Any]) -> str:
-    """Return the objects in words, the surest first, a line each: class, score, and the edges of the box in pixels."""
+    """Return the objects in words, the surest first, a line each: class, how sure, and the edges of the box in pixels.
+
+    How sure is the probability that the box is right, or its score where held-out pictures were too few to tell.
+    """
     classes = header["classes"]
     least = header["decision"].get("at") or [0.5] * len(classes)
     said = sorted((row for row in rows if row[5] >= 0 and row[4] >= least[int(row[5])]), key=lambda row: -row[4])
     lines = [
-        f"  {classes[int(row[5])]} {100 * row[4]:.1f} % left {row[0]:.1f} top {row[1]:.1f} right {row[2]:.1f} "
-        f"bottom {row[3]:.1f}"
+        f"  {classes[int(row[5])]} {100 * sure(row[4], header):.1f} % left {row[0]:.1f} top {row[1]:.1f} "
+        f"right {row[2]:.1f} bottom {row[3]:.1f}"
         for row in said
     ]
     return "\n".join([f"{len(said)} objects" if len(said) != 1 else "1 object", *lines])
+
+
+def sure(score: float, header: dict[str, Any]) -> float:
+    """Return the probability that a box of a score is right, the score where it is not known."""
+    platt = header["decision"].get("platt")
+    if not platt:
+        return score
+    within = min(max(score, 1e-6), 1 - 1e-6)
+    return 1 / (1 + math.exp(-(platt["slope"] * math.log(within / (1 - within)) + platt["offset"])))
 
 
 def answer(told: list[Any], header: dict[str, Any]) -> str:

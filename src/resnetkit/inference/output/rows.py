@@ -14,7 +14,7 @@ from resnetkit.models.decision import Gives
 RowOf = Gives | Literal["cases"]
 
 _OF_FRAMES = ("frame", "time", "state", "state_probability")
-_OF_OBJECTS = ("object", "label", "score", "left", "top", "right", "bottom")
+_OF_OBJECTS = ("object", "label", "score", "probability", "left", "top", "right", "bottom")
 
 
 class Row(NamedTuple):
@@ -34,7 +34,7 @@ def csv_columns(top_k: int, *, gives: RowOf = "class", video: bool = False) -> l
     >>> ",".join(csv_columns(2))
     'source,status,label,probability,label_2,probability_2,warnings,error'
     >>> ",".join(csv_columns(2, gives="objects"))
-    'source,status,object,label,score,left,top,right,bottom,warnings,error'
+    'source,status,object,label,score,probability,left,top,right,bottom,warnings,error'
     """
     further = [name for rank in range(2, top_k + 1) for name in (f"label_{rank}", f"probability_{rank}")]
     between: dict[RowOf, Sequence[str]] = {
@@ -97,10 +97,14 @@ def _of_labels(prediction: Prediction, top_k: int) -> list[list[str]]:
 
 def _of_objects(prediction: Prediction, top_k: int) -> list[list[str]]:
     rows = [
-        [str(number), one.label, f"{one.score:.6f}", *(f"{edge:.2f}" for edge in one.box)]
+        [str(number), one.label, f"{one.score:.6f}", _or_empty(one.probability), *(f"{edge:.2f}" for edge in one.box)]
         for number, one in enumerate(prediction.objects or (), start=1)
     ]
     return rows or [[""] * len(_OF_OBJECTS)]
+
+
+def _or_empty(probability: float | None) -> str:
+    return "" if probability is None else f"{probability:.6f}"
 
 
 _CELLS: dict[RowOf, Callable[[Prediction, int], list[list[str]]]] = {

@@ -78,7 +78,7 @@ def _beside(tally: Tally, label: str) -> str:
 
 
 _HEADER = ("picture", "class", "probability", "second")
-_OF_OBJECTS = ("class", "score", "left", "top", "right", "bottom")
+_EDGES = ("left", "top", "right", "bottom")
 
 
 def _table_of(rows: Sequence[Prediction], gives: RowOf) -> tuple[Sequence[str], list[list[str]]]:
@@ -86,7 +86,8 @@ def _table_of(rows: Sequence[Prediction], gives: RowOf) -> tuple[Sequence[str], 
     only = rows[0] if len(rows) == 1 else None
     if gives == "objects":
         if only is not None and only.objects:
-            return _OF_OBJECTS, [_object_cells(one) for one in only.objects[:MOST_ROWS]]
+            sure = "score" if only.objects[0].probability is None else "probability"
+            return ("class", sure, *_EDGES), [_object_cells(one) for one in only.objects[:MOST_ROWS]]
         return ("picture", "found", "surest"), [_found_cells(prediction) for prediction in rows]
     if gives == "cases":
         return _cases_told(rows)
@@ -98,13 +99,13 @@ def _table_of(rows: Sequence[Prediction], gives: RowOf) -> tuple[Sequence[str], 
 
 
 def _object_cells(one: Detected) -> list[str]:
-    return [escaped(one.label), percent(one.score), *(f"{edge:.1f}" for edge in one.box)]
+    return [escaped(one.label), percent(one.sure), *(f"{edge:.1f}" for edge in one.box)]
 
 
 def _found_cells(prediction: Prediction) -> list[str]:
     if prediction.objects is None:
         return [_named(prediction), "error", ""]
-    surest = [f"{escaped(one.label)} {percent(one.score)}" for one in prediction.objects[:1]]
+    surest = [f"{escaped(one.label)} {percent(one.sure)}" for one in prediction.objects[:1]]
     return [_named(prediction), escaped(counts_of(prediction.names)), *(surest or [""])]
 
 

@@ -16,7 +16,7 @@ from resnetkit.inference.video.events import Event
 Format = Literal["csv", "jsonl"]
 COLUMNS = (
     "video", "label", "start", "end", "seconds", "first_frame", "last_frame", "frames", "unanswered", "probability",
-    "greatest", "lag", "track",
+    "greatest", "score", "lag", "track",
 )  # fmt: skip
 _FORMATS: tuple[Format, ...] = get_args(Format)
 
@@ -63,7 +63,11 @@ def plain(event: Event) -> dict[str, Any]:
     return {
         "video": event.video, "label": event.label, "start": round(event.start, 3), "end": round(event.end, 3),
         "seconds": round(event.seconds, 3), "first_frame": event.first_frame, "last_frame": event.last_frame,
-        "frames": event.frames, "unanswered": event.unanswered, "probability": round(event.probability, 6),
-        "greatest": round(event.greatest, 6), "lag": None if event.lag is None else round(event.lag, 3),
-        "track": event.track,
+        "frames": event.frames, "unanswered": event.unanswered, "probability": _rounded(event.probability, 6),
+        "greatest": _rounded(event.greatest, 6), "score": _rounded(event.score, 6),
+        "lag": _rounded(event.lag, 3), "track": event.track,
     }  # fmt: skip
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

@@ -20,9 +20,10 @@ class Event:
     It began with the frame of number `first_frame`, and `end` is the time of the frame at which it held no more; at the
     end of a video, that of the last frame and the time between the last two. `frames` are those looked at,
     `unanswered` those of them that had no answer and changed nothing. `probability` is the mean of the smoothed
-    probabilities of the others, `greatest` the greatest. `lag`: how many seconds a state may begin and end after what
-    is seen, measured on clean switches, None where that is not known. `track`, of an object that was followed, is the
-    number of its track; it then ends with the last frame that it was found on, and scores stand for probabilities.
+    probabilities of the others, of a detector's states that of scores, and `greatest` the greatest. `lag`: how many
+    seconds a state may begin and end after what is seen, measured on clean switches, None where that is not known.
+    `track`, of an object that was followed, is the number of its track; it then ends with the last frame that it was
+    found on, and `probability`, `greatest` and `score` are those of the `Track`.
     """
 
     video: str
@@ -33,10 +34,11 @@ class Event:
     last_frame: int
     frames: int
     unanswered: int
-    probability: float
-    greatest: float
+    probability: float | None
+    greatest: float | None
     lag: float | None
     track: int | None = None
+    score: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -135,8 +137,8 @@ class Events:
             return []
         event = Event(
             video=self.video, label=track.label, start=track.begin, end=track.end, first_frame=track.first,
-            last_frame=track.last, frames=track.frames, unanswered=0, probability=track.score, greatest=track.greatest,
-            lag=None, track=track.number,
+            last_frame=track.last, frames=track.frames, unanswered=0, probability=track.probability,
+            greatest=track.greatest, lag=None, track=track.number, score=track.score,
         )  # fmt: skip
         self._count(event)
         return [event]

@@ -25,16 +25,18 @@ _SURE, _UNSURE, _BETWEEN = 1.0, 0.0, 0.5
 class Track:
     """What became of one object: frames and seconds of its first and its last, on how many `frames` it was found.
 
-    `label` has the largest sum of scores among its frames, and `share` of them have it; `score` is the mean over all
-    its frames of the score for this label, 0 where another was found, and `greatest` the greatest. Neither is
-    calibrated.
+    `label` has the largest sum of scores among the frames that it was found on, and `share` of them have it. `score` is
+    the mean over these frames of the score for this label, 0 where another was found. `probability` is the same mean of
+    probabilities, the share of its boxes that may be expected to be right, and `greatest` their greatest; None where
+    the detector was not calibrated. Frames that it was not found on do not count: of these nothing is said.
     """
 
     number: int
     label: str
     share: float
     score: float
-    greatest: float
+    probability: float | None
+    greatest: float | None
     first: int
     last: int
     begin: float
@@ -45,8 +47,8 @@ class Track:
         """Return a plain dict: shares and scores to 6 decimals, seconds to 3."""
         return {
             "track": self.number, "label": self.label, "share": round(self.share, 6), "score": round(self.score, 6),
-            "greatest": round(self.greatest, 6), "first": self.first, "last": self.last,
-            "begin": round(self.begin, 3), "end": round(self.end, 3), "frames": self.frames,
+            "probability": _rounded(self.probability), "greatest": _rounded(self.greatest), "first": self.first,
+            "last": self.last, "begin": round(self.begin, 3), "end": round(self.end, 3), "frames": self.frames,
         }  # fmt: skip
 
 
@@ -177,21 +179,24 @@ class _Tally:
     frames: int = 0
     scores: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
-    greatest: dict[str, float] = field(default_factory=dict)
+    probabilities: dict[str, list[float]] = field(default_factory=dict)  # of each label their sum and the greatest
 
     def add(self, one: Detected, number: int, time: float) -> None:
         self.last, self.end = number, time
         self.frames += 1
         self.scores[one.label] += one.score  # type: ignore[assignment]  # sums of scores, not counts
         self.counts[one.label] += 1
-        self.greatest[one.label] = max(one.score, self.greatest.get(one.label, 0.0))
+        if one.probability is not None:
+            total, greatest = self.probabilities.get(one.label, (0.0, 0.0))
+            self.probabilities[one.label] = [total + one.probability, max(one.probability, greatest)]
 
     def track(self, number: int) -> Track:
         label = max(self.scores, key=lambda name: self.scores[name])
+        total, greatest = self.probabilities.get(label, (None, None))
         return Track(
             number=number, label=label, share=self.counts[label] / self.frames, score=self.scores[label] / self.frames,
-            greatest=self.greatest[label], first=self.first, last=self.last, begin=self.begin, end=self.end,
-            frames=self.frames,
+            probability=total and total / self.frames, greatest=greatest, first=self.first, last=self.last,
+            begin=self.begin, end=self.end, frames=self.frames,
         )  # fmt: skip
 
 
@@ -245,7 +250,12 @@ def _number(tracklet: Any) -> int | None:
 def _as_written(one: Detected) -> Detected:
     """Return an object with the figures that rows hold."""
     left, top, right, bottom = (round(float(edge), 2) for edge in one.box)
-    return replace(one, score=round(float(one.score), 6), box=(left, top, right, bottom))
+    probability = _rounded(one.probability)
+    return replace(one, score=round(float(one.score), 6), probability=probability, box=(left, top, right, bottom))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(float(value), 6)
 
 
 def _imported() -> tuple[Any, Any, Any]:

@@ -92,7 +92,7 @@ class Annotator:
         colors = self._colors(objects)
         for number in sorted(range(len(objects)), key=lambda number: objects[number].track or math.inf):
             one = objects[number]
-            figures = f" {_percent(one.score)}" + ("" if one.track is None else f" #{one.track}")
+            figures = f" {_percent(one.sure)}" + ("" if one.track is None else f" #{one.track}")
             plate = _plate(one.label, figures, letters, contrast(colors[number]), colors[number])
             for left, top in _places(boxes[number], plate.size, size):
                 place = (left, top, left + plate.width, top + plate.height)

@@ -149,7 +149,7 @@ def _enlarged(image: Image.Image, width: int, height: int) -> Image.Image:
 
 def _mark(one: Detected | Object, view: View, classes: Sequence[str]) -> _Mark:
     (left, top), (right, bottom) = view.into(np.reshape(one.box, (2, 2))).round().astype(int).tolist()
-    sure = f" {min(99, round(100 * one.score))} %" if isinstance(one, Detected) else ""
+    sure = f" {min(99, round(100 * one.sure))} %" if isinstance(one, Detected) else ""
     box = (left, top, max(right, left + 1), max(bottom, top + 1))
     return _Mark(one.label, sure, box, color_of(one.label, classes), one.mask)
 

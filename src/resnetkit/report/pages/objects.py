@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from resnetkit.evaluation.detection.calibration import line_of
 from resnetkit.evaluation.detection.mistakes import KINDS, Kind, Mistake
 from resnetkit.evaluation.metrics import photos
 from resnetkit.report import object_charts
@@ -55,6 +56,7 @@ def tiles(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
         ("right when said", percent(metrics["precision"]), bounds(metrics["precision_interval"]) or "of the boxes"),
         ("false alarms", _figure(metrics["false_alarms"]),
          f"per picture; {alarms[0]:.2g} to {alarms[1]:.2g}" if alarms else "per picture"),
+        *_off_in_probability(metrics.get("calibration_of_boxes")),
         ("off in counts", _figure(counting["mean_error"]), _side(counting["bias"])),
     ]  # fmt: skip
     return [{"name": name, "value": value, "note": note} for name, value, note in found]
@@ -67,6 +69,13 @@ def _of_masks(metrics: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (f"mask {name}", percent(metrics[f"mask_{key}"]), bounds(metrics[f"mask_{key}_interval"]) or "by outlines")
         for name, key in (("mAP@.50", "map50"), ("mAP@.50:.95", "map"))
     ]
+
+
+def _off_in_probability(found: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
+    if found is None or found["after"] is None:
+        return []
+    scores = f"calibration error of boxes; {100 * found['before']['ece']:.1f} of scores"
+    return [("off in probability", f"{100 * found['after']['ece']:.1f} points", scores)]
 
 
 def _figure(value: float | None) -> str:
@@ -88,6 +97,7 @@ def values(content: Content) -> dict[str, Any]:
         "objects": {
             "classes": _class_table(metrics), "folds": folds(metrics), "curves": object_charts.per_class(metrics),
             "curves_words": _curves_words(metrics), "work_words": _work_words(metrics),
+            "calibration": object_charts.calibration(metrics), "calibration_words": _calibration_words(metrics),
             "counts": object_charts.counts(content.rows), "counts_words": _counts_words(metrics["counting"]),
             "count_table": _count_table(metrics),
             "kinds": [_kind(kind, number, content, pictures) for kind, number in metrics["mistakes"].items()],
@@ -133,6 +143,12 @@ def _work_words(metrics: Mapping[str, Any]) -> str:
     aim = "the largest F1" if fitted["goal"] == "f1" else f"a {fitted['goal']}"
     on = f"{fitted['fitted_on']:,} pictures{own}"
     return f"The scores that classes are said from were chosen for {aim} on {on}. {_OF_AP}"
+
+
+def _calibration_words(metrics: Mapping[str, Any]) -> str:
+    """Say how probable boxes that are said are, and how often they are right."""
+    lines = line_of(metrics.get("calibration_of_boxes"))
+    return " ".join([*lines, "The pictures below have the scores."]) if lines else ""
 
 
 def _counts_words(counting: Mapping[str, Any]) -> str:

@@ -34,4 +34,8 @@ def render(shown: Sequence[tuple[Picture, Sequence[Event]]], *, model: str) -> s
 def _cells(event: Event, longest: float) -> tuple[str, ...]:
     start, end = (clock(round(time, 1), longest) for time in (event.start, event.end))
     frames = f"{event.first_frame:,} to {event.last_frame:,}"
-    return event.label, start, end, duration(event.seconds), frames, percent(event.probability)
+    return event.label, start, end, duration(event.seconds), frames, _sure(event)
+
+
+def _sure(event: Event) -> str:
+    return f"score {percent(event.score)}" if event.probability is None else percent(event.probability)

@@ -10,6 +10,7 @@ import numpy as np
 from resnetkit.data.prepared import Part
 from resnetkit.data.targets import object_targets
 from resnetkit.errors import UsageError
+from resnetkit.evaluation.detection.calibration import calibration_of, fit_platt
 from resnetkit.evaluation.detection.least_scores import cross_fitted, fit_least_scores
 from resnetkit.evaluation.detection.matching import matched
 from resnetkit.evaluation.detection.metrics import detection_metrics, map_of
@@ -42,14 +43,17 @@ def _of_known(found: list[Found], part: Part, classes: Sequence[str]) -> list[Fo
 
 
 def fitted(outputs: np.ndarray, part: Part, *, classes: Sequence[str], where: str, goal: str = "f1") -> Sureness:
-    """Return from which score on each class is said, fitted for a `goal` on held-out pictures."""
+    """Return from which score on each class is said, and how probably a box is right, fitted on held-out pictures.
+
+    `goal` is that of the scores.
+    """
     truths = list(object_targets(part.items, classes, where=where))
     matches = matched(truths, founds(outputs, part), num_classes=len(classes))
     at, unmet = fit_least_scores(matches, goal=goal, groups=part.groups)
     # Rounded down: a score may be that of an object, which must not fall below it.
     return Sureness(
         at=tuple((np.floor(at * 1e6) / 1e6).tolist()), goal=goal, unmet=tuple(classes[number] for number in unmet),
-        fitted_on=len(part), fitted_to=part.content,
+        fitted_on=len(part), fitted_to=part.content, platt=fit_platt(matches),
     )  # fmt: skip
 
 
@@ -82,6 +86,10 @@ def scored(
     metrics["thresholds"] = {
         "goal": decision.goal, "fitted_on": decision.fitted_on, "cross_fitted": bool(own), "optimistic": bool(few),
     }  # fmt: skip
+    metrics["calibration_of_boxes"] = calibration_of(
+        matches, matches.said(at if judged_at is None else judged_at), decision.platt, groups=groups,
+        by="crossfit" if own else "these" if few else "others",
+    )  # fmt: skip
     rows = rows_of(
         matches, truths, found, at if judged_at is None else judged_at, sources=[item.source for item in part.items],
         groups=[item.group for item in part.items], classes=classes, split=split,
