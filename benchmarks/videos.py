@@ -4,6 +4,7 @@
     python benchmarks/videos.py speed --model RUN [--rounds 5]
     python benchmarks/videos.py memory --model RUN [--minutes 20]
     python benchmarks/videos.py kills --model RUN [--kills 5]
+    python benchmarks/videos.py tracks --model DETECTOR --data DATA [--pictures 72] [--frames 12]
 
 RUN names traffic lights (`train ../shared/data/traffic_lights`). Each made video shows test pictures of one class for
 4 to 12 seconds, a picture for 1 second, moved by some pixels from frame to frame; 15 % of the frames show a picture of
@@ -11,6 +12,9 @@ another class instead (planted flicker). `flicker`: changes of state beyond the 
 switch is told, for each smoothing. `speed`: the command on a video and on the same frames as JPEG files, in turns, the
 time that loading the model takes left out; also of `highway.mp4`. `memory`: the largest memory of the command on 1 and
 on so many minutes. `kills`: killed at a random time and given again until it ends; the rows must be the same.
+`tracks`: a clip of each picture of the part `test` of DATA, a window that moves, grows and shrinks, with noise and
+changing light; the share of a track's boxes that are right (half of an object of its label, one to one) against the
+probability that is stated. DETECTOR is calibrated, and neither trained nor calibrated on that part.
 """
 
 import argparse
@@ -24,13 +28,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 from PIL import Image
 
+import resnetkit as rk
 from cold_runs import SHARED, machine
+from resnetkit.data.marks import Truth
+from resnetkit.evaluation.detection.matching import matched
+from resnetkit.inference.video.tracks import Tracker, with_unsure
+from resnetkit.models.detection.found import Found
 
 CLASSES = ("green", "red", "yellow")
 RATE, SIZE, WRONG = 25, 96, 0.15
@@ -39,15 +50,20 @@ SMOOTHINGS = ("none", "exponential 0.5s", "median 0.5s", "median 1s", "3 of 5", 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("flicker", "speed", "memory", "kills"))
+    parser.add_argument("what", choices=("flicker", "speed", "memory", "kills", "tracks"))
     parser.add_argument("--model", required=True)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--data")
+    parser.add_argument("--pictures", type=int, default=72)
+    parser.add_argument("--frames", type=int, default=12)
     asked = parser.parse_args()
     print(machine(None))
     with tempfile.TemporaryDirectory() as place:
-        {"flicker": flicker, "speed": speed, "memory": memory, "kills": kills}[asked.what](Path(place), asked)
+        {"flicker": flicker, "speed": speed, "memory": memory, "kills": kills, "tracks": tracks}[asked.what](
+            Path(place), asked
+        )
 
 
 def scenes(seconds: float, seed: int) -> tuple[list[str], list[str], list[Image.Image]]:
@@ -215,6 +231,103 @@ def kills(place: Path, asked: argparse.Namespace) -> None:
     )
     print(f"{done} kills: the rows and events are {'the same' if same else 'DIFFERENT'}")
     sys.exit(not same)
+
+
+def tracks(place: Path, asked: argparse.Namespace) -> None:
+    from resnetkit.data.sources import open_data
+    from resnetkit.data.targets import object_targets
+
+    model = rk.load(asked.model, threads=1)
+    dataset = open_data(asked.data, task="detection")
+    items = [item for item in dataset.items if item.split == "test"]
+    random.Random(0).shuffle(items)
+    items = items[: asked.pictures]
+    found = []
+    for number, (item, truth) in enumerate(zip(items, object_targets(items, model.classes, where="test"), strict=True)):
+        found += [(number, *one) for one in tracks_of(model, dataset.open(item).convert("RGB"), truth, number, asked)]
+    edge = sum(one[-1] for one in found)
+    kept = np.array([one[:-1] for one in found if not one[-1]], np.float64)
+    picture, stated, scores, right, frames = kept.T
+    print(f"{asked.frames} frames of each of {len(items)} pictures: {len(kept)} tracks of {frames.sum():.0f} boxes;")
+    print(f"{edge} that touch a cut object are left out")
+    print("| stated | tracks | mean stated | boxes found right | 95 % |")
+    print("|---|---|---|---|---|")
+    edges = (0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.01)
+    for low, high in itertools.pairwise(edges):
+        row(
+            f"{100 * low:.0f} to {min(100, 100 * high):.0f} %",
+            (stated >= low) & (stated < high),
+            stated,
+            right,
+            picture,
+        )
+    row("all", stated >= 0, stated, right, picture)
+    row("all, by their scores", stated >= 0, scores, right, picture)
+    row("seen on fewer than half of the frames", frames < asked.frames / 2, stated, right, picture)
+    off = [f"{np.mean((one - right) ** 2):.4f}" for one in (stated, scores, np.full(len(right), right.mean()))]
+    print(f"mean squared distance of stated from found: {off[0]}; of scores {off[1]}; of the mean share {off[2]}")
+
+
+def row(name: str, own: np.ndarray, stated: np.ndarray, right: np.ndarray, picture: np.ndarray) -> None:
+    """Print what is stated and found of tracks, with an interval of pictures drawn anew."""
+    if not own.any():
+        print(f"| {name} | 0 | | | |")
+        return
+    rng, each = np.random.default_rng(0), [np.flatnonzero(own & (picture == n)) for n in np.unique(picture[own])]
+    drawn = [
+        right[np.concatenate([each[n] for n in rng.integers(0, len(each), len(each))])].mean() for _ in range(1000)
+    ]
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    print(f"| {name} | {own.sum()} | {stated[own].mean():.1%} | {right[own].mean():.1%} | {low:.1%} to {high:.1%} |")
+
+
+def tracks_of(
+    model: rk.Model, image: Image.Image, truth: Truth, seed: int, asked: argparse.Namespace
+) -> list[tuple[float, float, float, int, bool]]:
+    """Return of each track its stated probability, mean score, share found right, frames, and and if it meets a cut."""
+    rng, (width, height) = np.random.default_rng(seed), image.size
+    decision, count = model.decision, len(model.classes)
+    sure = dict(zip(model.classes, decision.of(count).tolist(), strict=True))
+    tracker, images, truths = Tracker(rate=RATE, sure=sure), [], []
+    sizes = rng.uniform(0.72, 0.95) + rng.uniform(-0.006, 0.006) * np.arange(asked.frames)
+    sizes[asked.frames // 2 :] *= rng.choice([0.95, 1.05])
+    begin, step = rng.uniform(0.3, 0.7, 2), rng.uniform(-0.02, 0.02, 2)
+    for number, part in enumerate(sizes.clip(0.6, 1)):
+        side = part * np.array([width, height])
+        corner = (begin + step * number).clip(0, 1) * (np.array([width, height]) - side)
+        seen = image.resize((width, height), Image.Resampling.BILINEAR, box=(*corner, *(corner + side)))
+        pixels = np.asarray(seen) * rng.uniform(0.92, 1.08) + rng.normal(0, 4, (height, width, 3))
+        images.append(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)))
+        boxes = (truth.boxes.reshape(-1, 2, 2) - corner) / part
+        cut = boxes.clip(0, (width, height))
+        share = (cut[:, 1] - cut[:, 0]).prod(axis=1) / (boxes[:, 1] - boxes[:, 0]).prod(axis=1)
+        kept = share > 0.05  # what is cut to a third is counted neither way
+        truths.append(
+            replace(truth, boxes=cut.reshape(-1, 4)[kept].astype(np.float32), labels=truth.labels[kept], masks=(),
+                    crowd=(truth.crowd | (share < 1 / 3))[kept])
+        )  # fmt: skip
+    told, predictor = [], replace(model.predictor, decision=with_unsure(decision, count))
+    for number, said in enumerate(predictor.predict_many(images, threads=1)):
+        told += tracker.add(number, number / RATE, said.objects)
+    told += tracker.end()
+    label_of = {track.number: track.label for frame in told for track in frame.ended}
+    boxes_of: dict[int, list[tuple[bool, bool]]] = {}
+    for frame, there in zip(told, truths, strict=True):
+        found = Found(
+            boxes=np.array([one.box for one in frame.objects], np.float32).reshape(-1, 4),
+            scores=np.array([one.score for one in frame.objects]),
+            labels=np.array([model.classes.index(one.label) for one in frame.objects], np.int64),
+        )
+        matches = matched([there], [found], num_classes=count)
+        for place, right, ignored in zip(matches.numbers, matches.right[0], matches.ignored[0], strict=True):
+            one = frame.objects[place]
+            if one.track is not None:
+                boxes_of.setdefault(one.track, []).append((right and one.label == label_of[one.track], ignored))
+    return [
+        (track.probability, track.score, np.mean([right for right, _ in boxes_of[track.number]]), track.frames,
+         any(ignored for _, ignored in boxes_of[track.number]))
+        for frame in told for track in frame.ended
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":
