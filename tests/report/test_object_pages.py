@@ -14,7 +14,7 @@ from PIL import Image
 
 from resnetkit.data.marks import Truth
 from resnetkit.errors import DataError
-from resnetkit.evaluation.detection.calibration import calibration_of
+from resnetkit.evaluation.detection.calibration import calibration_of, line_of
 from resnetkit.evaluation.detection.least_scores import cross_fitted
 from resnetkit.evaluation.detection.matching import matched
 from resnetkit.evaluation.detection.metrics import detection_metrics
@@ -109,6 +109,20 @@ def test_the_headline_is_map_at_a_half_beside_what_noise_gets(page: Page, shown:
     for words in ("mAP@.50:.95", "found", "right when said", "false alarms", "off in counts"):
         assert f"{words} " in page.text
     assert "mask mAP" not in page.text
+
+
+def test_how_sure_boxes_are_stands_beside_how_often_they_are_right(page: Page, shown: Content) -> None:
+    metrics = shown.metrics
+    assert metrics is not None
+    found = metrics["calibration_of_boxes"]
+    assert f"off in probability {100 * found['after']['ece']:.1f} points" in page.text
+    assert line_of(found)[0] in page.text
+    charts = object_charts.calibration(metrics)
+    assert [line.name for line in charts[0].lines] == ["as sure as right", "scores", "probabilities"]
+    without = {**metrics, "calibration_of_boxes": {**found, "after": None}}
+    text = Page(render(replace(shown, metrics=without))).text
+    assert "Scores are no probabilities" in text
+    assert "off in probability" not in text
 
 
 def test_figures_of_masks_stand_beside_those_of_boxes(shown: Content) -> None:

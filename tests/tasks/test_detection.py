@@ -117,6 +117,7 @@ def test_a_run_leaves_what_every_run_leaves_and_its_losses_by_name(run: rk.Run) 
     assert {"predictions.csv", "predictions.png", "augmented.png", "results.png", "reference.npz"} <= {
         p.name for p in run.path.iterdir()
     }
+    assert "calibration_of_boxes" in metrics
     columns = list(run.history[0])
     assert columns[:7] == [
         "epoch", "seconds", "images_per_second", "lr", "train_loss", "val_map", "val_map50",
