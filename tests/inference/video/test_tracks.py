@@ -100,7 +100,7 @@ def test_scores_decide_between_labels_that_are_as_frequent() -> None:
     assert (track.label, track.score) == ("truck", pytest.approx(0.95 / 2))
 
 
-def test_the_probability_of_a_track_is_the_share_of_its_boxes_that_may_be_expected_to_be_right() -> None:
+def test_the_probability_of_a_track_is_the_mean_of_those_of_its_boxes_for_its_label() -> None:
     labels, sure = ("car", "car", "truck", "car"), (0.5, 0.75, 0.25, 1.0)
     frames = [
         [] if n == 2 else [replace(box(2 * n, label=labels[n % 4]), probability=sure[n % 4])] for n in range(8)
