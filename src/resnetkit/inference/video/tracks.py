@@ -28,7 +28,8 @@ class Track:
     `label` has the largest sum of scores among the frames that it was found on, and `share` of them have it. `score` is
     the mean over these frames of the score for this label, 0 where another was found. `probability` is the same mean of
     probabilities, the share of its boxes that is right, were each judged alone, and `greatest` their greatest; None
-    where the detector was not calibrated. Boxes of tracks are right more often than that (`benchmarks/videos.py`). Frames that it was not found on do not count: of these nothing is said.
+    where the detector was not calibrated. Boxes of tracks are right more often than that (`benchmarks/videos.py`).
+    Frames that it was not found on do not count: of these nothing is said.
     """
 
     number: int
