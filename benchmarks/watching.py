@@ -1,18 +1,21 @@
 """Does `watch` raise no more false alarms than it states, and how soon does it see a change?
 
-    python benchmarks/watching.py [--shared ../shared/data] [--threads 1]
+    python benchmarks/watching.py [--shared ../shared/data] [--threads 1] [--copies]
 
 Two sets and their features: the test part of CIFAR-10 by `resnet20.cifar10`, which never saw it, and traffic lights by
 the bundled ImageNet trunk. Each of `REFERENCES` times the pictures are divided anew: some are the reference, streams
 are drawn from others. In control: how many pictures lie between two false alarms where 10,000 are asked for.
 Changed: from some picture on all pictures of a stream, or a share of them, are changed ones; how many until the alarm,
 median (nine of ten), over all streams and references; `-` is more than 1,000. A new class: its pictures are in neither
-the reference nor the stream before. Then how far the told beginning is from the true one, and what copies do.
+the reference nor the stream before. Then how far the told beginning is from the true one. Copies (`--copies`: only
+they): 30,000 pictures of each reference, each ten times in a row, and how soon a picture that stands still is told.
 """
 
 import argparse
 import io
+from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +23,15 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from resnetkit import Model, load
 from resnetkit.api.references import feature_engine
+from resnetkit.checking.drift.alarm import Sighting
 from resnetkit.checking.drift.chart import WEIGHT, Chart, Space, components_of, limit, statistic
-from resnetkit.checking.drift.lookout import Lookout, Sighting
+from resnetkit.checking.drift.lookout import Lookout
 from resnetkit.checking.drift.reference import Reference
+from resnetkit.checking.drift.still import asked
 from resnetkit.data.sources import open_data
 
 EVERY, REFERENCES, STREAMS, MOST = 10_000, 5, 100, 1_000
+BLANK = np.zeros((8, 8, 3), np.uint8)
 
 
 def camera(image: Image.Image) -> Image.Image:
@@ -162,68 +168,136 @@ def beginnings(before: np.ndarray, after: np.ndarray, highest: float, *, size: i
     return off
 
 
-def copies(known: np.ndarray, size: int) -> None:
-    """Print what a stream does each of whose pictures comes ten times, with and without the rule for copies."""
-    random = np.random.default_rng(0)
-    order = random.permutation(len(known))
-    ours, others = known[order[:size]], known[order[size:]]
+def lookout_of(known: np.ndarray, chosen: np.ndarray) -> Lookout:
     reference = Reference(
-        features=ours, looks=np.zeros((size, 4), np.float32), groups=np.arange(size), made=ours[:1], counts={},
-        preprocess={},
+        features=known[chosen], looks=np.full((len(chosen), 4), 0.5, np.float32), groups=np.arange(len(chosen)),
+        made=known[:1], counts={}, preprocess={},
     )  # fmt: skip
-    space, blank = Space.of(ours, components_of(ours)), np.zeros((8, 8, 3), np.uint8)
-    highest = limit(ours, np.arange(size), every=EVERY)
-    rows = others[random.integers(0, len(others), 3_000)].repeat(10, axis=0)
-    chart, plain = Chart(highest, width=space.scores(ours[:1]).shape[1], known_from=size), 0
-    for row in space.scores(rows):
-        if chart.add(row):
-            plain += 1
-            chart.restart()
-    lookout, ruled = Lookout(reference, every=EVERY), 0
-    for number, row in enumerate(rows, start=1):
-        if lookout.see(Sighting(number, ""), blank, row) == "alarm":
-            ruled += 1
-            lookout.restart()
+    return Lookout(reference, every=EVERY, still=asked("10m"))
+
+
+def alarms_in(lookout: Lookout, rows: np.ndarray) -> Counter[str]:
+    """Return how many alarms of each kind one picture a second raises."""
+    raised = Counter[str]()
+    for number, row in enumerate(rows):
+        alarm = lookout.see(Sighting(number + 1, "", float(number)), BLANK, row)
+        raised.update([alarm.kind] if alarm else [])
+    return raised
+
+
+def copies(name: str, known: np.ndarray, size: int, lasting: dict[str, np.ndarray]) -> None:
+    """Print what copies do, with and without the rule for them, and what `lasting` pictures do that stand still."""
+    drift, still, plain, counted, as_copies, itself = 0, 0, 0, 0, 0, 0
+    when: dict[str, list[str]] = {title: [] for title in (*lasting, "a usual scene")}
+    for seed in range(REFERENCES):
+        random = np.random.default_rng(seed)
+        order = random.permutation(len(known))
+        ours, others = known[order[:size]], known[order[size:]]
+        rows = others[random.integers(0, len(others), 3_000)].repeat(10, axis=0)
+        fresh = lookout_of(known, order[:size])
+        lookout = deepcopy(fresh)
+        raised = alarms_in(lookout, rows)
+        drift, still, counted = drift + raised["drift"], still + raised["still"], counted + lookout.counted
+        if seed == 0:
+            space = Space.of(ours, components_of(ours))
+            chart = Chart(lookout.chart.limit, width=space.scores(ours[:1]).shape[1], known_from=size)
+            for row in space.scores(rows):
+                if chart.add(row):
+                    plain += 1
+                    chart.restart()
+        single = deepcopy(fresh)
+        alarms_in(single, others[random.permutation(len(others))])
+        as_copies, itself = as_copies + single.copies, itself + single.known
+        for title in when:
+            scene = others[random.integers(len(others))][None] if title == "a usual scene" else lasting[title]
+            when[title].append(first_alarm(deepcopy(fresh), others[random.integers(0, len(others), 200)], scene))
+    print(f"\n{name}: references of {size} pictures, each picture ten times in a row, {REFERENCES} times 30,000 in all")
     print(
-        f"each picture ten times in a row, 30,000 in all: {plain} false alarms where all count, {ruled} as `watch` "
-        f"counts ({lookout.counted:,} counted)"
+        f"false alarms where all count (the first 30,000): {plain}; as `watch` counts: {drift} of drift, {still} of a "
+        f"still picture ({counted:,} counted)"
     )
-    single = others[random.permutation(len(others))]
-    lookout = Lookout(reference, every=EVERY)
-    taken = sum(lookout.see(Sighting(number, ""), blank, row) == "copy" for number, row in enumerate(single))
-    print(f"other pictures taken for copies of those before them: {taken} of {len(single):,}")
+    print(
+        f"other pictures taken for copies of those before them: {as_copies}, for pictures of the reference: {itself}, "
+        f"of {REFERENCES * (len(known) - size):,}"
+    )
+    for title, told in when.items():
+        print(f"one picture a second that stands still, alarm after: {title}: {', '.join(told)}")
+
+
+def first_alarm(lookout: Lookout, before: np.ndarray, scene: np.ndarray) -> str:
+    """Return after how many pictures of a scene, one a second for an hour, there is an alarm, and of which kind."""
+    alarms_in(lookout, before)
+    for number in range(3_600):
+        sighting = Sighting(len(before) + number + 1, "", float(len(before) + number))
+        alarm = lookout.see(sighting, BLANK, scene[number % len(scene)])
+        if alarm is not None:
+            return f"{number + 1} ({alarm.kind})"
+    return "-"
+
+
+def solid(size: tuple[int, int], grey: int, noise: float) -> list[Image.Image]:
+    """Return what a covered or blinded camera shows: one grey and the noise of its sensor."""
+    random = np.random.default_rng(0)
+    shape = (60, size[1], size[0], 3)
+    pixels = np.clip(random.normal(grey, noise, shape) if noise else np.full(shape, grey), 0, 255)
+    return [Image.fromarray(one) for one in pixels.round().astype(np.uint8)]
+
+
+def lasting(model: Model, image: Image.Image) -> dict[str, np.ndarray]:
+    """Return features of pictures that stand still, but for noise, of the size of `image`."""
+    random, shape = np.random.default_rng(1), (60, image.height, image.width, 3)
+    noisy = np.clip(np.asarray(image, float) + random.normal(0, 4, shape), 0, 255).round().astype(np.uint8)
+    scenes = {
+        "black": solid(image.size, 0, 0), "white": solid(image.size, 255, 0),
+        "black, noise of 4 of 255": solid(image.size, 4, 4),
+        "black, noise of 12": solid(image.size, 12, 12),
+        "the same scene, noise of 4": [Image.fromarray(one) for one in noisy],
+    }  # fmt: skip
+    return {title: features(model, shown) for title, shown in scenes.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--copies", action="store_true", help="only copies and pictures that stand still")
     options = parser.parse_args()
-    random = np.random.default_rng(0)
+    cifar10(options.shared, options.threads, tables=not options.copies)
+    lights(options.shared, options.threads, tables=not options.copies)
 
-    model = load("resnet20.cifar10", precision="fp32", threads=options.threads)
-    images, labels = images_of(options.shared / "cifar10.zip", "test")
+
+def cifar10(shared: Path, threads: int, *, tables: bool) -> None:
+    random = np.random.default_rng(0)
+    model = load("resnet20.cifar10", precision="fp32", threads=threads)
+    images, labels = images_of(shared / "cifar10.zip", "test")
     planted = random.permutation(len(images))[:1_500]
     known = features(model, images)
-    changed = {name: features(model, [change(images[i]) for i in planted]) for name, change in CHANGES.items()}
-    new = {f"a new class, {name}": (labels == name, known[labels == name]) for name in ("frog", "cat")}
-    for size in (2_000, 500):
-        measure("CIFAR-10", known, changed, planted, size=size, new=new)
-    copies(known, 2_000)
+    if tables:
+        changed = {name: features(model, [change(images[i]) for i in planted]) for name, change in CHANGES.items()}
+        new = {f"a new class, {name}": (labels == name, known[labels == name]) for name in ("frog", "cat")}
+        for size in (2_000, 500):
+            measure("CIFAR-10", known, changed, planted, size=size, new=new)
+    copies("CIFAR-10", known, 2_000, lasting(model, images[0]))
 
-    model = load("resnet_2223.imagenet1k", precision="fp32", threads=options.threads)
-    images, labels = images_of(options.shared / "traffic_lights")
+
+def lights(shared: Path, threads: int, *, tables: bool) -> None:
+    random = np.random.default_rng(0)
+    model = load("resnet_2223.imagenet1k", precision="fp32", threads=threads)
+    images, labels = images_of(shared / "traffic_lights")
     planted = random.permutation(len(images))[:250]
     known = features(model, images)
-    changed = {name: features(model, [change(images[i]) for i in planted]) for name, change in CHANGES.items()}
-    signs = features(model, images_of(options.shared / "gtsrb")[0][::4])
-    none = np.zeros(len(known), bool)
-    new = {
-        "a new class, traffic signs": (none, signs),
-        "a new class, yellow": (labels == "yellow", known[labels == "yellow"]),
-    }
-    measure("Traffic lights", known, changed, planted, size=742, new=new)
-    copies(known, 742)
+    if tables:
+        changed = {name: features(model, [change(images[i]) for i in planted]) for name, change in CHANGES.items()}
+        signs = features(model, images_of(shared / "gtsrb")[0][::4])
+        none = np.zeros(len(known), bool)
+        new = {
+            "a new class, traffic signs": (none, signs),
+            "a new class, yellow": (labels == "yellow", known[labels == "yellow"]),
+        }
+        measure("Traffic lights", known, changed, planted, size=742, new=new)
+    held_still = lasting(model, images[0])
+    for size in (742, 208):
+        copies("Traffic lights", known, size, held_still)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import resnetkit as rk
-from resnetkit.api import references, watching
+from resnetkit.api import references, sights, watching
 from resnetkit.checking.drift import reference as drift
 from resnetkit.cli.watch import _wrapped
 from resnetkit.data.dataset import Item
@@ -135,6 +135,7 @@ def test_an_alarm_has_its_own_exit_code_calls_a_program_and_shows_the_pictures(
     assert "ended with 3" in err
     [alarm] = json.loads(out)["alarms"]
     assert alarm == json.loads(Path("told.json").read_text())
+    assert alarm["kind"] == "drift"
     assert 29 <= alarm["since"]["picture"] <= 34
     assert alarm["at"]["picture"] < 60
     assert alarm["looks"]["brightness"]["deviations"] < -1
@@ -154,7 +155,7 @@ def test_a_watch_that_goes_on_begins_anew_after_an_alarm(kept: Path, finished: r
     assert found.counted + found.copies == 90
 
 
-def test_a_video_is_watched_by_its_time_and_still_frames_do_not_count(
+def test_a_video_is_watched_by_its_time_and_a_picture_that_stands_still_is_told(
     kept: Path, finished: rk.Run, tmp_path: Path
 ) -> None:
     shown = [np.asarray(one.resize((64, 48))) for one in scenes(12, 4) + scenes(20, 5, changed=True)]
@@ -162,12 +163,18 @@ def test_a_video_is_watched_by_its_time_and_still_frames_do_not_count(
     video = made(tmp_path / "v.mp4", frames, rate=5)
     found = rk.watch(
         str(video), model=finished.folder.path, reference=kept / "usual.npz", false_alarm_every=1_000, every="0.2s",
-        threads=1,
+        threads=1, still="3s", keep_watching=True, report=tmp_path / "told",
     )  # fmt: skip
     assert found.copies >= 45
-    [alarm] = found.alarms
-    assert alarm.since.source.startswith(f"{video}#")
-    assert alarm.since.time == pytest.approx(12, abs=1)
+    still, drift = found.alarms[:2]
+    assert [alarm.kind for alarm in found.alarms].count("still") == 1
+    assert (still.kind, still.since.time, still.pictures) == ("still", pytest.approx(5, abs=0.3), 15)
+    assert still.at.time == pytest.approx(still.since.time + 3, abs=0.01)  # type: ignore[operator]
+    assert ", for 3.0 s, 15 copies in a row" in still.words
+    assert still.to_json()["kind"] == "still"
+    assert drift.since.source.startswith(f"{video}#")
+    assert drift.since.time == pytest.approx(12, abs=1)
+    assert len(list((tmp_path / "told").glob("alarm-*.png"))) == len(found.alarms)
 
 
 def test_too_few_pictures_say_nothing_and_broken_ones_are_counted(
@@ -196,6 +203,7 @@ def test_too_few_pictures_say_nothing_and_broken_ones_are_counted(
         (("gone.mp4",), "gone.mp4: no such file"),
         (("--reference", "usual.npz"), "is no reference, or damaged"),
         (("--every", "0s"), "--every 0s"),
+        (("--still", "5 minutes"), "--still 5 minutes: write it as"),
     ],
 )
 def test_wrong_usage_is_one_line(
@@ -219,11 +227,11 @@ def test_pictures_come_in_the_order_in_which_they_were_written(kept: Path, finis
     folder = written(tmp_path / "backwards", scenes(6, 7))
     for number, path in enumerate(sorted(folder.iterdir())):
         os.utime(path, (1e9 - number, 1e9 - number))
-    looking = watching._Looking(None, thinned=None, order="time", threads=1, say=print)  # type: ignore[arg-type]
-    ordered = looking._ordered(rk.api.watching.open_pictures(folder))
+    looking = sights.Sights(None, thinned=None, order="time", threads=1, say=print)  # type: ignore[arg-type]
+    ordered = looking._ordered(rk.api.sights.open_pictures(folder))
     assert [Path(item.source).name for item in ordered.items] == [f"{number:04d}.png" for number in range(5, -1, -1)]
     with pytest.raises(UsageError, match="--order time"):
-        looking._ordered(rk.api.watching.open_pictures(_zipped(tmp_path, folder)))
+        looking._ordered(rk.api.sights.open_pictures(_zipped(tmp_path, folder)))
 
 
 def _zipped(place: Path, folder: Path) -> Path:
@@ -235,7 +243,7 @@ def _zipped(place: Path, folder: Path) -> Path:
 def test_a_folder_is_followed_until_ctrl_c(
     kept: Path, finished: rk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "_LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(sights, "_LOOK_AGAIN_S", 0.05)
     folder, rounds = written(tmp_path / "growing", scenes(3, 8)), []
 
     def wait(seconds: float) -> None:
@@ -246,7 +254,7 @@ def test_a_folder_is_followed_until_ctrl_c(
             raise KeyboardInterrupt
         threading.Event().wait(seconds)
 
-    monkeypatch.setattr(watching.time, "sleep", wait)
+    monkeypatch.setattr(sights.time, "sleep", wait)
     found = rk.watch(folder, model=finished.folder.path, reference=kept / "usual.npz", follow=True, threads=1)
     assert found.counted + found.copies == 7
     assert found.signal == 2
@@ -257,8 +265,8 @@ def test_pictures_dated_in_the_future_are_followed_too(tmp_path: Path, monkeypat
     os.utime(folder / "0001.png", (9e9, 9e9))
     os.utime(folder / "0000.png", (1e9, 1e9))
     slept: list[float] = []
-    monkeypatch.setattr(watching.time, "sleep", slept.append)
-    found = watching._followed(str(folder))
+    monkeypatch.setattr(sights.time, "sleep", slept.append)
+    found = sights.followed(str(folder))
     assert next(found).picture.source.endswith("0000.png")
     assert not slept
     assert next(found).picture.source.endswith("0001.png")
@@ -288,7 +296,7 @@ def test_ctrl_c_ends_with_what_was_seen_and_a_broken_video_costs_itself(
     told = [json.loads(Path(place, "watch.json").read_text()) for place in ("whole", "part")]
     assert [(one["counted"], one["unreadable"], one["interrupted"]) for one in told] == [(3, 1, False), (2, 0, True)]
     assert watching.Watched(
-        model="m", reference="r", every=1, counted=1, copies=1, unreadable=0, level=0, limit=1
+        model="m", reference="r", every=1, counted=1, copies=1, known=0, unreadable=0, level=0, limit=1
     ).words.startswith("1 picture (and 1 copy of")  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 # At the foot of every page, checklist and card, for whether a picture shows a patient is not known.
@@ -33,6 +34,17 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def seconds_of(text: str) -> float | None:
+    """Return the seconds that a person asks for in seconds, minutes or hours; None for what is no such length.
+
+    >>> seconds_of("0.5s"), seconds_of("10m"), seconds_of("2h"), seconds_of("5")
+    (0.5, 600.0, 7200.0, None)
+    """
+    said = re.fullmatch(r"(\d+\.?\d*|\.\d+) ?([smh])", text, re.ASCII)
+    seconds = float(said[1]) * {"s": 1, "m": 60, "h": 3600}[said[2]] if said else 0.0
+    return seconds if 1e-3 <= seconds <= 1e6 else None
 
 
 def clock(seconds: float) -> str:

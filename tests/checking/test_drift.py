@@ -1,15 +1,19 @@
 """Pictures held against a reference: the limit keeps its rate, changes are seen, copies do not count."""
 
+import copy
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from resnetkit.checking.drift import reference as file_of
+from resnetkit.checking.drift.alarm import Alarm, Sighting
 from resnetkit.checking.drift.chart import Chart, Space, limit
-from resnetkit.checking.drift.lookout import Lookout, Sighting
+from resnetkit.checking.drift.lookout import Lookout
 from resnetkit.checking.drift.looks import differences, looks_of
 from resnetkit.checking.drift.reference import Reference
+from resnetkit.checking.drift.still import LEAST_COPIES, Standing, Still, asked
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import DataError, UsageError
 
@@ -34,59 +38,58 @@ def reference(rows: np.ndarray, groups: np.ndarray | None = None) -> Reference:
 
 @pytest.fixture(scope="module")
 def fitted() -> Lookout:
-    return Lookout(reference(features(COUNT, 1)), every=1_000)
+    return Lookout(reference(features(COUNT, 1)), every=1_000, still=Still(copies=600))
 
 
 @pytest.fixture
 def lookout(fitted: Lookout) -> Lookout:
-    fitted.restart()
-    fitted.counted = fitted.copies = 0
-    fitted._last = None
-    return fitted
+    return copy.deepcopy(fitted)
 
 
-def watched(lookout: Lookout, rows: np.ndarray, *, since: int = 0) -> int | None:
-    """Return the number of the picture that raised an alarm."""
+def alarms(lookout: Lookout, rows: np.ndarray, *, since: int = 0) -> Iterator[Alarm]:
+    """Yield the alarms that pictures raise."""
     for number, row in enumerate(rows, start=since + 1):
-        if lookout.see(Sighting(number, f"{number}.png"), BLANK, row) == "alarm":
-            return number
-    return None
+        alarm = lookout.see(Sighting(number, f"{number}.png"), BLANK, row)
+        if alarm is not None:
+            yield alarm
+
+
+def first_alarm(lookout: Lookout, rows: np.ndarray, *, since: int = 0) -> Alarm | None:
+    return next(alarms(lookout, rows, since=since), None)
 
 
 def test_pictures_like_the_reference_raise_no_more_alarms_than_stated(lookout: Lookout) -> None:
-    rows, alarms = lookout._space.scores(features(20_000, 2)), 0
+    rows, told = lookout._space.scores(features(20_000, 2)), 0
     chart = Chart(lookout.chart.limit, width=rows.shape[1], known_from=COUNT)
     for row in rows:
         if chart.add(row):
-            alarms += 1
+            told += 1
             chart.restart()
-    assert alarms <= 20
+    assert told <= 20
     assert chart.limit < 100  # one so wide that nothing passes it would keep that too
 
 
 @pytest.mark.parametrize("before", [0, 150, 900])
 def test_a_change_is_seen_and_its_beginning_told(lookout: Lookout, before: int) -> None:
-    assert watched(lookout, features(before, 3)) is None
-    at = watched(lookout, features(100, 4, shift=0.7), since=before)
-    assert at is not None
-    assert at <= before + 60
-    alarm = lookout.alarm()
-    assert alarm.at.number == at
+    assert first_alarm(lookout, features(before, 3)) is None
+    alarm = first_alarm(lookout, features(100, 4, shift=0.7), since=before)
+    assert alarm is not None
+    assert alarm.kind == "drift"
+    assert alarm.at.number <= before + 60
     assert abs(alarm.since.number - before - 1) <= 5
-    assert alarm.differing == at - alarm.since.number + 1
+    assert alarm.pictures == alarm.at.number - alarm.since.number + 1
     assert all(one.sighting.number >= alarm.since.number for one in alarm.shown)
 
 
 def test_one_odd_picture_is_no_alarm(lookout: Lookout) -> None:
-    assert watched(lookout, features(60, 5)) is None
-    assert watched(lookout, 1e4 * np.ones((1, CHANNELS), np.float32), since=60) is None
+    assert first_alarm(lookout, features(60, 5)) is None
+    assert first_alarm(lookout, 1e4 * np.ones((1, CHANNELS), np.float32), since=60) is None
 
 
-def test_a_restart_forgets_what_was_seen(lookout: Lookout) -> None:
-    assert watched(lookout, features(100, 4, shift=0.7)) is not None
-    lookout.restart()
-    assert lookout.chart.level == 0
-    assert watched(lookout, features(100, 6)) is None
+def test_the_chart_begins_anew_after_its_alarm(lookout: Lookout) -> None:
+    assert first_alarm(lookout, features(100, 4, shift=0.7)) is not None
+    assert lookout.chart.level > lookout.chart.limit
+    assert first_alarm(lookout, features(100, 6)) is None
 
 
 def test_memory_does_not_grow(lookout: Lookout) -> None:
@@ -101,35 +104,72 @@ def test_memory_does_not_grow(lookout: Lookout) -> None:
 
 def test_copies_of_the_picture_before_do_not_count(lookout: Lookout) -> None:
     rows = features(12, 7).repeat(10, axis=0)
-    assert watched(lookout, rows) is None
+    assert first_alarm(lookout, rows) is None
     assert (lookout.counted, lookout.copies) == (12, 108)
-    watched(lookout, features(200, 8))
+    first_alarm(lookout, features(200, 8))
     assert lookout.copies <= 110
 
 
 @pytest.mark.parametrize("lasting", [features(1, 9)[0], np.zeros(CHANNELS, np.float32)])
-def test_a_scene_that_lasts_counts_once_in_sixty_copies_and_is_told_in_the_end(
+def test_a_picture_that_stands_still_is_one_alarm_of_its_own_kind_whatever_it_shows(
     lookout: Lookout, lasting: np.ndarray
 ) -> None:
-    assert watched(lookout, lasting[None].repeat(180, axis=0)) is None
-    assert lookout.counted == 3
-    assert watched(lookout, lasting[None].repeat(3_600, axis=0), since=180) is not None
-    assert lookout.counted < 40
-    alarm = lookout.alarm()
-    assert alarm.still == 60 * (lookout.counted - 1)
-    assert f"stands still, {alarm.still:,} copies in a row" in alarm.words
-    lookout.restart()
-    assert watched(lookout, features(100, 6)) is None
+    assert first_alarm(lookout, features(100, 6)) is None
+    level = lookout.chart.level
+    [alarm] = alarms(lookout, lasting[None].repeat(3_000, axis=0), since=100)
+    assert (alarm.kind, alarm.since.number, alarm.at.number, alarm.pictures) == ("still", 101, 701, 600)
+    assert "stands still since picture 101 (101.png), 600 copies in a row (" in alarm.words
+    assert [one.sighting.number for one in alarm.shown] == [101, 701]
+    assert lookout.counted == 101
+    assert abs(lookout.chart.level - level) < lookout.chart.limit / 2  # copies are not in the chart
+    assert first_alarm(lookout, features(100, 16), since=4_000) is None
+
+
+def test_a_change_is_seen_where_every_scene_lasts(lookout: Lookout) -> None:
+    alarm = first_alarm(lookout, features(60, 4, shift=0.7).repeat(100, axis=0))
+    assert alarm is not None
+    assert (alarm.kind, alarm.at.number // 100 <= 60) == ("drift", True)
+    assert lookout.counted <= 60
 
 
 def test_copies_of_usual_pictures_raise_no_more_alarms_than_stated(lookout: Lookout) -> None:
-    alarms = 0
-    for row in features(1_500, 13).repeat(2, axis=0):
-        if lookout.see(Sighting(1, "it"), BLANK, row) == "alarm":
-            alarms += 1
-            lookout.restart()
-    assert alarms <= 2
+    assert len(list(alarms(lookout, features(1_500, 13).repeat(2, axis=0)))) <= 2
     assert lookout.counted >= 1_450
+
+
+def test_pictures_of_the_reference_itself_are_counted(lookout: Lookout) -> None:
+    stored = features(COUNT, 1)[:40].astype(np.float16).astype(np.float32)  # as its file keeps them
+    first_alarm(lookout, np.concatenate([stored, features(60, 17)]))
+    assert lookout.known == 40
+
+
+def standing(text: str, times: list[float | None]) -> tuple[int | None, Standing]:
+    """Return at which copy a picture stands still for too long."""
+    clock = Standing(asked(text))
+    clock.moved(Sighting(0, "", times[0]))
+    told = [copies for copies, time in enumerate(times[1:], start=1) if clock.stood(Sighting(copies, "", time))]
+    assert len(told) <= 1
+    return (told or [None])[0], clock
+
+
+def test_the_clock_of_a_still_picture_goes_by_the_time_of_frames() -> None:
+    minute = [0.5 * number for number in range(300)]
+    assert standing("1m", list(minute))[0] == 120
+    assert standing("600", list(minute))[0] is None
+    assert standing("120", list(minute))[0] == 120
+    assert standing("none", list(minute))[0] is None
+    untimed, clock = standing("1m", [None] * 300)  # one a second
+    assert (untimed, clock.timed) == (60, False)
+    assert standing("1m", [0.0, *(3_600.0 + number for number in range(20))])[0] == LEAST_COPIES  # a stream stalled
+    assert standing("2m", [*minute[:200], *minute])[0] == 200 + 41  # the next video begins at 0
+    clock.moved(Sighting(301, "", 7.0))
+    assert (clock.copies, clock.seconds, clock.timed) == (0, 0.0, True)
+
+
+@pytest.mark.parametrize("text", ["9", "0", "-5", "10x", "ten", "0s", "", "1e9s"])
+def test_how_long_a_picture_may_stand_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(UsageError, match=f"--still {text}: write it as 600"):
+        asked(text)
 
 
 def test_what_comes_in_groups_is_less_than_it_looks() -> None:
@@ -151,7 +191,7 @@ def test_what_cannot_be_held_against_anything_is_refused(
     rows: np.ndarray, groups: np.ndarray | None, every: int, error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
-        Lookout(reference(rows, groups), every=every)
+        Lookout(reference(rows, groups), every=every, still=Still())
 
 
 def test_the_space_is_that_of_the_principal_components() -> None:

@@ -19,7 +19,7 @@ from resnetkit.cli.progress import ConsoleWatcher, watching
 
 if TYPE_CHECKING:
     from resnetkit.api.watching import Watched
-    from resnetkit.checking.drift.lookout import Alarm
+    from resnetkit.checking.drift.alarm import Alarm
 
 ALARM = 8
 _LONGEST_S = 60  # that a program may take for an alarm
@@ -37,6 +37,10 @@ _STDERR = 2  # where its output goes: ours may be JSON
 @click.option(
     "--false-alarm-every", type=int, default=10_000, show_default=True, metavar="N",
     help="So many pictures like the reference pass between two false alarms, or more.",
+)  # fmt: skip
+@click.option(
+    "--still", metavar="N|SECONDS|none", default="10m", show_default=True,
+    help="How long one picture may stand still: 600 copies in a row (600), or ten minutes (10m).",
 )  # fmt: skip
 @click.option(
     "--every", metavar="N|SECONDS", default="1s", show_default=True,
@@ -58,7 +62,8 @@ def watch(sources: tuple[str, ...], call: str | None, form: str, quiet: bool, **
     """Raise an alarm when today's pictures are no longer those the model was made for.
 
     SOURCE is pictures, a video, a stream (rtsp://...) or a camera (camera:0). The features of its pictures are compared
-    with those of pictures that the run held out. The exit code is 8 after an alarm.
+    with those of pictures that the run held out. A picture that stands still is an alarm too. The exit code is 8 after
+    an alarm.
     """
     from resnetkit import api
 
@@ -141,7 +146,10 @@ def _show(found: Watched, form: str, report: str | None) -> None:
     for line in found.unread:
         click.echo(f"resnetkit: {one_line(line)}", err=True)
     click.echo(found.words)
-    if found.alarms:
+    kinds = {alarm.kind for alarm in found.alarms}
+    if "still" in kinds:
+        click.echo("Look at the camera; where scenes rest for longer: --still 2h, or none")
+    if "drift" in kinds:
         click.echo(
             "Look at the camera and the pictures; label some of them, then: resnetkit evaluate DATA --model MODEL"
         )

@@ -44,11 +44,16 @@ def _step(grey: np.ndarray, axis: int) -> np.ndarray:
     return np.asarray(steps.mean(axis=(1, 2)) if steps.size else np.zeros(len(grey)))
 
 
-def differences(now: np.ndarray, reference: np.ndarray) -> tuple[Difference, ...]:
-    """Return what differs between the looks `[n, 4]` of some pictures and `[N, 4]` of the reference, largest first."""
+def differences(
+    now: np.ndarray, reference: np.ndarray, *, errors: float = _LEAST_ERRORS
+) -> tuple[Difference, ...]:  # fmt: skip
+    """Return what differs between the looks `[n, 4]` of some pictures and `[N, 4]` of the reference, largest first.
+
+    `errors`: how many standard errors of the mean of `n` are told.
+    """
     deviations = np.maximum(reference.std(axis=0), 1e-6)
     off = (now.mean(axis=0) - reference.mean(axis=0)) / deviations
-    told = (np.abs(off) > _LEAST_DEVIATIONS) & (np.abs(off) * np.sqrt(len(now)) > _LEAST_ERRORS)
+    told = (np.abs(off) > _LEAST_DEVIATIONS) & (np.abs(off) * np.sqrt(len(now)) > errors)
     return tuple(
         Difference(
             name=NAMES[number], now=float(now[:, number].mean()), reference=float(reference[:, number].mean()),

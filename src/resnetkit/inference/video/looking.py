@@ -28,6 +28,7 @@ from resnetkit.inference.video.states import OneClass, Reading, SeveralLabels, S
 from resnetkit.inference.video.tracks import OnFrame, Track, Tracker, with_unsure
 from resnetkit.models.decision import GIVEN, Decision
 from resnetkit.models.detection.sureness import Sureness
+from resnetkit.words import seconds_of
 
 _USUAL_RATE = 25.0  # frames a second, where a video does not say
 
@@ -77,10 +78,10 @@ def every(text: str | None) -> Thinned:
         return ALL
     if re.fullmatch(r"[1-9]\d{0,8}", text):
         return Thinned(every=int(text))
-    seconds = re.fullmatch(r"(\d+\.?\d*|\.\d+)s", text)
-    if seconds is None or not 1e-3 <= float(seconds[1]) <= 1e6:
+    seconds = seconds_of(text)
+    if seconds is None:
         raise UsageError(f"--every {text}: write it as 5 (every fifth frame) or 0.5s (one in half a second)")
-    return Thinned(a_second=1 / float(seconds[1]))
+    return Thinned(a_second=1 / seconds)
 
 
 class Look:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from resnetkit.errors import UsageError, near_miss
 from resnetkit.inference.video.smoothers import Fading, Forward, MedianWindow, Smoother, Tell, Votes
+from resnetkit.words import seconds_of
 
 _WAYS = "choose none, 'exponential 0.5s', 'median 1s', 'median 9', '3 of 5' or 'hmm 10s'"
 _MOST_FRAMES = 2000
@@ -151,7 +152,7 @@ def asked(text: str) -> Smoothing:
         raise UsageError(f"--smooth {text!r}: {_WAYS}{hint}")
     if way == "median" and re.fullmatch(r"\d{1,9}", length):
         return Median(frames=_within(int(length), text))
-    seconds = _seconds(length)
+    seconds = seconds_of(length)
     if seconds is None:
         also = ", or frames, as in 'median 9'" if way == "median" else ""
         raise UsageError(f"--smooth {text!r}: say how many seconds, as in '{way} 2s'{also}")
@@ -184,9 +185,3 @@ def _within(frames: int, text: str) -> int:
     if not 1 <= frames <= _MOST_FRAMES:
         raise UsageError(f"--smooth {text!r}: frames are between 1 and {_MOST_FRAMES:,}")
     return frames
-
-
-def _seconds(text: str) -> float | None:
-    number = re.fullmatch(r"(\d+\.?\d*|\.\d+) ?s", text, re.ASCII)
-    seconds = float(number[1]) if number else 0.0
-    return seconds if 1e-3 <= seconds <= 1e6 else None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from resnetkit.checking.drift.lookout import Alarm
+from resnetkit.checking.drift.alarm import Alarm
 from resnetkit.report.drawing.canvas import FAINT, LINE, MARGIN, RIGHT, WRONG, sheet
 from resnetkit.report.drawing.fonts import drawable
 
@@ -17,8 +17,7 @@ _TOP, _CHART, _NAME = 84, 150, 26
 def draw(alarm: Alarm, levels: Sequence[float], path: Path) -> str | None:
     """Draw the chart's last `levels` and the pictures of an alarm; returns the line for the user as other plots do."""
     names = [drawable(one.sighting.source.rpartition("/")[2]) for one in alarm.shown]
-    title = f"Since picture {alarm.since.number:,} the pictures differ"
-    plain = "; ".join(look.words for look in alarm.looks) or "nothing plain to the eye"
+    title, plain = alarm.title[0].upper() + alarm.title[1:], alarm.plain or "nothing plain to the eye"
     with sheet(path, texts=[*names, plain]) as drawn:
         width = 2 * MARGIN + _COLUMNS * (_SIDE + _GAP) - _GAP
         rows = math.ceil(len(names) / _COLUMNS)
@@ -29,9 +28,11 @@ def draw(alarm: Alarm, levels: Sequence[float], path: Path) -> str | None:
         numbers = range(1 - len(levels), 1)
         axes.plot(numbers, levels, color=RIGHT, linewidth=1.5)
         axes.axhline(alarm.limit, color=WRONG, linewidth=1.2)
-        axes.axvline(1 - alarm.differing, color=FAINT, linewidth=1, linestyle="--")
+        if alarm.kind == "drift":
+            axes.axvline(1 - alarm.pictures, color=FAINT, linewidth=1, linestyle="--")
         axes.set(xlim=(min(-1, 1 - len(levels)), 0), ylim=(0, 1.15 * max(alarm.limit, *levels)))
-        axes.set_xlabel("pictures before the alarm; the dashed line: where it began, the red one: the limit")
+        began = "; the dashed line: where it began" * (alarm.kind == "drift")
+        axes.set_xlabel(f"pictures that count before the alarm{began}; the red line: the limit")
         for number, (one, name) in enumerate(zip(alarm.shown, names, strict=True)):
             left = MARGIN + number % _COLUMNS * (_SIDE + _GAP)
             bottom = pictures + number // _COLUMNS * (_SIDE + _NAME) + _SIDE
