@@ -185,7 +185,7 @@ def alarms_in(lookout: Lookout, rows: np.ndarray) -> Counter[str]:
     return raised
 
 
-def copies(name: str, known: np.ndarray, size: int, lasting: dict[str, np.ndarray]) -> None:
+def copies(name: str, known: np.ndarray, size: int, lasting: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """Print what copies do, with and without the rule for them, and what `lasting` pictures do that stand still."""
     drift, still, plain, counted, as_copies, itself = 0, 0, 0, 0, 0, 0
     when: dict[str, list[str]] = {title: [] for title in (*lasting, "a usual scene")}
@@ -209,7 +209,8 @@ def copies(name: str, known: np.ndarray, size: int, lasting: dict[str, np.ndarra
         alarms_in(single, others[random.permutation(len(others))])
         as_copies, itself = as_copies + single.copies, itself + single.known
         for title in when:
-            scene = others[random.integers(len(others))][None] if title == "a usual scene" else lasting[title]
+            usual = others[random.integers(len(others))][None], BLANK[None]
+            scene = lasting.get(title, usual)
             when[title].append(first_alarm(deepcopy(fresh), others[random.integers(0, len(others), 200)], scene))
     print(f"\n{name}: references of {size} pictures, each picture ten times in a row, {REFERENCES} times 30,000 in all")
     print(
@@ -224,12 +225,13 @@ def copies(name: str, known: np.ndarray, size: int, lasting: dict[str, np.ndarra
         print(f"one picture a second that stands still, alarm after: {title}: {', '.join(told)}")
 
 
-def first_alarm(lookout: Lookout, before: np.ndarray, scene: np.ndarray) -> str:
+def first_alarm(lookout: Lookout, before: np.ndarray, scene: tuple[np.ndarray, np.ndarray]) -> str:
     """Return after how many pictures of a scene, one a second for an hour, there is an alarm, and of which kind."""
+    rows, pixels = scene
     alarms_in(lookout, before)
     for number in range(3_600):
         sighting = Sighting(len(before) + number + 1, "", float(len(before) + number))
-        alarm = lookout.see(sighting, BLANK, scene[number % len(scene)])
+        alarm = lookout.see(sighting, pixels[number % len(rows)], rows[number % len(rows)])
         if alarm is not None:
             return f"{number + 1} ({alarm.kind})"
     return "-"
@@ -243,8 +245,8 @@ def solid(size: tuple[int, int], grey: int, noise: float) -> list[Image.Image]:
     return [Image.fromarray(one) for one in pixels.round().astype(np.uint8)]
 
 
-def lasting(model: Model, image: Image.Image) -> dict[str, np.ndarray]:
-    """Return features of pictures that stand still, but for noise, of the size of `image`."""
+def lasting(model: Model, image: Image.Image) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return features and pixels of pictures that stand still, but for noise, of the size of `image`."""
     random, shape = np.random.default_rng(1), (60, image.height, image.width, 3)
     noisy = np.clip(np.asarray(image, float) + random.normal(0, 4, shape), 0, 255).round().astype(np.uint8)
     scenes = {
@@ -253,7 +255,10 @@ def lasting(model: Model, image: Image.Image) -> dict[str, np.ndarray]:
         "black, noise of 12": solid(image.size, 12, 12),
         "the same scene, noise of 4": [Image.fromarray(one) for one in noisy],
     }  # fmt: skip
-    return {title: features(model, shown) for title, shown in scenes.items()}
+    prepared = model.header.preprocess.pixels
+    return {
+        title: (features(model, shown), np.stack([prepared(one) for one in shown])) for title, shown in scenes.items()
+    }
 
 
 def main() -> None:

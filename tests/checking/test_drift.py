@@ -132,6 +132,23 @@ def test_a_change_is_seen_where_every_scene_lasts(lookout: Lookout) -> None:
     assert lookout.counted <= 60
 
 
+def test_pictures_that_are_like_none_in_the_reference_are_copies_only_where_their_pixels_are(lookout: Lookout) -> None:
+    rows = 1e4 * np.ones((100, CHANNELS), np.float32) + features(100, 18)
+    random, still = np.random.default_rng(0), copy.deepcopy(lookout)
+    pictures = random.integers(0, 90, (100, 8, 8, 3), dtype=np.uint8)
+    told = [
+        lookout.see(Sighting(n, ""), pixels, row) for n, (pixels, row) in enumerate(zip(pictures, rows, strict=True))
+    ]
+    assert next(alarm for alarm in told if alarm is not None).kind == "drift"
+    assert lookout.copies == 0
+    shaken = pictures[:1] // 2 + random.integers(0, 4, (100, 8, 8, 3), dtype=np.uint8)
+    assert all(
+        still.see(Sighting(n, ""), pixels, row) is None
+        for n, (pixels, row) in enumerate(zip(shaken, rows, strict=True))
+    )
+    assert still.counted == 1
+
+
 def test_copies_of_usual_pictures_raise_no_more_alarms_than_stated(lookout: Lookout) -> None:
     assert len(list(alarms(lookout, features(1_500, 13).repeat(2, axis=0)))) <= 2
     assert lookout.counted >= 1_450

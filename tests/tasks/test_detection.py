@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import resnetkit as rk
 from resnetkit import runtime as machine
+from resnetkit.checking.drift import reference as drift
 from resnetkit.data.batches import Batches
 from resnetkit.data.prepared import Part
 from resnetkit.data.preprocess import Preprocess
@@ -243,6 +245,25 @@ def test_a_detector_of_boxes_takes_outlines_for_boxes(tmp_path: Path) -> None:
     made = rk.train(str(outlined), output=tmp_path / "run", epochs=1, **NARROW)
     assert {"train_box_reg_loss"} <= made.history[0].keys()
     assert "train_mask_loss" not in made.history[0]
+
+
+def test_a_detector_is_watched_by_what_its_backbone_sees(
+    run: rk.Run, shapes: Path, tmp_path: Path, resnetkit: Callable[..., Output]
+) -> None:
+    assert drift.read(run.path / "reference.npz").counts == {"val": 6, "test": 8}
+    paint(tmp_path / "usual", parts={"train": 130})
+    usual, changed = tmp_path / "usual" / "train", tmp_path / "changed"
+    changed.mkdir()
+    for path in sorted(usual.iterdir())[110:]:
+        with Image.open(path) as picture:
+            picture.point(lambda value: value // 3).save(changed / path.name)
+        path.unlink()
+    code, _, err = resnetkit("watch", shapes / "val", "--model", run.path, "--threads", "1")
+    assert (code, "a reference of 14 pictures in 14 groups is too small" in err) == (3, True)
+    code, out, _ = resnetkit(
+        "watch", shapes / "train", changed, "--model", run.path, "--reference", usual, "--threads", "1", "--quiet"
+    )
+    assert (code, "brightness" in out) == (8, True), out
 
 
 @pytest.mark.slow

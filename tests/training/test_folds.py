@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import resnetkit as rk
 from resnetkit.api import comparing, evaluation, finishing, training
+from resnetkit.checking.drift import reference as drift
 from resnetkit.data.dataset import Item
 from resnetkit.data.splits import into_folds
 from resnetkit.errors import InterruptedRun, UsageError
@@ -183,6 +185,15 @@ def test_a_given_test_part_is_scored_by_the_last_model_alone(tmp_path: Path) -> 
     assert run.metrics["folds"]["pictures"] == 36
     assert {row["split"] for row in table(run.path / "predictions.csv")} == {"test"}
     assert len(table(run.path / "folds" / "predictions.csv")) == 36
+    assert drift.read(run.path / "reference.npz").counts == {"test": 4}
+
+
+def test_a_network_that_learnt_from_all_pictures_has_no_reference_and_watch_says_why(
+    folded: rk.Run, tmp_path: Path
+) -> None:
+    Image.fromarray(arrays()[0][0]).save(tmp_path / "a.png")
+    with pytest.raises(UsageError, match="by folds it has learnt from every picture of its data: give pictures"):
+        rk.watch(tmp_path / "a.png", model=folded.path, threads=1)
 
 
 def test_two_folded_runs_are_compared_where_each_was_honest(

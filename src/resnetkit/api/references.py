@@ -113,8 +113,11 @@ def reference_for(model: Model, engine: Engine, asked: str | None, seen: Callabl
         return drift.gathered(seen(asked), engine=engine, preprocess=preprocess)
     file = Path(asked) if asked is not None else model.files[0].parent / FILE if model.files else None
     if file is None or not file.is_file():
+        why = "beside it"
+        if model.header.metrics.get("split") == "folds":  # other networks than the one that answers were scored
+            why = "because by folds it has learnt from every picture of its data"
         raise UsageError(
-            f"{model.name} has no {FILE} beside it: give pictures like those it was trained on, which it did not "
+            f"{model.name} has no {FILE} {why}: give pictures like those it was trained on, which it did not "
             "learn from, with --reference DATA"
         )
     found = drift.read(file)

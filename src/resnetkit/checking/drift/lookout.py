@@ -15,6 +15,9 @@ from resnetkit.checking.drift.still import Standing, Still
 
 # A picture nearer to the last one that counted than this share of how far two of the reference are apart is a copy.
 _COPY = 0.35
+# Pictures that are like none in the reference lie near each other whatever they show, for each pulls no more than so
+# much: they are copies where their pixels are the same too, within so many of 255 on a grid of that many fields a side.
+_SAME_PIXELS, _GRID = 3.0, 16
 # Nearer to one of the reference than this share it is that picture itself: by another engine, or stored in half
 # precision, it is within 0.01, the nearest of 8,742 others was 0.2 away (benchmarks/watching.py).
 _ITSELF = 0.05
@@ -39,6 +42,7 @@ class Lookout:
         self._own = self._space.scores(reference.features)
         halfway = np.roll(self._own, len(self._own) // 2, axis=0)
         self._apart = float(np.median(np.linalg.norm(self._own - halfway, axis=1)))
+        self._loneliest = _loneliest(self._own, reference.groups)
         self.chart = Chart(
             limit(reference.features, reference.groups, every=every), width=self._own.shape[1],
             known_from=len(np.unique(reference.groups)),
@@ -54,7 +58,8 @@ class Lookout:
     def see(self, sighting: Sighting, pixels: np.ndarray, features: np.ndarray) -> Alarm | None:
         """Take a picture, `[H, W, C]` as the network gets it, and its features `[C]`; returns the alarm it raises."""
         [scores] = self._space.scores(features[None])
-        if self._last is not None and np.linalg.norm(scores - self._last) <= _COPY * self._apart:
+        nearest = float(np.linalg.norm(self._own - scores, axis=1).min())
+        if self._is_copy(scores, pixels, like_some=nearest <= self._loneliest):
             self.copies += 1
             return self._still(sighting, pixels) if self.standing.stood(sighting) else None
         if self.chart.level > self.chart.limit:
@@ -62,13 +67,21 @@ class Lookout:
         self._last = scores
         self.standing.moved(sighting)
         self.counted += 1
-        self.known += bool(np.linalg.norm(self._own - scores, axis=1).min() < _ITSELF * self._apart)
+        self.known += nearest < _ITSELF * self._apart
         self._sightings.append(sighting)
         self._pixels.append(_small(pixels))
         self._looks.append(looks_of(pixels[None])[0])
         over = self.chart.add(scores)
         self.levels.append(self.chart.level)
         return self._drift() if over else None
+
+    def _is_copy(self, scores: np.ndarray, pixels: np.ndarray, *, like_some: bool) -> bool:
+        if self._last is None or np.linalg.norm(scores - self._last) > _COPY * self._apart:
+            return False
+        if like_some:
+            return True
+        step = _fields(_small(pixels)) - _fields(self._pixels[-1])
+        return float(np.sqrt(np.square(step).mean())) <= _SAME_PIXELS
 
     def _begin_anew(self) -> None:
         self.chart.restart()
@@ -107,6 +120,20 @@ class Lookout:
             Shown(sighting=sightings[number], share=float(shares[number]), pixels=pixels[number])
             for number in np.argsort(-says, kind="stable")[:_SHOWN]
         )
+
+
+def _loneliest(scores: np.ndarray, groups: np.ndarray) -> float:
+    """Return how far a picture of the reference, scores `[N, k + 1]`, is at most from its nearest of another group."""
+    lengths = np.square(scores).sum(axis=1)
+    squares = lengths[:, None] + lengths - 2 * scores @ scores.T
+    squares[groups[:, None] == groups] = np.inf
+    return float(np.sqrt(max(0.0, squares.min(axis=1).max())))
+
+
+def _fields(pixels: np.ndarray) -> np.ndarray:
+    """Return the grey of pixels `[h, w, C] uint8` in fields of a grid."""
+    grey = Image.fromarray(pixels.mean(axis=2, dtype=np.float32))
+    return np.asarray(grey.resize((_GRID, _GRID), Image.Resampling.BOX))
 
 
 def _small(pixels: np.ndarray) -> np.ndarray:
