@@ -17,8 +17,10 @@ from resnetkit.api import references, sights, watching
 from resnetkit.checking.drift import reference as drift
 from resnetkit.cli.watch import _wrapped
 from resnetkit.data.dataset import Item
+from resnetkit.data.opening.video import ALL
 from resnetkit.data.prepared import Part
 from resnetkit.errors import UsageError
+from resnetkit.inference.predictor import Predictor
 from tests.videos import made
 
 Output = tuple[int, str, str]
@@ -187,6 +189,18 @@ def test_too_few_pictures_say_nothing_and_broken_ones_are_counted(
     assert code == 4
     assert "5 pictures (and 1 that cannot be read, which do not count): too few to say anything" in out
     assert "broken.png" in err
+
+
+def test_what_cannot_be_read_of_a_reference_is_told(kept: Path, finished: rk.Run, tmp_path: Path) -> None:
+    folder, said = written(tmp_path / "some", scenes(3, 6)), list[str]()
+    (folder / "broken.png").write_bytes(b"no picture")
+    model = rk.load(finished.folder.path, threads=1, precision="fp32")
+    predictor = Predictor(
+        references.feature_engine(model), classes=(), preprocess=model.header.preprocess, name="m"
+    )  # fmt: skip
+    looked = sights.Sights(predictor, thinned=ALL, order="name", threads=1, say=said.append)
+    assert sum(len(features) for _, features, _ in looked.of_reference(str(folder))) == 3
+    assert said == ["1 picture of the reference cannot be read"]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from resnetkit.data.sources import open_pictures
 from resnetkit.errors import DataError, UsageError, problem_line
 from resnetkit.inference.given import Picture, pictures_of
 from resnetkit.inference.predictor import Predictor, Read
+from resnetkit.words import counted
 
 Order = Literal["name", "time"]
 # Frames of a video that was given as reference stay on one side of a division where they are nearer than that.
@@ -68,11 +69,15 @@ class Sights:
             pictures = self._ordered(open_pictures(source))
             chosen = replace(pictures, items=tuple(pictures.items[number] for number in spread(len(pictures))))
             found = _of_dataset(chosen, self.predictor)
+        unread = 0
         for together, batch, features in self._batches(found):
             there = [number for number, read in enumerate(batch) if read.pixels is not None]
+            unread += len(batch) - len(there)
             if features is not None:
                 pixels = np.stack([pixels for read in batch if (pixels := read.pixels) is not None])
                 yield pixels, features, [together[number].group or batch[number].source for number in there]
+        if unread:
+            self.say(f"{counted(unread, 'picture')} of the reference cannot be read")
 
     def at(self, found: Iterator[Found], *, live: bool) -> Iterator[tuple[Sighting, Read, np.ndarray]]:
         """Yield each picture with its features `[C]`; of what is `live` as soon as it is there."""

@@ -58,7 +58,7 @@ class Watched:
         left = [f"{self.copies:,} {'copy' if self.copies == 1 else 'copies'} of their neighbours"] * bool(self.copies)
         left += [f"{self.unreadable:,} that cannot be read"] * bool(self.unreadable)
         besides = f" (and {' and '.join(left)}, which do not count)" if left else ""
-        known = f", {self.known:,} of them in the reference itself," if self.known else ""
+        known = f", {self.known:,} of them in the reference itself" if self.known else ""
         seen = f"{counted(self.counted, 'picture')}{known}{besides}{', then interrupted' * bool(self.signal)}"
         if self.alarms:
             return f"{counted(len(self.alarms), 'alarm')} in {seen}"
