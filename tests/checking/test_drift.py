@@ -270,6 +270,7 @@ def test_how_pictures_differ_is_said_in_plain_figures() -> None:
     pictures = random.integers(60, 200, (200, 8, 8, 3), dtype=np.uint8)
     usual = looks_of(pictures)
     assert differences(looks_of(pictures[:50]), usual) == ()
+    assert differences(usual + np.float32(1e-4), usual) == ()  # what reads the same, however sure it is
     darker = differences(looks_of(pictures[:50] // 2), usual)
     assert darker[0].deviations < 0
     assert {"brightness", "contrast"} <= {one.name for one in darker}

@@ -73,6 +73,12 @@ class Alarm:
         return "; ".join(look.words for look in self.looks)
 
     @property
+    def lasts(self) -> str:
+        """Say how long it lasts: `for 20 s, 20 copies in a row`."""
+        time = "" if self.seconds is None else f"for {duration(self.seconds)}, "
+        return time + f"{self.pictures:,} {'that count' if self.kind == 'drift' else 'copies in a row'}"
+
+    @property
     def words(self) -> str:
         """Say it in a line."""
         if self.kind == "drift":
@@ -80,13 +86,11 @@ class Alarm:
             plain = self.plain or "what the network sees, nothing plain to the eye"
             return (
                 f"since {self.since.words}{before} the pictures differ from the reference: {plain}; told at "
-                f"{self.at.words}, after {self.pictures:,} that count"
+                f"{self.at.words}, after {self.lasts}"
             )
-        lasts = "" if self.seconds is None else f"for {duration(self.seconds)}, "
-        copies = f"{self.pictures:,} {'copy' if self.pictures == 1 else 'copies'} in a row"
         unlike = f" ({self.plain})" if self.looks else ""
         return (
-            f"the picture stands still since {self.since.words}, {lasts}{copies}{unlike}: a frozen stream, a covered "
+            f"the picture stands still since {self.since.words}, {self.lasts}{unlike}: a frozen stream, a covered "
             "lens or a scene at rest"
         )
 

@@ -20,7 +20,7 @@ _COPY = 0.35
 _SAME_PIXELS, _GRID = 3.0, 16
 # Nearer to one of the reference than this share it is that picture itself: by another engine, or stored in half
 # precision, it is within 0.01, the nearest of 8,742 others was 0.2 away (benchmarks/watching.py).
-_ITSELF = 0.05
+_ITSELF = 0.02
 # Below that a change of all pictures that is plain to the eye may be missed (benchmarks/watching.py).
 ENOUGH = 50
 # What is said of a single picture lies so many standard deviations off.

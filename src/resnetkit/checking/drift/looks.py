@@ -25,6 +25,11 @@ class Difference:
         """Say it: `brightness 0.31, was 0.47`."""
         return f"{self.name} {self.now:.2g}, was {self.reference:.2g}"
 
+    @property
+    def reads_alike(self) -> bool:
+        """Tell whether both figures read the same: no eye sees such a difference."""
+        return f"{self.now:.2g}" == f"{self.reference:.2g}"
+
 
 def looks_of(pixels: np.ndarray) -> np.ndarray:
     """Return `[N, 4]` float32 of pixels `[N, H, W, C]`: the figures `NAMES`, shares of the full range.
@@ -49,15 +54,16 @@ def differences(
 ) -> tuple[Difference, ...]:  # fmt: skip
     """Return what differs between the looks `[n, 4]` of some pictures and `[N, 4]` of the reference, largest first.
 
-    `errors`: how many standard errors of the mean of `n` are told.
+    `errors`: from how many standard errors of the mean of `n` on it is told.
     """
     deviations = np.maximum(reference.std(axis=0), 1e-6)
     off = (now.mean(axis=0) - reference.mean(axis=0)) / deviations
     told = (np.abs(off) > _LEAST_DEVIATIONS) & (np.abs(off) * np.sqrt(len(now)) > errors)
-    return tuple(
+    found = [
         Difference(
             name=NAMES[number], now=float(now[:, number].mean()), reference=float(reference[:, number].mean()),
             deviations=float(off[number]),
         )
         for number in np.argsort(-np.abs(off)) if told[number]
-    )  # fmt: skip
+    ]  # fmt: skip
+    return tuple(one for one in found if not one.reads_alike)

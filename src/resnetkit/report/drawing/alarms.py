@@ -17,7 +17,8 @@ _TOP, _CHART, _NAME = 84, 150, 26
 def draw(alarm: Alarm, levels: Sequence[float], path: Path) -> str | None:
     """Draw the chart's last `levels` and the pictures of an alarm; returns the line for the user as other plots do."""
     names = [drawable(one.sighting.source.rpartition("/")[2]) for one in alarm.shown]
-    title, plain = alarm.title[0].upper() + alarm.title[1:], alarm.plain or "nothing plain to the eye"
+    title = f"{alarm.title[0].upper()}{alarm.title[1:]}, {alarm.lasts}"
+    plain = alarm.plain or "nothing plain to the eye"
     with sheet(path, texts=[*names, plain]) as drawn:
         width = 2 * MARGIN + _COLUMNS * (_SIDE + _GAP) - _GAP
         rows = math.ceil(len(names) / _COLUMNS)
@@ -32,7 +33,7 @@ def draw(alarm: Alarm, levels: Sequence[float], path: Path) -> str | None:
             axes.axvline(1 - alarm.pictures, color=FAINT, linewidth=1, linestyle="--")
         axes.set(xlim=(min(-1, 1 - len(levels)), 0), ylim=(0, 1.15 * max(alarm.limit, *levels)))
         began = "; the dashed line: where it began" * (alarm.kind == "drift")
-        axes.set_xlabel(f"pictures that count before the alarm{began}; the red line: the limit")
+        axes.set_xlabel(f"pictures that count before the alarm{began}; the straight line: the limit")
         for number, (one, name) in enumerate(zip(alarm.shown, names, strict=True)):
             left = MARGIN + number % _COLUMNS * (_SIDE + _GAP)
             bottom = pictures + number // _COLUMNS * (_SIDE + _NAME) + _SIDE
