@@ -52,7 +52,7 @@ def test_a_smoothing_is_asked_for_by_its_own_words(words):
     [
         ("mediann 9", "did you mean 'median'?"), ("", "choose none"), ("n-of-m 3/5", "'3 of 5'"),
         ("exponential", "say how many seconds, as in 'exponential 2s'"), ("exponential 0.5", "seconds"),
-        ("median 1m", "or frames, as in 'median 9'"), ("hmm -1s", "seconds"), ("hmm 0s", "seconds"),
+        ("median 1d", "or frames, as in 'median 9'"), ("hmm -1s", "seconds"), ("hmm 0s", "seconds"),
         ("hmm nans", "seconds"), ("median 0", "between 1 and 2,000"), ("median 5000", "between 1 and 2,000"),
         ("6 of 5", "no more than the second"), ("0 of 5", "at least 1"), ("2 of 4", "ask for 3 of 4"),
     ],
