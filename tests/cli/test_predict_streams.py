@@ -17,8 +17,8 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.resnet import ResNet
-from tests.data.made_videos import head, made, served
 from tests.models.test_resnet import KINDS, randomised
+from tests.videos import head, made, served
 
 pytest.importorskip("av", reason="videos need PyAV")
 MADE = (

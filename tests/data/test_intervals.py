@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resnetkit.data.opening.video import Video
-from resnetkit.data.sources import intervals, open_data, open_pictures
+from resnetkit.data.sources import moments, open_data, open_pictures
 from resnetkit.errors import DataError
 from tests.videos import made, plain
 
@@ -46,7 +46,7 @@ def test_frames_are_those_of_the_video_in_any_order_and_from_several_threads(dri
     with Video(str(drives / "a.mp4")) as video:
         frames = [(frame.time, np.asarray(frame.image)) for frame in video.frames()]
     keys = [f"{drives}/a.mp4#{time:.3f}" for time, _ in frames]
-    reader = intervals.VideoFrames()
+    reader = moments.VideoFrames()
     order = np.random.default_rng(0).permutation(len(keys)).tolist()
     for number in order[:6]:
         assert np.array_equal(reader.read(keys[number]), frames[number][1])
@@ -57,16 +57,16 @@ def test_frames_are_those_of_the_video_in_any_order_and_from_several_threads(dri
 
 def test_forwards_a_video_is_decoded_once_by_each_thread_at_most(drives: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
-    decoding = intervals.Decoding
-    monkeypatch.setattr(intervals, "Decoding", lambda path, **how: (opened.append(path), decoding(path, **how))[1])
+    decoding = moments.Decoding
+    monkeypatch.setattr(moments, "Decoding", lambda path, **how: (opened.append(path), decoding(path, **how))[1])
     keys = [f"{drives}/b.mp4#{number / 5:.3f}" for number in range(20)]
-    reader = intervals.VideoFrames()
+    reader = moments.VideoFrames()
     for key in keys:
         reader.read(key)
     assert len(opened) == 1
     opened.clear()
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(intervals.VideoFrames().read, keys))
+        list(threads.map(moments.VideoFrames().read, keys))
     assert len(opened) <= 4
 
 

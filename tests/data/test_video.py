@@ -14,8 +14,7 @@ from PIL import Image
 from resnetkit.data.opening.video import Frame, Thinned, Video, is_video, open_video
 from resnetkit.data.opening.video_frames import Clock
 from resnetkit.errors import DataError, ResNetKitError, UsageError
-
-from .made_videos import bar, made, pixels_of
+from tests.videos import bar, made, pixels_of
 
 pytest.importorskip("av")
 

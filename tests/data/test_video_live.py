@@ -13,8 +13,7 @@ import pytest
 from resnetkit.data.opening.video import Frame, Live, Thinned, open_video
 from resnetkit.data.opening.video_live import without_password
 from resnetkit.errors import NetworkError, UsageError
-
-from .made_videos import bar, head, made, served
+from tests.videos import bar, head, made, served
 
 pytest.importorskip("av")
 

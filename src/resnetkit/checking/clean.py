@@ -8,6 +8,7 @@ from pathlib import Path
 
 from resnetkit.checking.result import Check
 from resnetkit.data.dataset import Dataset
+from resnetkit.data.sources.grouping import video_of
 from resnetkit.errors import UsageError
 from resnetkit.files import check_new, csv_writer, write_text
 
@@ -67,13 +68,13 @@ def nameless(check: Check) -> dict[str, str]:
 
 
 def _is_named(source: str) -> bool:
-    return os.path.isfile(source) or os.path.isfile(source.partition("::")[0])
+    return os.path.isfile(source) or os.path.isfile(video_of(source) or source.partition("::")[0])
 
 
 def write_clean_list(check: Check, dataset: Dataset, path: Path) -> tuple[int, int]:
     """Write `image_path,label[,split][,group]`, relative to its folder; return how many are in it and how many not.
 
-    Pictures of an archive are `archive.zip::member`.
+    Pictures of an archive are `archive.zip::member`, frames of a video `drive.mp4#12.480`.
     """
     rows = [
         [_relative(item.source, path), item.written, str(item.split), check.groups.get(item.source, "")]

@@ -24,14 +24,17 @@ from resnetkit.data.copies.resaved import resaved_pairs
 from resnetkit.data.dataset import SPLITS, Dataset, Item
 from resnetkit.data.groups import apart
 from resnetkit.data.sources.columns import Wanted
+from resnetkit.data.sources.grouping import video_of
 from resnetkit.data.threads import ordered
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.watcher import Progress, Watcher
+from resnetkit.words import counted
 
 _LEAST_TO_COMPARE = 20  # pictures, to say what is unusual among them
 _MUCH_SMALLER = 4  # times smaller than the middle one
 _MUCH_LONGER = 4.0  # sides
 _MUCH_BLURRED = 3.5  # robust standard deviations below the middle one (Iglewicz and Hoaglin 1993)
+_NEIGHBOURS = ("identical", "near", "doubtful")  # what frames of one video are to each other, and no surprise
 _IMBALANCE = 10  # times fewer than the largest class
 
 Opener = Callable[[int], Backbone]
@@ -62,6 +65,8 @@ def check(
         alike, notes = _alike(items, looks, progress)
     found += [*_identical(items, looks), *_near(items, certain, alike), *_groups_apart(items)]
     marked, said = objects.findings(items, [one.size for one in looks])
+    found, more = _between_videos(found)
+    notes += more
     found += [*_faults(dataset), *(marked if dataset.objects != "none" else _small_classes(items, readable))]
     notes += said
     groups = _groups(items, looks, certain)
@@ -248,6 +253,19 @@ def _near(items: Sequence[Item], certain: Pairs, alike: Sequence[NearCopy]) -> I
             where = "in two parts; " if both[0].split != both[1].split else ""
             why = f"{where}{'mirrored; ' if one.mirrored else ''}details {one.similarity:.0%} alike"
             yield Finding.of("doubtful", both, why, one.similarity)
+
+
+def _between_videos(found: Sequence[Finding]) -> tuple[list[Finding], tuple[str, ...]]:
+    """Return the findings without copies inside one video, which stay together whatever they are, and their number."""
+    kept = [one for one in found if one.kind not in _NEIGHBOURS or not _of_one_video(one.sources)]
+    gone = len(found) - len(kept)
+    note = f"not listed: {counted(gone, 'finding')} of copies inside one video, whose frames stay together"
+    return kept, (note,) if gone else ()
+
+
+def _of_one_video(sources: Sequence[str]) -> bool:
+    videos = {video_of(source) for source in sources}
+    return len(videos) == 1 and None not in videos
 
 
 def _groups_apart(items: Sequence[Item]) -> Iterator[Finding]:

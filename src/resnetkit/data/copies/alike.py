@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -60,15 +60,23 @@ def _near(dataset: Dataset, surveyed: Survey, *, draws: bool) -> tuple[copies.Pa
 
 
 def _kept_together(dataset: Dataset, identities: Mapping[str, str], near: Sequence[Pair]) -> tuple[str, ...]:
-    """Say how many training pictures stay on one side because they are one picture."""
-    train = [item.source for item in dataset.items if item.split == "train" and item.source in identities]
-    times = Counter(identities[source] for source in train)
-    again = {item.source for pair in near for item in pair if all(item.split == "train" for item in pair)}
-    found = ((sum(times[identities[source]] > 1 for source in train), "identical with"), (len(again), "copies of"))
+    """Say how many training pictures stay on one side because they are one picture; those of one group do anyway."""
+    train = [item for item in dataset.items if item.split == "train" and item.source in identities]
+    wholes: dict[str, set[str]] = defaultdict(set)
+    for item in train:
+        wholes[identities[item.source]].add(item.group or item.source)
+    again = {item.source for pair in near if _apart(*pair) for item in pair}
+    same = sum(len(wholes[identities[item.source]]) > 1 for item in train)
+    found = ((same, "identical with"), (len(again), "copies of"))
     said = " and ".join(f"{count:,} are {what} others" for count, what in found if count)
     if not said:
         return ()
     return (f"Of the images {said}: those of one picture stay on one side (see --set keep_together).",)
+
+
+def _apart(one: Item, other: Item) -> bool:
+    """Tell whether two pictures train and might, but for being one, be parted."""
+    return one.split == other.split == "train" and (one.group is None or one.group != other.group)
 
 
 def _identical(dataset: Dataset, identities: Mapping[str, str]) -> Iterator[Pair]:

@@ -10,23 +10,26 @@ from typing import Any
 
 from resnetkit.data import classes
 from resnetkit.data.dataset import SPLITS, Dataset, Item, Marked, Reader, Split, decoded
+from resnetkit.data.opening.video import is_video, parted
 from resnetkit.data.several import counted_labels
 from resnetkit.data.sources import (
     annotated,
     arranging,
     arrays,
     by_number,
+    clips,
     dicomdir,
     folders,
     intervals,
     labelling,
+    moments,
     tables,
 )
 from resnetkit.data.sources.annotated import Fault, Faulty, Recognised
 from resnetkit.data.sources.archives import is_archive
 from resnetkit.data.sources.folders import FolderReader, Tree
 from resnetkit.data.sources.labelling import Asked, asked
-from resnetkit.data.sources.no_data import missing, several_folders
+from resnetkit.data.sources.no_data import Refused, missing, several_folders
 from resnetkit.errors import DataError, UsageError
 
 __all__ = ["SPLITS", "Asked", "Dataset", "Item", "Reader", "Split", "asked", "decoded", "open_data", "open_pictures"]
@@ -64,8 +67,10 @@ class _Collected:
                 self.items.append(item)
 
     def add_tree(self, tree: Tree, layout: folders.Layout) -> None:
-        """Add the pictures of a tree with their classes, and what lies beside them."""
-        self.add(tree.reader, layout.labelled)
+        """Add the pictures of a tree with their classes, the frames of its videos, and what lies beside them."""
+        pictures, frames = clips.taken(tree, layout.labelled)
+        self.add(tree.reader, pictures)
+        self.add(moments.VideoFrames(), frames)
         self.ignored += [tree.path(key) for key in tree.others]
         self.unreadable += tree.unreadable
         self.roots += [] if tree.inside_archive else [tree.source]
@@ -167,8 +172,10 @@ def _collect(sources: list[str], group_by: str | None, task: Asked, faulty: Faul
     if len(sources) > 1:
         annotated.check_not_asked(task, " ".join(sources))
         for source in several_folders(sources):
-            one = folders.read_tree(source)
+            one, notes = clips.with_videos(folders.read_tree(source))
             collected.add_tree(one, folders.one_class(one))
+            collected.notes += notes
+        collected.notes += clips.said(collected.items)
         return collected
     (source,) = sources
     tree = folders.read_tree(source) if _is_tree(source) else None
@@ -177,7 +184,12 @@ def _collect(sources: list[str], group_by: str | None, task: Asked, faulty: Faul
     if os.path.exists(source) or source in arrays.NAMED:
         annotated.check_not_asked(task, source)
     if tree is not None:
-        collected.add_tree(tree, folders.class_folders(tree))
+        tree, notes = clips.with_videos(tree)
+        layout = folders.class_folders(tree)
+        if not layout.labelled and tree.pictures and is_video(first := tree.pictures[0]):
+            raise DataError(clips.nobody_says(os.path.join(tree.source, first), folder=tree.source))
+        collected.add_tree(tree, layout)
+        collected.notes += [*clips.said(collected.items), *notes]
     elif _suffix(source) == ".csv" and os.path.isfile(source):
         listed = labelling.read_list(source, task=task, group_by=group_by)
         _add_listed(collected, listed.pictures, listed.table)
@@ -191,6 +203,8 @@ def _collect(sources: list[str], group_by: str | None, task: Asked, faulty: Faul
             "their classes in a .csv (image_path,label)"
         )
     elif os.path.exists(source):
+        if is_video(source):
+            raise UsageError(clips.nobody_says(source))
         raise UsageError(f"{source}: is no data set; DATA is {_KINDS}")
     else:
         raise missing(source)
@@ -295,35 +309,25 @@ def _listed(sources: Sequence[str | Path], group_by: str | None) -> tuple[_Colle
     return collected, given
 
 
-class _Refused:
-    """Stands for a file that cannot be opened: reading it raises why, and the files beside it go on."""
-
-    def __init__(self, error: DataError) -> None:
-        self._error = error
-
-    def read(self, key: str) -> bytes:
-        """Raise the reason."""
-        raise self._error
-
-
 def _add_pictures(collected: _Collected, source: str, group_by: str | None = None) -> None:
     try:
         _add_readable(collected, source, group_by)
     except DataError as error:
         if _suffix(source) == ".csv":
             raise  # somebody wrote it, and can mend the line
-        collected.add(_Refused(error), [("", Item(folders.readable(source)))])
+        collected.add(Refused(error), [("", Item(folders.readable(source)))])
 
 
 def _add_readable(collected: _Collected, source: str, group_by: str | None = None) -> None:
     if _is_tree(source):
-        tree = folders.read_tree(source)
+        tree, notes = clips.with_videos(folders.read_tree(source))
         found = [(key, Item(tree.path(key))) for key in tree.pictures]
         collected.add_tree(tree, folders.Layout(labelled=found, outside=[], empty=[]))
+        collected.notes += notes
     elif found_arrays := _as_arrays(source):
         collected.add(*found_arrays)
     elif os.path.isfile(source) and _suffix(source) == ".csv":
-        table = intervals.read(source, needed=("image_path",))
+        table = intervals.read(source, needed=("image_path",), group_by=group_by)
         paths = [tables.picture_path(table, line, row) for line, row in table.rows]
         groups = [row.get(group_by, "") if group_by else "" for _, row in table.rows]
         listed: dict[str, tuple[str, Item]] = {}  # each file once, as in a list with labels: their numbers are the same
@@ -338,6 +342,8 @@ def _add_readable(collected: _Collected, source: str, group_by: str | None = Non
             collected.notes.append(f"{source}: {listed_there.others:,} of the files that it lists are no pictures")
     elif os.path.isfile(source):
         collected.add(FolderReader(""), [(source, Item(folders.readable(source)))])
+    elif (frame := parted(source)) is not None and os.path.isfile(frame[0]):
+        collected.add(moments.VideoFrames(), [(source, Item(folders.readable(source)))])
     elif os.path.exists(source):
         raise UsageError(f"{source}: is neither a file nor a folder")
     elif "::" in source:
@@ -352,25 +358,27 @@ def _add_readable(collected: _Collected, source: str, group_by: str | None = Non
             else:  # nobody named it: it stops nothing
                 why = "is neither a file nor a folder" if os.path.exists(match) else "is a link that leads nowhere"
                 error = DataError(f"{folders.readable(match)}: {why}")
-                collected.add(_Refused(error), [("", Item(folders.readable(match)))])
+                collected.add(Refused(error), [("", Item(folders.readable(match)))])
 
 
 def _add_listed(collected: _Collected, listed: list[tuple[str, Item]], table: tables.Table) -> None:
-    """Add the pictures of a list: files, and `archive.zip::member`, each archive opened once."""
+    """Add the pictures of a list: files, frames of videos, and `archive.zip::member`, each archive opened once."""
     if table.moments:
-        collected.add(intervals.VideoFrames(), listed)
         collected.notes.append(intervals.words(table))
-        return
-    tables.check_some_exist(table, [path for path, _ in listed])
-    files, opened = tables.ListedFiles(), dict[str, _Collected]()
+    else:
+        tables.check_some_exist(table, [path for path, _ in listed])
+    files, frames, opened = tables.ListedFiles(), moments.VideoFrames(), dict[str, _Collected]()
     for path, item in listed:
         container, inside, _ = path.partition("::")
+        if parted(path) is not None:
+            collected.add(frames, [(path, item)])
+            continue
         if not inside or os.path.exists(path):
             collected.add(files, [(path, item)])
             continue
         if container not in opened:
             opened[container] = _container(container)
-        gone = _Refused(DataError(f"{path}: {container} has no such picture"))
+        gone = Refused(DataError(f"{path}: {container} has no such picture"))
         reader, key = opened[container].origins.get(path, (gone, ""))
         collected.add(reader, [(key, item)])
 

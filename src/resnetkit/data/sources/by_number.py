@@ -144,6 +144,7 @@ def named(dataset: Dataset, sources: Sequence[str], group_by: str | None, *, col
     if group_by:
         items, notes = grouping.grouped(dataset.items, group_by, tuple(columns), dataset.read, shown=looked.name)
         dataset = replace(dataset, items=items, notes=(*dataset.notes, *notes))
+    dataset = replace(dataset, items=grouping.of_videos(dataset.items))
     by_tag = group_by in patients.TAGS and group_by not in columns
     if by_tag:  # whose files are opened whatever their names
         looked = replace(looked, dicom=max(looked.dicom, sum(item.group is not None for item in dataset.items)))

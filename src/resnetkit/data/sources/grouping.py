@@ -11,11 +11,23 @@ import numpy as np
 
 from resnetkit.data.dataset import Item
 from resnetkit.data.groups import NoGroupsError
+from resnetkit.data.opening.video import parted
 from resnetkit.data.sources import patients
 from resnetkit.errors import near_miss
 
-FOLDER = "folder"
-_WORDS = (*patients.TAGS, FOLDER)
+FOLDER, VIDEO = "folder", "video"
+_WORDS = (*patients.TAGS, FOLDER, VIDEO)
+
+
+def of_videos(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    """Return the items; a frame of a video that is in no group is in that of its video, for its neighbours are copies.
+
+    Nothing that divides may part these.
+    """
+    return tuple(
+        replace(item, group=video) if item.group is None and (video := video_of(item.source)) is not None else item
+        for item in items
+    )
 
 
 def grouped(
@@ -25,19 +37,21 @@ def grouped(
     """Give each item its group, and say how many there are and how many items are in none.
 
     `by`: one of the `columns` of a list, whose values the items have already; one of `patients.TAGS`; `folder`, the one
-    that a file lies in; else a regular expression with one group in parentheses, searched in each path. `read` returns
-    the bytes of a file, or the pixels of an array, `shown` is how a path is told. Raises `NoGroupsError` where there is
-    no group.
+    that a file lies in; `video`, the one that a frame is of; else a regular expression with one group in parentheses,
+    searched in each path, of a frame in that of its video. `read` returns the bytes of a file, or the pixels of an
+    array, `shown` is how a path is told. Raises `NoGroupsError` where there is no group.
     """
     if by in patients.TAGS and by not in columns:
         return patients.grouped(items, by, read)
     found, nowhere = items, "that column is empty"
     if by not in columns:
-        find, nowhere = folder_of if by == FOLDER else _by_pattern(by, columns), "found in no path"
+        ways = {FOLDER: folder_of, VIDEO: video_of}
+        find, nowhere = ways[by] if by in ways else _by_pattern(by, columns), "found in no path"
         found = tuple(replace(item, group=find(item.source)) for item in items)
-    without = [item.source for item in found if item.group is None]
-    if items and len(without) == len(items):
+    if items and all(item.group is None for item in found):
         raise NoGroupsError(f"--group-by {by}: {nowhere}; the first is {shown(items[0].source)}")
+    found = of_videos(found)
+    without = [item.source for item in found if item.group is None]
     notes = [f"{len({item.group for item in found} - {None}):,} groups by {by}"]
     if without:
         notes.append(f"{len(without):,} of {len(items):,} images are in no group (first: {shown(without[0])})")
@@ -57,6 +71,16 @@ def folder_of(source: str) -> str:
     return f"{container}::{folder}" if folder else container
 
 
+def video_of(source: str) -> str | None:
+    """Return the video that a frame is of, None for what is no frame.
+
+    >>> video_of("a/drive.mp4#12.480"), video_of("a/1.jpg")
+    ('a/drive.mp4', None)
+    """
+    found = parted(source) if "#" in source else None
+    return None if found is None else found[0]
+
+
 def _by_pattern(pattern: str, columns: tuple[str, ...]) -> Callable[[str], str | None]:
     """Return what finds a pattern in a path; raises `NoGroupsError` for text that is none."""
     try:
@@ -74,7 +98,7 @@ def _by_pattern(pattern: str, columns: tuple[str, ...]) -> Callable[[str], str |
         )
 
     def find(source: str) -> str | None:
-        match = search.search(source)
+        match = search.search(video_of(source) or source)
         return match[1] if match else None
 
     return find

@@ -73,7 +73,7 @@ def read_list(path: str, *, task: Asked, group_by: str | None) -> Listed:
     cell has `;` between names, where there are columns of marks, or where a picture is listed again with another label.
     Raises `DataError` naming the line, for rows that contradict one another and for labels that cannot be understood.
     """
-    table = intervals.read(path, needed=("image_path",), expected=_NEEDED)
+    table = intervals.read(path, needed=("image_path",), expected=_NEEDED, group_by=group_by)
     marked: list[str] = []
     others: list[str] = []
     if "label" not in table.columns:

@@ -1,11 +1,12 @@
-"""What is said of paths that are no DATA."""
+"""What is said of paths that are no DATA, and of files that cannot be opened."""
 
 from __future__ import annotations
 
 import os
 
-from resnetkit.data.sources import arrays, folders
-from resnetkit.errors import UsageError, near_miss
+from resnetkit.data.opening.video import is_video
+from resnetkit.data.sources import arrays, clips, folders
+from resnetkit.errors import DataError, UsageError, near_miss
 from resnetkit.files import hidden
 
 
@@ -31,9 +32,22 @@ def several_folders(sources: list[str]) -> list[str]:
         if not os.path.exists(source):
             raise missing(source)
         if not os.path.isdir(source):
+            if is_video(source):
+                raise UsageError(clips.nobody_says(source))
             raise UsageError(f"{source}: is no folder; several DATA are folders with the pictures of one class each")
     names = [os.path.basename(os.path.realpath(source)).casefold() for source in sources]
     if all(name in folders.SPLIT_FOLDERS for name in names):
         parent = os.path.dirname(sources[0].rstrip("/")) or "."
         raise UsageError(f"{' '.join(sources)}: are parts of one data set; name the folder around them: {parent}")
     return sources
+
+
+class Refused:
+    """Stands for a file that cannot be opened: reading it raises why, and the files beside it go on."""
+
+    def __init__(self, error: DataError) -> None:
+        self._error = error
+
+    def read(self, key: str) -> bytes:
+        """Raise the reason."""
+        raise self._error

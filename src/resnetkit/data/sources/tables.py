@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from resnetkit.data.dataset import Split
 from resnetkit.data.opening.images import IMAGE_SUFFIXES
+from resnetkit.data.opening.video import parted
 from resnetkit.data.sources.folders import SPLIT_FOLDERS
 from resnetkit.errors import DataError, near_miss
 
@@ -117,7 +118,7 @@ class ListedFiles:
 
 def check_some_exist(table: Table, paths: list[str]) -> None:
     """Raise `DataError` where none of the pictures of a list is there and it is plain what to write instead."""
-    if not paths or table.moments or any("::" in path or os.path.exists(path) for path in paths):
+    if not paths or any("::" in path or os.path.exists(path) or parted(path) is not None for path in paths):
         return
     line, row = table.rows[0]
     if there := _meant(picture_path(table, line, row), folder=os.path.dirname(table.path)):

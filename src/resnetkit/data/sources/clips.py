@@ -1,0 +1,95 @@
+"""Folders of videos as folders of pictures: of each video a frame a second, and all of a video in one group."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from resnetkit.data.classes import natural_key
+from resnetkit.data.dataset import Item
+from resnetkit.data.opening.failures import one_line
+from resnetkit.data.opening.video import at, is_video, library, parted
+from resnetkit.data.sources import moments
+from resnetkit.data.sources.folders import Tree
+from resnetkit.errors import DataError, UsageError
+from resnetkit.words import counted
+
+Pictures = list[tuple[str, Item]]
+
+_IN_ARCHIVE = "videos are not read inside archives: unpack it"
+
+
+def with_videos(tree: Tree) -> tuple[Tree, list[str]]:
+    """Return a tree whose videos count as pictures, and what to say of those that cannot.
+
+    Raises `DataError` for an archive with nothing but videos, `UsageError` for such a folder where PyAV is missing.
+    """
+    videos = [key for key in tree.others if is_video(key)]
+    if not videos:
+        return tree, []
+    try:
+        if tree.inside_archive:
+            raise DataError(f"{tree.source}: {_IN_ARCHIVE}")
+        library()
+    except (DataError, UsageError) as error:
+        if not tree.pictures:
+            raise
+        why = _IN_ARCHIVE if tree.inside_archive else str(error)
+        return tree, [f"{counted(len(videos), 'video')} not used (first: {tree.path(videos[0])}): {why}"]
+    pictures = sorted([*tree.pictures, *videos], key=natural_key)
+    known = set(videos)
+    return replace(tree, pictures=pictures, others=[key for key in tree.others if key not in known]), []
+
+
+def taken(tree: Tree, found: Pictures) -> tuple[Pictures, Pictures]:
+    """Return the pictures among what was found in a tree, and the frames of the videos among it.
+
+    The keys of frames are for `moments.VideoFrames`. A video that cannot be read is one frame: reading it says why. A
+    picture beside a video of its name, as phones take both at once, is in the group of that.
+    """
+    videos = [(key, item) for key, item in found if is_video(key)]
+    if not videos:
+        return found, []
+    beside = {os.path.splitext(item.source)[0]: item.source for _, item in videos}
+    pictures = [
+        (key, replace(item, group=beside.get(os.path.splitext(item.source)[0])))
+        for key, item in found
+        if not is_video(key)
+    ]
+    return pictures, [frame for key, item in videos for frame in _frames(os.path.join(tree.source, key), item)]
+
+
+def said(items: Iterable[Item]) -> list[str]:
+    """Say how many frames of how many videos are among pictures, and how many are none."""
+    of_videos = [found[0] if (found := parted(item.source)) else None for item in items]
+    videos, frames = set(of_videos) - {None}, len(of_videos) - of_videos.count(None)
+    if not videos:
+        return []
+    beside = f"; beside them {counted(of_videos.count(None), 'picture')}" if frames < len(of_videos) else ""
+    return [f"{counted(len(videos), 'video')}: {moments.words(frames)}{beside}"]
+
+
+def nobody_says(video: str, *, folder: str | None = None) -> str:
+    """Return what is said of a video, or a `folder` of videos, of which nothing tells what it shows.
+
+    Raises as `moments.seconds` does.
+    """
+    name = one_line(os.path.basename(video))
+    end = int(100 * moments.seconds(video)) / 100
+    what = f"{one_line(video)}: is a video, and nothing tells" if folder is None else f"{folder}: nothing tells"
+    which = "it shows" if folder is None else "its videos show"
+    return (
+        f"{what} what {which}: put each video into a folder of its class, or write what shows when into a .csv "
+        f"beside it: video,start,end,label and below that {name},0,{end:.2f},CLASS"
+    )
+
+
+def _frames(path: str, item: Item) -> Iterator[tuple[str, Item]]:
+    try:
+        times = moments.times(0, moments.seconds(path))
+    except (DataError, UsageError):
+        yield at(path, 0), item
+        return
+    for time in times:
+        yield at(path, time), replace(item, source=at(item.source, time), group=item.source)
