@@ -18,7 +18,7 @@ from resnetkit.checking.result import KINDS, Check, Finding
 from resnetkit.checking.shortcuts import BORDER_SHARE, Shortcuts, shortcuts
 from resnetkit.data import findings as of_the_set
 from resnetkit.data import preflight
-from resnetkit.data.copies import open_to_compare
+from resnetkit.data.copies import open_to_compare, sequences
 from resnetkit.data.copies.near_copies import NearCopy, near_copies_among
 from resnetkit.data.copies.resaved import resaved_pairs
 from resnetkit.data.dataset import SPLITS, Dataset, Item
@@ -65,11 +65,12 @@ def check(
         alike, notes = _alike(items, looks, progress)
     found += [*_identical(items, looks), *_near(items, certain, alike), *_groups_apart(items)]
     marked, said = objects.findings(items, [one.size for one in looks])
-    found, more = _between_videos(found)
-    notes += more
+    clips = _clips(items, looks)
+    found, more = _between_clips(found, clips)
+    notes += (*sequences.said(clips), *more)
     found += [*_faults(dataset), *(marked if dataset.objects != "none" else _small_classes(items, readable))]
     notes += said
-    groups = _groups(items, looks, certain)
+    groups = _groups(items, looks, certain, clips)
     told, cut = None, None
     if backbone is not None or by:
         wrong, said, told, cut = _by_class(
@@ -255,17 +256,18 @@ def _near(items: Sequence[Item], certain: Pairs, alike: Sequence[NearCopy]) -> I
             yield Finding.of("doubtful", both, why, one.similarity)
 
 
-def _between_videos(found: Sequence[Finding]) -> tuple[list[Finding], tuple[str, ...]]:
-    """Return the findings without copies inside one video, which stay together whatever they are, and their number."""
-    kept = [one for one in found if one.kind not in _NEIGHBOURS or not _of_one_video(one.sources)]
+def _between_clips(found: Sequence[Finding], clips: Sequence[Sequence[Item]]) -> tuple[list[Finding], tuple[str, ...]]:
+    """Return the findings without copies inside one video or clip, which stay together anyway, and their number."""
+    clip_of = {item.source: f"clip {number}" for number, members in enumerate(clips) for item in members}
+
+    def is_between(finding: Finding) -> bool:
+        wholes = {clip_of.get(source) or video_of(source) for source in finding.sources}
+        return len(wholes) > 1 or None in wholes
+
+    kept = [one for one in found if one.kind not in _NEIGHBOURS or is_between(one)]
     gone = len(found) - len(kept)
-    note = f"not listed: {counted(gone, 'finding')} of copies inside one video, whose frames stay together"
+    note = f"not listed: {counted(gone, 'finding')} of copies inside one video or clip, whose frames stay together"
     return kept, (note,) if gone else ()
-
-
-def _of_one_video(sources: Sequence[str]) -> bool:
-    videos = {video_of(source) for source in sources}
-    return len(videos) == 1 and None not in videos
 
 
 def _groups_apart(items: Sequence[Item]) -> Iterator[Finding]:
@@ -304,8 +306,21 @@ def _report(dataset: Dataset, items: Sequence[Item], looks: Sequence[Look], cert
     )  # fmt: skip
 
 
-def _groups(items: Sequence[Item], looks: Sequence[Look], certain: Pairs) -> dict[str, str]:
-    """Return a name for each set of pictures that belong on one side: of one group, of one content, of one photo."""
+def _clips(items: Sequence[Item], looks: Sequence[Look]) -> list[list[Item]]:
+    """Return the frames of each clip that would be parted where training divides."""
+    if any(item.split == "val" for item in items):
+        return []
+    looked = [(item, one.content) for item, one in zip(items, looks, strict=True) if item.split == "train"]
+    return sequences.clips_in(
+        [item for item, _ in looked], {item.source: content.bright for item, content in looked if content is not None}
+    )
+
+
+def _groups(
+    items: Sequence[Item], looks: Sequence[Look], certain: Pairs, clips: Sequence[Sequence[Item]]
+) -> dict[str, str]:  # fmt: skip
+    """Return a name for each set of pictures that belong on one side: of a group, a content, a photo, a clip."""
+    clip_of = {item.source: f"clip {number}" for number, members in enumerate(clips) for item in members}
     parent = list(range(len(items)))
 
     def root(number: int) -> int:
@@ -316,7 +331,8 @@ def _groups(items: Sequence[Item], looks: Sequence[Look], certain: Pairs) -> dic
 
     first: dict[str, int] = {}
     for number, (item, one) in enumerate(zip(items, looks, strict=True)):
-        for key in (f"content {one.identity}" if one.identity else "", f"group {item.group}" if item.group else ""):
+        content, group = f"content {one.identity}" * bool(one.identity), f"group {item.group}" * bool(item.group)
+        for key in (content, group, clip_of.get(item.source, "")):
             if key:
                 parent[root(number)] = root(first.setdefault(key, number))
     for first_of_two, second in certain:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from resnetkit.data import copies
+from resnetkit.data.copies import sequences
 from resnetkit.data.dataset import Dataset, Item, Split
 from resnetkit.data.decoded.survey import Survey
 from resnetkit.data.prepared import Division, Pair
@@ -14,19 +15,20 @@ from resnetkit.data.prepared import Division, Pair
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Alike:
-    """Pairs that are one picture: `near` saved again or resized, `identical` of one content.
+    """Pairs that are one picture: `near` saved again or resized, `identical` of one content; and neighbours in `clips`.
 
     `notes`: what to say of them.
     """
 
     near: copies.Pairs
     identical: copies.Pairs
+    clips: copies.Pairs
     notes: tuple[str, ...]
 
     @property
     def pairs(self) -> copies.Pairs:
         """All of them."""
-        return *self.near, *self.identical
+        return *self.near, *self.identical, *self.clips
 
     def near_in(self, by_part: Mapping[Split, Sequence[Item]]) -> list[Pair]:
         """Return the pairs saved again or resized, with the parts that their pictures came to."""
@@ -38,15 +40,24 @@ def alike_in(dataset: Dataset, surveyed: Survey, division: Division, *, draws: b
     """Return the pictures of a set that are one picture, as far as `division` wants them kept together.
 
     `draws`: whether it is yet to be divided. Then all pairs that are saved again or resized count, else those of two
-    parts.
+    parts. Then, too, the frames of a clip stay together.
     """
     near, notes = (), ()  # type: tuple[copies.Pairs, tuple[str, ...]]
+    clips = list[list[Item]]()
     if division.rows is None and division.keep_together == "copies":
         near, notes = _near(dataset, surveyed, draws=draws)
+        clips = _clips(dataset, surveyed) if draws else []
     identities = surveyed.digests if division.keep_together == "files" else surveyed.identities
     if draws and division.rows is None:
         notes += _kept_together(dataset, identities, near)
-    return Alike(near=near, identical=tuple(_identical(dataset, identities)), notes=notes)
+    neighbours = tuple(pair for members in clips for pair in sequences.pairs(members))
+    notes += sequences.said(clips)
+    return Alike(near=near, identical=tuple(_identical(dataset, identities)), clips=neighbours, notes=notes)
+
+
+def _clips(dataset: Dataset, surveyed: Survey) -> list[list[Item]]:
+    train = [item for item in dataset.items if item.split == "train"]
+    return sequences.clips_in(train, {source: content.bright for source, content in surveyed.contents.items()})
 
 
 def _near(dataset: Dataset, surveyed: Survey, *, draws: bool) -> tuple[copies.Pairs, tuple[str, ...]]:

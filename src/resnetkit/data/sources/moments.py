@@ -12,7 +12,7 @@ import numpy as np
 from resnetkit.data.opening.failures import one_line
 from resnetkit.data.opening.video import at, parted
 from resnetkit.data.opening.video_decoding import Decoding, Shown
-from resnetkit.errors import DataError
+from resnetkit.errors import DataError, UsageError
 from resnetkit.words import counted
 
 _MOST_OPEN = 8  # videos that wait for their next frame
@@ -62,11 +62,17 @@ class VideoFrames:
         self._idle: deque[_Forwards] = deque()
 
     def read(self, key: str) -> np.ndarray:
-        """Return `[H, W, 3]` uint8, upright; raises `DataError` for a broken frame, and a time behind the last."""
+        """Return `[H, W, 3]` uint8, upright.
+
+        Raises `DataError` for a broken frame, a time behind the last, and a video that is not there.
+        """
         found = parted(key)
         assert found is not None, f"{key} is no frame of a video"
         path, time = found
-        video = self._nearest(path, time) or _Forwards(path)
+        try:
+            video = self._nearest(path, time) or _Forwards(path)
+        except UsageError as error:  # it was taken away
+            raise DataError(str(error)) from error
         try:
             pixels = video.at(time)
         except BaseException:
