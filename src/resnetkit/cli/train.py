@@ -43,7 +43,8 @@ def train(data: tuple[str, ...], rename: tuple[str, ...], **given: Any) -> None:
 
     DATA is a folder with a folder per class (or with train/ and val/ of such), a .zip or .tar of one, two or more
     folders (one class each), a CSV (image_path,label; a;b in a cell or a column per label: several), a MedMNIST .npz,
-    a name (cifar10, digits), or pictures with marked objects: COCO .json, Pascal VOC, YOLO, pictures of masks.
+    a name (cifar10, digits), or pictures with marked objects: COCO .json, Pascal VOC, YOLO, pictures of masks. Videos
+    are in class folders, or in a CSV (video,start,end,label).
     """
     from resnetkit import api
 

@@ -73,6 +73,7 @@ class _Collected:
         self.add(moments.VideoFrames(), frames)
         self.ignored += [tree.path(key) for key in tree.others]
         self.unreadable += tree.unreadable
+        self.notes += tree.notes
         self.roots += [] if tree.inside_archive else [tree.source]
         self.outside += layout.outside
         keys = {tree.path(key): key for key in tree.pictures} if layout.outside else {}
@@ -172,9 +173,8 @@ def _collect(sources: list[str], group_by: str | None, task: Asked, faulty: Faul
     if len(sources) > 1:
         annotated.check_not_asked(task, " ".join(sources))
         for source in several_folders(sources):
-            one, notes = clips.with_videos(folders.read_tree(source))
+            one = clips.with_videos(folders.read_tree(source))
             collected.add_tree(one, folders.one_class(one))
-            collected.notes += notes
         collected.notes += clips.said(collected.items)
         return collected
     (source,) = sources
@@ -184,12 +184,12 @@ def _collect(sources: list[str], group_by: str | None, task: Asked, faulty: Faul
     if os.path.exists(source) or source in arrays.NAMED:
         annotated.check_not_asked(task, source)
     if tree is not None:
-        tree, notes = clips.with_videos(tree)
+        tree = clips.with_videos(tree)
         layout = folders.class_folders(tree)
         if not layout.labelled and tree.pictures and is_video(first := tree.pictures[0]):
             raise DataError(clips.nobody_says(os.path.join(tree.source, first), folder=tree.source))
         collected.add_tree(tree, layout)
-        collected.notes += [*clips.said(collected.items), *notes]
+        collected.notes += clips.said(collected.items)
     elif _suffix(source) == ".csv" and os.path.isfile(source):
         listed = labelling.read_list(source, task=task, group_by=group_by)
         _add_listed(collected, listed.pictures, listed.table)
@@ -320,10 +320,9 @@ def _add_pictures(collected: _Collected, source: str, group_by: str | None = Non
 
 def _add_readable(collected: _Collected, source: str, group_by: str | None = None) -> None:
     if _is_tree(source):
-        tree, notes = clips.with_videos(folders.read_tree(source))
+        tree = clips.with_videos(folders.read_tree(source))
         found = [(key, Item(tree.path(key))) for key in tree.pictures]
         collected.add_tree(tree, folders.Layout(labelled=found, outside=[], empty=[]))
-        collected.notes += notes
     elif found_arrays := _as_arrays(source):
         collected.add(*found_arrays)
     elif os.path.isfile(source) and _suffix(source) == ".csv":

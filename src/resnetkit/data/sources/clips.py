@@ -20,14 +20,14 @@ Pictures = list[tuple[str, Item]]
 _IN_ARCHIVE = "videos are not read inside archives: unpack it"
 
 
-def with_videos(tree: Tree) -> tuple[Tree, list[str]]:
-    """Return a tree whose videos count as pictures, and what to say of those that cannot.
+def with_videos(tree: Tree) -> Tree:
+    """Return a tree whose videos count as pictures, with what is to be said of those that cannot.
 
     Raises `DataError` for an archive with nothing but videos, `UsageError` for such a folder where PyAV is missing.
     """
     videos = [key for key in tree.others if is_video(key)]
     if not videos:
-        return tree, []
+        return tree
     try:
         if tree.inside_archive:
             raise DataError(f"{tree.source}: {_IN_ARCHIVE}")
@@ -36,10 +36,11 @@ def with_videos(tree: Tree) -> tuple[Tree, list[str]]:
         if not tree.pictures:
             raise
         why = _IN_ARCHIVE if tree.inside_archive else str(error)
-        return tree, [f"{counted(len(videos), 'video')} not used (first: {tree.path(videos[0])}): {why}"]
+        note = f"{counted(len(videos), 'video')} not used (first: {tree.path(videos[0])}): {why}"
+        return replace(tree, notes=(*tree.notes, note))
     pictures = sorted([*tree.pictures, *videos], key=natural_key)
     known = set(videos)
-    return replace(tree, pictures=pictures, others=[key for key in tree.others if key not in known]), []
+    return replace(tree, pictures=pictures, others=[key for key in tree.others if key not in known])
 
 
 def taken(tree: Tree, found: Pictures) -> tuple[Pictures, Pictures]:
@@ -62,12 +63,16 @@ def taken(tree: Tree, found: Pictures) -> tuple[Pictures, Pictures]:
 
 def said(items: Iterable[Item]) -> list[str]:
     """Say how many frames of how many videos are among pictures, and how many are none."""
-    of_videos = [found[0] if (found := parted(item.source)) else None for item in items]
-    videos, frames = set(of_videos) - {None}, len(of_videos) - of_videos.count(None)
-    if not videos:
+    sources = [item.source for item in items]
+    of_frames = [found[0] for source in sources if (found := parted(source)) is not None]
+    unread = sum(map(is_video, sources))
+    if not of_frames and not unread:
         return []
-    beside = f"; beside them {counted(of_videos.count(None), 'picture')}" if frames < len(of_videos) else ""
-    return [f"{counted(len(videos), 'video')}: {moments.words(frames)}{beside}"]
+    pictures = len(sources) - len(of_frames) - unread
+    more = [f"beside them {counted(pictures, 'picture')}"] * bool(pictures)
+    more += [f"{counted(unread, 'video')} cannot be read"] * bool(unread)
+    frames = f"{counted(len(set(of_frames)), 'video')}: {moments.words(len(of_frames))}"
+    return ["; ".join([frames, *more])]
 
 
 def nobody_says(video: str, *, folder: str | None = None) -> str:

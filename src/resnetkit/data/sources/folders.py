@@ -54,7 +54,8 @@ class FolderReader:
 class Tree:
     """What lies in a folder or an archive: paths below it, with `/`, hidden ones left out.
 
-    `source` is the folder or archive as given. Raises nothing: folders that cannot be listed are in `unreadable`.
+    `source` is the folder or archive as given, `notes` what to say of it. Raises nothing: folders that cannot be listed
+    are in `unreadable`.
     """
 
     source: str
@@ -64,6 +65,7 @@ class Tree:
     folders: list[str]
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     inside_archive: bool = False
+    notes: tuple[str, ...] = ()
 
     def path(self, key: str) -> str:
         """Return what a person calls the file: its path as given, or `archive.zip::member`."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from resnetkit.data.dataset import Item
 from resnetkit.data.groups import NoGroupsError
-from resnetkit.data.opening.video import parted
+from resnetkit.data.opening.video import is_video, parted
 from resnetkit.data.sources import patients
 from resnetkit.errors import near_miss
 
@@ -72,13 +72,15 @@ def folder_of(source: str) -> str:
 
 
 def video_of(source: str) -> str | None:
-    """Return the video that a frame is of, None for what is no frame.
+    """Return the video that a frame is of, of a video itself (that cannot be read) itself, None for other pictures.
 
     >>> video_of("a/drive.mp4#12.480"), video_of("a/1.jpg")
     ('a/drive.mp4', None)
     """
     found = parted(source) if "#" in source else None
-    return None if found is None else found[0]
+    if found is None:
+        return source if is_video(source) else None
+    return found[0]
 
 
 def _by_pattern(pattern: str, columns: tuple[str, ...]) -> Callable[[str], str | None]:
