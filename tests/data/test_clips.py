@@ -100,6 +100,7 @@ def test_no_division_parts_a_video(gestures: Path, group_by: str | None) -> None
 
 def test_groups_of_frames_are_found_in_the_path_of_their_video(gestures: Path) -> None:
     found = open_data(str(gestures), group_by="(wave/[12])")
+    assert found.notes[-1] == "9 groups by (wave/[12])"
     groups = {group for _, _, group in told(found, gestures)}
     points = {f"point/{number}.mp4" for number in range(4)}
     assert groups == {"wave/1", "wave/2", "wave/0.mp4", "wave/3.mp4", "wave/short.mp4", *points}
