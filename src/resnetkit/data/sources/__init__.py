@@ -369,11 +369,9 @@ def _add_listed(collected: _Collected, listed: list[tuple[str, Item]], table: ta
     files, frames, opened = tables.ListedFiles(), moments.VideoFrames(), dict[str, _Collected]()
     for path, item in listed:
         container, inside, _ = path.partition("::")
-        if parted(path) is not None:
-            collected.add(frames, [(path, item)])
-            continue
-        if not inside or os.path.exists(path):
-            collected.add(files, [(path, item)])
+        is_frame = parted(path) is not None
+        if is_frame or not inside or os.path.exists(path):
+            collected.add(frames if is_frame else files, [(path, item)])
             continue
         if container not in opened:
             opened[container] = _container(container)
