@@ -252,3 +252,18 @@ def test_numbered_pictures_in_folders_by_chance_are_no_clips(of_frames: Path) ->
     assert any(len(parts) == 2 for parts in sides(items, lambda item: os.path.dirname(item.source)).values())
     grouped = prepare(open_data(str(of_frames / "clips"), group_by="folder"), preprocess=SMALL, threads=1)
     assert not any("look like" in note for note in grouped.report.notes)  # whoever said groups needs no guess
+
+
+def test_typescript_is_no_video(tmp_path: Path) -> None:
+    root = tmp_path / "site"
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+        Image.fromarray(noise(1)).save(root / name / "1.png")
+    (root / "cat" / "index.ts").write_text("export const cat = 'Get it';\n" * 20)
+    made(root / "dog" / "1.ts", clip(2, 10), rate=5)
+    assert [item.source.rpartition("/")[2] for item in open_data(str(root)).items] == [
+        "1.png",
+        "1.png",
+        "1.ts#0.500",
+        "1.ts#1.500",
+    ]

@@ -25,7 +25,7 @@ def with_videos(tree: Tree) -> Tree:
 
     Raises `DataError` for an archive with nothing but videos, `UsageError` for such a folder where PyAV is missing.
     """
-    videos = [key for key in tree.others if is_video(key)]
+    videos = [key for key in tree.others if is_video(key) and not _is_program(tree, key)]
     if not videos:
         return tree
     try:
@@ -88,6 +88,18 @@ def nobody_says(video: str, *, folder: str | None = None) -> str:
         f"{what} what {which}: put each video into a folder of its class, or write what shows when into a .csv "
         f"beside it: video,start,end,label and below that {name},0,{end:.2f},CLASS"
     )
+
+
+def _is_program(tree: Tree, key: str) -> bool:
+    """Tell whether a file is TypeScript, which has the suffix of MPEG's transport streams and not their packets."""
+    if tree.inside_archive or not key.lower().endswith(".ts"):
+        return False
+    try:
+        with open(os.path.join(tree.source, key), "rb") as file:
+            packet = file.read(189)
+    except OSError:
+        return False
+    return not packet.startswith(b"G") or packet[188:] != b"G"
 
 
 def _frames(path: str, item: Item) -> Iterator[tuple[str, Item]]:

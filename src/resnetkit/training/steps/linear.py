@@ -82,14 +82,21 @@ def _for_the_choice(targets: np.ndarray) -> np.ndarray:
 def fit_linear(
     features: np.ndarray, targets: np.ndarray, penalty: float, *, balanced: bool
 ) -> tuple[Scaling, LogisticRegression]:
-    """Fit a logistic regression to scaled features, `[N, features]`, and classes, `[N]`."""
+    """Fit a logistic regression to scaled features, `[N, features]`, and classes, `[N]`.
+
+    Products of matrices take one thread: on two cores the threads of BLAS and of OpenMP, which scikit-learn uses both,
+    wait for each other, and fits of 1,187 pictures take six times as long (LOG.md).
+    """
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     scaling = Scaling.of(features)
     model = LogisticRegression(
         C=penalty, max_iter=MOST_ITERATIONS, class_weight="balanced" if balanced else None
     )  # fmt: skip
-    return scaling, model.fit(scaling.transform(features), targets)
+    scaled = scaling.transform(features)
+    with threadpool_limits(1, user_api="blas"):
+        return scaling, model.fit(scaled, targets)
 
 
 def figures(
