@@ -287,6 +287,22 @@ def test_pictures_dated_in_the_future_are_followed_too(tmp_path: Path, monkeypat
     assert len(slept) == 1
 
 
+def test_an_alarm_is_told_though_ctrl_c_comes_while_it_is_drawn(
+    kept: Path, finished: rk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("resnetkit.report.drawing.alarms.draw", interrupted)
+    dark, told = written(tmp_path / "dark", scenes(60, 2, changed=True)), list[object]()
+    found = rk.watch(
+        dark, model=finished.folder.path, reference=kept / "usual.npz", report=tmp_path / "report", threads=1,
+        on_alarm=told.append,
+    )  # fmt: skip
+    assert (len(told), len(found.alarms), found.signal) == (1, 1, 2)
+    assert (tmp_path / "report" / "watch.json").exists()
+
+
 def test_ctrl_c_ends_with_what_was_seen_and_a_broken_video_costs_itself(
     kept: Path, finished: rk.Run, tmp_path: Path, resnetkit: Callable[..., Output], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,12 +173,14 @@ class _Watch:
 
     def _tell(self, alarm: Alarm) -> None:
         self._alarms.append(alarm)
-        if self._report is not None:
-            from resnetkit.report.drawing.alarms import draw
+        try:
+            if self._report is not None:
+                from resnetkit.report.drawing.alarms import draw
 
-            draw(alarm, self._lookout.levels, self._report / f"alarm-{len(self._alarms)}.png")
-        self._so_far()
-        self._on_alarm(alarm)
+                draw(alarm, self._lookout.levels, self._report / f"alarm-{len(self._alarms)}.png")
+            self._so_far()
+        finally:  # whatever ends the watch here, the alarm is told
+            self._on_alarm(alarm)
 
     def _so_far(self) -> Watched:
         """Return what was seen, and write it to the report."""

@@ -179,7 +179,9 @@ def _refuse_contradictions(
 def _refuse_for_cases(group_by: str | None, aggregate: str | None, of_pictures: dict[str, str | None]) -> None:
     """Raise `UsageError` for what has no meaning where several pictures get one answer."""
     if group_by is None and aggregate is not None:
-        raise click.UsageError("--aggregate says how pictures of a group become one answer: add --group-by")
+        raise click.UsageError(
+            "--aggregate says how pictures of a group become one answer: add --group-by (folder, video, a column ...)"
+        )
     if group_by is not None:
         for option in (option for option, given in of_pictures.items() if given is not None):
             what = "a folder of parts" if option == "--output" else "pictures"

@@ -216,7 +216,7 @@ def _findings(report: Report) -> Iterator[str]:
         val, test = report.total("val"), report.total("test") if report.halved else 0
         yield (
             f"No validation part was given: {val + test:,} of {val + test + report.total('train'):,} training images "
-            f"are held out, chosen by their content (a share of {report.held_out:.0%}, at least one of each class)"
+            f"are held out, chosen by content or group (a share of {report.held_out:.0%}, at least one of each class)"
             + (f": {val:,} of them choose the epoch, the other {test:,} score it." if test else ".")
         )
     yield from report.notes
