@@ -1,4 +1,5 @@
 import html.parser
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +115,14 @@ def test_the_page_has_every_row_and_event_and_names_are_only_text():
     assert text.count('<th scope="row"') == 4
     assert "no answer" in text
     assert "http" not in text.replace("http-equiv", "")
+
+
+@pytest.mark.parametrize(("sure", "said"), [(None, "not calibrated"), (0.75, "the probability is the mean")])
+def test_tracks_stand_on_the_page_by_their_numbers(sure: float | None, said: str) -> None:
+    timeline = timeline_of(4, 10.0)
+    tracks = [replace(timeline.events[0], track=7, score=0.5, probability=sure)]
+    text = render([(picture_of(timeline), tracks)], model="cars")
+    assert f"<caption>Tracks; {'the score' if sure is None else 'the probability'}" in text
+    assert said in text
+    assert "<td>#7</td>" in text
+    assert f"<td>{'50.0' if sure is None else '75.0'} %</td>" in text

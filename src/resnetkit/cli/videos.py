@@ -151,6 +151,8 @@ def predict_videos(
         wanted.looking, batch_size=batch_size, threads=opened.runtime.threads, made_with=opened.made_with,
         say=console.note,
     )  # fmt: skip
+    if asked.track and getattr(opened.decision, "platt", None) is None:
+        console.note(f"{opened.name} gives scores that are not calibrated: probabilities of tracks stay empty")
     live, place = any(map(is_stream, sources)), output or next(iter(asked.events), asked.draw)
     kept = [Path(f"{place}.seen{number or ''}") for number in range(len(sources)) if place is not None and not live]
     drawn = [made.drawn(source, sources) for source in sources if made.draw is not None]
