@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from resnetkit.api.watching import _Looking
+from resnetkit.api.sights import Sights
 from resnetkit.cli import main
 from resnetkit.data.opening.video import Thinned, Video, open_video
 from resnetkit.data.preprocess import Preprocess
@@ -119,7 +119,7 @@ def test_a_watch_keeps_no_password_either(stream: bytes) -> None:
         head(handler)
         handler.wfile.write(stream)
 
-    looking = _Looking(None, thinned=Thinned(), order="name", threads=1, say=lambda line: None)  # type: ignore[arg-type]
+    looking = Sights(None, thinned=Thinned(), order="name", threads=1, say=lambda line: None)  # type: ignore[arg-type]
     with served(serve) as address:
         one = next(looking.pictures([address]))
     assert one.picture.source.startswith(f"{address.replace('someone:secret@', '')}#")
