@@ -1,5 +1,6 @@
 """Lists that say what videos show from when to when, as pictures."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -109,3 +110,14 @@ def test_what_cannot_be_is_one_line(drives: Path, row: str, says: str) -> None:
 def test_a_list_without_start_says_what_is_expected(drives: Path) -> None:
     with pytest.raises(DataError, match=r"no column 'start'.*expected video,start,end,label"):
         open_data(listed(drives, "a.mp4,car\n", "video,label\n"))
+
+
+def test_a_video_that_is_written_in_several_ways_is_one_group(drives: Path) -> None:
+    os.symlink(drives / "a.mp4", drives / "linked.mp4")
+    rows = f"a.mp4,0,1,car\n./a.mp4,1,2,bus\n{drives}/a.mp4,2,3,car\nlinked.mp4,0,1,car\n"
+    found = open_data(listed(drives, rows))
+    os.unlink(drives / "linked.mp4")
+    assert len({item.group for item in found.items}) == 1
+    assert len(found.items) == 3, "what is said twice of a frame is one frame"
+    with pytest.raises(DataError, match=r"line 3: a.mp4 is in group 'tue', and in line 2 in 'mon'"):
+        open_data(listed(drives, "a.mp4,0,1,car,mon\n./a.mp4,1,2,car,tue\n", "video,start,end,label,group\n"))

@@ -19,6 +19,7 @@ from resnetkit.inference.video.annotated import VideoWriter, container_of
 from resnetkit.inference.video.events import Event, Events, Wanted
 from resnetkit.inference.video.looking import Look, Looked
 from resnetkit.inference.video.timeline import Timeline
+from resnetkit.models.detection.sureness import Sureness
 
 if TYPE_CHECKING:
     from resnetkit.report.drawing.frames import Annotator
@@ -91,7 +92,9 @@ class Maker:
     def of(self, video: Moving, look: Look, *, top_k: int) -> Generator[Prediction]:
         """Yield what is said of each frame of a video, and make what is asked for on the way."""
         source, made = video.about.source, self._made
-        events = Events(source, made.wanted, None if look.lag is None else look.lag.seconds)
+        decision = self._predictor.decision
+        scores = isinstance(decision, Sureness) and decision.platt is None
+        events = Events(source, made.wanted, None if look.lag is None else look.lag.seconds, scores=scores)
         timeline = Timeline(self._predictor.classes)
         with contextlib.ExitStack() as stack:
             frames = stack.enter_context(contextlib.closing(look.frames(top_k=top_k)))
@@ -107,6 +110,7 @@ class Maker:
         if made.events:
             timeline.end()
             words = "" if self._smoothing == "none" else f"; {look.words}"
+            words += "; scores are not calibrated, probabilities stay empty" * scores
             self.notes.append(f"{os.path.basename(source)}: {events.words}{words}")
         if any(path.suffix.lower() in _SHOWN for path in made.events):
             from resnetkit.report import timelines

@@ -47,7 +47,7 @@ class Asked:
         instead = (
             f"{lists[0]} is a list of single pictures, or of intervals: name the videos themselves"
             if lists
-            else "SOURCE names none; of a folder of frames say how many a second: --rate 25"
+            else "SOURCE names none; name those of a folder (FOLDER/*.mp4), of frames how many a second (--rate 25)"
         )
         only = {
             "--every": self.every, "--smooth": self.smooth, "--track": self.track, "--events": self.events,
@@ -151,8 +151,6 @@ def predict_videos(
         wanted.looking, batch_size=batch_size, threads=opened.runtime.threads, made_with=opened.made_with,
         say=console.note,
     )  # fmt: skip
-    if asked.track and getattr(opened.decision, "platt", None) is None:
-        console.note(f"{opened.name} gives scores that are not calibrated: probabilities of tracks stay empty")
     live, place = any(map(is_stream, sources)), output or next(iter(asked.events), asked.draw)
     kept = [Path(f"{place}.seen{number or ''}") for number in range(len(sources)) if place is not None and not live]
     drawn = [made.drawn(source, sources) for source in sources if made.draw is not None]

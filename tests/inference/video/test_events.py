@@ -152,3 +152,8 @@ def test_rows_are_written_while_a_stream_runs():
 def test_another_suffix_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"must be \.csv or \.jsonl; did you mean '\.jsonl'"):
         event_rows.format_of(tmp_path / "events.json")
+
+
+def test_events_of_scores_say_that_they_are_no_probabilities():
+    [event] = told_of(Events("a.mp4", scores=True), ["car"] * 4)
+    assert (event.probability, event.greatest, event.score) == (None, None, 0.625)

@@ -9,6 +9,8 @@ from resnetkit.inference.video.lag import measured
 from resnetkit.inference.video.smoothing import HiddenMarkov, Median, asked, check_rate
 from resnetkit.inference.video.states import OneClass, Reading, SeveralLabels, State, States
 from resnetkit.models.decision import Decision
+from resnetkit.models.detection.platt import Platt
+from resnetkit.models.detection.sureness import Sureness
 from resnetkit.models.point import Point
 from resnetkit.models.thresholds import Thresholds
 
@@ -234,3 +236,11 @@ def test_what_is_remembered_does_not_grow():
             states.add(None if number % 7 == 0 else row, time=number / RATE)
             sizes.append(len(pickle.dumps(states._smoother._frames if words[0] in "m3" else states._smoother._last)))
         assert sizes[-1] < 1.3 * sizes[60], words
+
+
+def test_states_of_a_calibrated_detector_tell_probabilities_and_not_scores():
+    platt = Platt(slope=1, offset=-1, boxes=100, right=50)
+    for known, sure in ((None, 0.9), (platt, 0.768031)):
+        states = States(asked("none"), SeveralLabels(Sureness(at=(0.6, 0.6), platt=known), ("car", "bus")))
+        told = states.add(np.array([0.9, 0.5]), time=0.0)
+        assert told.state == State(("car",), (sure,)), "cut-offs lie on scores"

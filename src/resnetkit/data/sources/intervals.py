@@ -32,6 +32,7 @@ def read(
         check_columns(path, table.columns, needed, expected=expected)
         return table
     check_columns(path, table.columns, _NEEDED, expected=(*_NEEDED, "label"))
+    table = _with_one_name_a_video(table)
     known: dict[str, float | None] = {}
     intervals = [(line, row, *_interval(table, line, row, known)) for line, row in table.rows]
     _check_groups(table, group_by if group_by in table.columns else "group")
@@ -46,6 +47,18 @@ def read(
     ]
     kept = tuple(name for name in table.columns if name not in _NEEDED and name != "group")
     return replace(table, columns=("image_path", *kept, "group"), rows=rows, moments=True)
+
+
+def _with_one_name_a_video(table: Table) -> Table:
+    """Return a list in which a file that is written in several ways has the first name: it is one group."""
+    names: dict[str, str] = {}
+
+    def first(row: Cells) -> str:
+        name = row["video"]
+        return names.setdefault(os.path.realpath(os.path.join(os.path.dirname(table.path), name)), name)
+
+    rows = [(line, {**row, "video": first(row)} if row["video"] else row) for line, row in table.rows]
+    return replace(table, rows=rows)
 
 
 def words(table: Table) -> str:

@@ -20,7 +20,8 @@ class Event:
     It began with the frame of number `first_frame`, and `end` is the time of the frame at which it held no more; at the
     end of a video, that of the last frame and the time between the last two. `frames` are those looked at,
     `unanswered` those of them that had no answer and changed nothing. `probability` is the mean of the smoothed
-    probabilities of the others, of a detector's states that of scores, and `greatest` the greatest. `lag`: how many
+    probabilities of the others, and `greatest` the greatest; of a detector that is not calibrated both are None, and
+    `score` is the mean of its smoothed scores. `lag`: how many
     seconds a state may begin and end after what is seen, measured on clean switches, None where that is not known.
     `track`, of an object that was followed, is the number of its track; it then ends with the last frame that it was
     found on, and `probability`, `greatest` and `score` are those of the `Track`.
@@ -92,6 +93,7 @@ class Events:
 
     Of several labels each has its own, which may overlap; "not sure" is none. Only events that have not ended are
     remembered, and counts: `counts` and `seconds` by label of those told, `short` of those left out, `closed` of holes.
+    `scores`: what states tell are the scores of a detector that is not calibrated.
     Where there is a least time an event is returned that much later. What is added may be read back from rows that were
     written: the same events come out.
 
@@ -107,6 +109,7 @@ class Events:
     video: str
     wanted: Wanted = EVERY
     lag: float | None = None
+    scores: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, float] = field(default_factory=dict)
     short: int = 0
@@ -171,11 +174,12 @@ class Events:
         self.seconds[event.label] = self.seconds.get(event.label, 0.0) + event.seconds
 
     def _event(self, label: str, time: float, known: _Open) -> Event:
-        answered = known.frames - known.unanswered
+        mean = known.total / max(known.frames - known.unanswered, 1)
         return Event(
             video=self.video, label=label, start=known.start, end=max(time, known.start), first_frame=known.first_frame,
             last_frame=known.last_frame, frames=known.frames, unanswered=known.unanswered,
-            probability=known.total / max(answered, 1), greatest=known.greatest, lag=self.lag,
+            probability=None if self.scores else mean, greatest=None if self.scores else known.greatest,
+            score=mean if self.scores else None, lag=self.lag,
         )  # fmt: skip
 
     @property

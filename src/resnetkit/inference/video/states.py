@@ -13,6 +13,7 @@ from resnetkit.inference.video.smoothers import NOT_SURE, Smoothed
 from resnetkit.inference.video.smoothing import Smoothing
 from resnetkit.models.cut_offs import CutOffs
 from resnetkit.models.decision import Decision
+from resnetkit.models.detection.sureness import Sureness
 
 # Clean switches, as rows of probabilities before and after: [T, K] both.
 Switch = tuple[np.ndarray, np.ndarray]
@@ -92,11 +93,13 @@ class OneClass:
 class SeveralLabels:
     """Pictures of several labels or objects: each label is there or not, from its own cut-off on.
 
-    Of a detector, the probability of a label is the greatest score among its objects (`greatest_scores`).
+    Of a detector, rows are the greatest scores among the objects of a label (`greatest_scores`), on which its cut-offs
+    lie; what states tell of these is their calibrated probability where the detector has one.
     """
 
     def __init__(self, cut_offs: CutOffs, classes: Sequence[str]) -> None:
         self._at, self._classes = cut_offs.of(len(classes)), tuple(classes)
+        self._platt = cut_offs.platt if isinstance(cut_offs, Sureness) else None
 
     def rows(self, probabilities: np.ndarray) -> np.ndarray:
         """Return `[K, 2]`: each label's probability not to be there, and to be."""
@@ -110,7 +113,8 @@ class SeveralLabels:
     def state(self, told: Smoothed) -> State:
         """Return the labels that are there, in the order of the classes."""
         there = np.flatnonzero(told.values == 1).tolist()
-        return _rounded([self._classes[number] for number in there], told.rows[there, 1])
+        sure = told.rows[there, 1] if self._platt is None else self._platt.of(told.rows[there, 1])
+        return _rounded([self._classes[number] for number in there], sure)
 
     def switches(self, before: float, after: float) -> Sequence[Switch]:
         """Return all labels appearing at once, and going."""
