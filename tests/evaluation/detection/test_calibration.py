@@ -71,6 +71,7 @@ def test_what_others_fit_is_nearer_the_truth_than_scores_and_as_near_as_chance()
 def test_of_pictures_that_fitted_each_is_judged_by_the_others() -> None:
     matches = too_sure(1000)
     own = cross_fitted_probabilities(matches, None)
+    assert own is not None
     changed = replace(matches, right=matches.right ^ (matches.pictures == 0))  # what one picture says
     moved = cross_fitted_probabilities(changed, None) != own
     assert not moved[matches.pictures == 0].any()
@@ -78,6 +79,17 @@ def test_of_pictures_that_fitted_each_is_judged_by_the_others() -> None:
     together = [f"{number % 3}" for number in range(40)]
     others = cross_fitted_probabilities(changed, together) != cross_fitted_probabilities(matches, together)
     assert not others[matches.pictures % 3 == 0].any()
+
+
+def test_where_the_others_are_too_few_these_pictures_are_said_to_have_fitted() -> None:
+    matches = too_sure(110)
+    platt = fit_platt(matches)
+    assert platt is not None
+    assert cross_fitted_probabilities(matches, None) is None, "four fifths have fewer than 100 boxes"
+    found = calibration_of(matches, np.ones(110, bool), platt, groups=None, by="crossfit")
+    assert found is not None
+    assert found["by"] == "these"
+    assert "that is too good" in line_of(found)[0]
 
 
 def test_without_a_fit_scores_are_told_to_be_no_probabilities() -> None:

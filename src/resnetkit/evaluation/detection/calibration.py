@@ -51,8 +51,8 @@ def fit_platt(matches: Matches) -> Platt | None:
     return Platt(slope=round(slope, 6), offset=round(offset, 6), boxes=len(right), right=hits)
 
 
-def cross_fitted_probabilities(matches: Matches, groups: Sequence[str | None] | None) -> np.ndarray:
-    """Return of each found box, `[D]`, the probability that the other pictures fit; its score where they are too few.
+def cross_fitted_probabilities(matches: Matches, groups: Sequence[str | None] | None) -> np.ndarray | None:
+    """Return of each found box, `[D]`, the probability that the other pictures fit, None where they are too few.
 
     Groups stay together, as in `least_scores.cross_fitted`.
     """
@@ -60,8 +60,9 @@ def cross_fitted_probabilities(matches: Matches, groups: Sequence[str | None] | 
     fold = folds(len(matches.objects), groups)
     for number in np.unique(fold):
         platt, own = fit_platt(matches.only(fold != number)), fold[matches.pictures] == number
-        if platt is not None:
-            found[own] = platt.of(matches.scores[own])
+        if platt is None:
+            return None
+        found[own] = platt.of(matches.scores[own])
     return found
 
 
@@ -74,14 +75,15 @@ def calibration_of(
     calibration error, `brier`, the mean squared distance from 1 of right boxes and from 0 of others, and the bins of
     `ece`. `constant_brier` is that of a constant, the share that is right; `ece_by_chance` what probabilities that hold
     would get in the middle. `by`: what fitted `platt`, `others` or `these` pictures; `crossfit`: these, and each fifth
-    is judged by what the others fit. None where nothing is said.
+    is judged by what the others fit, if these are enough. None where nothing is said.
     """
     if not said.any():
         return None
     right, scores = matches.right[0, said], matches.scores[said].astype(np.float64)
-    share, after = float(right.mean()), None
-    if platt is not None:
-        after = cross_fitted_probabilities(matches, groups)[said] if by == "crossfit" else platt.of(scores)
+    share, after = float(right.mean()), None if platt is None else platt.of(scores)
+    if platt is not None and by == "crossfit":
+        by_others = cross_fitted_probabilities(matches, groups)
+        by, after = ("these", after) if by_others is None else (by, by_others[said])
     return {
         "boxes": len(right), "right": int(right.sum()), "by": None if platt is None else by,
         "before": _away(scores, right), "after": None if after is None else _away(after, right),
