@@ -28,6 +28,8 @@ def with_videos(tree: Tree) -> Tree:
     videos = [key for key in tree.others if is_video(key) and not _is_program(tree, key)]
     if not videos:
         return tree
+    known = set(videos)
+    others = [key for key in tree.others if key not in known]
     try:
         if tree.inside_archive:
             raise DataError(f"{tree.source}: {_IN_ARCHIVE}")
@@ -37,10 +39,8 @@ def with_videos(tree: Tree) -> Tree:
             raise
         why = _IN_ARCHIVE if tree.inside_archive else str(error)
         note = f"{counted(len(videos), 'video')} not used (first: {tree.path(videos[0])}): {why}"
-        return replace(tree, notes=(*tree.notes, note))
-    pictures = sorted([*tree.pictures, *videos], key=natural_key)
-    known = set(videos)
-    return replace(tree, pictures=pictures, others=[key for key in tree.others if key not in known])
+        return replace(tree, others=others, notes=(*tree.notes, note))
+    return replace(tree, pictures=sorted([*tree.pictures, *videos], key=natural_key), others=others)
 
 
 def taken(tree: Tree, found: Pictures) -> tuple[Pictures, Pictures]:
