@@ -116,7 +116,10 @@ class Maker:
             from resnetkit.report import timelines
 
             lag = "" if look.lag is None else look.lag.words
-            shown = timelines.picture(timeline, video=os.path.basename(source), smoothing=self._smoothing, lag=lag)
+            shown = timelines.picture(
+                timeline, video=os.path.basename(source), smoothing=self._smoothing, lag=lag,
+                sure="score" if scores else "probability",
+            )  # fmt: skip
             self._shown.append((shown, timeline.events))
 
     def _add(self, one: Looked, events: Events, timeline: Timeline) -> None:

@@ -55,11 +55,11 @@ class Picture:
     columns: int = COLUMNS
 
 
-def picture(timeline: Timeline, *, video: str, smoothing: str, lag: str) -> Picture:
+def picture(timeline: Timeline, *, video: str, smoothing: str, lag: str, sure: str = "probability") -> Picture:
     """Return the picture of a timeline that has ended.
 
-    `smoothing` and `lag` say how states were made and how late they are. Up to 12 classes have a row each; of more,
-    those that were told for longest, and one row for all others.
+    `smoothing` and `lag` say how states were made and how late they are, `sure` what they are high by. Up to 12 classes
+    have a row each; of more, those that were told for longest, and one row for all others.
     """
     seconds, number = max(timeline.seconds, 1e-9), timeline.counts.total()
     events = f"{counted(number, 'event')} in {duration(timeline.seconds)}"
@@ -67,7 +67,7 @@ def picture(timeline: Timeline, *, video: str, smoothing: str, lag: str) -> Pict
     missing = np.clip(1 - timeline.columns(timeline.covered - timeline.unanswered, COLUMNS), 0, 1)
     return Picture(
         title=f"{video}: {events}{longest}",
-        note=f"grey: frame by frame; blue: smoothed ({smoothing}), as high as its probability; underlined: events",
+        note=f"grey: frame by frame; blue: smoothed ({smoothing}), as high as its {sure}; underlined: events",
         lag=lag,
         rows=tuple(_row(timeline, name, places) for name, places in _chosen(timeline)),
         gaps=_bars(np.where(missing > 0.01, missing, 0), np.ones(COLUMNS)),
