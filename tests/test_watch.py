@@ -19,7 +19,7 @@ from resnetkit.cli.watch import _wrapped
 from resnetkit.data.dataset import Item
 from resnetkit.data.opening.video import ALL
 from resnetkit.data.prepared import Part
-from resnetkit.errors import UsageError
+from resnetkit.errors import DataError, UsageError
 from resnetkit.inference.predictor import Predictor
 from tests.videos import made
 
@@ -301,6 +301,38 @@ def test_an_alarm_is_told_though_ctrl_c_comes_while_it_is_drawn(
     )  # fmt: skip
     assert (len(told), len(found.alarms), found.signal) == (1, 1, 2)
     assert (tmp_path / "report" / "watch.json").exists()
+
+
+def test_a_picture_that_is_written_anew_counts_again_and_a_folder_that_goes_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = written(tmp_path / "camera", scenes(1, 8))
+    monkeypatch.setattr(sights.time, "sleep", lambda seconds: None)
+    for times in (1e9, 1.1e9):
+        os.utime(folder / "0000.png", (times, times))
+    found = sights.followed(str(folder))
+    assert next(found).picture.source.endswith("0000.png")
+    os.utime(folder / "0000.png", (1.2e9, 1.2e9))
+    assert next(found).picture.source.endswith("0000.png")
+    (folder / "0000.png").unlink()
+    folder.rmdir()
+    with pytest.raises(DataError, match="camera: the folder that is followed is there no more"):
+        next(found)
+
+
+def test_a_report_that_takes_no_more_is_said_and_the_alarm_stays(
+    kept: Path, finished: rk.Run, tmp_path: Path, resnetkit: Callable[..., Output], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("resnetkit.report.drawing.alarms.draw", full)
+    dark = written(tmp_path / "dark", scenes(60, 2, changed=True))
+    ask = ("--model", finished.folder.path, "--reference", kept / "usual.npz", "--threads", 1)
+    code, out, err = resnetkit("watch", dark, *ask, "--report", tmp_path / "report")
+    assert (code, "1 alarm" in out) == (8, True)
+    assert "No space left on device: nothing more is written to it" in " ".join(err.split())
+    assert resnetkit("watch", dark, *ask, "--call", "'")[0] == 2
 
 
 def test_ctrl_c_ends_with_what_was_seen_and_a_broken_video_costs_itself(

@@ -102,8 +102,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def _nearest(path: Path) -> Path:
-    """Return the innermost folder of a path that is there."""
-    return next(parent for parent in path.absolute().parents if parent.exists())
+    """Return the innermost part of a path that is there, which is a folder where files can be below it."""
+    return next(parent for parent in path.absolute().parents if os.path.lexists(parent))
 
 
 def _refusal(folder: Path) -> OSError | None:

@@ -165,18 +165,21 @@ def followed(folder: str) -> Iterator[Found]:
     """Yield the pictures that a folder has and gets, for ever, in the order in which they were written.
 
     One counts when nothing has been written to it for a second; of one that is dated in the future that is seen by
-    looking twice. Memory: a number for each name.
+    looking twice. One that is written anew counts again. Memory: two numbers for each name. Raises `DataError` where
+    the folder is there no more.
     """
-    taken, before = set[int](), dict[str, tuple[float, int]]()
+    taken, before = dict[int, int](), dict[str, tuple[float, int]]()
     while True:
+        if not os.path.isdir(folder):
+            raise DataError(f"{folder}: the folder that is followed is there no more")
         waited, pending = time.time() - _LOOK_AGAIN_S, dict[str, tuple[float, int]]()
         for written, path, size in sorted(_files(folder)):
-            if hash(path) in taken:
+            if taken.get(hash(path)) == hash((written, size)):
                 continue
             if written > waited and before.get(path) != (written, size):
                 pending[path] = written, size
                 continue
-            taken.add(hash(path))
+            taken[hash(path)] = hash((written, size))
             yield from (Found(picture=one) for one in pictures_of([path])[0])
         before = pending
         time.sleep(_LOOK_AGAIN_S)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,9 @@ def watch(
     lookout = Lookout(kept, every=false_alarm_every, still=longest)
     watcher.note(f"held against {kept.words}; a false alarm once in {false_alarm_every:,} pictures or less often")
     live = follow or any(is_stream(str(source)) for source in sources)
-    begun = _Watch(lookout, predictor, report=report, on_alarm=on_alarm, keep_watching=keep_watching)
+    begun = _Watch(
+        lookout, predictor, report=report, on_alarm=on_alarm, keep_watching=keep_watching, say=watcher.note
+    )  # fmt: skip
     return begun.through(sights.at(found, live=live), watcher)
 
 
@@ -138,8 +141,9 @@ class _Watch:
 
     def __init__(
         self, lookout: Lookout, predictor: Predictor, *, report: str | Path | None,
-        on_alarm: Callable[[Alarm], None], keep_watching: bool,
+        on_alarm: Callable[[Alarm], None], keep_watching: bool, say: Callable[[str], None],
     ) -> None:  # fmt: skip
+        self._say = say
         self._lookout, self._predictor, self._on_alarm, self._goes_on = lookout, predictor, on_alarm, keep_watching
         self._report = None if report is None else Path(report)
         self._alarms, self._unread, self._unreadable, self._signal = list[Alarm](), list[str](), 0, 0
@@ -174,13 +178,23 @@ class _Watch:
     def _tell(self, alarm: Alarm) -> None:
         self._alarms.append(alarm)
         try:
-            if self._report is not None:
-                from resnetkit.report.drawing.alarms import draw
+            with self._reporting() as folder:
+                if folder is not None:
+                    from resnetkit.report.drawing.alarms import draw
 
-                draw(alarm, self._lookout.levels, self._report / f"alarm-{len(self._alarms)}.png")
+                    draw(alarm, self._lookout.levels, folder / f"alarm-{len(self._alarms)}.png")
             self._so_far()
         finally:  # whatever ends the watch here, the alarm is told
             self._on_alarm(alarm)
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[Path | None]:
+        """Yield the folder of the report; where it takes no more, that is said once, and the watch goes on."""
+        try:
+            yield self._report
+        except OSError as error:
+            self._say(f"--report {self._report}: {error.strerror}: nothing more is written to it")
+            self._report = None
 
     def _so_far(self) -> Watched:
         """Return what was seen, and write it to the report."""
@@ -191,9 +205,9 @@ class _Watch:
             level=lookout.chart.level, limit=lookout.chart.limit, signal=self._signal, alarms=tuple(self._alarms),
             unread=tuple(self._unread),
         )  # fmt: skip
-        if self._report is not None:
-            text = json.dumps(watched.to_json(), ensure_ascii=False, indent=1)
-            write_text(self._report / "watch.json", text + "\n")
+        with self._reporting() as folder:
+            if folder is not None:
+                write_text(folder / "watch.json", json.dumps(watched.to_json(), ensure_ascii=False, indent=1) + "\n")
         return watched
 
 

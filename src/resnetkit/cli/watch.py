@@ -114,7 +114,10 @@ def _wrapped(text: str) -> str:
 
 def _program(call: str, console: ConsoleWatcher) -> Callable[[Alarm], None]:
     """Return what runs a program with an alarm; one that fails is told, and the watch goes on."""
-    words = shlex.split(call)
+    try:
+        words = shlex.split(call)
+    except ValueError as error:
+        raise click.UsageError(f"--call {call}: {str(error).lower()}") from error
     if not words or shutil.which(words[0]) is None:
         raise click.UsageError(f"--call {call}: there is no such program")
 
