@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable
@@ -314,8 +315,17 @@ def test_a_picture_that_is_written_anew_counts_again_and_a_folder_that_goes_ends
     assert next(found).picture.source.endswith("0000.png")
     os.utime(folder / "0000.png", (1.2e9, 1.2e9))
     assert next(found).picture.source.endswith("0000.png")
-    (folder / "0000.png").unlink()
-    folder.rmdir()
+    written(folder, scenes(3, 9), first=1)
+    for name in ("0001.png", "0002.png", "0003.png"):
+        os.utime(folder / name, (1.3e9, 1.3e9))
+    assert next(found).picture.source.endswith("0001.png")
+    (folder / "0002.png").unlink()
+    gone = next(found).picture
+    assert gone.source.endswith("0002.png")
+    with pytest.raises(DataError, match="cannot be read any more"):
+        gone.open(1)
+    assert next(found).picture.source.endswith("0003.png")
+    shutil.rmtree(folder)
     with pytest.raises(DataError, match="camera: the folder that is followed is there no more"):
         next(found)
 

@@ -162,7 +162,13 @@ def test_a_file_system_that_takes_no_files_is_no_bug(
 def test_a_run_below_a_link_to_nowhere_or_a_file_is_refused(resnetkit: Command, tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     (tmp_path / "file").write_text("")
-    for place, why in (("dangling/y", "cannot be written to"), ("dangling", "is no folder"), ("file", "is no folder")):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for place, why in (
+        ("loop/x", "cannot be written to"),
+        ("dangling/y", "cannot be written to"),
+        ("dangling", "is no folder"),
+        ("file", "is no folder"),
+    ):
         left, _, err = resnetkit("train", "pictures", "--output", f"{tmp_path}/{place}")
         assert (left, why in err) == (2, True), err
 

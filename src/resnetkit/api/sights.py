@@ -124,12 +124,7 @@ class Sights:
         try:
             yield from self._frames(source)
         except DataError as error:
-            why = error
-
-            def opened(page: int) -> Any:
-                raise why
-
-            yield Found(picture=Picture(without_password(source), opened))
+            yield Found(picture=_unread(without_password(source), error))
 
     def _ordered(self, pictures: Dataset) -> Dataset:
         if self.order == "name":
@@ -142,6 +137,15 @@ class Sights:
                 "have no such time, leave it out"
             ) from error
         return replace(pictures, items=tuple(sorted(pictures.items, key=lambda item: written[item.source])))
+
+
+def _unread(source: str, why: DataError) -> Picture:
+    """Return a picture of which nothing is known but why it cannot be read."""
+
+    def opened(page: int) -> Any:
+        raise why
+
+    return Picture(source, opened)
 
 
 def _closed(page: int) -> Any:
@@ -180,7 +184,11 @@ def followed(folder: str) -> Iterator[Found]:
                 pending[path] = written, size
                 continue
             taken[hash(path)] = hash((written, size))
-            yield from (Found(picture=one) for one in pictures_of([path])[0])
+            try:
+                pictures = pictures_of([path])[0]
+            except UsageError:  # it is gone already, or is no file
+                pictures = iter([_unread(path, DataError(f"{path}: cannot be read any more"))])
+            yield from (Found(picture=one) for one in pictures)
         before = pending
         time.sleep(_LOOK_AGAIN_S)
 

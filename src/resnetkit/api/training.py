@@ -236,12 +236,12 @@ def _run_path(name: str | None, output: str | Path | None, *, data: Sequence[str
         path = runs.free_path(RUNS, f"{Path(os.path.abspath(data[0].strip('<>'))).stem[:99]}-{model}")
     else:
         path = Path(output) if output is not None else RUNS / str(name)
+    if os.path.lexists(path) and not path.is_dir():
+        raise UsageError(f"the run {path}: there is something that is no folder; name another place")
+    check_place(path, "--output" if output is not None else "the run")
     for given in data:
         if os.path.isdir(given) and path.resolve().is_relative_to(Path(given).resolve()):
             raise UsageError(f"the run {path} would lie inside its own data, {given}: choose a place with --output DIR")
-    if os.path.lexists(path) and not path.is_dir():
-        raise UsageError(f"the run {path}: there is something that is no folder; name another place")
     if path.exists() and any(path.iterdir()):
         raise runs.taken(path)
-    check_place(path, "--output" if output is not None else "the run")
     return path
