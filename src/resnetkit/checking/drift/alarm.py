@@ -73,6 +73,13 @@ class Alarm:
         return "; ".join(look.words for look in self.looks)
 
     @property
+    def why(self) -> str:
+        """Say what is seen: of drift how pictures differ, of a still picture what that may be."""
+        if self.kind == "still":
+            return "a frozen stream, a covered lens or a scene at rest"
+        return self.plain or "what the network sees, nothing plain to the eye"
+
+    @property
     def lasts(self) -> str:
         """Say how long it lasts: `for 20 s, 20 copies in a row`."""
         time = "" if self.seconds is None else f"for {duration(self.seconds)}, "
@@ -83,16 +90,12 @@ class Alarm:
         """Say it in a line."""
         if self.kind == "drift":
             before = " or before" if self.or_before else ""
-            plain = self.plain or "what the network sees, nothing plain to the eye"
             return (
-                f"since {self.since.words}{before} the pictures differ from the reference: {plain}; told at "
+                f"since {self.since.words}{before} the pictures differ from the reference: {self.why}; told at "
                 f"{self.at.words}, after {self.lasts}"
             )
         unlike = f" ({self.plain})" if self.looks else ""
-        return (
-            f"the picture stands still since {self.since.words}, {self.lasts}{unlike}: a frozen stream, a covered "
-            "lens or a scene at rest"
-        )
+        return f"the picture stands still since {self.since.words}, {self.lasts}{unlike}: {self.why}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""

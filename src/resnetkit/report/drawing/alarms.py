@@ -18,13 +18,12 @@ def draw(alarm: Alarm, levels: Sequence[float], path: Path) -> str | None:
     """Draw the chart's last `levels` and the pictures of an alarm; returns the line for the user as other plots do."""
     names = [drawable(one.sighting.source.rpartition("/")[2]) for one in alarm.shown]
     title = f"{alarm.title[0].upper()}{alarm.title[1:]}, {alarm.lasts}"
-    plain = alarm.plain or "nothing plain to the eye"
-    with sheet(path, texts=[*names, plain]) as drawn:
+    with sheet(path, texts=[*names, alarm.why]) as drawn:
         width = 2 * MARGIN + _COLUMNS * (_SIDE + _GAP) - _GAP
         rows = math.ceil(len(names) / _COLUMNS)
         pictures = _TOP + _CHART + 60
         drawn.resize(width, pictures + rows * (_SIDE + _NAME) + MARGIN)
-        drawn.header(title, plain)
+        drawn.header(title, alarm.why)
         axes = drawn.axes(MARGIN + 30, _TOP, width - 2 * MARGIN - 30, _CHART)
         numbers = range(1 - len(levels), 1)
         axes.plot(numbers, levels, color=RIGHT, linewidth=1.5)
