@@ -6,6 +6,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# Every process of the tests and the demo would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Stamps: they appear only after a set-up that succeeded, so an interrupted one is done again.
 INSTALLED     := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev

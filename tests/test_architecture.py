@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -102,13 +103,18 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Return what stands in each module; asked for by the process that runs these tests alone."""
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 
 
 def imports_of(name: str) -> Iterator[str]:
     """Yield the modules of this package that a module imports, wherever in its text the import stands."""
     package = [PACKAGE, *MODULES[name].relative_to(SOURCE).parent.parts]
-    for node in ast.walk(TREES[name]):
+    for node in ast.walk(trees()[name]):
         if isinstance(node, ast.Import):
             found = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -132,7 +138,9 @@ def room_of(name: str) -> str:
     return name.split(".")[0]
 
 
-IMPORTS = {name: set(imports_of(name)) - {name} for name in MODULES}
+@cache
+def imports() -> dict[str, set[str]]:
+    return {name: set(imports_of(name)) - {name} for name in MODULES}
 
 
 def test_every_room_has_its_place_in_the_order() -> None:
@@ -143,7 +151,7 @@ def test_rooms_import_only_rooms_to_their_left() -> None:
     place = {room: position for position, rooms in enumerate(ORDER) for room in rooms}
     wrong = [
         f"{name} imports {other}"
-        for name, others in IMPORTS.items()
+        for name, others in imports().items()
         for other in sorted(others)
         if room_of(name) != room_of(other) and place[room_of(other)] >= place[room_of(name)]
     ]
@@ -158,7 +166,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         if name in path:
             circles.append(" -> ".join((*path[path.index(name) :], name)))
         elif name not in finished:
-            for other in sorted(IMPORTS[name]):
+            for other in sorted(imports()[name]):
                 follow(other, (*path, name))
             finished.add(name)
 
@@ -264,7 +272,7 @@ def imported_at_once(tree: ast.Module) -> Iterator[str]:
 
 
 def test_optional_packages_are_imported_where_they_are_used() -> None:
-    assert [name for name, tree in TREES.items() if OPTIONAL & set(imported_at_once(tree))] == []
+    assert [name for name, tree in trees().items() if OPTIONAL & set(imported_at_once(tree))] == []
 
 
 DOORS = {"inference.openvino_library", "exporting.standalone.openvino_runtime"}
@@ -275,8 +283,8 @@ def imported_for_use(tree: ast.Module) -> Iterator[str]:
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            continue
+        if isinstance(node, ast.expr) or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            continue  # no import stands in an expression
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -285,7 +293,7 @@ def imported_for_use(tree: ast.Module) -> Iterator[str]:
 
 
 def test_openvino_has_one_door_and_another_in_what_is_handed_over() -> None:
-    assert {name for name, tree in TREES.items() if "openvino" in imported_for_use(tree)} == DOORS
+    assert {name for name, tree in trees().items() if "openvino" in imported_for_use(tree)} == DOORS
 
 
 TEXTS = {".py", ".md", ".toml", ".txt", ".json", ""}

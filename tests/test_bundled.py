@@ -65,6 +65,7 @@ def made(script: ModuleType, pair: tuple[RunFolder, RunFolder], digits: Path) ->
     return output
 
 
+@pytest.mark.slow
 def test_the_file_holds_the_last_epoch_in_half_precision(made: Path, pair: tuple[RunFolder, RunFolder]) -> None:
     kept, trained = load_file(made), load_file(pair[0].last)
     assert list(kept) == list(trained)
@@ -77,6 +78,7 @@ def test_the_file_holds_the_last_epoch_in_half_precision(made: Path, pair: tuple
     assert torch.equal(network.fc.weight, kept["fc.weight"].float())
 
 
+@pytest.mark.slow
 def test_its_record_states_what_the_file_itself_reaches(made: Path, digits: Path) -> None:
     stated = read_header(made).metrics
     reached = rk.evaluate(digits, model=made, split="test", tta="flip_shift", threads=1).metrics
@@ -90,6 +92,7 @@ def test_its_record_states_what_the_file_itself_reaches(made: Path, digits: Path
     assert len(json.dumps(dict(stated))) < 1000
 
 
+@pytest.mark.slow
 def test_its_record_says_how_to_make_it_again_and_names_no_folder(made: Path, digits: Path) -> None:
     header = read_header(made)
     assert header.recipe["command"] == "resnetkit train digits --recipe scratch"
@@ -103,6 +106,7 @@ def test_its_record_says_how_to_make_it_again_and_names_no_folder(made: Path, di
     assert str(digits.parent) not in made.read_bytes().decode("latin-1")
 
 
+@pytest.mark.slow
 def test_the_temperature_comes_from_what_the_twin_held_out(
     script: ModuleType, made: Path, pair: tuple[RunFolder, RunFolder], digits: Path
 ) -> None:
@@ -115,6 +119,7 @@ def test_the_temperature_comes_from_what_the_twin_held_out(
     assert rk.load(pair[1].last).header.decision == Decision()
 
 
+@pytest.mark.slow
 def test_the_temperature_of_a_file_reaches_predictions(made: Path, digits: Path) -> None:
     picture = next((digits / "test" / "seven").iterdir())
     temperature = read_header(made).decision.temperature
@@ -134,6 +139,7 @@ def replaced(header: Header) -> Header:
     return Header.from_json(header.to_json() | {"decision": {}})
 
 
+@pytest.mark.slow
 def test_runs_that_are_no_pair_are_refused(
     script: ModuleType, pair: tuple[RunFolder, RunFolder], digits: Path, tmp_path: Path
 ) -> None:
@@ -228,16 +234,16 @@ def test_for_a_photo_it_says_that_it_knows_ten_classes_of_small_pictures(
         )
 
 
-def test_a_model_of_one_s_own_photos_warns_of_none(made: Path, tmp_path: Path) -> None:
-    header = Header.from_json(read_header(made).to_json() | {"data": {"sources": ["photos"]}})
-    checkpoint.save(tmp_path / "own.safetensors", checkpoint.load(made)[0], header)
+def test_a_model_of_one_s_own_photos_warns_of_none(tmp_path: Path) -> None:
+    header = Header.from_json(read_header(SHIPPED).to_json() | {"data": {"sources": ["photos"]}})
+    checkpoint.save(tmp_path / "own.safetensors", checkpoint.load(SHIPPED)[0], header)
     Image.new("RGB", (300, 300)).save(tmp_path / "photo.png")
     assert rk.load(tmp_path / "own.safetensors", threads=1).predict(tmp_path / "photo.png").warnings == ()
 
 
-def test_a_side_that_is_none_is_refused(made: Path) -> None:
+def test_a_side_that_is_none_is_refused() -> None:
     with pytest.raises(DataError, match="picture_side"):
-        Header.from_json(read_header(made).to_json() | {"data": {"picture_side": "32"}})
+        Header.from_json(read_header(SHIPPED).to_json() | {"data": {"picture_side": "32"}})
 
 
 def test_training_starts_from_it_where_it_is_asked_for_and_cifar10_is_not_the_recipe(carried: Path) -> None:

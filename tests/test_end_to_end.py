@@ -450,6 +450,7 @@ def test_without_a_held_out_part_the_run_says_that_nothing_is_scored(
     assert table(Path("runs/all/results.csv"))[0]["val_top1"] == ""
 
 
+@pytest.mark.slow
 def test_one_pixel_networks_repeat_their_bits(resnetkit: Callable[..., Output], digits: Path) -> None:
     for name in ("one", "again"):
         arguments = ("--model", "resnet18", "--stem", "imagenet", "--set", "model.width=8", "--weights", "none")

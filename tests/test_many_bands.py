@@ -97,6 +97,7 @@ def test_colour_weights_are_taken_by_repeating_their_filters(crops: Path, tmp_pa
     assert rk.load(made).header.spec.in_channels == 5
 
 
+@pytest.mark.slow
 def test_resumed_it_keeps_the_statistics(run: rk.Run) -> None:
     before = rk.load(run).header.preprocess
     assert rk.load(rk.resume(run.path, epochs=7, quiet=True)).header.preprocess == before

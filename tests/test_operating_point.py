@@ -128,6 +128,7 @@ def test_what_makes_no_sense_is_one_line(
     assert told in " ".join(err.split())
 
 
+@pytest.mark.slow
 def test_a_model_that_decides_by_costs_from_held_out_pictures_to_its_export(
     resnetkit: Callable[..., Output], run: rk.Run, xrays: Path, tmp_path: Path
 ) -> None:

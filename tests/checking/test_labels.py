@@ -90,6 +90,7 @@ def test_small_classes_are_counted_and_not_searched(digits: Path, finished: rk.R
     assert "how many more pictures: cannot tell from fewer than two classes of 5 groups or single images" in alone.notes
 
 
+@pytest.mark.slow
 def test_small_pictures_are_held_against_the_bundled_network(mislabelled: tuple[Path, set[str]]) -> None:
     checked = rk.check(mislabelled[0], threads=1)
     listed = [Path(finding.sources[0]).name for finding in checked.of_kind("label")]

@@ -76,6 +76,7 @@ def test_finds_copies_of_photos_whatever_was_done_to_them(
     assert len({pair for pair in pairs - planted if pair[1] - pair[0] != len(insects)}) <= 4
 
 
+@pytest.mark.slow
 def test_finds_copies_among_many_small_pictures(shared_data: Path) -> None:
     pictures = pictures_of(str(shared_data / "cifar10.zip"), 500)
     small = [COPIES["cut, smaller and saved again"](picture) for picture in pictures[:100]]

@@ -36,7 +36,9 @@ def pairs_of(pictures: list[Image.Image]) -> set[tuple[int, int]]:
     return set(resaved_pairs(known, lambda number, _: pictures[number]))
 
 
-@pytest.mark.parametrize("source", ["cifar10.zip", "hymenoptera", "traffic_lights"])
+@pytest.mark.parametrize(
+    "source", [pytest.param("cifar10.zip", marks=pytest.mark.slow), "hymenoptera", "traffic_lights"]
+)
 def test_pictures_saved_again_or_made_smaller_are_found_and_no_others(source: str, shared_data: Path) -> None:
     pictures = pictures_of(shared_data / source, count=20, limit=30)
     again = [saved_again(picture, 75 + number % 21) for number, picture in enumerate(pictures)]

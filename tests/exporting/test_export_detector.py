@@ -70,8 +70,8 @@ def exported(file: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.mark.parametrize(
     ("to", "preprocess"),
     [
-        ("onnx", "inside"), ("onnx", "outside"), ("openvino", "inside"),
-        pytest.param("openvino", "outside", marks=pytest.mark.slow),
+        ("onnx", "inside"), ("openvino", "inside"),
+        *(pytest.param(to, "outside", marks=pytest.mark.slow) for to in ("onnx", "openvino")),
     ],
 )  # fmt: skip
 def test_an_exported_detector_finds_what_the_detector_finds(

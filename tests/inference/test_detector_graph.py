@@ -69,7 +69,12 @@ def check_same(rows: np.ndarray, expected: np.ndarray) -> None:
         assert (np.concatenate([apart.min(axis=0), apart.min(axis=1)]) < 1e-3).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+OFTEN = ("masks", "one level", "two levels, not the last", "BatchNorm of its own")
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in OFTEN else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+)
 def test_the_graph_of_every_kind_of_detector_finds_what_the_detector_finds(kind: str) -> None:
     network = detector(**KINDS[kind])
     pixels = some(3, *FRAME)
@@ -87,7 +92,7 @@ def test_a_frame_that_halves_unevenly_is_no_trouble() -> None:
     check_same(compiled(graph)(pixels)[0], found_by(network, pixels))
 
 
-@pytest.mark.parametrize("masks", [False, True])
+@pytest.mark.parametrize("masks", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_where_nothing_is_sure_nothing_is_found(masks: bool) -> None:
     network = detector(masks=masks)
     network.roi_heads.box_predictor.cls_score.bias.data[0] = 50  # background

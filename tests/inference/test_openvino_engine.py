@@ -58,7 +58,7 @@ def model(file: Path, cache: Path) -> prepared.Converted:
     return prepare(prepared.key_of(file), "small", checkpoint.read_header(file), load_arrays(file))
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 32])
+@pytest.mark.parametrize("count", [1, 32, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 7))])
 def test_logits_are_those_of_pytorch_in_fp32(model: prepared.Converted, network: ResNet, count: int) -> None:
     pixels = some(count, 32, 32)
     expected = TorchEngine(network, PREPROCESS, Runtime()).logits(pixels)

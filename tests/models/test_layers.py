@@ -7,7 +7,12 @@ from resnetkit.models.catalog import architectures, build, detector_of, spec_of
 from resnetkit.models.layers import activation_elements, layer_table, num_parameters
 from resnetkit.models.resnet import without_values
 
-NAMES = [name for name in architectures() if not name.endswith("1202")]
+DEEP = ("101", "110", "152", "101_2")
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name.endswith(DEEP) else name
+    for name in architectures()
+    if not name.endswith("1202")
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,7 +45,10 @@ def test_the_table_names_shortcut_a_and_no_pooling_where_there_is_none() -> None
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
-@pytest.mark.parametrize(("name", "size"), [("resnet18", 64), ("resnet50", 64), ("resnet20", 32), ("plain20", 32)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("resnet18", 64), pytest.param("resnet50", 64, marks=pytest.mark.slow), ("resnet20", 32), ("plain20", 32)],
+)
 def test_the_activations_are_what_training_keeps(name: str, size: int, activation: str) -> None:
     network = build(name, activation=activation)
     kept: dict[int, int] = {}

@@ -16,10 +16,10 @@ TORCHVISION = (
     "resnet18",
     "resnet34",
     "resnet50",
-    "resnet101",
-    "resnet152",
-    "wide_resnet50_2",
-    "wide_resnet101_2",
+    pytest.param("resnet101", marks=pytest.mark.slow),
+    pytest.param("resnet152", marks=pytest.mark.slow),
+    pytest.param("wide_resnet50_2", marks=pytest.mark.slow),
+    pytest.param("wide_resnet101_2", marks=pytest.mark.slow),
 )
 SMALL = {"width": 8, "num_classes": 5}
 SHALLOW = SMALL | {"blocks": (1, 2, 1, 1)}
@@ -167,7 +167,7 @@ def test_a_scripted_network_gives_the_same_logits(network: ResNet) -> None:
         torch.testing.assert_close(scripted(batch), network(batch))
 
 
-@pytest.mark.parametrize("name", ["resnet50", "odd width, shortcut A"])
+@pytest.mark.parametrize("name", [pytest.param("resnet50", marks=pytest.mark.slow), "odd width, shortcut A"])
 def test_an_exported_network_gives_the_same_logits_for_any_batch(name: str) -> None:
     network = ResNet(KINDS[name]).eval()
     with warnings.catch_warnings():

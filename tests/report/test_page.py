@@ -313,6 +313,7 @@ def test_thumbnails_are_small_and_errors_larger() -> None:
         assert max(image.size) == (RIGHT_SIDE if rows[number]["correct"] else ERROR_SIDE)
 
 
+@pytest.mark.slow
 def test_two_thousand_validation_images_stay_under_five_megabytes() -> None:
     found = scored(2000, right=0.85)
     shown = album(found["rows"], noise)

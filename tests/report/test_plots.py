@@ -48,7 +48,7 @@ def _has_color(pixels: np.ndarray, color: str) -> bool:
     return bool((np.abs(pixels - rgb).max(axis=-1) <= 2).any())
 
 
-@pytest.mark.parametrize("num_classes", [1, 2, 10, 43, 100, 150])
+@pytest.mark.parametrize("num_classes", [1, 2, 10, 43, pytest.param(100, marks=pytest.mark.slow), 150])
 def test_a_confusion_matrix_of_any_number_of_classes_fits_a_page(tmp_path, num_classes):
     assert plots.confusion(_metrics(num_classes), tmp_path / "matrix.png") is None
     height, width, _ = _pixels(tmp_path / "matrix.png").shape
@@ -98,7 +98,7 @@ def test_colours_are_true_and_small_images_crisp(tmp_path):
         assert (pixels == color).all(axis=-1).sum() >= 145 * 145
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 48])
+@pytest.mark.parametrize("count", [1, 2, 5, pytest.param(48, marks=pytest.mark.slow)])
 def test_a_grid_of_any_number_of_pictures_fits_a_page(tmp_path, digits, count):
     path = tmp_path / "grid.png"
     plots.prediction_grid(digits[:count], path, predicted=[LONG] * count, probabilities=[1.0] * count, title=LONG * 3)

@@ -147,6 +147,7 @@ def test_the_model_of_a_run_answers_what_was_scored(run: rk.Run, shapes: Path) -
     assert told > 0
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_it_ends_with_the_same_bits(shapes: Path, run: rk.Run, tmp_path: Path) -> None:
     def stop(row: Any) -> None:
         import signal
@@ -176,6 +177,7 @@ def test_losses_of_a_batch_do_not_depend_on_how_it_is_cut(shapes: Path, tmp_path
         assert float(whole.history[0][name]) == pytest.approx(float(halves.history[0][name]), rel=2e-3)
 
 
+@pytest.mark.slow
 def test_a_classifier_becomes_the_backbone_and_says_what_came_along(
     digits: Path, shapes: Path, tmp_path: Path, resnetkit: Callable[..., Output]
 ) -> None:

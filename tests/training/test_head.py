@@ -126,7 +126,7 @@ def test_a_rare_class_does_not_stop_the_choice_of_the_penalty() -> None:
     assert without >= 0.1
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("ema", [pytest.param(0.0, marks=pytest.mark.slow), 0.9])
 def test_the_head_of_the_last_epoch_is_fitted_again_and_scored(
     make_loop: Callable[..., Loop], tmp_path: Path, ema: float
 ) -> None:

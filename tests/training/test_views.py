@@ -15,7 +15,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.training.recipe import Augment
 from resnetkit.training.steps.augmenter import build_augmenter
 
-COUNT = 400
+COUNT = {32: 400, 96: 120}  # views, by the side of what is shown
 SHAPES = [(36, 96), (96, 36), (64, 64), (300, 800), (20, 30)]
 
 
@@ -59,9 +59,10 @@ def trained(picture: Image.Image, preprocess: Preprocess, crop: str) -> list[Vie
     """Return the views of many epochs, decoded as the training job decodes for this augmentation."""
     whole = crop == "random_resized"
     pixels = preprocess.whole(picture, side=round(1.15 * preprocess.size)) if whole else preprocess.pixels(picture)
-    batch = torch.from_numpy(np.stack([pixels] * COUNT))
+    count = COUNT[preprocess.size]
+    batch = torch.from_numpy(np.stack([pixels] * count))
     apply = build_augmenter(Augment(flip="none", crop=crop), preprocess, device="cpu")  # type: ignore[arg-type]
-    changed = apply(batch, Chances(seed=0, epoch=0, images=np.arange(COUNT))).numpy()
+    changed = apply(batch, Chances(seed=0, epoch=0, images=np.arange(count))).numpy()
     if crop == "shift":  # what enters has the mean colour, which is no place of the picture
         changed[(changed == [round(255 * mean) for mean in preprocess.mean]).all(-1)] = 0
     return [view(one) for one in changed]
