@@ -1,23 +1,24 @@
 """3x3 convolutions with many filters over few places, as matrix products.
 
-Where pictures of 64 to 128 pixels reach the last stage of a ResNet-18, oneDNN spends most of a training step in its six
-convolutions: it has 512 filters and 4 to 16 places a picture. Written as one product of patches and filters, forwards
-and backwards, they take a third to three quarters of that on processors with AVX2 (`benchmarks/few_places.py`). On
+Where pictures of 64 to 224 pixels reach the last stages of a ResNet-18, oneDNN spends most of a training step in a few
+convolutions: they have 256 or 512 filters and 4 to 49 places a picture. Written as a product for each of the nine
+places of a filter, of what it sees of the picture, forwards and backwards, they take a quarter to four fifths of that
+on processors with AVX2 (`benchmarks/few_places.py`): most of what a filter of 3x3 sees of 2x2 places is padding. On
 others, in bf16 and on a GPU, nothing was gained or measured, and nothing changes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
-MANY_FILTERS = 512
-_FEW_PLACES = 16
-_SIDE = 3  # of the filters
+MANY_FILTERS, _VERY_MANY = 256, 512
+_FEW_PLACES, _FEW_OF_VERY_MANY = 16, 49
+_SIDE, _MIDDLE = 3, 1  # of the filters
 _PAYS = "AVX2"
 
 
@@ -37,7 +38,7 @@ def _pays(pictures: Tensor, weight: Tensor, stride: int) -> bool:
     height, width = _places(pictures.shape[2:], stride)
     return (
         torch.is_grad_enabled()
-        and height * width <= _FEW_PLACES
+        and height * width <= (_FEW_OF_VERY_MANY if len(weight) >= _VERY_MANY else _FEW_PLACES)
         and pictures.device.type == "cpu"
         and pictures.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
@@ -53,46 +54,65 @@ def _places(size: tuple[int, ...], stride: int) -> tuple[int, int]:
 
 
 class _Products(torch.autograd.Function):
-    """Patches `[N * places, 9 C]` times filters `[9 C, O]`, both as channels-last memory has them."""
+    """What each place of a filter sees `[N * places, C]`, times that place `[C, O]`, as channels-last memory has them.
+
+    The middle of a filter sees a place for each one that is put out; the others lack those at an edge.
+    """
 
     @staticmethod
     def forward(ctx: Any, pictures: Tensor, weight: Tensor, stride: int) -> Tensor:
-        count, channels, *size = pictures.shape
-        height, width = _places(tuple(size), stride)
-        padded = F.pad(pictures.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()
-        picture, row, column, channel = padded.stride()
-        patches = padded.as_strided(
-            (count, height, width, _SIDE, _SIDE, channels),
-            (picture, row * stride, column * stride, row, column, channel),
-        ).reshape(count * height * width, _SIDE * _SIDE * channels)
-        ctx.save_for_backward(patches, weight)
-        ctx.size, ctx.stride = pictures.shape, stride
-        found = patches @ _as_matrix(weight).t()
-        return found.view(count, height, width, len(weight)).permute(0, 3, 1, 2)
+        seen, filters = pictures.permute(0, 2, 3, 1), weight.permute(2, 3, 1, 0)
+        channels, count = filters.shape[2:]
+        ctx.save_for_backward(seen, weight)
+        ctx.stride = stride
+        middle = seen[:, ::stride, ::stride]
+        found = (middle.reshape(-1, channels) @ filters[_MIDDLE, _MIDDLE]).view(*middle.shape[:3], count)
+        for row, column, at, to in _edges(seen.shape[1:3], stride):
+            part = seen[at]
+            found[to] += (part.reshape(-1, channels) @ filters[row, column]).view(*part.shape[:3], count)
+        return found.permute(0, 3, 1, 2)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        patches, weight = ctx.saved_tensors
-        count, channels, height, width = ctx.size
-        down, across = _places((height, width), ctx.stride)
-        rows = gradients[0].permute(0, 2, 3, 1).reshape(len(patches), len(weight))
-        of_weight = of_pictures = None
-        if ctx.needs_input_grad[1]:
-            of_weight = (rows.t() @ patches).view(len(weight), _SIDE, _SIDE, channels).permute(0, 3, 1, 2)
-        if ctx.needs_input_grad[0]:
-            of_patches = (rows @ _as_matrix(weight)).view(count, down, across, _SIDE, _SIDE, channels)
-            padded = rows.new_zeros(count, height + 2, width + 2, channels)
-            steps = [
-                slice(at, at + ctx.stride * (n - 1) + 1, ctx.stride) for n in (down, across) for at in range(_SIDE)
-            ]
-            for y in range(_SIDE):
-                for x in range(_SIDE):
-                    padded[:, steps[y], steps[_SIDE + x]] += of_patches[:, :, :, y, x]
-            of_pictures = padded[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
-        return of_pictures, of_weight, None
+        seen, weight = ctx.saved_tensors
+        given, filters, stride = gradients[0].permute(0, 2, 3, 1), weight.permute(2, 3, 0, 1), ctx.stride
+        count, channels = filters.shape[2:]
+        of_weight = weight.new_zeros(count, _SIDE, _SIDE, channels) if ctx.needs_input_grad[1] else None
+        of_seen = torch.zeros_like(seen) if ctx.needs_input_grad[0] else None
+        middle = (slice(None), slice(None, None, stride), slice(None, None, stride))
+        everywhere = (slice(None), slice(None), slice(None))
+        for row, column, at, to in ((_MIDDLE, _MIDDLE, middle, everywhere), *_edges(seen.shape[1:3], stride)):
+            part, wanted = seen[at], given[to].reshape(-1, count)
+            if of_weight is not None:
+                torch.mm(wanted.t(), part.reshape(-1, channels), out=of_weight[:, row, column])
+            if of_seen is not None:
+                of_seen[at] += (wanted @ filters[row, column]).view(part.shape)
+        turned = [None if one is None else one.permute(0, 3, 1, 2) for one in (of_seen, of_weight)]
+        return turned[0], turned[1], None
 
 
-def _as_matrix(weight: Tensor) -> Tensor:
-    """Return filters `[O, C, 3, 3]` as `[O, 9 C]`, without a copy."""
-    return weight.permute(0, 2, 3, 1).reshape(len(weight), -1)
+_Where = tuple[slice, slice, slice]
+
+
+def _edges(size: Sequence[int], stride: int) -> Iterator[tuple[int, int, _Where, _Where]]:
+    """Yield row and column of each place of a filter but the middle, where it sees something, and where that goes."""
+    for row, (at_y, to_y) in enumerate(_sights(size[0], stride)):
+        for column, (at_x, to_x) in enumerate(_sights(size[1], stride)):
+            if (row, column) != (_MIDDLE, _MIDDLE) and at_y.stop > at_y.start and at_x.stop > at_x.start:
+                yield row, column, (slice(None), at_y, at_x), (slice(None), to_y, to_x)
+
+
+def _sights(length: int, stride: int) -> list[tuple[slice, slice]]:
+    """Return along one side, for each row of a filter, which rows of a picture it sees and where they go.
+
+    >>> _sights(3, 1)
+    [(slice(0, 2, 1), slice(1, 3, None)), (slice(0, 3, 1), slice(0, 3, None)), (slice(1, 3, 1), slice(0, 2, None))]
+    """
+    found = []
+    for place in range(_SIDE):
+        shift = place - _MIDDLE
+        first = -(shift // stride) if shift < 0 else 0
+        last = min(length - 1, length - 1 - shift) // stride
+        found.append((slice(first * stride + shift, last * stride + shift + 1, stride), slice(first, last + 1)))
+    return found
