@@ -21,7 +21,7 @@ from resnetkit.models.choice import choice_in
 from resnetkit.models.decision import Decision
 from resnetkit.models.detection.spec import BODY, DetectorSpec
 from resnetkit.models.detection.sureness import Sureness
-from resnetkit.models.safetensors_file import first_bytes, read_safetensors_header
+from resnetkit.models.safetensors_file import first_bytes, header_bytes, read_safetensors_header, write_safetensors
 from resnetkit.models.seen import Seen
 from resnetkit.models.spec import ResNetSpec
 from resnetkit.models.thresholds import Thresholds
@@ -244,16 +244,11 @@ def save(path: str | Path, network: nn.Module | Mapping[str, Tensor], header: He
 
     The same tensors and header give the same bytes. Raises `ResourceError` when the disk does not take it.
     """
-    from safetensors.torch import save as to_bytes
-
     state = network if isinstance(network, Mapping) else network.state_dict()
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    # One metadata key alone: the order of several is not fixed, and the bytes shall be.
     text = json.dumps(header.to_json(), ensure_ascii=False, sort_keys=True, allow_nan=False)
     try:
         with files.replacing(Path(path)) as temporary:
-            # Written by us, not by save_file: what the disk refuses is then an OSError that says why.
-            temporary.write_bytes(to_bytes(tensors, metadata={METADATA_KEY: text}))
+            write_safetensors(temporary, state, {METADATA_KEY: text})
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from error
 
@@ -269,11 +264,9 @@ def save_copy(source: str | Path, path: str | Path, header: Header) -> None:
     start = 8 + struct.unpack("<Q", first_bytes(source, 8))[0]
     text = json.dumps(header.to_json(), ensure_ascii=False, sort_keys=True, allow_nan=False)
     described["__metadata__"] = described["__metadata__"] | {METADATA_KEY: text}
-    written = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
-    written += b" " * (-len(written) % 8)  # tensors are aligned
     try:
         with files.replacing(path) as temporary, open(source, "rb") as old, open(temporary, "wb") as new:
-            new.write(struct.pack("<Q", len(written)) + written)
+            new.write(header_bytes(described))
             old.seek(start)
             shutil.copyfileobj(old, new)
     except OSError as error:

@@ -1,19 +1,27 @@
-"""The header of a safetensors file, checked against its length; needs neither torch nor the library."""
+"""Safetensors files: the header, checked against its length, without torch or the library; and how one is written."""
 
 from __future__ import annotations
 
 import json
 import math
 import struct
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resnetkit.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The format itself caps its header at 100 MB.
 _MAX_HEADER_BYTES = 100_000_000
 # Bytes of one number; types that are not here are measured by safetensors itself.
 _NUM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_NAMES = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32",
+    "int16": "I16", "int8": "I8", "uint8": "U8", "bool": "BOOL",
+}  # fmt: skip
 
 
 def read_safetensors_header(path: Path) -> dict[str, Any]:
@@ -75,6 +83,35 @@ def _end_of_data(entries: list[dict[str, Any]]) -> int:
             raise ValueError("tensors do not fit together")
         end = stop
     return end
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors of any layout and device, one after the other: none but one is in memory twice.
+
+    The library makes all bytes of a file first, twice, or puts the file together under a name of its own, which a kill
+    leaves behind. Numbers of more bytes come first, so that all are aligned. Raises `OSError` as the disk does.
+    """
+    import torch
+
+    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    described: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name in order:
+        tensor, start = tensors[name], end
+        end += tensor.numel() * tensor.element_size()
+        kind = _NAMES[str(tensor.dtype).removeprefix("torch.")]
+        described[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, end]}
+    with open(path, "wb") as file:
+        file.write(header_bytes(described))
+        for name in order:
+            file.write(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+
+
+def header_bytes(described: Mapping[str, Any]) -> bytes:
+    """Return how a file with this header begins, up to the data, which is aligned."""
+    text = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
 
 
 def kind_of(start: bytes, size: int) -> str:

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import nn
 
 from resnetkit import files
 from resnetkit.errors import DataError, ResourceError
-from resnetkit.models.safetensors_file import read_safetensors_header
+from resnetkit.models.safetensors_file import read_safetensors_header, write_safetensors
 from resnetkit.training.begun import Begun
 from resnetkit.watcher import Row
 
@@ -78,17 +77,17 @@ class State:
         """Write one file into `folder` and drop all but the two newest; what two rooms hold alike is written once."""
         same = self._same()
         tensors = {
-            f"{room}/{name}": tensor.detach().to("cpu").contiguous().clone()
+            f"{room}/{name}": tensor
             for room in self._ROOMS
             if room not in same
             for name, tensor in getattr(self, room).items()
         }
         path = folder / f"epoch-{self.position.epoch:05d}-step-{self.position.step:07d}.safetensors"
         plain = self._plain() | {"same": same}
-        written = to_bytes(tensors, metadata={"resnetkit_state": json.dumps(plain, allow_nan=False)})
+        text = json.dumps(plain, allow_nan=False)
         try:
             with files.replacing(path) as temporary:
-                temporary.write_bytes(written)
+                write_safetensors(temporary, tensors, {"resnetkit_state": text})
         except OSError as error:
             why = f"cannot be written ({error.strerror or error})"
             raise ResourceError(f"{path}: {why}; the save before it is kept: free some space") from error
