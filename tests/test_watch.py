@@ -281,11 +281,31 @@ def test_pictures_dated_in_the_future_are_followed_too(tmp_path: Path, monkeypat
     os.utime(folder / "0000.png", (1e9, 1e9))
     slept: list[float] = []
     monkeypatch.setattr(sights.time, "sleep", slept.append)
-    found = sights.followed(str(folder))
+    found = sights.followed(str(folder), say=lambda line: None)
     assert next(found).picture.source.endswith("0000.png")
     assert not slept
     assert next(found).picture.source.endswith("0001.png")
     assert len(slept) == 1
+
+
+def test_a_followed_folder_into_which_nothing_comes_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, said, rounds = written(tmp_path / "camera", scenes(1, 8)), list[str](), list[float]()
+    os.utime(folder / "0000.png", (1e9, 1e9))
+    monkeypatch.setattr(sights, "_LONG_S", 0.0)
+
+    def wait(seconds: float) -> None:
+        rounds.append(seconds)
+        if len(rounds) in (3, 4):
+            written(folder, scenes(1, 8), first=len(rounds))
+            os.utime(folder / f"{len(rounds):04d}.png", (1e9, 1e9))
+
+    monkeypatch.setattr(sights.time, "sleep", wait)
+    found = sights.followed(str(folder), say=said.append)
+    assert [next(found).picture.source[-8:-4] for _ in range(3)] == ["0000", "0003", "0004"]
+    stalls, again = f"{folder}: it stalls, no picture for 0 min: waiting on", f"{folder}: pictures come again, after 0."
+    assert [line[: len(again)] if line.startswith(again) else line for line in said] == 2 * [stalls, again]
 
 
 def test_an_alarm_is_told_though_ctrl_c_comes_while_it_is_drawn(
@@ -311,7 +331,7 @@ def test_a_picture_that_is_written_anew_counts_again_and_a_folder_that_goes_ends
     monkeypatch.setattr(sights.time, "sleep", lambda seconds: None)
     for times in (1e9, 1.1e9):
         os.utime(folder / "0000.png", (times, times))
-    found = sights.followed(str(folder))
+    found = sights.followed(str(folder), say=lambda line: None)
     assert next(found).picture.source.endswith("0000.png")
     os.utime(folder / "0000.png", (1.2e9, 1.2e9))
     assert next(found).picture.source.endswith("0000.png")

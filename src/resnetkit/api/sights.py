@@ -26,12 +26,13 @@ from resnetkit.data.sources import open_pictures
 from resnetkit.errors import DataError, UsageError, problem_line
 from resnetkit.inference.given import Picture, pictures_of
 from resnetkit.inference.predictor import Predictor, Read
-from resnetkit.words import counted
+from resnetkit.words import counted, duration
 
 Order = Literal["name", "time"]
 # Frames of a video that was given as reference stay on one side of a division where they are nearer than that.
 _TOGETHER_S = 10.0
 _LOOK_AGAIN_S = 1.0
+_LONG_S = 600.0  # without a picture, and whoever follows a folder should know
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -165,13 +166,14 @@ def _of_dataset(pictures: Dataset, predictor: Predictor) -> Iterator[Found]:
     )  # fmt: skip
 
 
-def followed(folder: str) -> Iterator[Found]:
+def followed(folder: str, *, say: Callable[[str], None]) -> Iterator[Found]:
     """Yield the pictures that a folder has and gets, for ever, in the order in which they were written.
 
     One counts when nothing has been written to it for a second; of one that is dated in the future that is seen by
-    looking twice. One that is written anew counts again. Memory: two numbers for each name. Raises `DataError` where
-    the folder is there no more.
+    looking twice. One that is written anew counts again. Memory: two numbers for each name. Where none comes for ten
+    minutes, that is said once, and when they come again. Raises `DataError` where the folder is there no more.
     """
+    silence = _Silence(folder, say)
     taken, before = dict[int, int](), dict[str, tuple[float, int]]()
     while True:
         if not os.path.isdir(folder):
@@ -184,13 +186,35 @@ def followed(folder: str) -> Iterator[Found]:
                 pending[path] = written, size
                 continue
             taken[hash(path)] = hash((written, size))
+            silence.ends()
             try:
                 pictures = pictures_of([path])[0]
             except UsageError:  # it is gone already, or is no file
                 pictures = iter([_unread(path, DataError(f"{path}: cannot be read any more"))])
             yield from (Found(picture=one) for one in pictures)
         before = pending
+        silence.goes_on()
         time.sleep(_LOOK_AGAIN_S)
+
+
+class _Silence:
+    """The time in which no picture comes into a folder."""
+
+    def __init__(self, folder: str, say: Callable[[str], None]) -> None:
+        self._folder, self._say, self._since, self._told = folder, say, time.monotonic(), False
+
+    def goes_on(self) -> None:
+        """Say it once, where it is long."""
+        if not self._told and time.monotonic() - self._since >= _LONG_S:
+            self._told = True
+            self._say(f"{self._folder}: it stalls, no picture for {_LONG_S / 60:g} min: waiting on")
+
+    def ends(self) -> None:
+        """Begin anew with a picture, and say how long it was where it was said to be long."""
+        now = time.monotonic()
+        if self._told:
+            self._say(f"{self._folder}: pictures come again, after {duration(now - self._since)}")
+        self._since, self._told = now, False
 
 
 def _files(folder: str) -> Iterator[tuple[float, str, int]]:

@@ -123,7 +123,7 @@ def watch(
     engine = feature_engine(opened)
     predictor = Predictor(engine, classes=(), preprocess=opened.header.preprocess, name=opened.name)
     sights = Sights(predictor, thinned=thinned, order=order, threads=opened.runtime.threads, say=watcher.note)
-    found = followed(str(sources[0])) if follow else sights.pictures(sources)
+    found = followed(str(sources[0]), say=watcher.note) if follow else sights.pictures(sources)
     kept = reference_for(opened, engine, None if reference is None else str(reference), sights.of_reference)
     if save_reference is not None:
         kept.write(Path(save_reference))
