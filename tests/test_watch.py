@@ -345,6 +345,10 @@ def test_a_picture_that_is_written_anew_counts_again_and_a_folder_that_goes_ends
     with pytest.raises(DataError, match="cannot be read any more"):
         gone.open(1)
     assert next(found).picture.source.endswith("0003.png")
+    os.mkfifo(folder / "0004.png")
+    os.utime(folder / "0004.png", (1.3e9, 1.3e9))
+    with pytest.raises(DataError, match="0004.png: is neither a file nor a folder"):
+        next(found).picture.open(1)
     shutil.rmtree(folder)
     with pytest.raises(DataError, match="camera: the folder that is followed is there no more"):
         next(found)

@@ -1,14 +1,15 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files so that a reader never sees half of one, and opening those of others."""
 
 import contextlib
 import csv
 import errno
 import os
+import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from resnetkit.errors import UsageError
 
@@ -56,6 +57,14 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 `text` to `path` atomically; bytes of file names that are no UTF-8 are written as they are."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+def open_file(path: str) -> BinaryIO:
+    """Open a file to read its bytes; raises `OSError`, also for a pipe, a socket or a device, which may never answer."""
+    kind = os.stat(path).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise OSError(errno.EINVAL, "it is neither a file nor a folder", path)
+    return open(path, "rb")
 
 
 def hidden(path: str) -> UsageError | None:

@@ -175,6 +175,20 @@ def test_folders_that_cannot_be_listed_are_reported(tmp_path, monkeypatch):
     assert open_data(tmp_path).unreadable == ((f"{tmp_path}/b/locked", "Permission denied"),)
 
 
+def test_what_is_no_file_is_one_that_cannot_be_read_and_a_link_to_one_is_read(tmp_path):
+    write(tmp_path, "a/1.png", "b/2.png")
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    (tmp_path / "a" / "linked.png").symlink_to(tmp_path / "a" / "1.png")
+    (tmp_path / "all.csv").write_text("image_path\na/pipe.png\na/linked.png\n")
+    for data in (open_data(tmp_path), open_pictures(tmp_path), open_pictures(tmp_path / "all.csv")):
+        pipe, linked = (
+            next(one for one in data.items if one.source.endswith(name)) for name in ("pipe.png", "linked.png")
+        )
+        assert data.read(linked) == png(0)
+        with pytest.raises(DataError, match=r"pipe.png: cannot be read \(it is neither a file nor a folder\)"):
+            data.read(pipe)
+
+
 def test_file_names_that_are_no_utf8_are_shown_and_read(tmp_path):
     write(tmp_path, "a/1.png", "b/2.png")
     with open(os.fsencode(tmp_path) + b"/a/\xb0\xb3.png", "wb") as file:

@@ -1,5 +1,6 @@
 """Videos: each frame upright at its own time, and one clear line for what is none."""
 
+import os
 import resource
 import struct
 import time
@@ -200,15 +201,17 @@ def test_a_folder_of_frames_is_a_video(tmp_path: Path) -> None:
         Image.fromarray(pixels_of(number)).save(folder / f"frame{number}.png")
     (folder / "frame7.png").write_bytes(b"no picture")
     Image.fromarray(pixels_of(11, size=(128, 96))).save(folder / "frame11.png")
+    os.mkfifo(folder / "frame12.png")
     (folder / "notes.txt").write_text("of the drive")
     with open_video(str(folder), rate=10) as video:
         frames = list(video.frames())
-        assert [frame.number for frame in video.frames(Thinned(every=2), after=1)] == [2, 4]
-    assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
-    assert [bar(frame.image) if frame.image else None for frame in frames[:-1]] == [1, 2, None, 9, 10]
+        assert [frame.number for frame in video.frames(Thinned(every=2), after=1)] == [2, 4, 6]
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    assert [bar(frame.image) if frame.image else None for frame in frames[:-2]] == [1, 2, None, 9, 10]
     assert {frame.image.size for frame in frames if frame.image} == {(64, 48)}
     assert "frame7.png" in str(frames[2].error)
-    assert (video.about.frames, video.about.seconds, video.about.rate) == (6, 0.6, 10)
+    assert "neither a file nor a folder" in str(frames[-1].error)
+    assert (video.about.frames, video.about.seconds, video.about.rate) == (7, 0.7, 10)
     with pytest.raises(UsageError, match="time stamps of its own"):
         open_video(str(made(tmp_path / "a.mp4")), rate=10)
     (tmp_path / "none").mkdir()

@@ -189,8 +189,9 @@ def followed(folder: str, *, say: Callable[[str], None]) -> Iterator[Found]:
             silence.ends()
             try:
                 pictures = pictures_of([path])[0]
-            except UsageError:  # it is gone already, or is no file
-                pictures = iter([_unread(path, DataError(f"{path}: cannot be read any more"))])
+            except UsageError as error:  # it is gone already, or is no file
+                why = str(error) if os.path.exists(path) else f"{path}: cannot be read any more"
+                pictures = iter([_unread(path, DataError(why))])
             yield from (Found(picture=one) for one in pictures)
         before = pending
         silence.goes_on()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from pathlib import Path
 
 from PIL import Image
 
@@ -13,6 +12,7 @@ from resnetkit.data.opening import images
 from resnetkit.data.opening.failures import one_line
 from resnetkit.data.opening.video_frames import ALL, About, Frame, Thinned
 from resnetkit.errors import DataError, ResNetKitError, UsageError
+from resnetkit.files import open_file
 
 RATE = 25.0
 
@@ -74,17 +74,19 @@ class FrameFolder:
 
 def _pictures_in(source: str) -> list[str]:
     try:
-        names = [entry.name for entry in os.scandir(source) if entry.is_file() and not entry.name.startswith(".")]
+        names = [entry.name for entry in os.scandir(source) if not entry.name.startswith(".")]
     except OSError as error:
         raise UsageError(f"{one_line(source)}: {error.strerror}") from error
     known = [name for name in names if os.path.splitext(name)[1].lower() in images.IMAGE_SUFFIXES]
-    return [os.path.join(source, name) for name in sorted(known, key=natural_key)]
+    paths = [os.path.join(source, name) for name in sorted(known, key=natural_key)]
+    return [path for path in paths if not os.path.isdir(path)]
 
 
 def _read(path: str) -> Image.Image:
     shown = one_line(path)
     try:
-        data = Path(path).read_bytes()
+        with open_file(path) as file:
+            data = file.read()
     except OSError as error:
         raise DataError(f"{shown}: cannot be read ({error.strerror})") from error
     opened = images.decode(data, name=path)

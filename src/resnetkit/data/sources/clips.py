@@ -13,6 +13,7 @@ from resnetkit.data.opening.video import at, is_video, library, parted
 from resnetkit.data.sources import moments
 from resnetkit.data.sources.folders import Tree
 from resnetkit.errors import DataError, UsageError
+from resnetkit.files import open_file
 from resnetkit.words import counted
 
 Pictures = list[tuple[str, Item]]
@@ -95,7 +96,7 @@ def _is_program(tree: Tree, key: str) -> bool:
     if tree.inside_archive or not key.lower().endswith(".ts"):
         return False
     try:
-        with open(os.path.join(tree.source, key), "rb") as file:
+        with open_file(os.path.join(tree.source, key)) as file:
             packet = file.read(189)
     except OSError:
         return False

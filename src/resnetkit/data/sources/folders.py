@@ -13,6 +13,7 @@ from resnetkit.data.dataset import SPLITS, Item, Reader, Split
 from resnetkit.data.opening.images import IMAGE_SUFFIXES
 from resnetkit.data.sources.archives import Archive, open_archive
 from resnetkit.errors import DataError
+from resnetkit.files import open_file
 
 SPLIT_FOLDERS: dict[str, Split] = {
     "train": "train",
@@ -39,7 +40,7 @@ class FolderReader:
 
     def opened(self, key: str) -> BinaryIO:
         """Return the open file; raises `OSError`."""
-        return open(os.path.join(self._folder, key), "rb")
+        return open_file(os.path.join(self._folder, key))
 
     def start(self, key: str) -> bytes:
         """Return the first 132 bytes of a file, fewer where they cannot be read."""

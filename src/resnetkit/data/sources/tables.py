@@ -11,6 +11,7 @@ from resnetkit.data.opening.images import IMAGE_SUFFIXES
 from resnetkit.data.opening.video import parted
 from resnetkit.data.sources.folders import SPLIT_FOLDERS
 from resnetkit.errors import DataError, near_miss
+from resnetkit.files import open_file
 
 Cells = dict[str, str]
 
@@ -104,7 +105,7 @@ class ListedFiles:
     def read(self, key: str) -> bytes:
         """Return a file's bytes; raises `OSError`, or `DataError` that says what is there instead."""
         try:
-            with open(key, "rb") as file:
+            with open_file(key) as file:
                 return file.read()
         except FileNotFoundError:
             begins = (key, _without_suffix(key))

@@ -17,6 +17,7 @@ from resnetkit.data.sources.annotated.faults import Faults, Wrong
 from resnetkit.data.sources.folders import Tree
 from resnetkit.data.threads import ordered
 from resnetkit.errors import DataError, ResNetKitError
+from resnetkit.files import open_file
 from resnetkit.runtime import available_threads
 from resnetkit.words import counted
 
@@ -112,7 +113,7 @@ def _frame(tree: Tree, key: str) -> _Frame | str:
     name = tree.path(key)
     try:
         if not tree.inside_archive:
-            with open(os.path.join(tree.source, key), "rb") as file:
+            with open_file(os.path.join(tree.source, key)) as file:
                 beginning = file.read(_BEGINNING)
             if beginning.startswith(b"\xff\xd8\xff"):
                 try:
