@@ -170,7 +170,12 @@ def test_a_video_is_watched_by_its_time_and_a_picture_that_stands_still_is_told(
     )  # fmt: skip
     assert found.copies >= 45
     still, drift = found.alarms[:2]
-    assert [alarm.kind for alarm in found.alarms].count("still") == 1
+    kinds = [alarm.kind for alarm in found.alarms]
+    assert kinds.count("still") == 1
+    assert found.words == (
+        f"{len(kinds)} alarms (still 1, drift {len(kinds) - 1}) in 80 pictures, among them {found.copies} copies of "
+        "their neighbours"
+    )
     assert (still.kind, still.since.time, still.pictures) == ("still", pytest.approx(5, abs=0.3), 15)
     assert still.at.time == pytest.approx(still.since.time + 3, abs=0.01)  # type: ignore[operator]
     assert ", for 3.0 s, 15 copies in a row" in still.words
@@ -230,6 +235,17 @@ def test_wrong_usage_is_one_line(
     code, _, err = resnetkit("watch", kept / "today" / "0000.png", "--model", finished.folder.path, *more)
     assert (code, says in err) == (3 if "--reference" in more else 2, True)
     assert len(err.splitlines()) <= 2
+
+
+def test_options_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
+    for options, says in (
+        ({"follow": True, "order": "time"}, "--order: --follow takes pictures as they come"),
+        ({"follow": True, "every": "5"}, "--every: is for videos and streams, and none is named"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            rk.watch(tmp_path, model="resnet20.cifar10", **options)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="--order: only videos are named"):
+        rk.watch("rtsp://camera/1", model="resnet20.cifar10", order="time")
 
 
 def test_a_model_without_a_reference_says_how_to_get_one(resnetkit: Callable[..., Output], kept: Path) -> None:
@@ -347,7 +363,7 @@ def test_a_picture_that_is_written_anew_counts_again_and_a_folder_that_goes_ends
     assert next(found).picture.source.endswith("0003.png")
     os.mkfifo(folder / "0004.png")
     os.utime(folder / "0004.png", (1.3e9, 1.3e9))
-    with pytest.raises(DataError, match="0004.png: is neither a file nor a folder"):
+    with pytest.raises(DataError, match=r"0004\.png: is neither a file nor a folder"):
         next(found).picture.open(1)
     shutil.rmtree(folder)
     with pytest.raises(DataError, match="camera: the folder that is followed is there no more"):
@@ -364,7 +380,7 @@ def test_a_report_that_takes_no_more_is_said_and_the_alarm_stays(
     dark = written(tmp_path / "dark", scenes(60, 2, changed=True))
     ask = ("--model", finished.folder.path, "--reference", kept / "usual.npz", "--threads", 1)
     code, out, err = resnetkit("watch", dark, *ask, "--report", tmp_path / "report")
-    assert (code, "1 alarm" in out) == (8, True)
+    assert (code, "1 alarm (drift 1) in " in out) == (8, True)
     assert "No space left on device: nothing more is written to it" in " ".join(err.split())
     assert resnetkit("watch", dark, *ask, "--call", "'")[0] == 2
 

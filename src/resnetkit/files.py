@@ -60,7 +60,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def open_file(path: str) -> BinaryIO:
-    """Open a file to read its bytes; raises `OSError`, also for a pipe, a socket or a device, which may never answer."""
+    """Open a file to read its bytes; raises `OSError`, also for pipes, sockets and devices, which may never answer."""
     kind = os.stat(path).st_mode
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         raise OSError(errno.EINVAL, "it is neither a file nor a folder", path)

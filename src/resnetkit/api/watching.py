@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ from resnetkit.inference.video.looking import every as thinned_by
 from resnetkit.runtime import Precision
 from resnetkit.watcher import Watcher
 from resnetkit.words import counted
+
+_EVERY = "1s"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,19 +59,35 @@ class Watched:
     @property
     def words(self) -> str:
         """Say it: the alarms, or why there is none."""
-        left = [f"{self.copies:,} {'copy' if self.copies == 1 else 'copies'} of their neighbours"] * bool(self.copies)
+        if self.alarms:
+            return self._told
+        left = [self._copies] * bool(self.copies)
         left += [f"{self.unreadable:,} that cannot be read"] * bool(self.unreadable)
         besides = f" (and {' and '.join(left)}, which do not count)" if left else ""
         known = f", {self.known:,} of them in the reference itself" if self.known else ""
         seen = f"{counted(self.counted, 'picture')}{known}{besides}{', then interrupted' * bool(self.signal)}"
-        if self.alarms:
-            return f"{counted(len(self.alarms), 'alarm')} in {seen}"
         if self.counted < ENOUGH:
             return f"{seen}: too few to say anything, from {ENOUGH} on a plain change of all of them is seen"
         return (
             f"no alarm: {seen}, like the reference of {self.reference}, as far as can be seen; "
             f"the chart stands at {self.level / self.limit:.0%} of its limit"
         )
+
+    @property
+    def _copies(self) -> str:
+        return f"{self.copies:,} {'copy' if self.copies == 1 else 'copies'} of their neighbours"
+
+    @property
+    def _told(self) -> str:
+        """Say how many alarms of which kind there are, in how many pictures: all of them, as alarms number them."""
+        kinds = Counter(alarm.kind for alarm in self.alarms)
+        told = f"{counted(len(self.alarms), 'alarm')} ({', '.join(f'{kind} {kinds[kind]:,}' for kind in kinds)})"
+        among = [self._copies] * bool(self.copies)
+        among += [f"{self.known:,} in the reference itself"] * bool(self.known)
+        among += [f"{self.unreadable:,} that cannot be read"] * bool(self.unreadable)
+        seen = counted(self.counted + self.copies + self.unreadable, "picture")
+        of_them = f", among them {' and '.join(among)}" * bool(among)
+        return f"{told} in {seen}{of_them}{', then interrupted' * bool(self.signal)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -91,8 +110,8 @@ def watch(
     save_reference: str | Path | None = None,
     false_alarm_every: int = 10_000,
     still: str = "10m",
-    every: str = "1s",
-    order: Order = "name",
+    every: str | None = None,
+    order: Order | None = None,
     follow: bool = False,
     keep_watching: bool = False,
     report: str | Path | None = None,
@@ -103,11 +122,11 @@ def watch(
 ) -> Watched:
     """Hold pictures against the reference of a model, one after the other, until they are no longer like it.
 
-    `sources` are pictures as `predict` takes them, in the `order` of their names or of the time at which they were
-    written, and videos, streams and cameras, of which one frame in `every`
-    is looked at, see `looking.every`. With `follow` they are one
-    folder, whose new pictures are watched as they come. What is nearly the picture that counted last is a copy and does
-    not count; copies in a row are an alarm of their own kind after `still`: `600` of them, `10m`, or `none`.
+    `sources` are pictures as `predict` takes them, in the `order` of their names, or with `time` of the time at which
+    they were written, and videos, streams and cameras, of which one frame in `every` is looked at, see `looking.every`;
+    `1s` where it is not said. With `follow` they are one folder, whose new pictures are watched as they come. What
+    is nearly the picture that counted last is a copy and does not count; copies in a row are an alarm of their own kind
+    after `still`: `600` of them, `10m`, or `none`.
     `reference` is a file `reference.npz` or pictures that the model did not learn from; without it the file beside the
     model. `save_reference` keeps it. An alarm of drift is false once in `false_alarm_every` pictures like the
     reference, or less often; an alarm ends the watch, or with `keep_watching` it goes on. Pictures of an alarm go to
@@ -117,12 +136,12 @@ def watch(
     """
     watcher = watcher or Watcher()
     check_every(false_alarm_every)
-    thinned, longest = thinned_by(every), still_asked(still)
-    _check(sources, follow=follow, order=order, report=report, save=save_reference)
+    thinned, longest = thinned_by(every or _EVERY), still_asked(still)
+    _check(sources, follow=follow, order=order, every=every, reference=reference, report=report, save=save_reference)
     opened = model if isinstance(model, Model) else _load(model, device, threads, watcher)
     engine = feature_engine(opened)
     predictor = Predictor(engine, classes=(), preprocess=opened.header.preprocess, name=opened.name)
-    sights = Sights(predictor, thinned=thinned, order=order, threads=opened.runtime.threads, say=watcher.note)
+    sights = Sights(predictor, thinned=thinned, order=order or "name", threads=opened.runtime.threads, say=watcher.note)
     found = followed(str(sources[0]), say=watcher.note) if follow else sights.pictures(sources)
     kept = reference_for(opened, engine, None if reference is None else str(reference), sights.of_reference)
     if save_reference is not None:
@@ -212,14 +231,21 @@ class _Watch:
 
 
 def _check(
-    sources: Sequence[str | Path], *, follow: bool, order: str, report: str | Path | None, save: str | Path | None
-) -> None:
+    sources: Sequence[str | Path], *, follow: bool, order: str | None, every: str | None, reference: str | Path | None,
+    report: str | Path | None, save: str | Path | None,
+) -> None:  # fmt: skip
     if not sources:
         raise UsageError("watch needs a SOURCE: pictures, a folder, a video or a stream")
-    if order not in ("name", "time"):
+    if order not in (None, "name", "time"):
         raise UsageError(f"unknown order {order!r}: choose name, time")
     if follow and (len(sources) != 1 or not Path(sources[0]).is_dir()):
         raise UsageError("--follow watches one folder: name it alone")
+    videos = [is_video(str(source)) for source in sources]
+    if every is not None and not any(videos) and not (reference is not None and is_video(str(reference))):
+        raise UsageError("--every: is for videos and streams, and none is named; leave it out")
+    if order is not None and (follow or all(videos)):
+        why = "--follow takes pictures as they come" if follow else "only videos are named, which have their own"
+        raise UsageError(f"--order: {why}; leave it out")
     for source in map(str, sources):
         if is_video(source) and not is_stream(source) and not Path(source).exists():
             raise missing(source)

@@ -43,12 +43,12 @@ _STDERR = 2  # where its output goes: ours may be JSON
     help="How long one picture may stand still: 600 copies in a row (600), or ten minutes (10m).",
 )  # fmt: skip
 @click.option(
-    "--every", metavar="N|SECONDS", default="1s", show_default=True,
-    help="Of videos and streams: every fifth frame (5), or one in half a second (0.5s).",
+    "--every", metavar="N|SECONDS",
+    help="Of videos and streams: every fifth frame (5), or one in half a second (0.5s); default 1s.",
 )  # fmt: skip
 @click.option(
-    "--order", type=click.Choice(["name", "time"]), default="name", show_default=True,
-    help="Of pictures: by name, or by when they were written.",
+    "--order", type=click.Choice(["name", "time"]),
+    help="Of pictures: by name (the default), or by when they were written.",
 )  # fmt: skip
 @click.option("--follow", is_flag=True, help="SOURCE is a folder: watch what comes into it, until Ctrl-C.")
 @click.option("--keep-watching", is_flag=True, help="Begin anew after an alarm instead of ending.")
