@@ -63,17 +63,14 @@ def taken(tree: Tree, found: Pictures) -> tuple[Pictures, Pictures]:
 
 
 def said(items: Iterable[Item]) -> list[str]:
-    """Say how many frames of how many videos are among pictures, and how many are none."""
+    """Say how many frames of how many videos are among pictures; what cannot be read is told where it is read."""
     sources = [item.source for item in items]
     of_frames = [found[0] for source in sources if (found := parted(source)) is not None]
-    unread = sum(map(is_video, sources))
-    if not of_frames and not unread:
+    if not of_frames:
         return []
-    pictures = len(sources) - len(of_frames) - unread
-    more = [f"beside them {counted(pictures, 'picture')}"] * bool(pictures)
-    more += [f"{counted(unread, 'video')} cannot be read"] * bool(unread)
-    frames = f"{counted(len(set(of_frames)), 'video')}: {moments.words(len(of_frames))}"
-    return ["; ".join([frames, *more])]
+    pictures = len(sources) - len(of_frames) - sum(map(is_video, sources))
+    beside = f"; beside them {counted(pictures, 'picture')}" * bool(pictures)
+    return [f"{counted(len(set(of_frames)), 'video')}: {moments.words(len(of_frames))}{beside}"]
 
 
 def nobody_says(video: str, *, folder: str | None = None) -> str:
