@@ -121,6 +121,35 @@ def test_pictures_beside_videos_count_too_and_one_of_the_same_name_stays_with_it
     assert (groups["ant/1.jpg"], groups["ant/2.jpg"]) == ("ant/1.mp4", "None")
 
 
+def test_the_side_of_a_group_does_not_depend_on_how_the_data_are_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in range(20):
+        folder = tmp_path / "drives" / "ab"[number % 2] / f"d{number}"
+        folder.mkdir(parents=True)
+        Image.fromarray(noise(number)).save(folder / "1.png")
+    rows = [f"{path.relative_to('drives')},{path.parts[1]}" for path in sorted(Path("drives").rglob("*.png"))]
+    Path("drives", "list.csv").write_text("\n".join(["image_path,label", *rows]))
+
+    def held_out(*data: object, folds: int = 0) -> object:
+        found = prepare(
+            open_data(*data, group_by="folder"), preprocess=SMALL, threads=1, folds=folds, holds_out=not folds
+        )
+        if found.folds is not None:
+            return found.folds.numbers.tolist()
+        return {str(Path(item.source).resolve()) for item in found.parts["val"].items}
+
+    whole = [tmp_path / "drives", "drives", "./drives/"]
+    sides = [held_out(data) for data in whole] + [held_out(Path(data, "list.csv")) for data in whole[:2]]
+    assert all(one == sides[0] for one in sides[1:])
+    assert len({str(held_out(data, folds=2)) for data in whole}) == 1
+    classes = [
+        held_out(*(f"{root}{name}" for name in "ab")) for root in ("drives/", "./drives/", f"{tmp_path}/drives/")
+    ]
+    assert classes[0] == classes[1] == classes[2]
+
+
 def test_a_video_that_cannot_be_read_is_a_bad_picture(gestures: Path, tmp_path: Path) -> None:
     (tmp_path / "wave").symlink_to(gestures / "wave")
     (tmp_path / "point").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
@@ -102,15 +103,15 @@ class Dataset:
 
     `classes` are Unicode NFC, in natural order. `ignored` are files that are no pictures, `outside` pictures that lie
     in no class folder, `empty` class folders without pictures, `unreadable` folders (name, reason) that could not be
-    listed, `notes` sentences that a person should read, `roots` the folders given, `limit` how many pictures of each
-    part were taken at most. Where `several`, a picture may have no label, one or several, else each has one; where it
-    `unites`, files of one content are one picture with the labels of all. `columns` are labels that a list has a column
-    for: of others it says nothing. `objects`: whether these are marked, by `boxes` or by `masks`; such pictures have
-    `several` labels. `page`: which one of files of several is read; `frames`: whether frames of files are pictures of
-    their own (`data.frames`). `faults` are what was left out of annotations. `dicom`: how many are DICOM files, whose
-    tags were read. `hidden`: where sources are numbers. `tells` says of a text whether identifying tags of DICOM files
-    say it, None without such files. `origins` tells for each source, also those `outside`, who reads it, under which
-    key.
+    listed, `notes` sentences that a person should read, `roots` the folders given, `bases` what paths begin with that
+    says where the data lie and not what they are, `limit` how many pictures of each part were taken at most. Where
+    `several`, a picture may have no label, one or several, else each has one; where it `unites`, files of one content
+    are one picture with the labels of all. `columns` are labels that a list has a column for: of others it says
+    nothing. `objects`: whether these are marked, by `boxes` or by `masks`; such pictures have `several` labels. `page`:
+    which one of files of several is read; `frames`: whether frames of files are pictures of their own (`data.frames`).
+    `faults` are what was left out of annotations. `dicom`: how many are DICOM files, whose tags were read. `hidden`:
+    where sources are numbers. `tells` says of a text whether identifying tags of DICOM files say it, None without such
+    files. `origins` tells for each source, also those `outside`, who reads it, under which key.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Dataset:
     unreadable: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     roots: tuple[str, ...] = field(default=(), repr=False)
+    bases: tuple[str, ...] = field(default=(), repr=False)
     limit: int | None = None
     several: bool = False
     objects: Marked = "none"
@@ -153,6 +155,16 @@ class Dataset:
     def open(self, item: Item) -> images.Opened:
         """Return the decoded picture; raises `DataError` naming the source."""
         return decoded(self.read(item), name=item.source)
+
+    def below(self, path: str) -> str:
+        """Return a path, or the name of a group that is one, as it is wherever the data lie and however that is typed.
+
+        Other names come back as they are.
+        """
+        for base in sorted(self.bases, key=len, reverse=True):
+            if base and path.startswith(base) and path[len(base) : len(base) + 1] in ("", "/", os.sep, ":"):
+                return path[len(base) :].replace(os.sep, "/").lstrip("/") or "."
+        return path
 
     def shown(self, path: str) -> str:
         """Return a path as it may be told: as it is, or that it is not told where files are named by number."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,16 +57,17 @@ class Folds:
 def fold_of(
     items: Sequence[Item], surveyed: Survey, alike: Sequence[tuple[Item, Item]], *, count: int,
     rows: Mapping[str, int] | None, seed: int, trained: Collection[str], several: bool = False,
+    below: Callable[[str], str] = str,
 ) -> dict[str, int]:  # fmt: skip
     """Return source -> fold of training pictures, which may have `several` labels: as `rows` of a run say, or drawn.
 
-    Raises what `splits.into_folds` does.
+    `below` as `splits.hold_out` takes it. Raises what `splits.into_folds` does.
     """
     if rows is None:
         digests = [surveyed.digests[item.source] for item in items]
         pairs = [(surveyed.digests[one.source], surveyed.digests[two.source]) for one, two in alike]
         numbers = splits.into_folds(
-            items, digests, count=count, seed=seed, alike=pairs, trained=trained, several=several
+            items, digests, count=count, seed=seed, alike=pairs, trained=trained, several=several, below=below
         )  # fmt: skip
     else:
         numbers = [number or 0 for number in splits.found_in(items, rows)]

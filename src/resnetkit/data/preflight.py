@@ -59,7 +59,7 @@ def prepare_training(
     if division.folds and "train" in by_part:
         numbered = fold_of(
             by_part["train"], surveyed, alike.pairs, count=division.folds, rows=division.fold_rows, seed=division.seed,
-            trained=trained, several=chosen.several,
+            trained=trained, several=chosen.several, below=chosen.below,
         )  # fmt: skip
     again: dict[Split, list[Item]] = {"val": by_part["train"]} if numbered and whole_short_side else {}
     found = _decoded(
@@ -244,10 +244,12 @@ def _divided(
         pairs = [(surveyed.digests[one.source], surveyed.digests[two.source]) for one, two in alike]
         items = splits.hold_out(
             items, digests, share=share, seed=division.seed, alike=pairs, trained=division.trained,
-            several=dataset.several,
+            several=dataset.several, below=dataset.below,
         )  # fmt: skip
         if division.selects:
-            items = splits.halve(items, digests, seed=division.seed, alike=pairs, several=dataset.several)
+            items = splits.halve(
+                items, digests, seed=division.seed, alike=pairs, several=dataset.several, below=dataset.below
+            )
     by_part = {part: [item for item in items if item.split == part] for part in division.parts}
     return {part: members for part, members in by_part.items() if members}
 

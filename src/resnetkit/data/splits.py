@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
@@ -45,7 +45,7 @@ def digest(data: bytes | np.ndarray) -> str:
 
 def hold_out(
     items: Sequence[Item], digests: Sequence[str], *, share: float, seed: int, alike: Iterable[tuple[str, str]] = (),
-    trained: Collection[str] = (), several: bool = False,
+    trained: Collection[str] = (), several: bool = False, below: Callable[[str], str] = str,
 ) -> tuple[Item, ...]:  # fmt: skip
     """Divide the training part into train and val; items of other parts stay as they are.
 
@@ -62,7 +62,8 @@ def hold_out(
     its pictures as nearly as that goes, and has units on both sides where it has two or more; one with a single unit
     trains. Rare labels need that; the cost is what hashes give: here, where a photo goes depends on the others.
 
-    Data that has a val part already comes back with its unassigned items in train. `digests` belong to `items`.
+    Data that has a val part already comes back with its unassigned items in train. `digests` belong to `items`;
+    `below`: what a group is called wherever the data lie.
     """
     if not 0 < share < 1:
         raise UsageError(f"the share to hold out must lie between 0 and 1, not {share}")
@@ -70,7 +71,7 @@ def hold_out(
     if any(item.split == "val" for item in items):
         return tuple(replace(item, split=item.split or "train") for item in items)
     part = [index for index, item in enumerate(items) if item.split in (None, "train")]
-    units = units_of(items, digests, part, alike, trained=set(trained), seed=seed)
+    units = units_of(items, digests, part, alike, trained=set(trained), seed=seed, below=below)
     if several and not _share_of_free(units, share)[1]:
         _hold_out_stratified(units, share)
     else:
@@ -85,7 +86,7 @@ def hold_out(
 
 def halve(
     items: Sequence[Item], digests: Sequence[str], *, seed: int, alike: Iterable[tuple[str, str]] = (),
-    several: bool = False,
+    several: bool = False, below: Callable[[str], str] = str,
 ) -> tuple[Item, ...]:  # fmt: skip
     """Divide the val part as `hold_out` does train: half of it stays, to select, half becomes test, to score.
 
@@ -97,7 +98,7 @@ def halve(
     part = [replace(items[index], split=None) for index in held_out]
     # A seed that no person can ask for: these heights shall not be those that decided what is held out.
     own = [digests[index] for index in held_out]
-    divided = hold_out(part, own, share=0.5, seed=-1 - seed, alike=alike, several=several)
+    divided = hold_out(part, own, share=0.5, seed=-1 - seed, alike=alike, several=several, below=below)
     half: dict[int, Split] = {
         index: "test" if item.split == "val" else "val" for index, item in zip(held_out, divided, strict=True)
     }
@@ -106,7 +107,7 @@ def halve(
 
 def into_folds(
     items: Sequence[Item], digests: Sequence[str], *, count: int, seed: int, alike: Iterable[tuple[str, str]] = (),
-    trained: Collection[str] = (), several: bool = False,
+    trained: Collection[str] = (), several: bool = False, below: Callable[[str], str] = str,
 ) -> list[int]:  # fmt: skip
     """Return of each item the fold that holds it out, 1 to `count`; 0 for one that always trains or is no part of it.
 
@@ -121,7 +122,7 @@ def into_folds(
     where there are fewer units than folds.
     """
     part = [index for index, item in enumerate(items) if item.split in (None, "train")]
-    units = units_of(items, digests, part, alike, trained=set(trained), seed=seed)
+    units = units_of(items, digests, part, alike, trained=set(trained), seed=seed, below=below)
     if several:
         return _stratified_folds(units, count, len(items))
     _check_folds(units, count)

@@ -27,16 +27,19 @@ class Unit:
 
 def units_of(
     items: Sequence[Item], digests: Sequence[str], part: Sequence[int], alike: Iterable[tuple[str, str]], *,
-    trained: Collection[str], seed: int,
+    trained: Collection[str], seed: int, below: Callable[[str], str] = str,
 ) -> list[Unit]:  # fmt: skip
-    """Return the units of the items at the positions `part`; `alike` are pairs of digests, `trained` sources."""
+    """Return the units of the items at the positions `part`; `alike` are pairs of digests, `trained` sources.
+
+    `below`: what a group is called wherever the data lie (`Dataset.below`): that decides its height.
+    """
     root = _joined(items, digests, part, alike)
     members: dict[str, list[int]] = defaultdict(list)
     for index in part:
         members[root(f"content {digests[index]}")].append(index)
     units = []
     for indices in members.values():
-        groups = sorted({str(items[index].group) for index in indices if items[index].group is not None})
+        groups = sorted(map(below, {str(items[index].group) for index in indices if items[index].group is not None}))
         key = f"group {groups[0]}" if groups else f"content {min(digests[index] for index in indices)}"
         labels = Counter(label for index in indices for label in items[index].labels or ())
         free = all(items[index].source not in trained for index in indices)

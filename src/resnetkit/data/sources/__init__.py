@@ -130,7 +130,7 @@ def open_data(
         collected = _collect(sources, group_by, asking, faulty)
     else:
         sources, collected = [arrays.GIVEN], _given(*given, asking)
-    found = collected.dataset(_name(sources), names=())
+    found = replace(collected.dataset(_name(sources), names=()), bases=arranging.bases(sources, collected.roots))
     found = by_number.named(found, sources, group_by, columns=_columns(sources) if group_by else ())
     items, notes = found.items, list(found.notes)
     if rename:
@@ -145,8 +145,7 @@ def open_data(
         names, more = arranging.with_objects(names, items)
         notes += more
     if limit is not None:
-        root = sources[0] if _is_tree(sources[0]) or not found.roots else found.roots[0]
-        items, note = arranging.limited(items, limit, names, root=root, several=collected.several)
+        items, note = arranging.limited(items, limit, names, below=found.below, several=collected.several)
         notes += note
     if marked:
         notes.insert(0, annotated.counted_objects(items, collected.objects))
