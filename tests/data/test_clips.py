@@ -246,6 +246,18 @@ def test_check_lists_copies_between_videos_and_not_inside_one(tmp_path: Path) ->
     assert {Path(source.partition("#")[0]).name for source in found.sources} == {"0.avi", "again.avi"}
 
 
+def test_a_video_under_another_name_is_one_finding_with_the_count(tmp_path: Path) -> None:
+    for name, shown in {"ant": 0, "bee": 8}.items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        frames = [noise(shown + number // 5) for number in range(20)]
+        made(tmp_path / "data" / name / "a.avi", frames, rate=5, codec="mjpeg", colours="yuvj420p")
+    os.link(tmp_path / "data" / "ant" / "a.avi", tmp_path / "data" / "ant" / "again.avi")
+    found = rk.check(str(tmp_path / "data"), weights="none", clean_list=tmp_path / "clean.csv")
+    (copies,) = found.of_kind("identical")
+    assert copies.why == "4 pairs of frames of these 2 videos; the first: 2 files with the same picture"
+    assert len(found.left_out) == 4
+
+
 @pytest.fixture(scope="module")
 def of_frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes of three folders of six frames each, and the same pictures in folders by chance."""

@@ -16,6 +16,7 @@ from resnetkit.checking.forecast import ONE_CLASS, Forecast, forecast
 from resnetkit.checking.pictures import Look
 from resnetkit.checking.result import KINDS, Check, Finding
 from resnetkit.checking.shortcuts import BORDER_SHARE, Shortcuts, shortcuts
+from resnetkit.checking.videos import between, united, wholes_of
 from resnetkit.data import findings as of_the_set
 from resnetkit.data import preflight
 from resnetkit.data.copies import open_to_compare, sequences
@@ -24,17 +25,14 @@ from resnetkit.data.copies.resaved import resaved_pairs
 from resnetkit.data.dataset import SPLITS, Dataset, Item
 from resnetkit.data.groups import apart
 from resnetkit.data.sources.columns import Wanted
-from resnetkit.data.sources.grouping import video_of
 from resnetkit.data.threads import ordered
 from resnetkit.errors import DataError, ResNetKitError
 from resnetkit.watcher import Progress, Watcher
-from resnetkit.words import counted
 
 _LEAST_TO_COMPARE = 20  # pictures, to say what is unusual among them
 _MUCH_SMALLER = 4  # times smaller than the middle one
 _MUCH_LONGER = 4.0  # sides
 _MUCH_BLURRED = 3.5  # robust standard deviations below the middle one (Iglewicz and Hoaglin 1993)
-_NEIGHBOURS = ("identical", "near", "doubtful")  # what frames of one video are to each other, and no surprise
 _IMBALANCE = 10  # times fewer than the largest class
 
 Opener = Callable[[int], Backbone]
@@ -66,7 +64,8 @@ def check(
     found += [*_identical(items, looks), *_near(items, certain, alike), *_groups_apart(items)]
     marked, said = objects.findings(items, [one.size for one in looks])
     clips = _clips(items, looks)
-    found, more = _between_clips(found, clips)
+    wholes = wholes_of(items, clips)
+    found, more = between(found, wholes)
     notes += (*sequences.said(clips), *more)
     found += [*_faults(dataset), *(marked if dataset.objects != "none" else _small_classes(items, readable))]
     notes += said
@@ -86,7 +85,7 @@ def check(
         name=dataset.name, items=items, report=_report(dataset, items, looks, certain), findings=tuple(found),
         notes=notes, groups=groups, forecast=told, shortcuts=cut,
     )  # fmt: skip
-    return replace(checked, left_out=left_out(checked))
+    return replace(checked, findings=tuple(united(found, wholes)), left_out=left_out(checked))
 
 
 def _by_class(
@@ -254,20 +253,6 @@ def _near(items: Sequence[Item], certain: Pairs, alike: Sequence[NearCopy]) -> I
             where = "in two parts; " if both[0].split != both[1].split else ""
             why = f"{where}{'mirrored; ' if one.mirrored else ''}details {one.similarity:.0%} alike"
             yield Finding.of("doubtful", both, why, one.similarity)
-
-
-def _between_clips(found: Sequence[Finding], clips: Sequence[Sequence[Item]]) -> tuple[list[Finding], tuple[str, ...]]:
-    """Return the findings without copies inside one video or clip, which stay together anyway, and their number."""
-    clip_of = {item.source: f"clip {number}" for number, members in enumerate(clips) for item in members}
-
-    def is_between(finding: Finding) -> bool:
-        wholes = {clip_of.get(source) or video_of(source) for source in finding.sources}
-        return len(wholes) > 1 or None in wholes
-
-    kept = [one for one in found if one.kind not in _NEIGHBOURS or is_between(one)]
-    gone = len(found) - len(kept)
-    note = f"not listed: {counted(gone, 'finding')} of copies inside one video or clip, whose frames stay together"
-    return kept, (note,) if gone else ()
 
 
 def _groups_apart(items: Sequence[Item]) -> Iterator[Finding]:
