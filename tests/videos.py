@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-Serve = Callable[[Any, int], None]
+Serve = Callable[[Any, int], object]
 
 
 def pixels_of(number: int, *, size: tuple[int, int] = (64, 48)) -> np.ndarray:
@@ -116,6 +116,21 @@ def served(serve: Serve) -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def giving(data: bytes, *, times: int = 1000, then: Serve = lambda handler, request: None) -> Serve:
+    """Return what gives a stream to so many requests and does something `then`, and says 503 to others."""
+
+    def serve(handler: Any, request: int) -> None:
+        if request >= times:
+            handler.send_error(503)
+            return
+        head(handler)
+        handler.wfile.write(data)
+        handler.wfile.flush()
+        then(handler, request)
+
+    return serve
 
 
 def head(handler: Any, *, length: int | None = None) -> None:

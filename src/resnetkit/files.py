@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import errno
+import glob
 import os
 import stat
 import tempfile
@@ -18,13 +19,16 @@ from resnetkit.errors import UsageError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success it is flushed to disk and takes its name.
 
-    Temporary file, flush, fsync, rename, fsync of the folder. When the block raises, `path` is as it was.
+    Temporary file, flush, fsync, rename, fsync of the folder. When the block raises, `path` is as it was; where the
+    process is killed, the temporary file stays (`left_behind`).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
     temporary = Path(name)
     try:
+        hold(handle)
+        if os.name == "nt":
+            os.close(handle)
         yield temporary
         with open(temporary, "rb+") as written:
             os.fsync(written.fileno())
@@ -32,7 +36,44 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+        if os.name != "nt":
+            os.close(handle)
     sync_folder(path.parent)
+
+
+def left_behind(path: Path) -> list[Path]:
+    """Return the temporary files that killed processes left of `path`: those of `replacing` that no process holds."""
+    found = path.parent.glob(f".{glob.escape(path.name[:80])}.????????.tmp")
+    return sorted(left for left in found if left.is_file() and not in_use(left))
+
+
+def hold(handle: int) -> None:
+    """Mark an open file as used by this process until the last copy of its handle is closed."""
+    with contextlib.suppress(ImportError, OSError):  # some network disks know no locks, Windows keeps open files anyway
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def in_use(path: Path) -> bool:
+    """Tell whether a running process holds the file."""
+    try:
+        import fcntl
+    except ImportError:
+        return False  # Windows refuses to remove open files
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
 
 
 def umask() -> int:

@@ -14,11 +14,12 @@ from resnetkit.api.sights import Sights
 from resnetkit.cli import main
 from resnetkit.data.opening.video import Thinned, Video, open_video
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.files import hold, left_behind, replacing
 from resnetkit.models import checkpoint
 from resnetkit.models.checkpoint import Header
 from resnetkit.models.resnet import ResNet
 from tests.models.test_resnet import KINDS, randomised
-from tests.videos import head, made, served
+from tests.videos import giving, made, served
 
 pytest.importorskip("av", reason="videos need PyAV")
 MADE = (
@@ -60,16 +61,13 @@ def test_a_signal_ends_a_stream_and_all_is_made_of_what_came(
 ) -> None:
     over = threading.Event()
 
-    def serve(handler: Any, request: int) -> None:
-        head(handler)
-        handler.wfile.write(stream)
-        handler.wfile.flush()
+    def end(handler: Any, request: int) -> None:
         over.wait(1)
         os.kill(os.getpid(), number)
         over.wait(10)
 
     before = signal.getsignal(signal.SIGINT)
-    with served(serve) as address:
+    with served(giving(stream, then=end)) as address:
         found = predict(address, "--every", "3s", *(MADE if code == 130 else MADE[:2]))
         over.set()
     assert found[0] == code
@@ -91,20 +89,28 @@ def test_rows_of_a_stream_that_is_given_up_are_written(
     predict: Callable[..., tuple[int, str]], stream: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(open_video.__kwdefaults__, "patience", 0.5)
-
-    def serve(handler: Any, request: int) -> None:
-        if request:
-            handler.send_error(503)
-            return
-        head(handler)
-        handler.wfile.write(stream)
-
-    with served(serve) as address:
+    left, living = (Path(f".rows.csv.{name}.tmp") for name in ("k1ll3d_1", "l1v1ng_1"))
+    for path in (left, living):
+        path.write_text("source,frame\na,1\na,2\n")
+    with served(giving(stream, times=1)) as address, open(living) as file:
+        hold(file.fileno())
         code, said = predict(address, "--every", "3s", "--output", "rows.csv")
     assert code == 7
     assert "given up" in said.splitlines()[-1]
     assert "secret" not in said
     assert len(rows_of("rows.csv")) == 2
+    assert f"rows.csv: a command that was killed left 2 rows in {left}: look at it, or take it away" in said
+    assert str(living) not in said
+    assert left.exists()
+    assert living.exists()
+
+
+def test_what_a_living_process_writes_is_not_left_behind(tmp_path: Path) -> None:
+    path, killed = tmp_path / "rows.csv", tmp_path / ".rows.csv.k1ll3d_1.tmp"
+    with replacing(path) as temporary:
+        killed.write_text(temporary.read_text())
+        assert left_behind(path) == [killed]
+    assert path.exists()
 
 
 def test_of_a_stream_that_is_not_there_nothing_is_written(predict: Callable[..., tuple[int, str]]) -> None:
@@ -115,12 +121,8 @@ def test_of_a_stream_that_is_not_there_nothing_is_written(predict: Callable[...,
 
 
 def test_a_watch_keeps_no_password_either(stream: bytes) -> None:
-    def serve(handler: Any, request: int) -> None:
-        head(handler)
-        handler.wfile.write(stream)
-
     looking = Sights(None, thinned=Thinned(), order="name", threads=1, say=lambda line: None)  # type: ignore[arg-type]
-    with served(serve) as address:
+    with served(giving(stream)) as address:
         one = next(looking.pictures([address]))
     assert one.picture.source.startswith(f"{address.replace('someone:secret@', '')}#")
     assert "secret" not in str(one.group)

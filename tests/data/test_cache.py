@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from resnetkit import files
 from resnetkit.data.decoded import cache, cache_files
 from resnetkit.data.decoded.cache import Pixels
 
@@ -173,7 +174,7 @@ def test_what_a_kill_left_half_written_is_cleared_away_and_what_is_being_written
     for path in (old, running):
         os.utime(path, (0, 0))
     with open(running, "rb") as file:
-        cache_files._hold(file.fileno())
+        files.hold(file.fileno())
         kept(folder, [picture(2, 2, 0)])
     assert [path.exists() for path in (old, running, young)] == [False, True, True]
 

@@ -13,7 +13,7 @@ import pytest
 from resnetkit.data.opening.video import Frame, Live, Thinned, open_video
 from resnetkit.data.opening.video_live import without_password
 from resnetkit.errors import NetworkError, UsageError
-from tests.videos import bar, head, made, served
+from tests.videos import bar, giving, head, made, served
 
 pytest.importorskip("av")
 
@@ -31,15 +31,12 @@ def first(live: Live, number: int, thinned: Thinned | None = None) -> list[Frame
 def test_a_stream_that_stalls_or_ends_is_said_and_tried_again(stream: bytes) -> None:
     stop = threading.Event()
 
-    def serve(handler: Any, request: int) -> None:
-        head(handler)
-        handler.wfile.write(stream)
-        handler.wfile.flush()
+    def stall(handler: Any, request: int) -> None:
         if request == 0:
             stop.wait(10)  # and nothing more comes
 
     said: list[tuple[float, str]] = []
-    with served(serve) as address:
+    with served(giving(stream, then=stall)) as address:
         begun = time.monotonic()
         told = lambda line: said.append((time.monotonic() - begun, line))  # noqa: E731
         with Live(address, say=told, stall=0.5, pause=0.01, patience=5) as live:
@@ -57,15 +54,8 @@ def test_a_stream_that_stalls_or_ends_is_said_and_tried_again(stream: bytes) -> 
 
 
 def test_a_stream_that_stays_away_is_given_up(stream: bytes) -> None:
-    def serve(handler: Any, request: int) -> None:
-        if request:
-            handler.send_error(503)
-            return
-        head(handler)
-        handler.wfile.write(stream)
-
     said: list[str] = []
-    with served(serve) as address, Live(address, say=said.append, stall=1, pause=0.05, patience=0.5) as live:
+    with served(giving(stream, times=1)) as address, Live(address, say=said.append, stall=1, pause=0.05, patience=0.5) as live:
         frames = []
         with pytest.raises(NetworkError, match=r"no frame for . s, given up after \d tries"):
             frames.extend(live.frames())
@@ -83,15 +73,8 @@ def test_an_address_where_nothing_is_fails_at_once() -> None:
 
 def test_the_newest_frames_win_and_those_dropped_are_told(stream: bytes) -> None:
     wait = threading.Event()
-
-    def serve(handler: Any, request: int) -> None:
-        head(handler)
-        handler.wfile.write(stream)
-        handler.wfile.flush()
-        wait.wait(10)
-
     said: list[str] = []
-    with served(serve) as address, Live(address, say=said.append, stall=5) as live:
+    with served(giving(stream, then=lambda handler, request: wait.wait(10))) as address, Live(address, say=said.append, stall=5) as live:
         frames = live.frames()
         next(frames)
         time.sleep(0.5)
@@ -122,14 +105,12 @@ def test_a_video_that_lies_on_a_server_is_read_as_a_file(tmp_path: Path) -> None
 
 
 def test_a_connection_that_is_torn_is_no_end(stream: bytes) -> None:
-    def serve(handler: Any, request: int) -> None:
-        head(handler)
-        handler.wfile.write(stream)
+    def tear(handler: Any, request: int) -> None:
         handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         handler.connection.close()
 
     said: list[str] = []
-    with served(serve) as address, Live(address, say=said.append, stall=5, pause=0.01) as live:
+    with served(giving(stream, then=tear)) as address, Live(address, say=said.append, stall=5, pause=0.01) as live:
         first(live, 3, Thinned(every=100))
     assert said[0] == f"{live.about.source}: it broke off (Connection reset by peer): trying again"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import signal
 import sys
 import threading
@@ -18,6 +17,8 @@ from resnetkit.cli.progress import ConsoleWatcher
 from resnetkit.data.opening.video import ALL, Frame, Live, Moving, Thinned, is_stream, is_video
 from resnetkit.data.opening.video_live import without_password
 from resnetkit.errors import DataError, InterruptedRun, NetworkError, Terminated, signal_of
+from resnetkit.files import left_behind
+from resnetkit.words import counted
 
 if TYPE_CHECKING:
     from resnetkit.api import Model
@@ -155,9 +156,7 @@ def predict_videos(
     kept = [Path(f"{place}.seen{number or ''}") for number in range(len(sources)) if place is not None and not live]
     drawn = [made.drawn(source, sources) for source in sources if made.draw is not None]
     written = [*map(Path, [output] if output else []), *made.events, *drawn]
-    for path in written if any(map(Path.exists, kept)) else []:
-        for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # of a command that was killed
-            left.unlink(missing_ok=True)
+    _of_killed_ones(written, again=any(map(Path.exists, kept)), say=console.note)
     gives: RowOf = opened.gives if asked.aggregate is None else "cases"
     tally, stopped, lost = outputs.Tally(gives, gives != "cases"), None, None
     with contextlib.ExitStack() as stack:
@@ -195,6 +194,20 @@ def predict_videos(
     if lost is not None:
         raise lost
     return tally.exit_code if stopped is None else 128 + stopped
+
+
+def _of_killed_ones(written: Sequence[Path], *, again: bool, say: Callable[[str], None]) -> None:
+    """Say what killed commands left half-written; where all is made `again`, remove it."""
+    for path in written:
+        for left in left_behind(path):
+            if again:
+                left.unlink(missing_ok=True)
+            elif size := left.stat().st_size:
+                held = f"{size / 1e6:.1f} MB"
+                if path.suffix.lower() in (".csv", ".jsonl"):
+                    with open(left, "rb") as file:
+                        held = counted(sum(1 for _ in file) - (path.suffix.lower() == ".csv"), "row")
+                say(f"{path}: a command that was killed left {held} in {left}: look at it, or take it away")
 
 
 def _or_an_error(answers: Generator[Prediction], source: str, asked: Asked) -> Generator[Prediction]:

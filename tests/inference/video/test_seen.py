@@ -259,7 +259,7 @@ def test_beside_rows_there_are_events_a_picture_a_page_and_a_video_also_after_an
     assert code == 130
     assert said.splitlines()[-1].endswith("the same command goes on, and writes the annotated video from its beginning")
     assert [path.name for path in Path("stopped").iterdir()] == ["events.csv.seen"]
-    Path("stopped/.drawn.mkv.of_one_that_was_killed.tmp").touch()
+    Path("stopped/.drawn.mkv.k1ll3d_1.tmp").touch()
     notes: list[str] = []
     monkeypatch.setattr(ConsoleWatcher, "note", lambda self, line: notes.append(line))
     assert predict(*made_into("stopped"))[0] == 0

@@ -105,7 +105,7 @@ def _opened(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, Any]] | None:
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0))
     try:
-        _hold(handle)
+        files.hold(handle)
         if os.fstat(handle).st_size < len(_ENDING) + 8:
             return None
         content = np.frombuffer(_mapped(handle), np.uint8)
@@ -157,7 +157,6 @@ def write(folder: Path, pictures: Iterable[tuple[str, np.ndarray]], *, about: Ma
     for number, first in enumerate(pictures):
         path = folder / f"{secrets.token_hex(8)}{SUFFIX}"
         with files.replacing(path) as temporary, open(temporary, "wb") as file:
-            _hold(file.fileno())
             _write_one(file, chain([first], pictures), about, most_bytes=min(_FIRST_BYTES << number, _MOST_BYTES))
         yield path
 
@@ -197,7 +196,7 @@ def writing(folder: Path, data: str) -> Iterator[None]:
         lock.acquire()
     try:
         for left_over in folder.glob(".*.tmp"):
-            if _age(left_over) > _BEING_MADE_S and not _in_use(left_over):
+            if _age(left_over) > _BEING_MADE_S and not files.in_use(left_over):
                 _remove(left_over)
         yield
     finally:
@@ -235,13 +234,13 @@ def entries() -> list[Entry]:
 def clear() -> Cleared:
     """Remove all decoded pictures except those that a running process uses; nothing else, and behind no link."""
     num_files = num_bytes = kept = failed = 0
-    decoding = {path.parent for path in _files_of(pixels_folder()) if path.suffix == ".lock" and _in_use(path)}
+    decoding = {path.parent for path in _files_of(pixels_folder()) if path.suffix == ".lock" and files.in_use(path)}
     for path in _files_of(pixels_folder()):
         size = path.lstat().st_size
         if path.suffix == ".lock":
             if path.parent not in decoding:
                 _remove(path)
-        elif path.parent in decoding or _in_use(path):
+        elif path.parent in decoding or files.in_use(path):
             kept += 1
         elif _remove(path):
             num_files, num_bytes = num_files + 1, num_bytes + size
@@ -265,35 +264,6 @@ def _files_of(root: Path) -> Iterator[Path]:
         for path in sorted(folder.iterdir()):
             if path.suffix in (SUFFIX, ".tmp", ".lock") and path.is_file() and not path.is_symlink():
                 yield path
-
-
-def _hold(handle: int) -> None:
-    """Mark an open file as used by this process until the last copy of its handle is closed."""
-    with contextlib.suppress(ImportError, OSError):  # some network disks know no locks, Windows keeps open files anyway
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-
-def _in_use(path: Path) -> bool:
-    """Tell whether a running process holds the file."""
-    try:
-        import fcntl
-    except ImportError:
-        return False  # Windows refuses to remove open files
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
-    return False
 
 
 def _age(path: Path) -> float:

@@ -126,7 +126,13 @@ def to_stream(
     elif format == "csv":
         writer = csv_writer(stream)
         writer.writerow(csv_columns(top_k, gives=gives, video=video))
-        yield lambda prediction: writer.writerows(csv_rows(prediction, top_k=top_k, gives=gives, video=video))
+
+        def write(prediction: Prediction) -> None:
+            writer.writerows(csv_rows(prediction, top_k=top_k, gives=gives, video=video))
+            if video:  # which may be a stream that somebody waits for, and kills
+                stream.flush()
+
+        yield write
     else:
         assert format == "table", f"{format} is no text for a stream: to_file writes it"
         table = Table(gives, video=video)
