@@ -17,6 +17,7 @@ import numpy as np
 from resnetkit.data.dataset import Dataset
 from resnetkit.data.opening.images import Opened, upright_size
 from resnetkit.data.preprocess import Preprocess
+from resnetkit.data.threads import ahead
 from resnetkit.errors import DataError, ResNetKitError, UsageError, problem_line
 from resnetkit.inference.engines import Engine, overlapped
 from resnetkit.inference.given import Given, Picture, picture_of, pictures_of
@@ -133,6 +134,16 @@ class Predictor:
         _check_counts(batch_size=batch_size)
         reads = _ahead(self._read, found, threads=threads or available_threads(), limit=2 * batch_size)
         return self._stream(reads, batch_size=batch_size, few=few)
+
+    def answered_live(self, found: Iterable[Picture]) -> Generator[tuple[list[Read], np.ndarray | None]]:
+        """Yield the same of pictures that come one by one, each as soon as it is there: the next may be long in coming.
+
+        One thread reads ahead of the network what has come.
+        """
+        with contextlib.closing(ahead((self._read(picture) for picture in found), limit=1)) as reads:
+            for read in reads:
+                pixels = _stacked([read])
+                yield [read], None if pixels is None else self.engine.logits(pixels)
 
     def _told(self, answered: Generator[tuple[list[Read], np.ndarray | None]], *, top_k: int) -> Generator[Prediction]:
         with contextlib.closing(answered):

@@ -2,7 +2,7 @@
 
 import csv
 import json
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -304,13 +304,18 @@ def test_a_broken_video_among_several_costs_itself(predict: Callable[..., tuple[
 def test_frames_of_a_stream_are_answered_as_they_come() -> None:
     came: list[int] = []
 
+    asked_for = threading.Semaphore(0)
+
     def frames() -> Any:
         for number, grey in enumerate(GREYS):
             came.append(number)
             yield Frame(number, number / 10, _grey(grey))
-            time.sleep(0.05)
+            assert asked_for.acquire(timeout=5), "an answer waits for the frames behind it"
 
     answered = seen(of_brightness(), frames(), source="camera:0", live=True)
-    next(answered)
-    assert len(came) <= 3
+    for number in range(3):
+        assert next(answered).number == number
+        assert came == list(range(number + 1))
+        asked_for.release()
+    asked_for.release(len(GREYS))
     answered.close()

@@ -61,8 +61,10 @@ def seen(
             waiting.append(frame if images else replace(frame, image=None))
             yield _picture(frame, source)
 
-    one_by_one = 1 if live and batch_size is None else None
-    answered = predictor.answered_of(pictures(), count=one_by_one, batch_size=batch_size, threads=threads)
+    if live and batch_size is None:
+        answered = predictor.answered_live(pictures())
+    else:
+        answered = predictor.answered_of(pictures(), batch_size=batch_size, threads=threads)
     with contextlib.closing(decoded), contextlib.closing(answered):
         for batch, outputs in answered:
             rows = iter(() if outputs is None else predictor.decision.probabilities(outputs))
