@@ -85,6 +85,22 @@ def test_a_signal_ends_a_stream_and_all_is_made_of_what_came(
     assert Path("time.png").stat().st_size > 1000
 
 
+def test_a_stream_that_is_stopped_before_its_first_frame_leaves_nothing(
+    predict: Callable[..., tuple[int, str]],
+) -> None:
+    over = threading.Event()
+
+    def end(handler: Any, request: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        over.wait(10)
+
+    with served(giving(b"", then=end)) as address:
+        code, said = predict(address, *MADE)
+        over.set()
+    assert (code, said.splitlines()[-1]) == (130, "resnetkit: stopped before the first frame; nothing is written")
+    assert [path.name for path in Path().iterdir()] == ["model.safetensors"]
+
+
 def test_rows_of_a_stream_that_is_given_up_are_written(
     predict: Callable[..., tuple[int, str]], stream: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,7 +55,10 @@ def test_a_stream_that_stalls_or_ends_is_said_and_tried_again(stream: bytes) -> 
 
 def test_a_stream_that_stays_away_is_given_up(stream: bytes) -> None:
     said: list[str] = []
-    with served(giving(stream, times=1)) as address, Live(address, say=said.append, stall=1, pause=0.05, patience=0.5) as live:
+    with (
+        served(giving(stream, times=1)) as address,
+        Live(address, say=said.append, stall=1, pause=0.05, patience=0.5) as live,
+    ):
         frames = []
         with pytest.raises(NetworkError, match=r"no frame for . s, given up after \d tries"):
             frames.extend(live.frames())
@@ -74,7 +77,10 @@ def test_an_address_where_nothing_is_fails_at_once() -> None:
 def test_the_newest_frames_win_and_those_dropped_are_told(stream: bytes) -> None:
     wait = threading.Event()
     said: list[str] = []
-    with served(giving(stream, then=lambda handler, request: wait.wait(10))) as address, Live(address, say=said.append, stall=5) as live:
+    with (
+        served(giving(stream, then=lambda handler, request: wait.wait(10))) as address,
+        Live(address, say=said.append, stall=5) as live,
+    ):
         frames = live.frames()
         next(frames)
         time.sleep(0.5)

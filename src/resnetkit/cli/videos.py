@@ -181,6 +181,10 @@ def predict_videos(
                     signal_number=signal_of(interrupt),
                 ) from None
             stopped = signal_of(interrupt)  # a stream has no end but this: what came is written
+            if not tally.total:
+                raise InterruptedRun(
+                    "stopped before the first frame; nothing is written", signal_number=stopped
+                ) from None
         except NetworkError as error:
             if not tally.total:
                 raise
