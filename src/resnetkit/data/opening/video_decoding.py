@@ -73,6 +73,7 @@ class Decoding:
     ) -> None:
         self._av, self._shown, self._say, self._live = library(), shown, say, live
         self._http = live and address.startswith("http")
+        self._end: Exception | None = None
         num_bytes = None if live else _size(address, shown)
         limits = {"max_pixels": str(claims.MAX_PIXELS)}
         try:
@@ -238,8 +239,9 @@ class Decoding:
                     raise
                 raise DataError(f"{self._shown}: nothing could be read for {_SECONDS_TO_READ:g} s") from error
             except (self._av.FFmpegError, OSError, ValueError, MemoryError) as error:
-                if self._http and getattr(error, "errno", None) == errno.EIO and not self._bounded:
-                    yield None  # so FFmpeg calls the end of what promised no length
+                if self._http and getattr(error, "errno", None) == errno.EIO and self._container.size <= 0:
+                    self._end = error  # so FFmpeg calls the end of what promised no number of bytes
+                    yield None
                     return
                 if self._live:
                     raise
@@ -285,13 +287,14 @@ class Decoding:
         return None if frame.pts is None or not base else float(frame.pts * base)
 
     def _check_whole(self) -> None:
-        """Say where a file ends before the time that its header tells."""
+        """Say where a file ends before the time that its header tells; raise what ended a server's that may be so."""
         claimed, base, last = self._stream.duration, self._stream.time_base, self._clock.last
         seconds = float(claimed * base) if claimed and base else None if self.about.sound else self.about.seconds
-        if self._live or seconds is None or last is None:
-            return
-        end = last + 1 / (self.about.rate or 25)
-        if end < seconds - max(3 / (self.about.rate or 25), 0.01 * seconds):
+        end = 0.0 if last is None else last + 1 / (self.about.rate or 25)
+        short = seconds is None or end < seconds - max(3 / (self.about.rate or 25), 0.01 * seconds)
+        if self._end is not None and self._bounded and short:
+            raise self._end
+        if short and not (self._live or seconds is None or last is None):
             self._say(f"{self._shown}: ends after {end:.2f} s, and its header says {seconds:.2f} s: cut off or damaged")
 
     def _no_video(self, error: Exception) -> ResNetKitError:
