@@ -130,8 +130,8 @@ def check_new(path: Path, option: str) -> None:
 
 
 def check_place(path: Path, option: str) -> None:
-    """Raise `UsageError` where nothing can be made at a path, which `option` named."""
-    folder = _nearest(path)
+    """Raise `UsageError` where nothing can be made at a path, or in that folder, which `option` named."""
+    folder = path if path.is_dir() else _nearest(path)
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(f"{option} {path}: {folder} cannot be written to; name another place")
     if (why := _refusal(folder)) is not None and why.errno not in _FULL:  # room may be there by then

@@ -155,6 +155,12 @@ def test_a_file_system_that_takes_no_files_is_no_bug(
     left, _, err = resnetkit("train", f"{tmp_path}/pictures", "--output", f"{tmp_path}/odd/run")
     assert left == 2
     assert "odd cannot be written to" in err, "a run is refused before any picture is read"
+    for option, value in (("--output", "odd/rows/"), ("--sort-into", "odd"), ("--crops", "odd/crops")):
+        left, _, err = resnetkit("predict", __file__, option, f"{tmp_path}/{value}")
+        assert (left, f"{option} {tmp_path}/{value.rstrip('/')}: {tmp_path}/odd cannot be written to" in err) == (
+            2,
+            True,
+        )
     odd.errno = errno.ENOSPC
     check_new(tmp_path / "odd/rows.csv", "--output")
 

@@ -12,6 +12,7 @@ import click
 
 from resnetkit.cli import options, videos
 from resnetkit.cli.progress import ConsoleWatcher, watching
+from resnetkit.files import check_place
 from resnetkit.runtime import place
 
 if TYPE_CHECKING:
@@ -165,6 +166,8 @@ def _refuse_contradictions(
             )
         for option in (option for option, folder in folders.items() if folder is not None):
             raise click.UsageError(f"{option} {_MADE_OF_PICTURES[option]}: give it without --output {output}")
+        if not Path(output).is_dir():
+            check_place(Path(output), "--output")
         return
     if shard is not None or place().size > 1:
         divided = f"--shard {shard} divides" if shard is not None else "several processes divide"

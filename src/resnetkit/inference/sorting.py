@@ -16,7 +16,7 @@ from PIL import Image
 
 from resnetkit.data.dataset import Dataset, Item
 from resnetkit.errors import ResourceError, UsageError
-from resnetkit.files import numbered, safe_name
+from resnetkit.files import check_place, numbered, safe_name
 from resnetkit.inference.prediction import Prediction
 from resnetkit.words import counted
 
@@ -111,10 +111,12 @@ def class_folders(classes: Sequence[str]) -> dict[str, str]:
 def refuse_own_output(pictures: Dataset, directory: Path, *, option: str = "--sort-into") -> None:
     """Raise `UsageError` where a picture lies inside `directory`, or that inside a folder that was given.
 
-    What is written would become part of the data. Worth asking before anything is predicted.
+    What is written would become part of the data. So it does where nothing can be written. Worth asking before anything
+    is predicted.
     """
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"{option} {directory}: is a file; name a folder")
+    check_place(directory, option)
     made, done = _MADE[option]
     inside = directory.resolve()
     for root in pictures.roots:
