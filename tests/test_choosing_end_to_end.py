@@ -188,6 +188,7 @@ def test_an_interrupted_run_ships_its_last_epoch_and_says_that_more_were_planned
     assert (metrics_of(run)["chosen"]["epoch"], metrics_of(run)["chosen"]["done"]) == (3, 3)
 
 
+@pytest.mark.slow
 def test_patience_chooses_and_a_fine_tuning_below_its_head_says_so(noise: Path, tmp_path: Path) -> None:
     patient = train(noise, tmp_path / "patient", "budget.patience=1", "optim.lr=0", "batchnorm=frozen")
     assert metrics_of(patient)["chosen"]["by"] == "top1"

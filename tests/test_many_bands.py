@@ -87,9 +87,13 @@ def test_a_network_learns_from_the_band_that_tells(run: rk.Run, crops: Path) -> 
     assert [p.label for p in model.predict_many([crops / "dry" / "00.tif", crops / "wet" / "00.tif"])] == ["dry", "wet"]
 
 
-def test_colour_weights_are_taken_by_repeating_their_filters(crops: Path, tmp_path: Path) -> None:
+def test_colour_weights_are_taken_by_repeating_their_filters(crops: Path) -> None:
     decided, _ = rk.plan(str(crops), model="resnet20", settings=("preprocess.channels=5",), threads=1, quiet=True)
     assert any("filters are repeated" in reason for reason in decided.reasons)
+
+
+@pytest.mark.slow
+def test_a_network_with_repeated_filters_learns(crops: Path, tmp_path: Path) -> None:
     made = rk.train(
         str(crops), model="resnet20", epochs=1, settings=("preprocess.channels=5",), threads=1, quiet=True,
         output=tmp_path / "run",

@@ -98,6 +98,7 @@ def test_pictures_without_details_are_no_copies_of_each_other() -> None:
     assert found(thumbnails(plain)) == set()
 
 
+@pytest.mark.slow
 def test_x_rays_that_all_look_alike_are_no_copies(shared_data: Path) -> None:
     pictures = pictures_of(str(shared_data / "medmnist" / "pneumoniamnist.npz"), 150)
     small = thumbnails(pictures)

@@ -70,7 +70,7 @@ def exported(file: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.mark.parametrize(
     ("to", "preprocess"),
     [
-        ("onnx", "inside"), ("openvino", "inside"),
+        ("openvino", "inside"), pytest.param("onnx", "inside", marks=pytest.mark.slow),
         *(pytest.param(to, "outside", marks=pytest.mark.slow) for to in ("onnx", "openvino")),
     ],
 )  # fmt: skip

@@ -160,11 +160,7 @@ def test_other_weights_are_another_prepared_model(file: Path, cache: Path, netwo
 
 @pytest.mark.parametrize(
     "problem",
-    [
-        errno.EROFS,
-        pytest.param(errno.EACCES, marks=pytest.mark.slow),
-        pytest.param(errno.ENOSPC, marks=pytest.mark.slow),
-    ],
+    [pytest.param(problem, marks=pytest.mark.slow) for problem in (errno.EROFS, errno.EACCES, errno.ENOSPC)],
 )
 def test_a_cache_that_takes_no_files_is_told_once_and_the_answer_comes(
     file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, problem: int
