@@ -35,14 +35,14 @@ class FewPlacesConv2d(nn.Conv2d):
 
 def _pays(pictures: Tensor, weight: Tensor, stride: int) -> bool:
     """Tell whether products are quicker, by what was measured."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return False  # for pictures of other sizes too
     height, width = _places(pictures.shape[2:], stride)
     return (
-        torch.is_grad_enabled()
-        and height * width <= (_FEW_OF_VERY_MANY if len(weight) >= _VERY_MANY else _FEW_PLACES)
+        height * width <= (_FEW_OF_VERY_MANY if len(weight) >= _VERY_MANY else _FEW_PLACES)
         and pictures.device.type == "cpu"
         and pictures.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
         and weight.is_contiguous(memory_format=torch.channels_last)
         and torch.backends.cpu.get_cpu_capability() == _PAYS
     )
