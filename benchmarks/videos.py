@@ -14,7 +14,8 @@ time that loading the model takes left out; also of `highway.mp4`. `memory`: the
 on so many minutes. `kills`: killed at a random time and given again until it ends; the rows must be the same.
 `tracks`: a clip of each picture of the part `test` of DATA, a window that moves, grows and shrinks, with noise and
 changing light; the share of a track's boxes that are right (half of an object of its label, one to one) against the
-probability that is stated. DETECTOR is calibrated, and neither trained nor calibrated on that part.
+probability that is stated, and against the mean of its boxes'. DETECTOR is calibrated, and neither trained nor
+calibrated on that part.
 """
 
 import argparse
@@ -39,9 +40,9 @@ from PIL import Image
 import resnetkit as rk
 from cold_runs import SHARED, machine
 from resnetkit.data.marks import Truth
-from resnetkit.evaluation.detection.matching import matched
+from resnetkit.evaluation.calibration import errors_by_chance
+from resnetkit.evaluation.detection.tracks import Judged, judged
 from resnetkit.inference.video.tracks import Tracker, with_unsure
-from resnetkit.models.detection.found import Found
 
 CLASSES = ("green", "red", "yellow")
 RATE, SIZE, WRONG = 25, 96, 0.15
@@ -137,7 +138,7 @@ def flicker(place: Path, asked: argparse.Namespace) -> None:
             ).stderr  # fmt: skip
             stated[words] = next((line.strip() for line in said.splitlines() if "states change" in line), "")
             states = [row["state"] for row in csv.DictReader(rows.open())]
-            found[words].append(judged(states, truth))
+            found[words].append(of_states(states, truth))
     before = sum(one[0] for one in found["none"])
     for words, rounds in found.items():
         left, lags = sum(one[0] for one in rounds), [lag for one in rounds for lag in one[1]]
@@ -147,7 +148,7 @@ def flicker(place: Path, asked: argparse.Namespace) -> None:
     print(f"{asked.rounds} videos of a minute, {WRONG:.0%} of the frames of another class")
 
 
-def judged(states: list[str], truth: list[str]) -> tuple[int, list[int], int, float]:
+def of_states(states: list[str], truth: list[str]) -> tuple[int, list[int], int, float]:
     """Return changes beyond the true ones, the lag of each true switch, how many were missed, and frames right."""
     told = [state for state in states if state]
     extra = changes(told) - changes(truth)
@@ -244,28 +245,34 @@ def tracks(place: Path, asked: argparse.Namespace) -> None:
     items = items[: asked.pictures]
     found = []
     for number, (item, truth) in enumerate(zip(items, object_targets(items, model.classes, where="test"), strict=True)):
-        found += [(number, *one) for one in tracks_of(model, dataset.open(item).convert("RGB"), truth, number, asked)]
-    edge = sum(one[-1] for one in found)
-    kept = np.array([one[:-1] for one in found if not one[-1]], np.float64)
-    picture, stated, scores, right, frames = kept.T
-    print(f"{asked.frames} frames of each of {len(items)} pictures: {len(kept)} tracks of {frames.sum():.0f} boxes;")
-    print(f"{edge} that touch a cut object are left out")
+        found += [(number, one) for one in tracks_of(model, dataset.open(item).convert("RGB"), truth, number, asked)]
+    kept = [(number, one) for number, one in found if not one.cut]
+    told = [one.track for _, one in kept]
+    picture, right = np.array([number for number, _ in kept]), np.array([one.right for _, one in kept])
+    frames = np.array([track.frames for track in told])
+    print(f"{asked.frames} frames of each of {len(items)} pictures: {len(kept)} tracks of {frames.sum():,} boxes;")
+    print(f"{len(found) - len(kept)} that touch a cut object are left out; {model.decision.tracks}")
     print("| stated | tracks | mean stated | boxes found right | 95 % |")
     print("|---|---|---|---|---|")
-    edges = (0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.01)
-    for low, high in itertools.pairwise(edges):
-        row(
-            f"{100 * low:.0f} to {min(100, 100 * high):.0f} %",
-            (stated >= low) & (stated < high),
-            stated,
-            right,
-            picture,
-        )
-    row("all", stated >= 0, stated, right, picture)
-    row("all, by their scores", stated >= 0, scores, right, picture)
-    row("seen on fewer than half of the frames", frames < asked.frames / 2, stated, right, picture)
-    off = [f"{np.mean((one - right) ** 2):.4f}" for one in (stated, scores, np.full(len(right), right.mean()))]
-    print(f"mean squared distance of stated from found: {off[0]}; of scores {off[1]}; of the mean share {off[2]}")
+    ways = {"probability": [track.probability for track in told], "mean of boxes": [track.mean for track in told],
+            "score": [track.score for track in told]}  # fmt: skip
+    off = []
+    for name, figures in ways.items():
+        if None in figures:
+            print(f"no {name} is stated")
+            continue
+        stated = np.array(figures, np.float64)
+        for low, high in itertools.pairwise((0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.01)):
+            own = (stated >= low) & (stated < high)
+            row(f"{name} {100 * low:.0f} to {min(100, 100 * high):.0f} %", own, stated, right, picture)
+        row(f"{name}: all", stated >= 0, stated, right, picture)
+        row(f"{name}, on fewer than half of the frames", frames < asked.frames / 2, stated, right, picture)
+        bins = np.ceil(stated * 15)
+        away = sum(abs((stated - right)[bins == n].sum()) for n in np.unique(bins)) / len(right)
+        chance = np.median(errors_by_chance(stated[:, None]))
+        squared = np.mean((stated - right) ** 2)
+        off.append(f"{name}: {100 * away:.1f} points off (chance {100 * chance:.1f}), squared {squared:.4f}")
+    print("; ".join(off), f"; of the mean share {right.var():.4f}")
 
 
 def row(name: str, own: np.ndarray, stated: np.ndarray, right: np.ndarray, picture: np.ndarray) -> None:
@@ -281,14 +288,12 @@ def row(name: str, own: np.ndarray, stated: np.ndarray, right: np.ndarray, pictu
     print(f"| {name} | {own.sum()} | {stated[own].mean():.1%} | {right[own].mean():.1%} | {low:.1%} to {high:.1%} |")
 
 
-def tracks_of(
-    model: rk.Model, image: Image.Image, truth: Truth, seed: int, asked: argparse.Namespace
-) -> list[tuple[float, float, float, int, bool]]:
-    """Return of each track its stated probability, mean score, share found right, frames, and and if it meets a cut."""
+def tracks_of(model: rk.Model, image: Image.Image, truth: Truth, seed: int, asked: argparse.Namespace) -> list[Judged]:
+    """Return the tracks of a clip that is made of a picture, judged."""
     rng, (width, height) = np.random.default_rng(seed), image.size
     decision, count = model.decision, len(model.classes)
     sure = dict(zip(model.classes, decision.of(count).tolist(), strict=True))
-    tracker, images, truths = Tracker(rate=RATE, sure=sure), [], []
+    tracker, images, truths = Tracker(rate=RATE, sure=sure, calibrated=decision.tracks), [], []
     sizes = rng.uniform(0.72, 0.95) + rng.uniform(-0.006, 0.006) * np.arange(asked.frames)
     sizes[asked.frames // 2 :] *= rng.choice([0.95, 1.05])
     begin, step = rng.uniform(0.3, 0.7, 2), rng.uniform(-0.02, 0.02, 2)
@@ -310,24 +315,7 @@ def tracks_of(
     for number, said in enumerate(predictor.predict_many(images, threads=1)):
         told += tracker.add(number, number / RATE, said.objects)
     told += tracker.end()
-    label_of = {track.number: track.label for frame in told for track in frame.ended}
-    boxes_of: dict[int, list[tuple[bool, bool]]] = {}
-    for frame, there in zip(told, truths, strict=True):
-        found = Found(
-            boxes=np.array([one.box for one in frame.objects], np.float32).reshape(-1, 4),
-            scores=np.array([one.score for one in frame.objects]),
-            labels=np.array([model.classes.index(one.label) for one in frame.objects], np.int64),
-        )
-        matches = matched([there], [found], num_classes=count)
-        for place, right, ignored in zip(matches.numbers, matches.right[0], matches.ignored[0], strict=True):
-            one = frame.objects[place]
-            if one.track is not None:
-                boxes_of.setdefault(one.track, []).append((right and one.label == label_of[one.track], ignored))
-    return [
-        (track.probability, track.score, np.mean([right for right, _ in boxes_of[track.number]]), track.frames,
-         any(ignored for _, ignored in boxes_of[track.number]))
-        for frame in told for track in frame.ended
-    ]  # fmt: skip
+    return judged(told, truths, classes=model.classes)
 
 
 if __name__ == "__main__":

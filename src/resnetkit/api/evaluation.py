@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from resnetkit.evaluation.averaging import Views
     from resnetkit.evaluation.evaluate import Scored
     from resnetkit.training.run import RunFolder
+    from resnetkit.training.task import Ask
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,7 +176,7 @@ def _calibrate(
 
     seen = model.memory.tells.and_calibrated(packed(part.contents), dicom=dicom)
     costs = model.decision.costs if isinstance(model.decision, Decision) else None
-    fit = fitted(logits, part, model, split=split, aims=aims, costs=costs)
+    fit = fitted(logits, part, model, split=split, aims=aims, costs=costs, watcher=watcher)
     header = dataclasses.replace(model.header, decision=fit, trained_on=seen)
     checkpoint.save(to, model.network, header)
     watcher.note(f"{to}: the model with {header.decision.words}, all from {len(part.items)} pictures")
@@ -195,16 +196,32 @@ def _check_calibrating(part: Part, split: Scored, model: Model) -> None:
 
 def fitted(
     logits: np.ndarray, part: Part, model: Model, *, split: Scored, aims: Mapping[str, str] | None = None,
-    costs: Costs | None = None,
+    costs: Costs | None = None, ask: Ask | None = None, watcher: Watcher | None = None,
 ) -> Deciding:  # fmt: skip
     """Return the temperature and thresholds that the logits of a part, which did not train the model, allow.
 
     `aims`: the `goal` of the thresholds and the class that is looked for, `finding`, where they are given. With `costs`
-    of errors it decides by these instead of by thresholds.
+    of errors it decides by these instead of by thresholds. `ask`: what answers for more of what can be fitted; the
+    model where it is not given.
     """
-    decision = task_called(model.header.task).fit(logits, part, classes=model.classes, where=split, **(aims or {}))
+    task = task_called(model.header.task)
+    decision = task.fit(logits, part, classes=model.classes, where=split, **(aims or {}))
+    if task.fit_more is not None:
+        decision = task.fit_more(
+            decision, part, classes=model.classes, where=split, ask=ask or asking(model), watcher=watcher or Watcher()
+        )
     decision = decision.by_costs(costs) if isinstance(decision, Decision) else decision
     return dataclasses.replace(decision, fitted_to=part.content)
+
+
+def asking(model: Model) -> Ask:
+    """Return what asks a model about pixels that are made of pictures."""
+
+    def ask(asked: Sequence[int], pixels_of: Callable[[int], np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        for number in asked:
+            yield number, model.engine.logits(pixels_of(number))
+
+    return ask
 
 
 def _groups_of_run(model: Model) -> str | None:

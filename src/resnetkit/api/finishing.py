@@ -56,7 +56,7 @@ def _score(job: Job, state: State, watcher: Watcher) -> None:
                 return
             more["folds"] = result.metrics["folds"]
         assert part is not None
-        model, logits = _held_against_validation(model, job, part)
+        model, logits = _held_against_validation(model, job, part, watcher)
         if part == "test":
             more["test_looks"] = looked_at_test(job.folder, job.folder.name)
         if part == "val" and job.choice(state).selected and job.costs is None:  # epochs were judged without costs
@@ -103,7 +103,7 @@ def _corrected(job: Job, state: State, predicted: np.ndarray) -> dict[str, Any]:
 
 
 def _held_against_validation(
-    model: Model, job: Job, part: Literal["test", "val"]
+    model: Model, job: Job, part: Literal["test", "val"], watcher: Watcher
 ) -> tuple[Model, tuple[np.ndarray, np.ndarray]]:
     """Return the model with the temperature and thresholds of the validation part, and the logits of `part`.
 
@@ -123,7 +123,7 @@ def _held_against_validation(
             held_out = part_logits(model.engine, parts["val"])[0]
     reading.reference().write(job.folder.path / FILE)
     if "val" in parts:
-        decision = fitted(held_out, parts["val"], model, split="val", costs=job.costs)
+        decision = fitted(held_out, parts["val"], model, split="val", costs=job.costs, watcher=watcher)
         seen = model.header.trained_on.and_calibrated(job.lineage.held_out)
         model.header = dataclasses.replace(model.header, decision=decision, trained_on=seen)
     return model, logits

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from resnetkit.api.evaluation import Evaluation, fitted, score
+from resnetkit.api.evaluation import Evaluation, asking, fitted, score
 from resnetkit.api.model import Model, load
 from resnetkit.errors import DataError, InterruptedRun, signal_of
 from resnetkit.watcher import Step, Watcher
@@ -126,7 +126,12 @@ def score_folds(job: Job, model: Model, *, folder: Path, watcher: Watcher) -> tu
     logits = _logits(job, numbers)
     more = job.task.fold(logits[0], part, numbers)
     seen = model.header.trained_on.and_calibrated(job.lineage.held_out)
-    decision = fitted(logits[0], part, model, split="folds")
+
+    def ask(asked: Sequence[int], pixels_of: Callable[[int], np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        for fold in np.unique(numbers[list(asked)]).tolist():
+            yield from asking(_network_of(job, fold))([one for one in asked if numbers[one] == fold], pixels_of)
+
+    decision = fitted(logits[0], part, model, split="folds", ask=ask, watcher=watcher)
     model.header = dataclasses.replace(model.header, decision=decision, trained_on=seen)
     folder.mkdir(exist_ok=True)
     result = score(
@@ -134,6 +139,13 @@ def score_folds(job: Job, model: Model, *, folder: Path, watcher: Watcher) -> tu
         folds=numbers.tolist(),
     )  # fmt: skip
     return model, result
+
+
+def _network_of(job: Job, fold: int) -> Model:
+    return load(
+        fold_folder(job.folder, fold).path, device=job.runtime.device, threads=job.runtime.threads, engine="torch",
+        precision="fp32",
+    )  # fmt: skip
 
 
 def _logits(job: Job, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -144,10 +156,7 @@ def _logits(job: Job, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     found: tuple[list[np.ndarray], list[np.ndarray]] = [], []
     order = []
     for fold in np.unique(numbers).tolist():
-        model = load(
-            fold_folder(job.folder, fold).path, device=job.runtime.device, threads=job.runtime.threads, engine="torch",
-            precision="fp32",
-        )  # fmt: skip
+        model = _network_of(job, fold)
         order.append(np.flatnonzero(numbers == fold))
         held_out = without_fold(job.prepared, fold).parts["val"]
         for into, logits in zip(found, part_logits(model.engine, held_out, tta=job.recipe.tta), strict=True):

@@ -222,12 +222,17 @@ def _picture(preprocess: Preprocess) -> str:
 
 def _of_boxes(header: Header) -> str:
     """Say how scores become probabilities, which whoever reads rows has to do."""
-    platt = header.decision.platt if isinstance(header.decision, Sureness) else None
-    if platt is None:
+    decision = header.decision
+    if not isinstance(decision, Sureness) or decision.platt is None:
         return "; scores are no probabilities"
+    platt, tracks = decision.platt, decision.tracks
+    of_tracks = "" if tracks is None else (
+        f"; that of a track of boxes is {tracks.slope:g} times that of the mean of their probabilities, and "
+        f"{tracks.offset:g} (decision.tracks)"
+    )  # fmt: skip
     return (
         f"; the logit of the probability that a box is right is {platt.slope:g} times that of its score, and "
-        f"{platt.offset:g} (decision.platt; predict.py tells it)"
+        f"{platt.offset:g} (decision.platt; predict.py tells it){of_tracks}"
     )
 
 

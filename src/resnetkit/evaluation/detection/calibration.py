@@ -28,12 +28,18 @@ By = Literal["others", "crossfit", "these"]
 def fit_platt(matches: Matches) -> Platt | None:
     """Return from what score a box is how probably right, None where the boxes are too few to tell (`ENOUGH`).
 
-    By the largest posterior of slope and offset, which are normal around those of the score itself. What lies in a
-    crowd does not count.
+    What lies in a crowd does not count.
     """
     counts = ~matches.ignored[0]
-    scores, right = matches.scores[counts], matches.right[0, counts].astype(np.float64)
-    hits = int(right.sum())
+    return fit(matches.scores[counts], matches.right[0, counts].astype(np.float64))
+
+
+def fit(scores: np.ndarray, right: np.ndarray) -> Platt | None:
+    """Return from what score on `[D]` things, each so far `right` (0 to 1), are how probably right.
+
+    By the largest posterior of slope and offset, which are normal around those of the score itself.
+    """
+    hits = round(float(right.sum()))
     if len(right) < FEWEST_BOXES or min(hits, len(right) - hits) < FEWEST_OF_EACH:
         return None
     from scipy.optimize import minimize

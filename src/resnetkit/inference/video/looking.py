@@ -203,7 +203,8 @@ def _tracking(predictor: Predictor, rate: float) -> tuple[Predictor, Tracker]:
     if not isinstance(decision, Sureness):
         raise UsageError(f"--track joins objects, and {predictor.name} gives {GIVEN[decision.gives]}: leave it out")
     sure = dict(zip(classes, decision.of(len(classes)).tolist(), strict=True))
-    return replace(predictor, decision=with_unsure(decision, len(classes))), Tracker(rate=rate, sure=sure)
+    tracker = Tracker(rate=rate, sure=sure, calibrated=decision.tracks)
+    return replace(predictor, decision=with_unsure(decision, len(classes))), tracker
 
 
 def _with_tracks(looked: Looked, found: OnFrame) -> Looked:

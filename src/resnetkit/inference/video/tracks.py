@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from resnetkit.errors import UsageError, missing_extra
 from resnetkit.models.detection.detected import Detected
+from resnetkit.models.detection.platt import Platt
 from resnetkit.models.detection.sureness import Sureness
 
 # ByteTrack's lower threshold: an object so unsure may carry a track on, and begins none.
 _LEAST_SCORE = 0.1
-_LEAST_OVERLAP = 0.1
+LEAST_OVERLAP = 0.1  # of an object with itself from frame to frame
 _BUFFER = 1.0
 _UNIT = 30.0  # frames a second in which the library counts its buffer, whatever the rate
 _SURE, _UNSURE, _BETWEEN = 1.0, 0.0, 0.5
@@ -26,10 +27,11 @@ class Track:
     """What became of one object: frames and seconds of its first and its last, on how many `frames` it was found.
 
     `label` has the largest sum of scores among the frames that it was found on, and `share` of them have it. `score` is
-    the mean over these frames of the score for this label, 0 where another was found. `probability` is the same mean of
-    probabilities, the share of its boxes that is right, were each judged alone, and `greatest` their greatest; None
-    where the detector was not calibrated. Boxes of tracks are right more often than that (`benchmarks/videos.py`).
-    Frames that it was not found on do not count: of these nothing is said.
+    the mean over these frames of the score for this label, 0 where another was found. `mean` is the same mean of
+    probabilities, each that of a box judged alone, and `greatest` the greatest of them; None where boxes were not
+    calibrated. `probability` is the share of its boxes that is right, as tracks of held-out pictures say that are moved
+    (`evaluation.detection.tracks`): what is found again is more often right than a box so sure. None where these
+    were too few. Frames that it was not found on do not count: of these nothing is said.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Track:
     share: float
     score: float
     probability: float | None
+    mean: float | None
     greatest: float | None
     first: int
     last: int
@@ -48,8 +51,9 @@ class Track:
         """Return a plain dict: shares and scores to 6 decimals, seconds to 3."""
         return {
             "track": self.number, "label": self.label, "share": round(self.share, 6), "score": round(self.score, 6),
-            "probability": _rounded(self.probability), "greatest": _rounded(self.greatest), "first": self.first,
-            "last": self.last, "begin": round(self.begin, 3), "end": round(self.end, 3), "frames": self.frames,
+            "probability": _rounded(self.probability), "mean": _rounded(self.mean),
+            "greatest": _rounded(self.greatest), "first": self.first, "last": self.last,
+            "begin": round(self.begin, 3), "end": round(self.end, 3), "frames": self.frames,
         }  # fmt: skip
 
 
@@ -61,6 +65,25 @@ class OnFrame:
     time: float
     objects: tuple[Detected, ...]
     ended: tuple[Track, ...] = ()
+
+
+class Joining(Protocol):
+    """What says which boxes of a frame are those of the frames before."""
+
+    def update(self, boxes: Sequence[Sequence[float]], sure: Sequence[bool], time: float) -> list[int | None]:
+        """Return the track of each box, None of those that are on none, or on one that begins here."""
+        ...
+
+    def begun(self, objects: Sequence[Detected]) -> list[tuple[int, Any]]:
+        """Return the place of the object of each track that begins here, and what has its `tracker_id`.
+
+        That is -1 until the track has a second object, then counts from 0.
+        """
+        ...
+
+    def alive(self) -> frozenset[int]:
+        """Return the numbers of the tracks that may go on."""
+        ...
 
 
 def with_unsure(decision: Sureness, num_classes: int) -> Sureness:
@@ -78,8 +101,9 @@ class Tracker:
     `rate`: how many frames a second are looked at. `sure`: from which score on an object of a class is told and may
     begin a track, a half where it is not named; less sure ones carry tracks on (give the predictor
     `with_unsure(decision)`), and others of them are left out. `buffer`: the seconds for which a track without objects
-    waits for the next, two and a half frames at least. A track begins where an object is found on two frames on end.
-    Classes may change within a track: what is seen decides where it goes on, not what it is called.
+    waits for the next, two and a half frames at least. `calibrated` makes probabilities of tracks; `joining` joins in
+    ByteTrack's place. A track begins where an object is found on two frames on end. Classes may change within
+    a track: what is seen decides where it goes on, not what it is called.
 
     Numbers count from 1 in the order in which tracks begin. The first object of a track can be told once there is a
     second: frames come out one later than they went in.
@@ -100,11 +124,14 @@ class Tracker:
     ```
     """
 
-    def __init__(self, *, rate: float, sure: Mapping[str, float], buffer: float = _BUFFER) -> None:
+    def __init__(
+        self, *, rate: float, sure: Mapping[str, float], buffer: float = _BUFFER, calibrated: Platt | None = None,
+        joining: Joining | None = None,
+    ) -> None:  # fmt: skip
         if not 0 < rate < float("inf"):
             raise UsageError(f"{rate} frames a second: must be a number above 0")
-        self._sure, self._buffer = sure, max(buffer, 2.5 / rate)
-        self._library = _Library(rate=rate, buffer=self._buffer)
+        self._sure, self._calibrated = sure, calibrated
+        self._joining: Joining = joining or _Library(rate=rate, buffer=max(buffer, 2.5 / rate))
         self._time: float | None = None
         self._held: _Held | None = None
         self._tallies: dict[int, _Tally] = {}
@@ -117,14 +144,14 @@ class Tracker:
         objects = sorted(map(_as_written, objects), key=lambda one: -one.score)
         now = time if self._time is None else max(time, self._time + 1e-6)  # the library stumbles over equal ones
         sure = [one.score >= self._sure.get(one.label, 0.5) for one in objects]
-        tracks = self._library.update([one.box for one in objects], sure, now)
+        tracks = self._joining.update([one.box for one in objects], sure, now)
         before = self._now_known()
         self._time = now
-        held = _Held(number, time, objects, sure, tracks, self._library.begun(objects))
+        held = _Held(number, time, objects, sure, tracks, self._joining.begun(objects))
         for one, track in zip(objects, tracks, strict=True):
             if track is not None:
                 self._count(track, one, held)
-        held.ended = tuple(self._finished(self._library.alive()))
+        held.ended = tuple(self._finished(self._joining.alive()))
         self._held = held
         return before
 
@@ -153,7 +180,7 @@ class Tracker:
 
     def _finished(self, alive: frozenset[int]) -> Iterator[Track]:
         for number in sorted(self._tallies.keys() - alive):
-            yield self._tallies.pop(number).track(number)
+            yield self._tallies.pop(number).track(number, self._calibrated)
 
 
 @dataclass(slots=True)
@@ -191,29 +218,30 @@ class _Tally:
             total, greatest = self.probabilities.get(one.label, (0.0, 0.0))
             self.probabilities[one.label] = [total + one.probability, max(one.probability, greatest)]
 
-    def track(self, number: int) -> Track:
+    def track(self, number: int, calibrated: Platt | None) -> Track:
         label = max(self.scores, key=lambda name: self.scores[name])
         total, greatest = self.probabilities.get(label, (None, None))
+        mean = None if total is None else total / self.frames
         return Track(
             number=number, label=label, share=self.counts[label] / self.frames, score=self.scores[label] / self.frames,
-            probability=total and total / self.frames, greatest=greatest, first=self.first, last=self.last,
-            begin=self.begin, end=self.end, frames=self.frames,
+            probability=None if mean is None or calibrated is None else float(calibrated.of(np.array(mean))),
+            mean=mean, greatest=greatest, first=self.first, last=self.last, begin=self.begin, end=self.end,
+            frames=self.frames,
         )  # fmt: skip
 
 
-class _Library:
+class _Library(Joining):
     """The one door to `trackers`: boxes of a frame in, numbers of tracks out."""
 
     def __init__(self, *, rate: float, buffer: float) -> None:
         tracker, self._detections, overlap = _imported()
         self._tracker = tracker(
             lost_track_buffer=round(buffer * _UNIT), frame_rate=rate, track_activation_threshold=_BETWEEN,
-            high_conf_det_threshold=_BETWEEN, minimum_consecutive_frames=2, minimum_iou_threshold=_LEAST_OVERLAP,
+            high_conf_det_threshold=_BETWEEN, minimum_consecutive_frames=2, minimum_iou_threshold=LEAST_OVERLAP,
             iou=overlap,
         )  # fmt: skip
 
     def update(self, boxes: Sequence[Sequence[float]], sure: Sequence[bool], time: float) -> list[int | None]:
-        """Return the track of each box, None of those that are on none, or on one that begins here."""
         told = self._detections(
             xyxy=np.array(boxes, np.float64).reshape(-1, 4),
             # Only which side of its thresholds a score lies on counts here, and classes have their own.
@@ -228,7 +256,6 @@ class _Library:
         return tracks
 
     def begun(self, objects: Sequence[Detected]) -> list[tuple[int, Any]]:
-        """Return what the library holds of each track that begins here, and the place of its object."""
         boxes = np.array([one.box for one in objects]).reshape(-1, 4)
         begun: list[tuple[int, Any]] = []
         for tracklet in self._tracker.tracks:
@@ -240,7 +267,6 @@ class _Library:
         return begun
 
     def alive(self) -> frozenset[int]:
-        """Return the numbers of the tracks that may go on."""
         return frozenset(number for tracklet in self._tracker.tracks if (number := _number(tracklet)) is not None)
 
 
@@ -280,6 +306,6 @@ def _imported() -> tuple[Any, Any, Any]:
 
         def _compute(self, boxes_1: np.ndarray, boxes_2: np.ndarray) -> np.ndarray:
             shared = box_iou_batch(boxes_1, boxes_2)
-            return np.where(shared < _LEAST_OVERLAP, 0, shared)
+            return np.where(shared < LEAST_OVERLAP, 0, shared)
 
     return ByteTrackTracker, Detections, Overlap()

@@ -1,4 +1,4 @@
-"""From the score of a box to the probability that it is right."""
+"""From the score of a box to the probability that it is right, and from those of its boxes to that of a track."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ class Platt:
     Right is a box that overlaps an object of its class by half (IoU) which no surer one has found. Fitted on `boxes` of
     held-out pictures, of which `right` are right (`evaluation.detection.calibration`). The slope is 0 at least, so that
     a surer box is never less probable; one map for all classes, so that the order of boxes stays.
+
+    Of tracks it is the same of the mean of what their boxes say (`evaluation.detection.tracks`): `boxes` are then these
+    tracks, and `right` the sum of what share of each one's boxes is right.
     """
 
     slope: float
@@ -32,9 +35,9 @@ class Platt:
         for name in ("slope", "offset"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise UsageError(f"decision.platt.{name} must be a number, not {value!r:.40}")
+                raise UsageError(f"decision.platt: {name} must be a number, not {value!r:.40}")
         if self.slope < 0:
-            raise UsageError(f"decision.platt.slope must be 0 or more, not {self.slope:g}")
+            raise UsageError(f"decision.platt: slope must be 0 or more, not {self.slope:g}")
 
     def of(self, scores: np.ndarray) -> np.ndarray:
         """Return the probabilities of `scores`, of any shape, float64.
@@ -53,7 +56,7 @@ class Platt:
     def from_json(cls, values: object) -> Self:
         """Read what `to_json` gives; raises `DataError` for anything else."""
         if not isinstance(values, Mapping) or set(values) != {field.name for field in fields(cls)}:
-            raise DataError("the decision has probabilities of boxes of another kind: upgrade resnetkit")
+            raise DataError("the decision has probabilities of another kind: upgrade resnetkit")
         return cls(**values)
 
 

@@ -19,10 +19,13 @@ from resnetkit.models.detection.platt import Platt
 class Sureness(CutOffs):
     """How sure a detector must be: an object is told where its score is `at` least so much.
 
-    `platt` makes probabilities of scores; None: the boxes of held-out pictures were too few to tell.
+    `platt` makes probabilities of scores; None: the boxes of held-out pictures were too few to tell. `tracks` makes
+    that of a track of the mean of its boxes' probabilities; None: nobody moved held-out pictures, or their tracks were
+    too few.
     """
 
     platt: Platt | None = None
+    tracks: Platt | None = None
 
     @property
     def gives(self) -> Gives:
@@ -33,6 +36,7 @@ class Sureness(CutOffs):
     def words(self) -> str:
         """What it holds, in a few words."""
         known = "scores as they are" if self.platt is None else f"probabilities from {self.platt.boxes:,} boxes"
+        known += "" if self.tracks is None else f", of tracks from {self.tracks.boxes:,},"
         return f"{known} and a least score for each class, fitted for {self.aim}"
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:
@@ -62,9 +66,8 @@ class Sureness(CutOffs):
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Read a header's `decision` dict, as `CutOffs.from_json` does."""
-        platt = values.get("platt")
-        read = values if platt is None else {**values, "platt": Platt.from_json(platt)}
-        return super(Sureness, cls).from_json(read)
+        read = {name: Platt.from_json(values[name]) for name in ("platt", "tracks") if values.get(name) is not None}
+        return super(Sureness, cls).from_json({**values, **read})
 
 
 def _box(corners: Sequence[float]) -> tuple[float, float, float, float]:

@@ -11,6 +11,7 @@ from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.models.detection.sureness import Sureness
 from resnetkit.tasks.detection import scoring
 from resnetkit.tasks.detection.planning import CHOICES, decide, weights_wanted
+from resnetkit.tasks.detection.tracks import with_tracks
 from resnetkit.training.task import Task
 
 if TYPE_CHECKING:
@@ -63,4 +64,5 @@ TASK = Task(
     score=scoring.scored,
     headline=headline,
     fold=scoring.folded,
+    fit_more=with_tracks,
 )
