@@ -110,7 +110,7 @@ class Maker:
         if made.events:
             timeline.end()
             words = "" if self._smoothing == "none" else f"; {look.words}"
-            words += "; scores are not calibrated, probabilities stay empty" * scores
+            words += f"; {look.lacks}" if look.lacks else ""
             self.notes.append(f"{os.path.basename(source)}: {events.words}{words}")
         if any(path.suffix.lower() in _SHOWN for path in made.events):
             from resnetkit.report import timelines

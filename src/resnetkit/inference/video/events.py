@@ -24,7 +24,8 @@ class Event:
     `score` is the mean of its smoothed scores. `lag`: how many
     seconds a state may begin and end after what is seen, measured on clean switches, None where that is not known.
     `track`, of an object that was followed, is the number of its track; it then ends with the last frame that it was
-    found on, and `probability`, `greatest` and `score` are those of the `Track`.
+    found on, and `probability`, `greatest` and `score` are those of the `Track`, the first None where tracks were not
+    calibrated.
     """
 
     video: str

@@ -131,6 +131,17 @@ class Look:
         return Looked(said=_with_state(said, told.state), told=told, image=one.image)
 
     @property
+    def lacks(self) -> str:
+        """Which probabilities are not known, in words; empty where all are."""
+        decision = self._predictor.decision
+        if not isinstance(decision, Sureness):
+            return ""
+        if decision.platt is None:
+            return "scores are not calibrated, probabilities stay empty"
+        lacking = self._tracker is not None and decision.tracks is None
+        return "tracks are not calibrated, their probabilities stay empty" if lacking else ""
+
+    @property
     def words(self) -> str:
         """How often what is told changed, frame by frame and smoothed; empty where nothing is smoothed."""
         if self._states is None:

@@ -37,15 +37,15 @@ class _Table:
 
 def _table(events: Sequence[Event]) -> _Table:
     tracks = any(event.track is not None for event in events)
-    # States have probabilities always, tracks where the detector is calibrated.
+    # States have probabilities always, tracks where the detector is calibrated for them.
     sure = "score" if any(event.probability is None for event in events) else "probability"
     which = f", the {MOST_EVENTS} longest" * (len(events) == MOST_EVENTS)
     if not tracks:
         caption = f"Events{which}; the {sure} is the mean of the smoothed ones"
     elif sure == "score":
-        caption = f"Tracks{which}; the score is the mean of those of their boxes, which are not calibrated"
+        caption = f"Tracks{which}; the score is the mean of those of their boxes, and is not calibrated"
     else:
-        caption = f"Tracks{which}; the probability is the mean of those of their boxes"
+        caption = f"Tracks{which}; the probability is that their boxes are right"
     longest = max((event.end for event in events), default=0.0)
     return _Table(
         caption=caption, columns=("label", *["track"] * tracks, "from", "to", "long", "frames", sure),
