@@ -42,7 +42,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     preprocess = Preprocess(size=64, width=96, resize=64, crop="pad")
     header = Header(
         task=DETECTION, spec=spec, classes=CLASSES, preprocess=preprocess,
-        decision=Sureness(at=(0.256,) * 3, platt=PLATT),
+        decision=Sureness(at=(0.256,) * 3, platt=PLATT, tracks=Platt(slope=0.7, offset=0.5, boxes=150, right=99)),
         metrics={"split": "test", "count": 72, "map": 0.57, "map50": 0.91, "map50_interval": [0.88, 0.93]},
     )  # fmt: skip
     checkpoint.save(path, network.eval(), header)
@@ -92,6 +92,7 @@ def test_an_exported_detector_finds_what_the_detector_finds(
     card = " ".join((made / "README.txt").read_text().split())
     assert "a Mask R-CNN on a ResNet that finds objects and their masks" in card
     assert "is 0.8 times that of its score, and -1 (decision.platt" in card
+    assert "is 0.7 times that of the mean of their probabilities, and 0.5 (decision.tracks)" in card
     assert "91.0 % (95 % interval 88.0 to 93.0 %) at an overlap of .50, 57.0 % over .50:.95, on 72 test" in card
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -215,6 +216,12 @@ def test_sureness_keeps_how_scores_become_probabilities() -> None:
     fitted = Sureness(at=(0.25,), fitted_on=40, platt=platt)
     assert Sureness.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
     assert fitted.words == "probabilities from 200 boxes and a least score for each class, fitted for f1"
+    assert Sureness.from_json(json.loads(json.dumps(fitted.to_json()))).tracks is None
+    more = replace(fitted, tracks=Platt(slope=0.75, offset=0.5, boxes=150, right=120))
+    assert Sureness.from_json(json.loads(json.dumps(more.to_json()))) == more
+    assert more.words.startswith("probabilities from 200 boxes, of tracks from 150, and a least score")
+    with pytest.raises(DataError, match="of another kind"):
+        Sureness.from_json({"tracks": {"slope": 1.0}})
     assert np.isfinite(platt.of(np.array([0.0, 1.0]))).all()
     assert (np.diff(platt.of(np.linspace(0, 1, 50))) >= 0).all()
     with pytest.raises(DataError, match="of another kind"):

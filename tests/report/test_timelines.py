@@ -117,7 +117,9 @@ def test_the_page_has_every_row_and_event_and_names_are_only_text():
     assert "http" not in text.replace("http-equiv", "")
 
 
-@pytest.mark.parametrize(("sure", "said"), [(None, "not calibrated"), (0.75, "the probability is the mean")])
+@pytest.mark.parametrize(
+    ("sure", "said"), [(None, "not calibrated"), (0.75, "the probability is that their boxes are right")]
+)
 def test_tracks_stand_on_the_page_by_their_numbers(sure: float | None, said: str) -> None:
     timeline = timeline_of(4, 10.0)
     tracks = [replace(timeline.events[0], track=7, score=0.5, probability=sure)]

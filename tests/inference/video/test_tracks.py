@@ -10,6 +10,7 @@ import pytest
 from resnetkit.errors import UsageError
 from resnetkit.inference.video.tracks import OnFrame, Track, Tracker, with_unsure
 from resnetkit.models.detection.detected import Detected
+from resnetkit.models.detection.platt import Platt
 from resnetkit.models.detection.sureness import Sureness
 
 pytest.importorskip("trackers", reason="needs the extra video and what OpenCV needs", exc_type=ImportError)
@@ -22,8 +23,8 @@ def box(left: float, top: float = 50, *, label: str = "car", score: float = 0.9,
     return Detected(label, score, (left, top, left + side, top + side))
 
 
-def tracked(scene: Scene, *, rate: float = 25, buffer: float = 1.0) -> list[OnFrame]:
-    tracker = Tracker(rate=rate, sure=SURE, buffer=buffer)
+def tracked(scene: Scene, *, rate: float = 25, buffer: float = 1.0, calibrated: Platt | None = None) -> list[OnFrame]:
+    tracker = Tracker(rate=rate, sure=SURE, buffer=buffer, calibrated=calibrated)
     told = [one for number, (time, objects) in enumerate(scene) for one in tracker.add(number, time, objects)]
     return told + tracker.end()
 
@@ -48,7 +49,7 @@ def test_objects_that_move_keep_their_numbers_from_the_first_frame_on() -> None:
     assert (one.number, one.label, one.first, one.last, one.frames) == (1, "car", 0, 19, 20)
     assert (one.begin, one.end) == (0, 19 / 25)
     assert (one.share, one.score) == pytest.approx((1, 0.9))
-    assert (one.probability, one.greatest) == (None, None)  # nobody fitted any
+    assert (one.probability, one.mean, one.greatest) == (None, None, None)  # nobody fitted any
     assert other.to_json()["label"] == "truck"
 
 
@@ -100,15 +101,18 @@ def test_scores_decide_between_labels_that_are_as_frequent() -> None:
     assert (track.label, track.score) == ("truck", pytest.approx(0.95 / 2))
 
 
-def test_the_probability_of_a_track_is_the_mean_of_those_of_its_boxes_for_its_label() -> None:
+def test_the_probability_of_a_track_is_made_of_the_mean_of_those_of_its_boxes_for_its_label() -> None:
     labels, sure = ("car", "car", "truck", "car"), (0.5, 0.75, 0.25, 1.0)
     frames = [
         [] if n == 2 else [replace(box(2 * n, label=labels[n % 4]), probability=sure[n % 4])] for n in range(8)
     ]  # the third frame has nothing, and does not count
     [track] = ended(tracked(at_rate(frames)))
     assert (track.label, track.frames) == ("car", 7)
-    assert track.probability == pytest.approx(2 * (0.5 + 0.75 + 1.0) / 7)
-    assert track.greatest == 1.0
+    assert track.mean == pytest.approx(2 * (0.5 + 0.75 + 1.0) / 7)
+    assert (track.probability, track.greatest) == (None, 1.0)  # calibrated are boxes, not tracks
+    platt = Platt(slope=0.5, offset=1.0, boxes=200, right=150)
+    [track] = ended(tracked(at_rate(frames), calibrated=platt))
+    assert track.probability == pytest.approx(float(platt.of(np.array(track.mean))))
     assert track.to_json()["probability"] == round(track.probability or 0, 6)
 
 
@@ -177,7 +181,7 @@ def test_memory_does_not_grow_with_what_has_ended() -> None:
     tracker = Tracker(rate=25, sure=SURE, buffer=0.2)
     told = [one for n in range(600) for one in tracker.add(n, n / 25, [box(10 * (n % 40), 45 * (n // 40 % 9))])]
     assert len(ended(told)) > 10
-    assert len(tracker._tallies) + len(tracker._library._tracker.tracks) <= 4
+    assert len(tracker._tallies) + len(tracker._joining._tracker.tracks) <= 4
 
 
 def test_a_detector_is_asked_for_unsure_objects_too() -> None:
