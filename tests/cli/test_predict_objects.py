@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,6 +16,7 @@ from resnetkit.cli import main
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.errors import UsageError
 from resnetkit.models.decision import Decision
+from resnetkit.models.detection.platt import Platt
 from resnetkit.models.detection.sureness import Sureness
 from resnetkit.runtime import resolve
 from tests.fakes import COLOURS, ColourFinder
@@ -147,6 +149,28 @@ def test_what_only_detectors_can_do_is_refused_for_others(predict: Callable[...,
     assert (code, out) == (2, "")
     assert "is for detectors, and finder says" in err or "this model finds none" in err
     assert sorted(path.name for path in Path().iterdir()) == ["model.bin", "photos"]
+
+
+def test_tracks_have_a_probability_where_the_detector_is_calibrated_for_them(predict: Callable[..., Output]) -> None:
+    pytest.importorskip("trackers", reason="needs the extra video and what OpenCV needs", exc_type=ImportError)
+    boxes, tracks = (Platt(slope=1, offset=offset, boxes=200, right=150) for offset in (0.0, 1.0))
+    for decision, known, lacks in (
+        (Sureness(), (False, False), "scores are not calibrated, probabilities stay empty"),
+        (Sureness(platt=boxes), (False, True), "tracks are not calibrated, their probabilities stay empty"),
+        (Sureness(platt=boxes, tracks=tracks), (True, True), None),
+    ):
+        asked = ("photos", "--rate", "25", "--track", "--events", "tracks.csv", "--output", "rows.csv")
+        code, _, said = predict(*asked, decision=decision)
+        assert code == 0, said
+        assert "stay empty" in said if lacks else "stay empty" not in said
+        assert (lacks or "") in said
+        with open("tracks.csv", encoding="utf-8", newline="") as file:
+            first = next(csv.DictReader(file))
+        assert (first["probability"] > "", first["greatest"] > "") == known
+        if known[0]:
+            assert float(first["probability"]) == pytest.approx(tracks.of(np.array(float(first["greatest"]))), abs=1e-3)
+        Path("tracks.csv").unlink()
+        Path("rows.csv").unlink()
 
 
 def test_from_python_a_picture_is_drawn_at_once(predict: Callable[..., Output]) -> None:

@@ -97,7 +97,7 @@ def _found(objects: Sequence[Detected], classes: Sequence[str]) -> Found:
     )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Place:
     """Where a track was last found; `tracker_id` is -1 until it has a second object."""
 
