@@ -21,6 +21,7 @@ from resnetkit.data.sources import open_data
 from resnetkit.errors import InterruptedRun, UsageError
 from resnetkit.models import checkpoint
 from resnetkit.models.detection.sureness import Sureness
+from resnetkit.models.macs import num_macs
 from resnetkit.tasks.detection.placing import placer
 from resnetkit.tasks.detection.planning import frame_for
 from resnetkit.training.recipe import Augment
@@ -235,6 +236,13 @@ def test_random_layers_and_statistics_are_not_kept(shapes: Path) -> None:
     assert "BatchNorm of the backbone learns statistics" in scratch.reasons
     asked, _ = rk.plan(str(shapes), weights="none", settings=("batchnorm=frozen",), **QUICK)
     assert (asked.recipe.train, asked.recipe.batchnorm) == ("all", "frozen")
+
+
+def test_the_time_of_a_run_knows_of_held_out_pictures_that_move(shapes: Path) -> None:
+    plan, _ = rk.plan(str(shapes), epochs=1, **NARROW)
+    train, val, test = 12, 6, 8
+    named = 3 * train + val + val + test + 3 * val  # a step is three times naming; held-out pictures move three times
+    assert plan.seconds == pytest.approx(5 + named * num_macs(plan.spec.body, plan.preprocess.frame) / 1e10)
 
 
 def test_a_detector_is_refused_where_pictures_have_labels_alone(digits: Path) -> None:

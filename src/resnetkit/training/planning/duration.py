@@ -13,7 +13,9 @@ import torch
 from resnetkit.data.batches import Batches
 from resnetkit.data.prepared import Prepared
 from resnetkit.errors import ResourceError
+from resnetkit.evaluation.detection.moved import COPIES, PICTURES
 from resnetkit.models.building import build
+from resnetkit.models.detection.spec import DetectorSpec
 from resnetkit.models.macs import macs_by_stage, num_macs
 from resnetkit.runtime import Runtime
 from resnetkit.training.folds import words_of as words_of_folds
@@ -79,6 +81,8 @@ def work(plan: Plan, prepared: Prepared) -> float:
     frozen, epochs = _frozen_share(plan), recipe.epochs
     passes = min(recipe.views or epochs, epochs)  # of each training picture through what is frozen
     total = float(len(prepared.parts.get("test", ())))
+    if isinstance(plan.spec, DetectorSpec):  # held-out pictures move for probabilities of tracks
+        total += COPIES * min(PICTURES, num_val if folds is None else num_train)
     for train, val in fits:
         total += train * (frozen * passes + _STEP * (1 - frozen) * epochs) + recipe.head_last * train
         total += epochs * min(MOST, train) * (recipe.batchnorm == "recounted")
