@@ -19,6 +19,7 @@ from resnetkit.evaluation.detection.tracks import Judged, fit_tracks, tracks_of
 from resnetkit.inference.video.tracks import Track
 from resnetkit.models.detection.platt import Platt
 from resnetkit.models.detection.sureness import Sureness
+from resnetkit.tasks.detection.scoring import fitted
 from resnetkit.tasks.detection.tracks import with_tracks
 from resnetkit.watcher import Watcher
 from tests.evaluation.detection.scenes import found, truth
@@ -147,6 +148,21 @@ def test_the_fit_of_tracks_finds_what_made_them_right_and_leaves_out_what_is_cut
     assert fit_tracks(made(5000) + [replace(one, right=0, cut=True) for one in made(500)]) == fit
     assert fit_tracks(made(99)) is None
     assert fit_tracks([]) is None
+
+
+def test_least_scores_and_probabilities_know_nothing_of_classes_that_nobody_looked_for() -> None:
+    part = part_of(120)
+    boxes = (part.items[0].marks[0].box, (20, 40, 40, 60), (40, 30, 80, 70))
+    car, truck, beside = (part.views[0].into([box[:2], box[2:]]).ravel().tolist() for box in boxes)
+    outputs = np.tile(np.array([[*car, 0.8, 0], [*truck, 0.9, 1]], np.float32), (120, 1, 1))
+    outputs[::3, 0, :4] = beside  # what is no car
+    counted, alone = (
+        fitted(outputs, one, classes=CLASSES, where="val")
+        for one in (part, replace(part, items=tuple(replace(item, unknown=("truck",)) for item in part.items)))
+    )
+    assert (counted.platt.boxes, alone.platt.boxes) == (240, 120)
+    assert alone.platt.of(np.array([0.8]))[0] == pytest.approx(2 / 3, abs=0.05)
+    assert alone.at[0] == counted.at[0]
 
 
 def part_of(count: int) -> Part:

@@ -48,7 +48,8 @@ def fitted(outputs: np.ndarray, part: Part, *, classes: Sequence[str], where: st
     `goal` is that of the scores.
     """
     truths = list(object_targets(part.items, classes, where=where))
-    matches = matched(truths, founds(outputs, part), num_classes=len(classes))
+    found = _of_known(founds(outputs, part), part, classes)
+    matches = matched(truths, found, num_classes=len(classes))
     at, unmet = fit_least_scores(matches, goal=goal, groups=part.groups)
     # Rounded down: a score may be that of an object, which must not fall below it.
     return Sureness(
