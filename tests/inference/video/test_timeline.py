@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,3 +68,10 @@ def test_the_longest_events_are_remembered_and_all_are_counted():
     assert len(timeline.events) == MOST_EVENTS
     assert [one.start for one in timeline.events] == sorted(one.start for one in timeline.events)
     assert sum(one.seconds == 5 for one in timeline.events) == (MOST_EVENTS + 50) // 2
+
+
+def test_tracks_that_began_together_stand_in_the_order_of_their_numbers():
+    timeline = Timeline(["a"])
+    for number in (3, 1, 2):
+        timeline.add_event(replace(event(0, 10.0 - number % 2), track=number))
+    assert [one.track for one in timeline.events] == [1, 2, 3]

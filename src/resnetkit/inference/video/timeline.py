@@ -53,7 +53,7 @@ class Timeline:
     @property
     def events(self) -> list[Event]:
         """The longest `MOST_EVENTS`, in the order in which they began."""
-        return sorted((event for _, _, event in self._events), key=lambda event: event.start)
+        return sorted((event for _, _, event in self._events), key=lambda event: (event.start, event.track or 0))
 
     def add(self, time: float, told: Told) -> None:
         """Take what is told at the next frame, at `time` in seconds from the first."""
