@@ -22,6 +22,7 @@ from resnetkit.data.opening.video import ALL
 from resnetkit.data.prepared import Part
 from resnetkit.errors import DataError, UsageError
 from resnetkit.inference.predictor import Predictor
+from resnetkit.watcher import Watcher
 from tests.videos import made
 
 Output = tuple[int, str, str]
@@ -240,7 +241,7 @@ def test_wrong_usage_is_one_line(
 def test_options_that_would_do_nothing_are_refused(tmp_path: Path) -> None:
     for options, says in (
         ({"follow": True, "order": "time"}, "--order: --follow takes pictures as they come"),
-        ({"follow": True, "every": "5"}, "--every: is for videos and streams, and none is named"),
+        ({"follow": True, "every": "5"}, "--every: is for videos and streams that are named themselves"),
     ):
         with pytest.raises(UsageError, match=says):
             rk.watch(tmp_path, model="resnet20.cifar10", **options)  # type: ignore[arg-type]
@@ -275,20 +276,27 @@ def test_a_folder_is_followed_until_ctrl_c(
     kept: Path, finished: rk.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sights, "_LOOK_AGAIN_S", 0.05)
-    folder, rounds = written(tmp_path / "growing", scenes(3, 8)), []
+    folder, rounds, said = written(tmp_path / "growing", scenes(3, 8)), [], list[str]()
 
     def wait(seconds: float) -> None:
         rounds.append(seconds)
         if len(rounds) == 2:
             written(folder, scenes(4, 9), first=3)
-        if len(rounds) > 200 or (len(list(folder.iterdir())) == 7 and len(rounds) > 8):
+            for name in ("empty.png", "empty too.png"):
+                (folder / name).touch()
+        if len(rounds) > 200 or (len(list(folder.iterdir())) == 9 and len(rounds) > 8):
             raise KeyboardInterrupt
         threading.Event().wait(seconds)
 
     monkeypatch.setattr(sights.time, "sleep", wait)
-    found = rk.watch(folder, model=finished.folder.path, reference=kept / "usual.npz", follow=True, threads=1)
+    watcher = Watcher()
+    monkeypatch.setattr(watcher, "note", said.append)
+    found = rk.watch(
+        folder, model=finished.folder.path, reference=kept / "usual.npz", follow=True, threads=1, watcher=watcher
+    )
     assert found.counted + found.copies == 7
-    assert found.signal == 2
+    assert (found.signal, found.unreadable) == (2, 2)
+    assert len([line for line in said if "what cannot be read does not count" in line]) == 1
 
 
 def test_pictures_dated_in_the_future_are_followed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

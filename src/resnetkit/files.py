@@ -47,33 +47,53 @@ def left_behind(path: Path) -> list[Path]:
     return sorted(left for left in found if left.is_file() and not in_use(left))
 
 
-def hold(handle: int) -> None:
-    """Mark an open file as used by this process until the last copy of its handle is closed."""
-    with contextlib.suppress(ImportError, OSError):  # some network disks know no locks, Windows keeps open files anyway
+def hold(handle: int, *, alone: bool = False) -> bool:
+    """Mark an open file as used by this process until the last copy of its handle is closed.
+
+    `alone`: by no other process; returns False where another one is known to hold it. Some network disks know no locks,
+    and Windows keeps open files anyway: nobody is known there.
+    """
+    try:
         import fcntl
 
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(handle, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        pass
+    return True
 
 
 def in_use(path: Path) -> bool:
-    """Tell whether a running process holds the file."""
+    """Tell whether a running process holds the file, or may: where nobody knows, it is not there to be taken."""
     try:
         import fcntl
     except ImportError:
         return False  # Windows refuses to remove open files
     try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
+        handle = _open_to_lock(path)
+    except FileNotFoundError:
         return False
+    except OSError:
+        return True
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
     except OSError:
-        return False
+        return True
     finally:
         os.close(handle)
     return False
+
+
+def _open_to_lock(path: Path) -> int:
+    """Open a file to read and write, as NFS wants it for a lock of one process alone; only to read where that is all.
+
+    There other file systems lock it all the same.
+    """
+    try:
+        return os.open(path, os.O_RDWR)
+    except OSError:
+        return os.open(path, os.O_RDONLY)
 
 
 def umask() -> int:

@@ -131,6 +131,9 @@ def test_the_side_of_a_group_does_not_depend_on_how_the_data_are_typed(
         Image.fromarray(noise(number)).save(folder / "1.png")
     rows = [f"{path.relative_to('drives')},{path.parts[1]}" for path in sorted(Path("drives").rglob("*.png"))]
     Path("drives", "list.csv").write_text("\n".join(["image_path,label", *rows]))
+    Path("drives", "paths.csv").write_text(
+        "\n".join(["image_path,label", *(f"{tmp_path}/drives/{row}" for row in rows)])
+    )
 
     def held_out(*data: object, folds: int = 0) -> object:
         found = prepare(
@@ -141,7 +144,8 @@ def test_the_side_of_a_group_does_not_depend_on_how_the_data_are_typed(
         return {str(Path(item.source).resolve()) for item in found.parts["val"].items}
 
     whole = [tmp_path / "drives", "drives", "./drives/"]
-    sides = [held_out(data) for data in whole] + [held_out(Path(data, "list.csv")) for data in whole[:2]]
+    lists = [Path(data, name) for data in whole[:2] for name in ("list.csv", "paths.csv")]
+    sides = [held_out(data) for data in [*whole, *lists]]
     assert all(one == sides[0] for one in sides[1:])
     assert len({str(held_out(data, folds=2)) for data in whole}) == 1
     classes = [

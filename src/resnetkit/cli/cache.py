@@ -71,7 +71,7 @@ def _clear(form: str) -> None:
         click.echo(f"removed {_files(cleared.files)}, {_size(cleared.bytes)}")
     if cleared.kept:
         them = "it" if cleared.kept == 1 else "them"
-        click.echo(f"{_files(cleared.kept)} kept: a running process uses {them}", err=True)
+        click.echo(f"{_files(cleared.kept)} kept: a running process uses {them}, or may", err=True)
     if cleared.failed:
         raise ResourceError(f"{_files(cleared.failed)} could not be removed: make {cache_folder()} writable for you")
 

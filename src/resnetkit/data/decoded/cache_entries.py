@@ -17,7 +17,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cleared:
-    """What `clear` did: files removed and their bytes, those kept for a process that uses them, those it could not."""
+    """What `clear` did: files removed and their bytes, those kept as a process may use them, those it could not."""
 
     files: int
     bytes: int
