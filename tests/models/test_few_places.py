@@ -66,6 +66,8 @@ def test_elsewhere_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not few_places._pays(torch.randn(1, 6, 5, 5), convolution.weight, 1), "25 places of few filters"
     assert not few_places._pays(small.double(), convolution.weight, 1)
     assert not few_places._pays(small, convolution.weight.contiguous(), 1), "a copy each time"
+    for odd in (small[0], small[:, :5], small[:, :, :0]):
+        assert not few_places._pays(odd, convolution.weight, 1), "said as of any convolution"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # it is deprecated, and used by other programs
         traced = torch.jit.trace(convolution.eval(), small)

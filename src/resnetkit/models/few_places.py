@@ -37,6 +37,8 @@ def _pays(pictures: Tensor, weight: Tensor, stride: int) -> bool:
     """Tell whether products are quicker, by what was measured."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False  # for pictures of other sizes too
+    if pictures.dim() != 4 or pictures.shape[1] != weight.shape[1] or not pictures.shape[2:].numel():
+        return False  # what is wrong with them is said there
     height, width = _places(pictures.shape[2:], stride)
     return (
         height * width <= (_FEW_OF_VERY_MANY if len(weight) >= _VERY_MANY else _FEW_PLACES)
