@@ -226,7 +226,7 @@ def test_sureness_keeps_how_scores_become_probabilities() -> None:
     assert (np.diff(platt.of(np.linspace(0, 1, 50))) >= 0).all()
     with pytest.raises(DataError, match="of another kind"):
         Sureness.from_json({"platt": {"slope": 1.0}})
-    with pytest.raises(UsageError, match="slope must be 0 or more"):
+    with pytest.raises(UsageError, match="the slope of probabilities must be 0 or more"):
         Platt(slope=-0.1, offset=0.0, boxes=200, right=90)
-    with pytest.raises(UsageError, match="offset must be a number"):
+    with pytest.raises(UsageError, match="the offset of probabilities must be a number"):
         Platt(slope=1.0, offset=float("nan"), boxes=200, right=90)

@@ -134,7 +134,14 @@ def evaluate(
     )  # fmt: skip
     if calibrated is not None:
         aims = {name: value for name, value in (("goal", goal), ("finding", finding)) if value is not None}
-        _calibrate(model, logits[0], part, split=chosen, aims=aims, to=Path(calibrated), watcher=watcher, dicom=dicom)
+        try:
+            _calibrate(
+                model, logits[0], part, split=chosen, aims=aims, to=Path(calibrated), watcher=watcher, dicom=dicom
+            )
+        except KeyboardInterrupt:
+            figures = "" if place is None else f"; the figures are in {place}"
+            watcher.note(f"--calibrated {calibrated}: stopped before it was written{figures}")
+            raise
     return dataclasses.replace(result, notes=tuple(notes))
 
 

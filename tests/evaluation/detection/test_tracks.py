@@ -205,7 +205,7 @@ def test_moved_pictures_fit_what_makes_probabilities_of_tracks_or_say_that_they_
     assert asked == [COPIES] * PICTURES
     assert more.tracks is not None
     assert notes == [
-        f"60 held-out pictures, moved 3 times, have {more.tracks.boxes} tracks: what makes probabilities of them is "
+        f"60 held-out pictures, moved 3 times, have {more.tracks.boxes} tracks, 60 right: what makes probabilities of them is "
         "fitted to these"
     ]
     assert more.tracks.right == 60
@@ -213,11 +213,11 @@ def test_moved_pictures_fit_what_makes_probabilities_of_tracks_or_say_that_they_
     assert more.tracks.of(np.array([0.65]))[0] < 0.4
     few, notes = answers(part_of(6), DECISION)
     assert few == DECISION
-    assert "too few for probabilities of tracks: 100 tracks" in notes[0]
+    assert "too few for probabilities of tracks, 100 tracks" in notes[0]
     part = part_of(70)
     unknown = replace(part, items=tuple(replace(one, unknown=("truck",)) for one in part.items))
     without, notes = answers(unknown, DECISION)  # nobody looked for trucks: of these nothing is said
-    assert "have 60 tracks, too few" in notes[0]
+    assert "have 60 tracks, 60 right: too few" in notes[0]
     assert without.tracks is None
     asked.clear()
     assert answers(part, Sureness()) == (Sureness(), [])  # without probabilities of boxes nothing is asked

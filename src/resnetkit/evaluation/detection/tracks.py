@@ -36,6 +36,11 @@ class Judged:
     right: float
     cut: bool
 
+    @property
+    def counts(self) -> bool:
+        """Whether probabilities of tracks can be fitted to it."""
+        return not self.cut and self.track.mean is not None
+
 
 def tracks_of(
     copies: Sequence[Copy], founds: Sequence[Found], truth: Truth, *, classes: Sequence[str], decision: Sureness
@@ -75,7 +80,7 @@ def judged(told: Sequence[OnFrame], truths: Sequence[Truth], *, classes: Sequenc
 
 def fit_tracks(tracks: Iterable[Judged]) -> Platt | None:
     """Return from what mean over its boxes a track is how right, None where tracks are too few (`ENOUGH`)."""
-    counted = [(one.track.mean, one.right) for one in tracks if not one.cut and one.track.mean is not None]
+    counted = [(one.track.mean, one.right) for one in tracks if one.counts]
     means, right = np.array(counted, np.float64).reshape(-1, 2).T
     return fit(means, right)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -12,6 +11,7 @@ import numpy as np
 from resnetkit.errors import DataError, UsageError
 
 _LEAST = 1e-6  # of a score and of what it lacks to 1: logits are finite
+_MOST = 1e6  # of slope and offset: no fit comes near it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +34,10 @@ class Platt:
     def __post_init__(self) -> None:
         for name in ("slope", "offset"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise UsageError(f"decision.platt: {name} must be a number, not {value!r:.40}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
+                raise UsageError(f"decision: the {name} of probabilities must be a number, not {value!r:.40}")
         if self.slope < 0:
-            raise UsageError(f"decision.platt: slope must be 0 or more, not {self.slope:g}")
+            raise UsageError(f"decision: the slope of probabilities must be 0 or more, not {self.slope:g}")
 
     def of(self, scores: np.ndarray) -> np.ndarray:
         """Return the probabilities of `scores`, of any shape, float64.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from resnetkit.data.dataset import Item
 from resnetkit.data.prepared import Part
 from resnetkit.data.targets import object_targets
 from resnetkit.errors import UsageError
@@ -33,13 +34,14 @@ def founds(outputs: np.ndarray, part: Part) -> list[Found]:
     ]
 
 
+def of_known(found: Found, item: Item, classes: Sequence[str]) -> Found:
+    """Return what was found on a picture without objects of classes of which nobody looked there."""
+    unknown = [classes.index(name) for name in item.unknown if name in classes]
+    return found.only(~np.isin(found.labels, unknown)) if unknown else found
+
+
 def _of_known(found: list[Found], part: Part, classes: Sequence[str]) -> list[Found]:
-    """Return what was found without objects of classes of which nobody looked on a picture."""
-    kept = []
-    for one, item in zip(found, part.items, strict=True):
-        unknown = [classes.index(name) for name in item.unknown if name in classes]
-        kept.append(one.only(~np.isin(one.labels, unknown)) if unknown else one)
-    return kept
+    return [of_known(one, item, classes) for one, item in zip(found, part.items, strict=True)]
 
 
 def fitted(outputs: np.ndarray, part: Part, *, classes: Sequence[str], where: str, goal: str = "f1") -> Sureness:

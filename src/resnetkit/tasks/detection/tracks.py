@@ -14,7 +14,9 @@ from resnetkit.evaluation.detection.calibration import ENOUGH
 from resnetkit.evaluation.detection.moved import COPIES, Copy, copies_of, drawn
 from resnetkit.evaluation.detection.tracks import Judged, fit_tracks, tracks_of
 from resnetkit.models.detection.sureness import Sureness
+from resnetkit.tasks.detection.scoring import of_known
 from resnetkit.watcher import Watcher
+from resnetkit.words import counted
 
 if TYPE_CHECKING:
     from resnetkit.training.task import Ask
@@ -42,16 +44,19 @@ def with_tracks(
 
     with watcher.counting("moving held-out pictures") as progress:
         for done, (number, rows) in enumerate(ask(chosen, pixels_of), start=1):
-            unknown = [classes.index(name) for name in part.items[number].unknown if name in classes]
             copies = moved.pop(number)
-            founds = [copy.found(row) for copy, row in zip(copies, rows, strict=True)]
-            founds = [found.only(~np.isin(found.labels, unknown)) for found in founds]
+            founds = [
+                of_known(copy.found(row), part.items[number], classes) for copy, row in zip(copies, rows, strict=True)
+            ]
             tracks += tracks_of(copies, founds, truths[number], classes=classes, decision=decision)
             progress(done, len(chosen))
-    fit = fit_tracks(tracks)
-    words = f"{len(chosen):,} held-out pictures, moved {COPIES} times, have {len(tracks):,} tracks"
+    judged = [one for one in tracks if one.counts]
+    fit, right = fit_tracks(judged), round(sum(one.right for one in judged))
+    words = (
+        f"{len(chosen):,} held-out pictures, moved {COPIES} times, have {counted(len(judged), 'track')}, {right} right"
+    )
     if fit is None:
-        watcher.note(f"{words}, too few for probabilities of tracks: {ENOUGH.replace('boxes', 'tracks')} make some")
+        watcher.note(f"{words}: too few for probabilities of tracks, {ENOUGH.replace('boxes', 'tracks')} make some")
     else:
         watcher.note(f"{words}: what makes probabilities of them is fitted to these")
     return replace(decision, tracks=fit)
