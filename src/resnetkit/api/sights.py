@@ -134,8 +134,8 @@ class Sights:
             written = {item.source: os.stat(item.source).st_mtime_ns for item in pictures.items}
         except OSError as error:
             raise UsageError(
-                f"--order time: {problem_line(error, source=str(error.filename))}: pictures of archives and patients "
-                "have no such time, leave it out"
+                f"--order time: {problem_line(error, source=str(error.filename))}: frames and pictures of "
+                "archives and patients have no such time, leave it out"
             ) from error
         return replace(pictures, items=tuple(sorted(pictures.items, key=lambda item: written[item.source])))
 

@@ -150,7 +150,8 @@ def watch(
     watcher.note(f"held against {kept.words}; a false alarm once in {false_alarm_every:,} pictures or less often")
     live = follow or any(is_stream(str(source)) for source in sources)
     begun = _Watch(
-        lookout, predictor, report=report, on_alarm=on_alarm, keep_watching=keep_watching, say=watcher.note
+        lookout, predictor, report=report, on_alarm=on_alarm, keep_watching=keep_watching, live=live,
+        say=watcher.note,
     )  # fmt: skip
     return begun.through(sights.at(found, live=live), watcher)
 
@@ -160,9 +161,9 @@ class _Watch:
 
     def __init__(
         self, lookout: Lookout, predictor: Predictor, *, report: str | Path | None,
-        on_alarm: Callable[[Alarm], None], keep_watching: bool, say: Callable[[str], None],
+        on_alarm: Callable[[Alarm], None], keep_watching: bool, live: bool, say: Callable[[str], None],
     ) -> None:  # fmt: skip
-        self._say = say
+        self._say, self._live = say, live
         self._lookout, self._predictor, self._on_alarm, self._goes_on = lookout, predictor, on_alarm, keep_watching
         self._report = None if report is None else Path(report)
         self._alarms, self._unread, self._unreadable, self._signal = list[Alarm](), list[str](), 0, 0
@@ -189,6 +190,8 @@ class _Watch:
         if read.pixels is None:
             self._unreadable += 1
             self._unread += [str(read.error)] * (self._unreadable <= 10)
+            if self._live and self._unreadable == 1:  # the end, where the others are told, may never come
+                self._say(f"{read.error}: what cannot be read does not count")
             return None
         if not np.isfinite(features).all():
             raise DataError(self._predictor.not_finite(read.source))
@@ -242,7 +245,7 @@ def _check(
         raise UsageError("--follow watches one folder: name it alone")
     videos = [is_video(str(source)) for source in sources]
     if every is not None and not any(videos) and not (reference is not None and is_video(str(reference))):
-        raise UsageError("--every: is for videos and streams, and none is named; leave it out")
+        raise UsageError("--every: is for videos and streams that are named themselves, and none is; leave it out")
     if order is not None and (follow or all(videos)):
         why = "--follow takes pictures as they come" if follow else "only videos are named, which have their own"
         raise UsageError(f"--order: {why}; leave it out")

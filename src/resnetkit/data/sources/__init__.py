@@ -145,7 +145,8 @@ def open_data(
         names, more = arranging.with_objects(names, items)
         notes += more
     if limit is not None:
-        items, note = arranging.limited(items, limit, names, below=found.below, several=collected.several)
+        root = sources[0] if _is_tree(sources[0]) or not found.roots else found.roots[0]
+        items, note = arranging.limited(items, limit, names, root=root, several=collected.several)
         notes += note
     if marked:
         notes.insert(0, annotated.counted_objects(items, collected.objects))

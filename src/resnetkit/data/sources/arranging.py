@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 from resnetkit.data import classes
 from resnetkit.data.dataset import SPLITS, Item
@@ -40,26 +40,30 @@ def with_objects(names: tuple[str, ...], items: Collection[Item]) -> tuple[tuple
 def bases(sources: Sequence[str], roots: Sequence[str]) -> tuple[str, ...]:
     """Return what paths begin with before what is known of them (`Dataset.bases`): one source, or folders of classes.
 
-    `roots`: the folders that sources are or lead to. Of an archive that is its own name.
+    `roots`: the folders that sources are or lead to. Of an archive that is its own name. A list may name pictures by
+    whole paths where it is itself named by another.
     """
     whole = [source.rstrip(os.sep) for source in sources]
     if len(whole) == 1 and (not roots or whole[0] == roots[0].rstrip(os.sep)) and not whole[0].lower().endswith(".csv"):
         return tuple(whole)
-    return (*map(os.path.dirname, whole), *(root.rstrip(os.sep) for root in roots if len(whole) == 1))
+    folders = [os.path.dirname(source) for source in whole]
+    more = [root.rstrip(os.sep) for root in roots] if len(whole) == 1 else []
+    return (*folders, *more, *map(os.path.abspath, folders))
 
 
 def limited(
-    items: tuple[Item, ...], limit: int, names: tuple[str, ...], *, below: Callable[[str], str], several: bool = False
+    items: tuple[Item, ...], limit: int, names: tuple[str, ...], *, root: str, several: bool = False
 ) -> tuple[tuple[Item, ...], list[str]]:
     """Keep `limit` items of each part: the first of every class, then the second, in an order made of the paths.
 
-    `below`: a path as it is wherever the data lie. Where pictures may have several labels, those with the same ones
-    count as a class here.
+    Paths count from the folder that is `root` or that the list `root` lies in. Where pictures may have several labels,
+    those with the same ones count as a class here.
     """
     if limit < (1 if several else max(1, len(names))):
         each = "" if several else f" for each of the {len(names)} classes"
         raise UsageError(f"--limit {limit} is less than one image{each}")
-    keys = {item.source: _path_hash(below(item.source)) for item in items}
+    folder = os.path.dirname(root) if root.lower().endswith(".csv") else root
+    keys = {item.source: _path_hash(item.source.removeprefix(folder)) for item in items}
     rank: dict[str, tuple[int, bytes]] = {}
     seen: Counter[tuple[str | None, str]] = Counter()
     for item in sorted(items, key=lambda item: keys[item.source]):
