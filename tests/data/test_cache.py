@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import mmap
 import os
 import stat
@@ -177,6 +178,42 @@ def test_what_a_kill_left_half_written_is_cleared_away_and_what_is_being_written
         files.hold(file.fileno())
         kept(folder, [picture(2, 2, 0)])
     assert [path.exists() for path in (old, running, young)] == [False, True, True]
+
+
+def locks_of_nfs(flock):
+    """Return `flock` as NFS has it: the lock of one process alone is for handles that may write."""
+
+    def answered(handle, how):
+        if how & fcntl.LOCK_EX and fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(handle, how)
+
+    return answered
+
+
+def unknown_locks(flock):
+    def answered(handle, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    return answered
+
+
+@pytest.mark.parametrize(("locks", "free", "held"), [(locks_of_nfs, False, True), (unknown_locks, True, True)])
+def test_what_a_living_process_may_write_is_not_taken(tmp_path, monkeypatch, locks, free, held):
+    left, living = tmp_path / "left", tmp_path / "living"
+    for path in (left, living):
+        path.write_text("half")
+    monkeypatch.setattr(fcntl, "flock", locks(fcntl.flock))
+    with open(living, "rb+") as file:
+        files.hold(file.fileno())
+        assert (files.in_use(left), files.in_use(living)) == (free, held)
+    assert not files.in_use(tmp_path / "gone")
+
+
+def test_a_file_that_nobody_may_open_may_be_in_use(tmp_path, monkeypatch):
+    (path := tmp_path / "left").write_text("half")
+    monkeypatch.setattr(os, "open", lambda *_: (_ for _ in ()).throw(PermissionError(errno.EACCES, "no")))
+    assert files.in_use(path)
 
 
 def test_only_its_owner_may_look_into_the_cache(folder):
