@@ -1,6 +1,8 @@
 """`predict` of streams: however they end, what came of them is written, and finished as that of a file is."""
 
+import builtins
 import csv
+import errno
 import os
 import signal
 import threading
@@ -12,6 +14,7 @@ import pytest
 
 from resnetkit.api.sights import Sights
 from resnetkit.cli import main
+from resnetkit.cli.videos import _of_killed_ones
 from resnetkit.data.opening.video import Thinned, Video, open_video
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.files import hold, left_behind, replacing
@@ -127,6 +130,47 @@ def test_what_a_living_process_writes_is_not_left_behind(tmp_path: Path) -> None
         killed.write_text(temporary.read_text())
         assert left_behind(path) == [killed]
     assert path.exists()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_rows_that_a_killed_command_left_are_said_and_never_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    left = {
+        name: tmp_path / f".{name}.k1ll3d_1.tmp" for name in ("rows.csv", "none.csv", "e.jsonl", "seen.mp4", "hers.mp4")
+    }
+    for path, text in zip(left.values(), ("source\na\n", "source\n", "{}\n{}\n", "frames", "frames"), strict=True):
+        path.write_text(text)
+    unlink, said = Path.unlink, list[str]()
+
+    def of_ours(path: Path, missing_ok: bool = False) -> None:
+        if path == left["hers.mp4"]:
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", of_ours)
+    _of_killed_ones([tmp_path / name for name in left], again=again, say=said.append)
+    assert [name for name, path in left.items() if not path.exists()] == (["none.csv", "seen.mp4"] if again else [])
+    assert [" ".join(line.split(" left ")[1].split()[:2]) for line in said] == (
+        ["1 row", "2 rows"] if again else ["1 row", "0 rows", "2 rows", "0.0 MB", "0.0 MB"]
+    )
+
+
+def test_what_another_left_and_nobody_else_may_read_stops_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hers, said = tmp_path / ".rows.csv.k1ll3d_1.tmp", list[str]()
+    hers.write_text("source\na\n")
+    opened = builtins.open
+
+    def of_ours(path: Any, *how: Any, **more: Any) -> Any:
+        if path == hers:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *how, **more)
+
+    monkeypatch.setattr(builtins, "open", of_ours)
+    _of_killed_ones([tmp_path / "rows.csv"], again=False, say=said.append)
+    assert said == []
 
 
 def test_of_a_stream_that_is_not_there_nothing_is_written(predict: Callable[..., tuple[int, str]]) -> None:

@@ -201,17 +201,30 @@ def predict_videos(
 
 
 def _of_killed_ones(written: Sequence[Path], *, again: bool, say: Callable[[str], None]) -> None:
-    """Say what killed commands left half-written; where all is made `again`, remove it."""
+    """Say what killed commands left half-written; where all is made `again`, remove that, but no rows.
+
+    These may be of a stream, which does not come again. What is another's is left to its owner.
+    """
     for path in written:
         for left in left_behind(path):
-            if again:
-                left.unlink(missing_ok=True)
-            elif size := left.stat().st_size:
-                held = f"{size / 1e6:.1f} MB"
-                if path.suffix.lower() in (".csv", ".jsonl"):
-                    with open(left, "rb") as file:
-                        held = counted(sum(1 for _ in file) - (path.suffix.lower() == ".csv"), "row")
+            try:
+                rows, size = _rows(left, path.suffix.lower()), left.stat().st_size
+                if again and not rows:
+                    left.unlink(missing_ok=True)
+                    continue
+            except OSError:
+                continue
+            held = f"{size / 1e6:.1f} MB" if rows is None else counted(rows, "row")
+            if size:
                 say(f"{path}: a command that was killed left {held} in {left}: look at it, or take it away")
+
+
+def _rows(left: Path, suffix: str) -> int | None:
+    """Return how many rows a file that was to have a `suffix` holds, None where it was to hold none."""
+    if suffix not in (".csv", ".jsonl"):
+        return None
+    with open(left, "rb") as file:
+        return max(0, sum(1 for _ in file) - (suffix == ".csv"))
 
 
 def _or_an_error(answers: Generator[Prediction], source: str, asked: Asked) -> Generator[Prediction]:
