@@ -101,15 +101,17 @@ class Checked:
     made: Made
     looking: Looking
     smoothing: str
+    kept: Sequence[Path]  # where what is seen of each source is kept meanwhile
 
 
 def checked(sources: Sequence[str], asked: Asked, *, output: str | None, gives: Gives | None) -> Checked:
     """Return what is asked of a model that `gives` something, None where that is not known yet.
 
-    Raises `UsageError` for what has no meaning, and for paths that are not there.
+    Raises `UsageError` for what has no meaning, for paths that are not there, and for what another command is making.
     """
     from resnetkit.api.video import Made
     from resnetkit.inference.video.events import Wanted
+    from resnetkit.inference.video.kept import refuse_taken
     from resnetkit.inference.video.looking import Looking, every
     from resnetkit.inference.video.smoothing import asked as smoothing
     from resnetkit.models.decision import GIVEN
@@ -136,7 +138,11 @@ def checked(sources: Sequence[str], asked: Asked, *, output: str | None, gives: 
         thinned=every(asked.every), smoothing=smoothing(steady) if steady else None, track=asked.track,
         images=asked.draw is not None,
     )  # fmt: skip
-    return Checked(sources=sources, asked=asked, made=made, looking=looking, smoothing=steady)
+    live, place = any(map(is_stream, sources)), output or next(iter(asked.events), asked.draw)
+    kept = [Path(f"{place}.seen{number or ''}") for number in range(len(sources)) if place is not None and not live]
+    for path in kept:
+        refuse_taken(path)
+    return Checked(sources=sources, asked=asked, made=made, looking=looking, smoothing=steady, kept=kept)
 
 
 def predict_videos(
@@ -147,13 +153,11 @@ def predict_videos(
     from resnetkit.api.video import Maker
     from resnetkit.inference import output as outputs
 
-    sources, asked, made = wanted.sources, wanted.asked, wanted.made
+    sources, asked, made, kept = wanted.sources, wanted.asked, wanted.made, wanted.kept
     looking = replace(
         wanted.looking, batch_size=batch_size, threads=opened.runtime.threads, made_with=opened.made_with,
         say=console.note,
     )  # fmt: skip
-    live, place = any(map(is_stream, sources)), output or next(iter(asked.events), asked.draw)
-    kept = [Path(f"{place}.seen{number or ''}") for number in range(len(sources)) if place is not None and not live]
     drawn = [made.drawn(source, sources) for source in sources if made.draw is not None]
     written = [*map(Path, [output] if output else []), *made.events, *drawn]
     _of_killed_ones(written, again=any(map(Path.exists, kept)), say=console.note)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from resnetkit.cli.progress import ConsoleWatcher
 from resnetkit.data.opening.video import Frame, Video
 from resnetkit.data.preprocess import Preprocess
 from resnetkit.data.threads import ahead
+from resnetkit.errors import UsageError
 from resnetkit.inference.predictor import Predictor
 from resnetkit.inference.video.kept import Kept
 from resnetkit.inference.video.seen import Seen, seen
@@ -105,6 +107,39 @@ def test_what_is_kept_comes_again_and_a_torn_end_is_taken_away(tmp_path: Path) -
     path.write_bytes(b"something else altogether")
     with pytest.raises(Exception, match="take it away"), Kept.open(path, {}):
         pass
+
+
+def test_zeros_at_the_end_of_what_is_kept_are_no_records(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv.seen"
+    for frames in (0, 2):  # the zeros are what a disk makes of what a loss of power left unwritten
+        with Kept.open(path, {}) as kept:
+            assert kept.frames == 0
+            for number in range(frames):
+                kept.add(Seen(number=number, time=0.0, row=None))
+        with open(path, "ab") as file:
+            file.write(bytes(4096))
+    with Kept.open(path, {}) as kept:
+        assert [one.number for one in kept.again()] == [0, 1]
+        kept.add(Seen(number=2, time=0.0, row=None))
+    with Kept.open(path, {}) as kept:
+        assert kept.last == 2
+    path.write_bytes(path.read_bytes()[:8] + bytes(100))
+    with Kept.open(path, {}) as kept:
+        assert kept.frames == 0
+
+
+def test_two_commands_do_not_keep_in_one_file(predict: Callable[..., tuple[int, str, str]]) -> None:
+    path = Path("rows.csv.seen")
+    line = f"{path}: another command is writing it and makes the same output: wait for it, or name another output"
+    with Kept.open(path, {}) as kept:
+        kept.add(Seen(number=0, time=0.0, row=None))
+        with pytest.raises(UsageError, match=re.escape(line)), Kept.open(path, {}):
+            pass
+        Path("model.safetensors").unlink()
+        code, _, said = predict("clip.mp4", "--output", "rows.csv")
+        assert (code, said.splitlines()[-1]) == (2, f"resnetkit: {line}"), "before a model is opened"
+    with Kept.open(path, {}) as kept:
+        assert kept.frames == 1
 
 
 def test_a_thread_that_makes_ahead_stops_with_who_takes_and_hands_on_what_it_raises() -> None:

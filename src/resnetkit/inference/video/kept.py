@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from resnetkit.errors import DataError, UsageError
+from resnetkit.files import hold
 from resnetkit.inference.video.seen import Seen
 
 _BEGIN = b"RNKSEEN1"
@@ -42,9 +43,14 @@ class Kept:
     @classmethod
     @contextlib.contextmanager
     def open(cls, path: Path, made_with: Mapping[str, Any]) -> Iterator[Kept]:
-        """Open what was kept, or begin; raises `UsageError` where that was `made_with` something else."""
+        """Open what was kept, or begin.
+
+        Raises `UsageError` where that was `made_with` something else, and where another command is writing it.
+        """
         kept = cls(path)
-        with open(path, "r+b" if path.exists() else "w+b") as file:
+        with open(path, "a+b") as file:
+            _hold(path, file)
+            file.seek(0)
             kept._file = file
             kept._take_up(json.dumps(made_with, sort_keys=True).encode())
             yield kept
@@ -104,8 +110,23 @@ class Kept:
         if len(begin) < _LENGTH.size:
             return None
         length, check = _LENGTH.unpack(begin)
+        if not length:  # zeros, which a loss of power leaves, and which fit their check sum
+            return None
         packed = self._file.read(length) if length <= _MOST else b""
         return zlib.decompress(packed) if len(packed) == length and zlib.crc32(packed) == check else None
+
+
+def refuse_taken(path: Path) -> None:
+    """Raise `UsageError` where another command is writing it."""
+    with contextlib.suppress(OSError), open(path, "r+b") as file:
+        _hold(path, file)
+
+
+def _hold(path: Path, file: BinaryIO) -> None:
+    if not hold(file.fileno(), alone=True):
+        raise UsageError(
+            f"{path}: another command is writing it and makes the same output: wait for it, or name another output"
+        )
 
 
 def _of(record: bytes) -> Seen:
