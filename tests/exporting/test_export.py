@@ -227,6 +227,7 @@ def test_what_cannot_be_exported_is_said_before_anything_is_written(file: Path, 
         ({"to": "torchvision"}, "torchvision has no such network"),
         ({"preprocess": "half"}, "choose inside, outside"),
         ({"output": tmp_path / "taken"}, "is there already"),
+        ({"output": tmp_path / "taken" / "mine.txt" / "out"}, "cannot be written to"),
         ({"images": [tmp_path / "nothing"]}, "nothing"),
     ):
         with pytest.raises(UsageError, match=message):

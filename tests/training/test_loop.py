@@ -276,19 +276,24 @@ def test_a_held_out_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_sav
     assert states.newest(loop.folder).rows == []
 
 
-def test_a_full_disk_is_told_and_the_older_save_stays(make_loop: MakeLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_and_the_older_save_stays(
+    make_loop: MakeLoop, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     loop = make_loop()
 
     def full(path: Path, *given: object) -> None:
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
+    state, empty = states.newest(loop.folder), tmp_path_factory.mktemp("empty")
     monkeypatch.setattr(states, "write_safetensors", full)
-    with StopRequest() as stop, pytest.raises(ResourceError, match="No space left on device"):
+    with StopRequest() as stop, pytest.raises(ResourceError, match=r"No space left on device\); the save before it is"):
         loop.run(stop)
+    with pytest.raises(ResourceError, match="; nothing is saved yet: free some space"):
+        state.save(empty)
     monkeypatch.undo()
     assert states.newest(loop.folder).position.step == 0
-    assert not list(loop.folder.glob(".*.tmp"))
+    assert not [*loop.folder.glob(".*.tmp"), *empty.iterdir()]
 
 
 def test_a_device_that_works_ahead_stops_within_ten_steps_with_finite_weights(make_loop: MakeLoop) -> None:

@@ -85,14 +85,14 @@ def export(
     answers with probabilities; outside it is the bare network, and `preprocess.json` says what comes before it
     (torchvision: always). `images` are the pictures to compare on: without any those that the model's run held out,
     and generated ones where there are none. With `int8` the graph is calibrated and scored on the labelled pictures
-    `calibrate`, and may lose `max_loss` (a fraction; 0.01, of a detector 0.005) of its accuracy, of a detector of
-    its mAP@.50. Raises `DataError`, and writes nothing, where the
-    export answers otherwise than the model, or loses more.
+    `calibrate`, and may lose `max_loss` (a fraction; 0.01, of a detector 0.005) of its accuracy, of a detector of its
+    mAP@.50. Raises `DataError`, and writes nothing, where the export answers otherwise than the model, or loses more.
     """
     watcher = watcher or Watcher()
     format, reads = _known(to, preprocess)
     _check_int8(int8, format, calibrate)
     source = locate(str(model), weights=weights, watcher=watcher)
+    place = _free(f"{Path(source.name).stem}-{'int8-' * int8}{format}" if output is None else output)
     source.check()
     header, tensors = source.tensors()
     pictures, whose = _pictures(images, run_of(model), header.preprocess)
@@ -113,7 +113,6 @@ def export(
         else memory.tells.and_calibrated(calibrating.keys, dicom=calibrating.ours.dicom > 0)
     )
     header = _for_others(dataclasses.replace(header, trained_on=seen))
-    place = _free(f"{Path(source.name).stem}-{'int8-' * int8}{format}" if output is None else output)
     with _appearing(place) as making:
         made = Exported(
             folder=making, name=source.name, format=format, reads=reads, header=header,
@@ -145,9 +144,10 @@ def _for_others(header: Header) -> Header:
 
 
 def _free(output: str | Path) -> Path:
-    """Return the folder to write; raises `UsageError` where something lies there."""
+    """Return the folder to write; raises `UsageError` where something lies there, or nothing can."""
     if (place := Path(output)).exists() and (not place.is_dir() or any(place.iterdir())):
         raise UsageError(f"--output {place}: is there already; name another folder, or take it away")
+    files.check_place(place, "--output")
     return place
 
 

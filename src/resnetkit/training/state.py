@@ -90,7 +90,8 @@ class State:
                 write_safetensors(temporary, tensors, {"resnetkit_state": text})
         except OSError as error:
             why = f"cannot be written ({error.strerror or error})"
-            raise ResourceError(f"{path}: {why}; the save before it is kept: free some space") from error
+            before = "the save before it is kept" if saved(folder) else "nothing is saved yet"
+            raise ResourceError(f"{path}: {why}; {before}: free some space") from error
         for old in saved(folder)[:-_KEPT]:
             old.unlink(missing_ok=True)
         return path

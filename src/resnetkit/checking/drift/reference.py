@@ -124,7 +124,7 @@ def spread(count: int) -> np.ndarray:
 def read(path: Path) -> Reference:
     """Read the file; raises `DataError` where it is damaged or of a newer version."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+        with files.open_file(str(path)) as file, np.load(io.BytesIO(file.read()), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ("features", "looks", "groups", "made")}
             about = json.loads(str(stored["about"]))
         if about["format"] > FORMAT:
@@ -146,7 +146,7 @@ def read(path: Path) -> Reference:
 def is_reference(path: Path) -> bool:
     """Tell whether a file is a reference, and not pictures as `.npz`; of one that is cut off its reading says so."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with files.open_file(str(path)) as file, zipfile.ZipFile(file) as archive:
             return {"about.npy", "made.npy"} <= set(archive.namelist())
     except zipfile.BadZipFile:
         return path.suffix == ".npz"
