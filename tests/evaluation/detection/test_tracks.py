@@ -205,8 +205,8 @@ def test_moved_pictures_fit_what_makes_probabilities_of_tracks_or_say_that_they_
     assert asked == [COPIES] * PICTURES
     assert more.tracks is not None
     assert notes == [
-        f"60 held-out pictures, moved 3 times, have {more.tracks.boxes} tracks, 60 right: what makes probabilities of them is "
-        "fitted to these"
+        f"60 held-out pictures, moved 3 times, have {more.tracks.boxes} tracks, 60 right: what makes probabilities of "
+        "them is fitted to these"
     ]
     assert more.tracks.right == 60
     assert more.tracks.of(np.array([0.9]))[0] > 0.9
