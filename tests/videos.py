@@ -47,7 +47,7 @@ def made(
     stamps: list[int] | None = None,
     turned: float | None = None,
     wide: Fraction | None = None,
-    sound: bool = False,
+    sound: int = 0,
     group: int | None = None,
     kind: str | None = None,
     options: dict[str, str] | None = None,
@@ -55,7 +55,7 @@ def made(
     """Write a video of pictures `[H, W, 3]` uint8, or of so many `frames` of that `size` as `pixels_of` draws them.
 
     `stamps`: the times of its frames in milliseconds; `turned`: degrees against the clock; `wide`: how wide a pixel is
-    in heights of it; `group`: frames from one that stands for itself to the next.
+    in heights of it; `group`: frames from one that stands for itself to the next; `sound`: seconds of it.
     """
     import av
 
@@ -75,7 +75,7 @@ def made(
                 stream.set_display_rotation(turned)
         if sound:
             heard: Any = out.add_stream("aac", rate=8000)
-            waves = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.float32), format="fltp", layout="mono")
+            waves = av.AudioFrame.from_ndarray(np.zeros((1, 8000 * sound), np.float32), format="fltp", layout="mono")
             waves.rate, waves.pts = 8000, 0
             out.mux([*heard.encode(waves), *heard.encode()])
         if codec is not None:

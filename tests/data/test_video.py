@@ -90,7 +90,7 @@ def test_ten_bits_become_eight(tmp_path: Path) -> None:
 
 
 def sound_alone(path: Path) -> None:
-    made(path, codec=None, sound=True)
+    made(path, codec=None, sound=1)
 
 
 def cut_at_half(path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from resnetkit.data.opening.video import Frame, Live, Thinned, open_video
 from resnetkit.data.opening.video_live import without_password
 from resnetkit.errors import NetworkError, UsageError
-from tests.videos import bar, giving, head, made, served
+from tests.videos import Serve, bar, giving, head, made, served
 
 pytest.importorskip("av")
 
@@ -110,13 +110,45 @@ def test_a_video_that_lies_on_a_server_is_read_as_a_file(tmp_path: Path) -> None
     assert said == []
 
 
-def test_a_video_that_tells_seconds_but_no_bytes_is_whole_or_breaks_off(tmp_path: Path) -> None:
-    data = made(tmp_path / "a.mkv", frames=100).read_bytes()
-    with served(giving(data)) as address, open_video(address) as video:
-        assert len(list(video.frames())) == 100
-    off = pytest.raises(NetworkError, match=r"after \d\.\d+ s it broke off")
-    with served(giving(data[: len(data) // 2])) as address, open_video(address) as video, off:
-        list(video.frames())
+def in_chunks(data: bytes, *, final: bool = True) -> Serve:
+    def serve(handler: Any, _: int) -> None:
+        handler.protocol_version = "HTTP/1.1"
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"%x\r\n%b\r\n" % (len(data), data) + (b"0\r\n\r\n" if final else b""))
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    ("name", "sound"), [("a.mkv", 0), ("a.mkv", 1), ("a.mkv", 5), ("a.mp4", 0), ("a.mp4", 1), ("a.mp4", 5)]
+)
+def test_a_video_that_tells_seconds_but_no_bytes_is_whole_or_breaks_off(tmp_path: Path, name: str, sound: int) -> None:
+    front = {"movflags": "faststart"} if name == "a.mp4" else {}
+    data = made(tmp_path / name, frames=75, rate=25, sound=sound, options=front).read_bytes()
+    for whole in (giving(data), in_chunks(data)):
+        with served(whole) as address, open_video(address) as video:
+            assert len(list(video.frames())) == 75
+    cut = data[: len(data) // 2]
+    says = r"after \d\.\d+ s it broke off \(its header says [345]\.\d\d s\)"
+    for part in (giving(cut), in_chunks(cut, final=False)):
+        with served(part) as address, open_video(address) as video, pytest.raises(NetworkError, match=says):
+            list(video.frames())
+
+
+def test_a_video_that_was_cut_before_it_came_to_a_server_is_said(tmp_path: Path) -> None:
+    data = made(tmp_path / "a.mkv", frames=75, sound=1).read_bytes()
+    data = data[: len(data) // 2]
+
+    def serve(handler: Any, _: int) -> None:
+        head(handler, length=len(data))
+        handler.wfile.write(data)
+
+    said: list[str] = []
+    with served(serve) as address, open_video(address, say=said.append) as video:
+        assert 0 < len(list(video.frames())) < 75
+    assert [line.partition(" and ")[2] for line in said] == ["its header says 3.00 s: cut off or damaged"]
 
 
 def test_a_connection_that_is_torn_is_no_end(stream: bytes) -> None:
@@ -150,7 +182,8 @@ def test_what_says_how_many_bytes_it_has_is_read_once(stream: bytes, whole: bool
     assert said == []
 
 
-def test_an_index_that_cannot_be_reached_is_told_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("counted", [True, False])
+def test_an_index_that_cannot_be_reached_is_told_at_once(tmp_path: Path, counted: bool) -> None:
     data, more = made(tmp_path / "a.mp4").read_bytes(), 3_000_000  # bytes, for the index to lie beyond all buffers
     begin = data.index(b"mdat") - 4
     (length,) = struct.unpack(">I", data[begin : begin + 4])
@@ -160,7 +193,7 @@ def test_an_index_that_cannot_be_reached_is_told_at_once(tmp_path: Path) -> None
 
     def serve(handler: Any, request: int) -> None:
         requests.append(request)
-        head(handler, length=len(data))
+        head(handler, length=len(data) if counted else None)
         handler.wfile.write(data)
 
     with served(serve) as address, pytest.raises(NetworkError) as refused:

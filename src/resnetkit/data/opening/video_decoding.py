@@ -73,7 +73,7 @@ class Decoding:
     ) -> None:
         self._av, self._shown, self._say, self._live = library(), shown, say, live
         self._http = live and address.startswith("http")
-        self._end: Exception | None = None
+        self._reached = 0.0  # where the latest packet ends, by its own stamp
         num_bytes = None if live else _size(address, shown)
         limits = {"max_pixels": str(claims.MAX_PIXELS)}
         try:
@@ -103,7 +103,7 @@ class Decoding:
         """Yield all frames in the order in which they are shown; those that are broken with an `error`.
 
         Says where a file ends before it should. Raises `DataError` where nothing more can be decoded, though there is
-        more, and what PyAV raises where a stream stalls or breaks off.
+        more, what PyAV raises where a stream stalls or breaks off, and `EOFError` where one ends before it should.
         """
         waiting: list[str] = []
         for frame in self._first:
@@ -167,6 +167,8 @@ class Decoding:
                 raise self._out_of_reach(error) from error
             raise
         if first is None:
+            if self._live and self._index_behind:
+                raise self._out_of_reach(EOFError("it ends"))
             why = before[0] if before else "it ends before the first"
             mend = "" if self._live else "; copy it again or leave it out"
             raise DataError(f"{self._shown}: none of its pictures can be decoded ({why}){mend}")
@@ -200,11 +202,14 @@ class Decoding:
             return True
         return self._container.size > 0 and self._container.format.name not in _PLAYLISTS
 
+    @property
+    def _index_behind(self) -> bool:
+        entries = self._stream.index_entries
+        return "mov" in self._container.format.name.split(",") and len(entries) > 0 and entries[0].pos < _LEAST_INDEX
+
     def _out_of_reach(self, error: BaseException) -> ResNetKitError:
         """Return why no frame came of what lies on a server."""
-        entries = self._stream.index_entries
-        behind = "mov" in self._container.format.name.split(",") and len(entries) and entries[0].pos < _LEAST_INDEX
-        if behind and not isinstance(error, self._av.error.ExitError):
+        if self._index_behind and not isinstance(error, self._av.error.ExitError):
             return NetworkError(f"{self._shown}: its index lies at its end and this server gives no parts: {REMEDY}")
         return NetworkError(f"{self._shown}: broke off before its first frame ({words(error)})")
 
@@ -226,13 +231,19 @@ class Decoding:
             raise DataError(f"{self._shown}: {error}") from error
 
     def _packets(self) -> Iterator[Any]:
-        """Yield the packets, None behind the last where the file breaks off: it empties the decoder."""
+        """Yield the packets of the pictures, None behind the last where the file breaks off: it empties the decoder.
+
+        All others are read with them where only the longest of all is as long as the header says.
+        """
         refused = 0
+        wanted = () if self._stream.duration is None else (self._stream,)
         while True:
             try:
-                for packet in self._container.demux(self._stream):
+                for packet in self._container.demux(*wanted):
                     refused = 0
-                    yield packet
+                    self._note_end(packet)
+                    if packet.stream_index == self._stream.index:
+                        yield packet
                 return
             except self._av.error.ExitError as error:
                 if self._live:
@@ -240,8 +251,7 @@ class Decoding:
                 raise DataError(f"{self._shown}: nothing could be read for {_SECONDS_TO_READ:g} s") from error
             except (self._av.FFmpegError, OSError, ValueError, MemoryError) as error:
                 if self._http and getattr(error, "errno", None) == errno.EIO and self._container.size <= 0:
-                    self._end = error  # so FFmpeg calls the end of what promised no number of bytes
-                    yield None
+                    yield None  # so FFmpeg calls the end of what promised no number of bytes
                     return
                 if self._live:
                     raise
@@ -286,16 +296,30 @@ class Decoding:
         base = self._stream.time_base
         return None if frame.pts is None or not base else float(frame.pts * base)
 
+    def _note_end(self, packet: Any) -> None:
+        if packet.pts is not None and packet.time_base:
+            self._reached = max(self._reached, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+
     def _check_whole(self) -> None:
-        """Say where a file ends before the time that its header tells; raise what ended a server's that may be so."""
-        claimed, base, last = self._stream.duration, self._stream.time_base, self._clock.last
-        seconds = float(claimed * base) if claimed and base else None if self.about.sound else self.about.seconds
-        end = 0.0 if last is None else last + 1 / (self.about.rate or 25)
-        short = seconds is None or end < seconds - max(3 / (self.about.rate or 25), 0.01 * seconds)
-        if self._end is not None and self._bounded and short:
-            raise self._end
-        if short and not (self._live or seconds is None or last is None):
-            self._say(f"{self._shown}: ends after {end:.2f} s, and its header says {seconds:.2f} s: cut off or damaged")
+        """Say where it ends before the time that its header tells; raise where more may lie on the server.
+
+        The header tells how long the pictures are, in some containers only how long the longest of all streams is: what
+        is held against that is the end of whatever reaches furthest, so that sound may be longer than the pictures.
+        """
+        stream, interval, last = self._stream, 1 / (self.about.rate or 25), self._clock.last
+        own = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+        seconds = self.about.seconds if own is None else own
+        if seconds is None or last is None or (self._live and not self._bounded):
+            return
+        rounded = self._container.format.name in _PLAYLISTS  # the seconds of each part
+        of_itself = stream.start_time is not None and (rounded or own is not None)
+        begin = float(stream.start_time * stream.time_base) if of_itself else 0.0
+        end = max(last + interval, self._reached - begin)
+        if end >= seconds - max(3 * interval, 0.01 * seconds):
+            return
+        if self._live and not rounded and self._container.size <= 0:  # otherwise all bytes came that there are
+            raise EOFError(f"its header says {seconds:.2f} s")
+        self._say(f"{self._shown}: ends after {end:.2f} s, and its header says {seconds:.2f} s: cut off or damaged")
 
     def _no_video(self, error: Exception) -> ResNetKitError:
         if self._live:

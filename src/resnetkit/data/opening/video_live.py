@@ -56,6 +56,7 @@ class Live:
         self._frame_at = time.monotonic()  # when the last frame came
         self._current: threading.Thread | None = None  # the connection that counts: what an earlier one brings does not
         self._over: str | ResNetKitError | None = None  # why the connection is
+        self._ends: list[str] = []  # what its thread would say of that
         self._stopped = False
         self._begun = self._frame_at
         self._connect()
@@ -120,7 +121,11 @@ class Live:
                     self._changed.notify_all()
                     return frame
                 why = self._over
-            if self._stopped or (self._finite and why == _ENDED):
+            if self._stopped:
+                return None
+            if self._finite and why == _ENDED:
+                for line in self._ends:
+                    self._say(line)
                 return None
             if self._finite:
                 raise NetworkError(f"{self._shown}: after {self._time:.2f} s {why}")
@@ -167,7 +172,7 @@ class Live:
         try:
             with Decoding(
                 self._address, shown=self._shown, live=True, kind=self._kind, options=self._options,
-                seconds_to_read=self._stall, start=self._goes_on,
+                seconds_to_read=self._stall, start=self._goes_on, say=self._ends.append,
             ) as decoding:  # fmt: skip
                 if not self._opened(decoding.about) or any(
                     not self._showed(decoding, shown) for shown in decoding.shows()
