@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @click.option("--model", help="A catalog name (default: resnet18), a run or a checkpoint file.")
 @click.option("--weights", metavar="FILE", help="A file with the published weights, where there is no network.")
 @click.option("--top-k", type=click.IntRange(min=1), default=5, show_default=True, help="Classes per picture.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Pictures per pass; default: what suits the device.")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1),
+    help="Pictures per pass; default: what suits the device, of a stream 1: more wait until so many came.",
+)  # fmt: skip
 @click.option(
     "--output", metavar="FILE|DIR/",
     help="Write .csv, .json, .jsonl or .parquet in place of stdout, of detectors also .coco.json and labels.yolo/; for "

@@ -135,15 +135,18 @@ class Predictor:
         reads = _ahead(self._read, found, threads=threads or available_threads(), limit=2 * batch_size)
         return self._stream(reads, batch_size=batch_size, few=few)
 
-    def answered_live(self, found: Iterable[Picture]) -> Generator[tuple[list[Read], np.ndarray | None]]:
-        """Yield the same of pictures that come one by one, each as soon as it is there: the next may be long in coming.
+    def answered_live(
+        self, found: Iterable[Picture], *, batch_size: int = 1
+    ) -> Generator[tuple[list[Read], np.ndarray | None]]:
+        """Yield the same of pictures that come one by one, as soon as a batch is full: the next may be long in coming.
 
         One thread reads ahead of the network what has come.
         """
-        with contextlib.closing(ahead((self._read(picture) for picture in found), limit=1)) as reads:
-            for read in reads:
-                pixels = _stacked([read])
-                yield [read], None if pixels is None else self.engine.logits(pixels)
+        _check_counts(batch_size=batch_size)
+        with contextlib.closing(ahead((self._read(picture) for picture in found), limit=batch_size)) as reads:
+            for batch in iter(lambda: list(itertools.islice(reads, batch_size)), []):
+                pixels = _stacked(batch)
+                yield batch, None if pixels is None else self.engine.logits(pixels)
 
     def _told(self, answered: Generator[tuple[list[Read], np.ndarray | None]], *, top_k: int) -> Generator[Prediction]:
         with contextlib.closing(answered):

@@ -336,7 +336,8 @@ def test_a_broken_video_among_several_costs_itself(predict: Callable[..., tuple[
     assert (code, [told["pictures"] for told in json.loads(out)]) == (4, [len(GREYS), 0])
 
 
-def test_frames_of_a_stream_are_answered_as_they_come() -> None:
+@pytest.mark.parametrize("batch", [None, 1, 3])
+def test_frames_of_a_stream_are_answered_as_they_come(batch: int | None) -> None:
     came: list[int] = []
 
     asked_for = threading.Semaphore(0)
@@ -347,10 +348,13 @@ def test_frames_of_a_stream_are_answered_as_they_come() -> None:
             yield Frame(number, number / 10, _grey(grey))
             assert asked_for.acquire(timeout=5), "an answer waits for the frames behind it"
 
-    answered = seen(of_brightness(), frames(), source="camera:0", live=True)
-    for number in range(3):
-        assert next(answered).number == number
-        assert came == list(range(number + 1))
+    answered = seen(of_brightness(), frames(), source="camera:0", live=True, batch_size=batch)
+    together = batch or 1
+    for number in range(0, 6, together):
+        for _ in range(together - 1):
+            asked_for.release()
+        assert [next(answered).number for _ in range(together)] == list(range(number, number + together))
+        assert came == list(range(number + together))
         asked_for.release()
     asked_for.release(len(GREYS))
-    answered.close()
+    assert [one.number for one in answered] == list(range(6, len(GREYS))), "the last ones may be fewer"

@@ -50,8 +50,8 @@ def seen(
 ) -> Generator[Seen]:  # fmt: skip
     """Yield what is seen on each frame, in order; memory does not grow with their number.
 
-    `images`: whether these come along, to be drawn on. Of a `live` stream each frame is answered as it comes, since the
-    next may be long in coming.
+    `images`: whether these come along, to be drawn on. Of a `live` stream each frame is answered as it comes, or as
+    many as are asked for by `batch_size`, since the next may be long in coming.
     """
     waiting: deque[Frame] = deque()
     decoded = ahead(frames, limit=_DECODED_AHEAD)
@@ -61,8 +61,8 @@ def seen(
             waiting.append(frame if images else replace(frame, image=None))
             yield _picture(frame, source)
 
-    if live and batch_size is None:
-        answered = predictor.answered_live(pictures())
+    if live:
+        answered = predictor.answered_live(pictures(), batch_size=1 if batch_size is None else batch_size)
     else:
         answered = predictor.answered_of(pictures(), batch_size=batch_size, threads=threads)
     with contextlib.closing(decoded), contextlib.closing(answered):
