@@ -100,7 +100,7 @@ def test_a_stream_that_is_stopped_before_its_first_frame_leaves_nothing(
     with served(giving(b"", then=end)) as address:
         code, said = predict(address, *MADE)
         over.set()
-    assert (code, said.splitlines()[-1]) == (130, "resnetkit: stopped before the first frame; nothing is written")
+    assert (code, said.splitlines()[-1]) == (130, "resnetkit: stopped before the first frame: no file is written")
     assert [path.name for path in Path().iterdir()] == ["model.safetensors"]
 
 

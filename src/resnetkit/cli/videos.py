@@ -123,6 +123,8 @@ def checked(sources: Sequence[str], asked: Asked, *, output: str | None, gives: 
     for source in sources:
         if not is_stream(source) and not Path(source).exists():
             raise click.UsageError(f"{source}: no such file")
+        if not (is_stream(source) or Path(source).is_file() or Path(source).is_dir()):
+            raise click.UsageError(f"{source}: is neither a file nor a folder")
     written = [Path(path).absolute() for path in (output, asked.draw, *asked.events) if path is not None]
     if twice := next((path for number, path in enumerate(written) if path in written[:number]), None):
         raise click.UsageError(f"{twice.name} is to hold two things: name a file for each")
@@ -187,7 +189,7 @@ def predict_videos(
             stopped = signal_of(interrupt)  # a stream has no end but this: what came is written
             if not tally.total:
                 raise InterruptedRun(
-                    "stopped before the first frame; nothing is written", signal_number=stopped
+                    "stopped before the first frame: no file is written", signal_number=stopped
                 ) from None
         except NetworkError as error:
             if not tally.total:

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -259,8 +260,11 @@ def test_what_can_be_known_before_is_refused_before_a_model_is_opened(
     predict: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("resnetkit.api.load", lambda *_, **__: pytest.fail("is opened"))
-    for given in (("--track",), ("--rate", "25")):
-        assert predict("clip.mp4", *given)[0] == 2
+    os.mkfifo("pipe.mp4")
+    for given in (("clip.mp4", "--track"), ("clip.mp4", "--rate", "25"), ("pipe.mp4",)):
+        code, out, said = predict(*given)
+        assert (code, out) == (2, "")
+    assert "pipe.mp4: is neither a file nor a folder" in said
 
 
 def test_a_list_with_a_wrong_line_is_told_by_that_line(predict: Callable[..., tuple[int, str, str]]) -> None:
