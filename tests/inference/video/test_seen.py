@@ -2,8 +2,8 @@
 
 import csv
 import json
-import re
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
