@@ -26,6 +26,7 @@ from resnetkit.tasks.detection.placing import placer
 from resnetkit.tasks.detection.planning import frame_for
 from resnetkit.training.recipe import Augment
 from resnetkit.training.steps.augmenter import build_augmenter
+from resnetkit.watcher import Watcher
 from tests.conftest import Output
 from tests.tasks.shapes import paint
 
@@ -236,6 +237,21 @@ def test_random_layers_and_statistics_are_not_kept(shapes: Path) -> None:
     assert "BatchNorm of the backbone learns statistics" in scratch.reasons
     asked, _ = rk.plan(str(shapes), weights="none", settings=("batchnorm=frozen",), **QUICK)
     assert (asked.recipe.train, asked.recipe.batchnorm) == ("all", "frozen")
+
+
+def test_a_copy_that_is_calibrated_has_asked_the_model_about_moved_pictures(
+    run: rk.Run, shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FEWEST_BOXES", "FEWEST_OF_EACH"):
+        monkeypatch.setattr(f"resnetkit.evaluation.detection.calibration.{name}", 0)
+    said: list[str] = []
+    watcher = Watcher()
+    monkeypatch.setattr(watcher, "note", said.append)
+    model = rk.load(run, threads=1)
+    rk.evaluate(shapes, model=model, split="val", calibrated=tmp_path / "sure.safetensors", watcher=watcher)
+    assert any(line.startswith("6 held-out pictures, moved 3 times, have ") for line in said)
+    decision = checkpoint.read_header(tmp_path / "sure.safetensors").decision
+    assert decision.tracks is not None
 
 
 def test_the_time_of_a_run_knows_of_held_out_pictures_that_move(shapes: Path) -> None:
