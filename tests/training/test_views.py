@@ -15,7 +15,7 @@ from resnetkit.data.preprocess import Preprocess
 from resnetkit.training.recipe import Augment
 from resnetkit.training.steps.augmenter import build_augmenter
 
-COUNT = {32: 400, 96: 120}  # views, by the side of what is shown
+COUNT = {"none": 1, "shift": 120, "random_resized": 400}  # views: these come up that often at least
 SHAPES = [(36, 96), (96, 36), (64, 64), (300, 800), (20, 30)]
 
 
@@ -59,7 +59,7 @@ def trained(picture: Image.Image, preprocess: Preprocess, crop: str) -> list[Vie
     """Return the views of many epochs, decoded as the training job decodes for this augmentation."""
     whole = crop == "random_resized"
     pixels = preprocess.whole(picture, side=round(1.15 * preprocess.size)) if whole else preprocess.pixels(picture)
-    count = COUNT[preprocess.size]
+    count = COUNT[crop]
     batch = torch.from_numpy(np.stack([pixels] * count))
     apply = build_augmenter(Augment(flip="none", crop=crop), preprocess, device="cpu")  # type: ignore[arg-type]
     changed = apply(batch, Chances(seed=0, epoch=0, images=np.arange(count))).numpy()
