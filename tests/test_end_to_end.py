@@ -18,6 +18,7 @@ import resnetkit as rk
 from resnetkit.errors import DataError, UsageError
 from resnetkit.models.checkpoint import save
 from resnetkit.training.run import TIMING_COLUMNS
+from resnetkit.watcher import Watcher
 from tests.conftest import Output
 
 QUICK = ("--model", "resnet8", "--epochs", "2", "--limit", "150", "--threads", "1", "--set", "augment.flip=none")
@@ -448,6 +449,23 @@ def test_without_a_held_out_part_the_run_says_that_nothing_is_scored(
     assert code == 0
     assert "nothing was held out" in err
     assert table(Path("runs/all/results.csv"))[0]["val_top1"] == ""
+
+
+def test_a_calibration_that_is_stopped_names_the_figures(
+    finished: rk.Run, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    said, watcher, place = list[str](), Watcher(), tmp_path / "figures"
+    monkeypatch.setattr(watcher, "note", said.append)
+    monkeypatch.setattr("resnetkit.api.evaluation.fitted", stopped)
+    copy = tmp_path / "copy.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        rk.evaluate(digits, model=finished.path, split="val", calibrated=copy, output=place, watcher=watcher)
+    assert said[-1] == f"--calibrated {copy}: stopped before it was written; the figures are in {place}"
+    assert (place / "metrics.json").exists()
+    assert not copy.exists()
 
 
 @pytest.mark.slow

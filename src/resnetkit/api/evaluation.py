@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -134,14 +135,10 @@ def evaluate(
     )  # fmt: skip
     if calibrated is not None:
         aims = {name: value for name, value in (("goal", goal), ("finding", finding)) if value is not None}
-        try:
+        with _figures_named(place, Path(calibrated), watcher):
             _calibrate(
                 model, logits[0], part, split=chosen, aims=aims, to=Path(calibrated), watcher=watcher, dicom=dicom
             )
-        except KeyboardInterrupt:
-            figures = "" if place is None else f"; the figures are in {place}"
-            watcher.note(f"--calibrated {calibrated}: stopped before it was written{figures}")
-            raise
     return dataclasses.replace(result, notes=tuple(notes))
 
 
@@ -171,6 +168,17 @@ def _answered(outliers: str | Path, model: Model, watcher: Watcher) -> dict[str,
         "unreadable": unreadable,
         "false_accept": accepted,
     }
+
+
+@contextlib.contextmanager
+def _figures_named(place: Path | None, to: Path, watcher: Watcher) -> Iterator[None]:
+    """Where a calibration is interrupted, say that it is not written, and where the figures already are."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        figures = "" if place is None else f"; the figures are in {place}"
+        watcher.note(f"--calibrated {to}: stopped before it was written{figures}")
+        raise
 
 
 def _calibrate(
