@@ -167,6 +167,7 @@ def test_a_damaged_file_of_a_run_is_named(
     assert "bug" not in err
 
 
+@pytest.mark.slow
 def test_a_page_needs_no_list_of_findings(finished: rk.Run, resnetkit: Callable[..., Output]) -> None:
     shutil.copytree(finished.path, "runs/x")
     Path("runs/x/data.json").write_text("{")

@@ -703,6 +703,7 @@ def test_sources_need_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_cifar10_opens_from_its_archive(shared_data):
     data = open_data(shared_data / "cifar10.zip")
     assert Counter(item.split for item in data.items) == {"train": 50_000, "test": 10_000}

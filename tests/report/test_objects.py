@@ -117,6 +117,7 @@ def test_pictures_of_any_size_become_ones_to_look_at(size, longest):
     assert draw_found(plain(size=(2, 900)), [Detected("RBC", 0.9, (0, 0, 2, 900))], classes=CLASSES).width > 40
 
 
+@pytest.mark.slow
 def test_names_of_any_script_and_length_are_drawn_and_a_crowd_stays_on_the_picture():
     names = [unicodedata.normalize("NFD", "개미"), "דבורה (אדומה)", "नमस्ते", "🐝", "x" * 300, r"$\frac$", "a\nb", "‮abc"]
     chance = np.random.default_rng(0)

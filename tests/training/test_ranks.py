@@ -154,6 +154,7 @@ def test_a_rank_that_falls_silent_is_named_and_the_first_that_is_left_speaks(
     assert other.speaks()
 
 
+@pytest.mark.slow
 def test_a_silent_rank_is_found_where_no_connection_breaks(two_beats: tuple[Heartbeat, Heartbeat]) -> None:
     one, other = two_beats
     silence(other)
